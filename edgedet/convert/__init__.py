@@ -1,0 +1,1 @@
+"""The int8 graph: dataclasses mirroring TFLite, FX -> graph, graph <-> flatbuffer."""

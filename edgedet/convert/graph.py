@@ -1,0 +1,193 @@
+"""The int8 graph: frozen dataclasses that mirror a TFLite model with one subgraph.
+
+`flatbuffer.py` reads and writes it; evaluate and deploy work from it and from nothing else. Tensors are NHWC; convolution
+weights are OHWI, depthwise weights (1, H, W, C); all as in TFLite.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+PADDINGS = ("SAME", "VALID")
+ACTIVATIONS = ("NONE", "RELU", "RELU6", "RELU_N1_TO_1")
+
+
+@dataclass(frozen=True, eq=False)
+class Quantization:
+    """Affine quantization: real = (q - zero_point) * scale."""
+
+    scale: np.ndarray  # float32 (1,) per tensor, or (C,) per channel
+    zero_point: np.ndarray  # int64, same shape; 0 for weights and biases
+    axis: int = 0  # quantized dimension; matters only per channel
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Quantization):
+            return NotImplemented
+        return (
+            self.axis == other.axis
+            and np.array_equal(self.scale, other.scale)
+            and np.array_equal(self.zero_point, other.zero_point)
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Tensor:
+    """One tensor; a constant when `data` is given."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str  # NumPy name: int8, int16, int32, int64, uint8, float32, bool
+    quantization: Quantization | None = None
+    data: np.ndarray | None = None
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Tensor):
+            return NotImplemented
+        same_data = (self.data is None) == (other.data is None) and (
+            self.data is None or (self.data.dtype == other.data.dtype and np.array_equal(self.data, other.data))
+        )
+        return same_data and (self.name, self.shape, self.dtype, self.quantization) == (
+            other.name,
+            other.shape,
+            other.dtype,
+            other.quantization,
+        )
+
+
+@dataclass(frozen=True)
+class ConvOptions:
+    """CONV_2D."""
+
+    padding: str = "SAME"
+    stride: tuple[int, int] = (1, 1)  # (height, width)
+    dilation: tuple[int, int] = (1, 1)
+    activation: str = "NONE"
+
+
+@dataclass(frozen=True)
+class DepthwiseConvOptions:
+    """DEPTHWISE_CONV_2D."""
+
+    padding: str = "SAME"
+    stride: tuple[int, int] = (1, 1)
+    dilation: tuple[int, int] = (1, 1)
+    activation: str = "NONE"
+    depth_multiplier: int = 1
+
+
+@dataclass(frozen=True)
+class PoolOptions:
+    """MAX_POOL_2D, AVERAGE_POOL_2D."""
+
+    filter: tuple[int, int]  # (height, width)
+    stride: tuple[int, int]
+    padding: str = "SAME"
+    activation: str = "NONE"
+
+
+@dataclass(frozen=True)
+class ElementwiseOptions:
+    """ADD, SUB, MUL."""
+
+    activation: str = "NONE"
+
+
+@dataclass(frozen=True)
+class ConcatOptions:
+    """CONCATENATION."""
+
+    axis: int
+    activation: str = "NONE"
+
+
+@dataclass(frozen=True)
+class ResizeOptions:
+    """RESIZE_NEAREST_NEIGHBOR, RESIZE_BILINEAR."""
+
+    align_corners: bool = False
+    half_pixel_centers: bool = False
+
+
+@dataclass(frozen=True)
+class ReshapeOptions:
+    """RESHAPE; the second input, when there is one, says the same."""
+
+    new_shape: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class ReduceOptions:
+    """MEAN, SUM, REDUCE_MAX; axes are the second input."""
+
+    keep_dims: bool = False
+
+
+@dataclass(frozen=True)
+class FullyConnectedOptions:
+    """FULLY_CONNECTED."""
+
+    activation: str = "NONE"
+    keep_num_dims: bool = False
+
+
+@dataclass(frozen=True)
+class SoftmaxOptions:
+    """SOFTMAX."""
+
+    beta: float = 1.0
+
+
+@dataclass(frozen=True)
+class NoOptions:
+    """LOGISTIC, QUANTIZE, DEQUANTIZE, PAD, HARD_SWISH, TRANSPOSE, MAXIMUM, MINIMUM, RELU, RELU6, ..."""
+
+
+Options = (
+    ConvOptions
+    | DepthwiseConvOptions
+    | PoolOptions
+    | ElementwiseOptions
+    | ConcatOptions
+    | ResizeOptions
+    | ReshapeOptions
+    | ReduceOptions
+    | FullyConnectedOptions
+    | SoftmaxOptions
+    | NoOptions
+)
+
+
+@dataclass(frozen=True)
+class Operator:
+    """One operator; `kind` is the name in TFLite's BuiltinOperator."""
+
+    kind: str
+    inputs: tuple[int, ...]  # tensor indices; -1 for an optional input that is absent
+    outputs: tuple[int, ...]
+    options: Options = field(default_factory=NoOptions)
+    version: int = 1
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A whole model, operators in execution order."""
+
+    tensors: tuple[Tensor, ...]
+    operators: tuple[Operator, ...]
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    metadata: tuple[tuple[str, bytes], ...] = ()
+    description: str = "edgedet"
+
+    def tensor_index(self, name: str) -> int:
+        """Index of the tensor with this name.
+
+        Raises:
+            KeyError: no tensor has this name.
+        """
+        for index, tensor in enumerate(self.tensors):
+            if tensor.name == name:
+                return index
+        raise KeyError(name)

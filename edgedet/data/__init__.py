@@ -1,0 +1,1 @@
+"""Torch-free data handling: COCO reading and checking, the one preprocessing, augmentation, the synthetic data set."""

@@ -1,0 +1,51 @@
+"""Errors that a user can act on.
+
+Every message says where, what was expected, what was found, and what to do. The CLI prints it without a traceback and
+exits 2.
+"""
+
+from __future__ import annotations
+
+
+class EdgedetError(Exception):
+    """Base of all errors that edgedet raises on purpose."""
+
+
+class ConfigError(EdgedetError):
+    """A model TOML, an option or a `--set` key is wrong."""
+
+
+class DataError(EdgedetError):
+    """An image, an annotation file or a data set is wrong."""
+
+
+class CheckpointError(EdgedetError):
+    """A checkpoint is missing, truncated, or belongs to another model."""
+
+
+class ShapeError(EdgedetError):
+    """An array has another shape or dtype than the function takes."""
+
+
+class UnsupportedOpError(EdgedetError):
+    """A graph holds an operator, or an option of one, that this step has no implementation for."""
+
+
+class ConversionError(EdgedetError):
+    """A graph can't be converted, read or written exactly."""
+
+
+class ToolchainError(EdgedetError):
+    """A program or an optional package that this step needs is missing or failed."""
+
+
+def missing_extra(package: str, extra: str) -> ToolchainError:
+    """Error for an optional package that is not installed.
+
+    Args:
+        package: import name of the missing package.
+        extra: name of the edgedet extra that brings it.
+    Returns:
+        The error to raise, with the install command.
+    """
+    return ToolchainError(f'{package} is not installed, but this step needs it: pip install "edgedet[{extra}]"')

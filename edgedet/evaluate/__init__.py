@@ -1,0 +1,1 @@
+"""Interpreters behind one small protocol, COCO AP, pictures of detections; runs without torch."""

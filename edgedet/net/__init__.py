@@ -1,0 +1,1 @@
+"""Torch modules of the RTMDet family: CSPNeXt backbone, PAFPN neck, SepBN head."""

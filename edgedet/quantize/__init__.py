@@ -1,0 +1,1 @@
+"""From a trained checkpoint to a fake-quantized FX graph: folding, preparation, calibration."""

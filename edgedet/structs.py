@@ -1,0 +1,131 @@
+"""The contracts that travel from training to the chip, and the result types shared by all layers.
+
+Both contracts are stored in the checkpoint, in the `.tflite` (metadata buffer `edgedet`, JSON) and in the generated C
+header; nothing else decides how a pixel becomes a number or what an output means.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import numpy as np
+
+from edgedet.errors import ConfigError
+
+RESIZE_MODES = ("letterbox", "stretch")
+
+
+@dataclass(frozen=True)
+class PreprocessSpec:
+    """How an image becomes the network's input.
+
+    The image is decoded to RGB uint8 (EXIF rotation applied), resized to width x height (`letterbox` keeps the aspect
+    ratio, puts the image at the top left and fills the rest with `pad_value`; `stretch` does not), then normalized as
+    `(pixel - mean) / std` per channel. int8 input: `clip(round_half_away(normalized / scale) + zero_point, -128, 127)`.
+    """
+
+    width: int  # px, of the network's input
+    height: int  # px
+    channel_order: str = "RGB"
+    resize: str = "letterbox"
+    pad_value: int = 114  # 0..255, all channels
+    interpolation: str = "area"  # integer box/triangle resampling, see data/preprocess.py
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)  # in pixel units, 0..255
+    std: tuple[float, float, float] = (255.0, 255.0, 255.0)
+    rounding: str = "half_away_from_zero"
+
+    def __post_init__(self) -> None:
+        for name in ("width", "height"):
+            side = getattr(self, name)
+            if not isinstance(side, int) or side < 32 or side % 32:
+                raise ConfigError(f"input {name} must be a positive multiple of 32, got {side!r}; try {_nearest_32(side)}")
+        _one_of("channel_order", self.channel_order, ("RGB",))
+        _one_of("resize", self.resize, RESIZE_MODES)
+        _one_of("interpolation", self.interpolation, ("area",))
+        _one_of("rounding", self.rounding, ("half_away_from_zero",))
+        if not 0 <= self.pad_value <= 255:
+            raise ConfigError(f"pad_value must be 0..255, got {self.pad_value}")
+        if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
+            raise ConfigError(f"mean and std need 3 values each, std > 0; got mean {self.mean}, std {self.std}")
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-able dict; `from_json` takes it back."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> PreprocessSpec:
+        """Raises ConfigError on unknown or missing keys."""
+        return cls(**_checked(cls, value))
+
+
+@dataclass(frozen=True)
+class OutputSpec:
+    """What the network's outputs mean, and the defaults of decoding.
+
+    Per stride one class tensor (1, H/stride, W/stride, classes) of logits (no sigmoid in the graph) and one box tensor
+    (1, H/stride, W/stride, 4) of left/top/right/bottom distances in units of the stride, NHWC. Cell (row, col) has its
+    prior at (col * stride, row * stride) in input pixels (RTMDet: offset 0).
+    """
+
+    class_names: tuple[str, ...]
+    strides: tuple[int, ...] = (8, 16, 32)
+    score_threshold: float = 0.25  # for pictures and firmware; COCO AP is measured at 0.001
+    nms_iou: float = 0.65  # RTMDet's test_cfg
+    max_detections: int = 100  # COCO's maxDets
+    category_ids: tuple[int, ...] = ()  # COCO category id of each class; empty: unknown, 0..classes-1 is assumed
+
+    def __post_init__(self) -> None:
+        if not self.class_names:
+            raise ConfigError("class_names is empty; a detector needs at least one class")
+        if self.category_ids and len(self.category_ids) != len(self.class_names):
+            raise ConfigError(f"{len(self.category_ids)} category_ids for {len(self.class_names)} class_names")
+        if not 0.0 < self.score_threshold < 1.0:
+            raise ConfigError(f"score_threshold must be inside (0, 1), got {self.score_threshold}")
+        if not 0.0 < self.nms_iou <= 1.0:
+            raise ConfigError(f"nms_iou must be inside (0, 1], got {self.nms_iou}")
+
+    @property
+    def tensor_names(self) -> tuple[str, ...]:
+        """Contract order of the outputs: cls_8, box_8, cls_16, box_16, ..."""
+        return tuple(f"{kind}_{stride}" for stride in self.strides for kind in ("cls", "box"))
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-able dict; `from_json` takes it back."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> OutputSpec:
+        """Raises ConfigError on unknown or missing keys."""
+        return cls(**_checked(cls, value))
+
+
+@dataclass(frozen=True, eq=False)
+class Detections:
+    """Detections of one image, best score first."""
+
+    boxes: np.ndarray  # float32 (N, 4), pixels of the original image, xyxy
+    scores: np.ndarray  # float32 (N,), 0..1
+    labels: np.ndarray  # int64 (N,), index into class_names
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+
+def _nearest_32(side: Any) -> int:
+    return max(32, round(side / 32) * 32) if isinstance(side, (int, float)) else 192
+
+
+def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise ConfigError(f"{name} must be one of {', '.join(allowed)}; got {value!r}")
+
+
+def _checked(cls: type, value: dict[str, Any]) -> dict[str, Any]:
+    """Turn JSON lists into tuples and reject keys that the dataclass does not have."""
+    known = {f.name for f in fields(cls)}
+    unknown = sorted(set(value) - known)
+    missing = sorted({f.name for f in fields(cls) if f.name in ("width", "height", "class_names")} - set(value))
+    if unknown or missing:
+        raise ConfigError(f"{cls.__name__}: unknown keys {unknown}, missing keys {missing}; known keys: {sorted(known)}")
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in value.items()}

@@ -1,0 +1,1 @@
+"""Training: assigner, losses, schedule, checkpoint, loop."""
