@@ -1,0 +1,208 @@
+"""Model files: one complete TOML per model, read into frozen dataclasses; unknown and missing keys are errors."""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+import types
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+
+from edgedet.errors import ConfigError
+from edgedet.resources import resource_dir
+from edgedet.structs import PreprocessSpec
+
+ACTIVATIONS = ("silu", "relu", "relu6", "hardswish")
+PADDINGS = ("symmetric", "same")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Architecture of one RTMDet. Base widths and depths are MMDetection's P5 setting, scaled by widen and deepen."""
+
+    name: str
+    deepen: float  # scales the number of CSPNeXt blocks
+    widen: float  # scales the number of channels
+    activation: str  # silu | relu | relu6 | hardswish
+    channel_attention: bool  # in the backbone's CSP layers
+    share_head: bool  # the head's convolution weights (not its BatchNorms) are shared by the three strides
+    depthwise: bool  # 3x3 convolutions are depthwise 3x3 + 1x1 (MMDetection's use_depthwise)
+    stacked_convs: int  # 3x3 convolutions in each head branch
+    padding: str  # symmetric (torch, MMDetection) | same (TFLite: a stride-2 3x3 pads bottom/right only)
+
+    def __post_init__(self) -> None:
+        _one_of("model.activation", self.activation, ACTIVATIONS)
+        _one_of("model.padding", self.padding, PADDINGS)
+        if not 0 < self.deepen <= 2 or not 0 < self.widen <= 2:
+            raise ConfigError(f"model.deepen and model.widen must be in (0, 2], got {self.deepen} and {self.widen}")
+        if not 1 <= self.stacked_convs <= 4:
+            raise ConfigError(f"model.stacked_convs must be 1..4, got {self.stacked_convs}")
+
+
+@dataclass(frozen=True)
+class PreprocessConfig:
+    """Preprocessing defaults of a model; width and height come from --imgsz."""
+
+    imgsz: int  # default input side, px
+    resize: str
+    pad_value: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+    def spec(self, imgsz: tuple[int, int] | None = None) -> PreprocessSpec:
+        """The preprocessing contract at `imgsz` = (width, height) px, or at the default square size."""
+        width, height = imgsz or (self.imgsz, self.imgsz)
+        return PreprocessSpec(
+            width=width, height=height, resize=self.resize, pad_value=self.pad_value, mean=self.mean, std=self.std
+        )
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Everything that decides a training run besides the model, the data and the seed."""
+
+    epochs: int
+    batch: int  # images per optimizer step
+    lr: float  # peak learning rate of AdamW
+    min_lr_ratio: float  # final learning rate / peak
+    weight_decay: float  # not on norm and bias
+    warmup_fraction: float  # of all iterations, linear from 0
+    ema_decay: float  # of the averaged weights; ramps up over the first iterations
+    grad_clip: float  # largest gradient norm; 0: off
+    mosaic: float  # probability of a mosaic of 4 images
+    mixup: float  # probability that a mosaic is blended with a second picture
+    scale_min: float  # random resize, relative to the letterboxed size
+    scale_max: float
+    crop: bool  # random position of the crop (else centred)
+    hsv_h: float  # largest relative change of hue, saturation, value
+    hsv_s: float
+    hsv_v: float
+    flip: float  # probability of a horizontal flip
+    flip_vertical: float  # probability of a vertical flip; for pictures without an up (microscopy, aerial)
+    close_mosaic: float  # fraction of the epochs, at the end, without mosaic, mixup and strong zoom
+    box_weight: float  # loss weights (RTMDet: 2.0 and 1.0)
+    cls_weight: float
+    topk: int  # candidates per object in dynamic soft label assignment
+    eval_interval: int  # epochs between COCO AP measurements
+    bf16: bool  # bfloat16 autocast
+    channels_last: bool
+    threads: int  # torch threads; 0: all cores
+
+    def __post_init__(self) -> None:
+        positive = ("epochs", "batch", "lr", "scale_min", "scale_max", "eval_interval", "topk")
+        for name in positive:
+            if getattr(self, name) <= 0:
+                raise ConfigError(f"train.{name} must be positive, got {getattr(self, name)}")
+        for name in ("mosaic", "mixup", "flip", "flip_vertical", "close_mosaic", "warmup_fraction", "min_lr_ratio"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"train.{name} must be in 0..1, got {getattr(self, name)}")
+        if self.scale_min > self.scale_max:
+            raise ConfigError(f"train.scale_min {self.scale_min} is larger than train.scale_max {self.scale_max}")
+        if not 0 <= self.ema_decay < 1:
+            raise ConfigError(f"train.ema_decay must be in 0..1 (0: no averaging), got {self.ema_decay}")
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """One model TOML."""
+
+    model: ModelConfig
+    preprocess: PreprocessConfig
+    train: TrainConfig
+
+
+def available_models() -> tuple[str, ...]:
+    """Names of the models that ship with edgedet."""
+    return tuple(sorted(path.stem for path in resource_dir("models").glob("*.toml")))
+
+
+def load_model_file(name_or_path: str, overrides: Sequence[str] = ()) -> ModelFile:
+    """Read a model TOML.
+
+    Args:
+        name_or_path: name of a shipped model (`rtmdet_nano`) or path of a TOML file.
+        overrides: `section.key=value` or `key=value` (when only one section has the key), value in TOML syntax.
+    Returns:
+        The validated configuration.
+    Raises:
+        ConfigError: no such model, broken TOML, unknown or missing key, wrong type or range.
+    """
+    path = Path(name_or_path)
+    if path.suffix != ".toml":
+        path = resource_dir("models") / f"{name_or_path}.toml"
+    if not path.is_file():
+        names = ", ".join(available_models())
+        raise ConfigError(f"no model {name_or_path!r}: expected the path of a .toml file or one of {names}")
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not a valid TOML file: {error}") from error
+    for override in overrides:
+        _apply_override(table, override)
+    return build(ModelFile, table, str(path))
+
+
+def build(cls: type[T], table: Any, where: str) -> T:
+    """Build a (nested) frozen dataclass from a dict, rejecting unknown keys, missing keys and wrong types.
+
+    Args:
+        cls: the dataclass.
+        table: what TOML or JSON gave.
+        where: file and key path for messages.
+    Returns:
+        An instance of `cls`.
+    Raises:
+        ConfigError: what does not fit, with the key.
+    """
+    if not isinstance(table, dict):
+        raise ConfigError(f"{where}: expected a table, got {type(table).__name__}")
+    hints = get_type_hints(cls)
+    names = [f.name for f in dataclasses.fields(cls)]  # type: ignore[arg-type]
+    for problem, keys in (("unknown", set(table) - set(names)), ("missing", set(names) - set(table))):
+        if keys:
+            raise ConfigError(f"{where}: {problem} keys {', '.join(sorted(keys))}; expected {', '.join(sorted(names))}")
+    values = {name: _coerce(hints[name], table[name], f"{where}: {name}") for name in names}
+    try:
+        return cls(**values)
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from error
+
+
+def _coerce(kind: Any, value: Any, where: str) -> Any:
+    if dataclasses.is_dataclass(kind):
+        return build(kind, value, where)  # type: ignore[arg-type]
+    if get_origin(kind) is tuple:
+        item_kinds = [k for k in get_args(kind) if not isinstance(k, types.EllipsisType)]
+        if not isinstance(value, (list, tuple)) or len(value) != len(item_kinds):
+            raise ConfigError(f"{where}: expected {len(item_kinds)} values, got {value!r}")
+        return tuple(_coerce(k, v, where) for k, v in zip(item_kinds, value, strict=True))
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if type(value) is not kind:
+        raise ConfigError(f"{where}: expected {kind.__name__}, got {value!r}")
+    return value
+
+
+def _apply_override(table: dict[str, Any], override: str) -> None:
+    key, separator, text = override.partition("=")
+    if not separator or not key.strip() or not text.strip():
+        raise ConfigError(f"--set {override!r}: expected key=value, for example --set train.lr=0.002")
+    section, _, name = key.strip().rpartition(".")
+    known = [f"{s}.{k}" for s in table for k in table[s]]
+    matches = [s for s in table if name in table[s] and section in ("", s)]
+    if len(matches) != 1:
+        problem = "is in several sections" if matches else "is unknown"
+        raise ConfigError(f"--set {override!r}: key {key.strip()!r} {problem}; known keys: {', '.join(known)}")
+    try:
+        value = tomllib.loads(f"v = {text.strip()}")["v"]
+    except tomllib.TOMLDecodeError:
+        value = text.strip()  # a bare word, as in activation=relu6
+    table[matches[0]][name] = value
+
+
+def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise ConfigError(f"{name} must be one of {', '.join(allowed)}; got {value!r}")

@@ -1,0 +1,150 @@
+"""RTMDet: CSPNeXt backbone, CSPNeXtPAFPN neck, SepBN head; MMDetection's parameter names.
+
+Source: RTMDet, arXiv:2212.07784; names and widths as in MMDetection's P5 setting.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from edgedet.config import ModelConfig
+from edgedet.net.layers import ConvModule, CSPLayer, SPPBottleneck, conv3x3
+
+STRIDES = (8, 16, 32)
+# (outputs, blocks, identity in the blocks, spatial pyramid pooling) of stages 1..4, before scaling.
+STAGES = ((128, 3, True, False), (256, 6, True, False), (512, 6, True, False), (1024, 3, False, True))
+
+
+class CSPNeXt(nn.Module):
+    """Backbone; gives the features of strides 8, 16 and 32."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        channels = int(64 * config.widen)
+        self.stem = nn.Sequential(
+            ConvModule(config, 3, channels // 2, 3, 2),
+            ConvModule(config, channels // 2, channels // 2, 3),
+            ConvModule(config, channels // 2, channels, 3),
+        )
+        for number, (outputs, blocks, identity, pyramid) in enumerate(STAGES, 1):
+            width = int(outputs * config.widen)
+            layers = [conv3x3(config, channels, width, 2)]
+            if pyramid:
+                layers.append(SPPBottleneck(config, width))
+            depth = max(round(blocks * config.deepen), 1)
+            layers.append(CSPLayer(config, width, width, depth, identity, config.channel_attention))
+            setattr(self, f"stage{number}", nn.Sequential(*layers))
+            channels = width
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        x8 = self.stage2(self.stage1(self.stem(x)))
+        x16 = self.stage3(x8)
+        return x8, x16, self.stage4(x16)
+
+
+class CSPNeXtPAFPN(nn.Module):
+    """Neck: top-down, then bottom-up; gives three maps with the same number of channels."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        widths = [int(outputs * config.widen) for outputs, *_ in STAGES[1:]]
+        depth = max(round(3 * config.deepen), 1)
+
+        def csp(inputs: int, outputs: int) -> CSPLayer:
+            return CSPLayer(config, inputs, outputs, depth, add_identity=False, attention=False)
+
+        self.reduce_layers = nn.ModuleList(ConvModule(config, widths[i], widths[i - 1], 1) for i in (2, 1))
+        self.top_down_blocks = nn.ModuleList(csp(2 * widths[i - 1], widths[i - 1]) for i in (2, 1))
+        self.downsamples = nn.ModuleList(conv3x3(config, widths[i], widths[i], 2) for i in (0, 1))
+        self.bottom_up_blocks = nn.ModuleList(csp(2 * widths[i], widths[i + 1]) for i in (0, 1))
+        self.out_convs = nn.ModuleList(conv3x3(config, widths[i], widths[0]) for i in (0, 1, 2))
+        self.upsample = nn.Upsample(scale_factor=2, mode="nearest")
+
+    def forward(self, features: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        x8, x16, x32 = features
+        top32 = self.reduce_layers[0](x32)
+        mid16 = self.top_down_blocks[0](torch.cat((self.upsample(top32), x16), 1))
+        top16 = self.reduce_layers[1](mid16)
+        out8 = self.top_down_blocks[1](torch.cat((self.upsample(top16), x8), 1))
+        out16 = self.bottom_up_blocks[0](torch.cat((self.downsamples[0](out8), top16), 1))
+        out32 = self.bottom_up_blocks[1](torch.cat((self.downsamples[1](out16), top32), 1))
+        return self.out_convs[0](out8), self.out_convs[1](out16), self.out_convs[2](out32)
+
+
+class RTMDetSepBNHead(nn.Module):
+    """Head: per stride, class logits and ltrb distances in units of the stride (linear, no exp)."""
+
+    def __init__(self, config: ModelConfig, num_classes: int) -> None:
+        super().__init__()
+        channels = int(256 * config.widen)
+        for branch in ("cls_convs", "reg_convs"):
+            levels = nn.ModuleList(
+                nn.ModuleList(conv3x3(config, channels, channels) for _ in range(config.stacked_convs))
+                for _ in STRIDES
+            )
+            if config.share_head:
+                _share_convolutions(levels)
+            setattr(self, branch, levels)
+        self.rtm_cls = nn.ModuleList(nn.Conv2d(channels, num_classes, 1) for _ in STRIDES)
+        self.rtm_reg = nn.ModuleList(nn.Conv2d(channels, 4, 1) for _ in STRIDES)
+        self._init_predictions()
+
+    def _init_predictions(self) -> None:
+        for cls, reg in zip(self.rtm_cls, self.rtm_reg, strict=True):
+            nn.init.normal_(cls.weight, std=0.01)
+            nn.init.constant_(cls.bias, -math.log((1 - 0.01) / 0.01))  # RetinaNet's prior probability 0.01
+            nn.init.normal_(reg.weight, std=0.01)
+            nn.init.constant_(reg.bias, 2.0)  # boxes start 4 cells wide, so that the first assignments have an IoU
+
+    def forward(self, features: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, ...]:
+        outputs: list[Tensor] = []
+        for level, x in enumerate(features):
+            cls, reg = x, x
+            for conv in self.cls_convs[level]:
+                cls = conv(cls)
+            for conv in self.reg_convs[level]:
+                reg = conv(reg)
+            outputs += [self.rtm_cls[level](cls), self.rtm_reg[level](reg)]
+        return tuple(outputs)
+
+
+def _share_convolutions(levels: nn.ModuleList) -> None:
+    """Let every level use the first level's convolution weights; BatchNorms stay separate (SepBN)."""
+    for level in levels[1:]:
+        for own, first in zip(level.modules(), levels[0].modules(), strict=True):
+            if isinstance(own, ConvModule):
+                own.conv = first.conv
+
+
+class RTMDet(nn.Module):
+    """The whole detector.
+
+    Takes float32 (N, 3, H, W), normalized, H and W divisible by 32; gives cls_8, box_8, cls_16, box_16, cls_32, box_32:
+    (N, classes or 4, H/stride, W/stride), logits and distances in units of the stride.
+    """
+
+    def __init__(self, config: ModelConfig, num_classes: int) -> None:
+        super().__init__()
+        self.backbone = CSPNeXt(config)
+        self.neck = CSPNeXtPAFPN(config)
+        self.bbox_head = RTMDetSepBNHead(config, num_classes)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        return self.bbox_head(self.neck(self.backbone(x)))
+
+
+def build_detector(config: ModelConfig, num_classes: int) -> RTMDet:
+    """Build the network with fresh weights (drawn from torch's global generator; seed it before).
+
+    Args:
+        config: architecture.
+        num_classes: number of classes, at least 1.
+    Returns:
+        The detector in training mode, float32.
+    """
+    if num_classes < 1:
+        raise ValueError(f"num_classes must be at least 1, got {num_classes}")
+    return RTMDet(config, num_classes)
