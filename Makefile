@@ -1,0 +1,75 @@
+# Two commands do everything: `make demo` runs the main job, `make test` passes the tests.
+# Both create .venv and install the versions of constraints.txt into it.
+
+SHELL := /bin/bash
+comma := ,
+.DEFAULT_GOAL := help
+.PHONY: help venv demo test test-onnx lint format bench clean distclean
+
+VENV := .venv
+PY := $(VENV)/bin/python
+EXTRAS := train,runtime,tflm,dev
+DEMO_OUT := demo_out
+# python3.11 is what constraints.txt was made for; any later python3 is tried when it is absent or a shim that does not run.
+PYTHON ?= $(shell for p in python3.11 python3; do $$p -c '' 2>/dev/null && { command -v $$p; break; }; done)
+
+# -qq: errors only. A second attempt, because one lost connection among fifty packages should not cost the run.
+PIP_INSTALL = $(PY) -m pip install -qq --disable-pip-version-check --retries 5 -c constraints.txt
+define install
+	@echo "installing edgedet[$(1)] into $(VENV), a few minutes the first time"
+	@$(PIP_INSTALL) -e ".[$(1)]" || { echo "pip failed; once more in 10 s"; sleep 10; $(PIP_INSTALL) -e ".[$(1)]"; }
+endef
+
+help:
+	@echo "make demo       synthetic data -> quantize -> evaluate -> deploy, with the committed checkpoint"
+	@echo "make test       the test suite (without the 1.9 GB extra 'onnx')"
+	@echo "make test-onnx  the tests that cross-check with onnx2tf and TensorFlow"
+	@echo "make lint       ruff and mypy;  make format: let ruff mend what it can"
+	@echo "make bench      speed and memory, with pytest-benchmark"
+	@echo "make clean      caches and demo output;  make distclean: .venv too"
+
+venv: $(VENV)/installed
+
+$(VENV)/created:
+	@if [ -z "$(PYTHON)" ]; then echo "error: no python3 found; edgedet needs Python 3.11 or later" >&2; exit 2; fi
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 11) and "error: edgedet needs Python 3.11 or later, \
+	$(PYTHON) is %d.%d; name another with: make PYTHON=/path/to/python3.11" % v[:2])'
+	@$(PYTHON) -m venv --clear $(VENV) || { echo "error: $(PYTHON) can't create a virtual environment; on Debian: \
+	apt install python3-venv" >&2; rm -rf $(VENV); exit 2; }
+	@touch $@
+
+$(VENV)/installed: $(VENV)/created pyproject.toml constraints.txt
+	$(call install,$(EXTRAS))
+	@touch $@
+
+$(VENV)/installed-onnx: $(VENV)/installed
+	$(call install,$(EXTRAS)$(comma)onnx)
+	@touch $@
+
+demo: $(VENV)/installed
+	$(PY) -m edgedet.demo --out $(DEMO_OUT)
+
+test: $(VENV)/installed
+	$(PY) -m pytest -q -m "not onnx"
+
+test-onnx: $(VENV)/installed-onnx
+	$(PY) -m pytest -q -m onnx
+
+lint: $(VENV)/installed
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+
+format: $(VENV)/installed
+	$(PY) -m ruff format .
+	$(PY) -m ruff check --fix .
+
+bench: $(VENV)/installed
+	$(PY) -m pytest -q bench --benchmark-columns=min,median,max,rounds
+
+clean:
+	rm -rf $(DEMO_OUT) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .benchmarks
+	find edgedet tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
+
+distclean: clean
+	rm -rf $(VENV)

@@ -1,0 +1,92 @@
+"""What an installation holds: packages, resource folders, the command."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import edgedet
+from edgedet.errors import ToolchainError
+from edgedet.resources import RESOURCES, resource_dir
+
+REPO = Path(__file__).resolve().parents[1]
+SOURCES = ("edgedet", *RESOURCES)
+
+
+def run(command: list[str], cwd: Path) -> str:
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def wheel_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder with an installed wheel of a copy of the checkout (building in place would litter it)."""
+    tmp = tmp_path_factory.mktemp("wheel")
+    source = tmp / "source"
+    source.mkdir()
+    for name in SOURCES:
+        shutil.copytree(REPO / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md"):
+        shutil.copy(REPO / name, source / name)
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "-q"]
+    run([*pip, "wheel", ".", "--no-deps", "--no-build-isolation", "--no-index", "-w", str(tmp / "dist")], source)
+    (wheel,) = (tmp / "dist").glob("edgedet-*.whl")
+    site = tmp / "site"
+    run([*pip, "install", "--no-deps", "--no-index", "--no-compile", "--target", str(site), str(wheel)], tmp)
+    return site
+
+
+def test_pyproject_package_list_matches_the_folders() -> None:
+    listed = set(tomllib.loads((REPO / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]["packages"])
+    present = {".".join(p.parent.relative_to(REPO).parts) for p in (REPO / "edgedet").rglob("__init__.py")}
+    assert listed == present | {f"edgedet._resources.{name}" for name in RESOURCES}
+
+
+def test_resource_dir_checkout_finds_every_folder() -> None:
+    for name in RESOURCES:
+        assert resource_dir(name) == REPO / name
+
+
+def test_resource_dir_unknown_name_lists_the_known_ones() -> None:
+    with pytest.raises(ToolchainError, match="unknown resource folder 'kernel'.*kernels, models, firmware_export"):
+        resource_dir("kernel")
+
+
+def test_resource_dir_wheel_carries_every_file(wheel_site: Path, tmp_path: Path) -> None:
+    code = (
+        f"import sys; sys.path.insert(0, {str(wheel_site)!r})\n"
+        "import edgedet\nfrom edgedet.resources import RESOURCES, resource_dir\n"
+        "print(edgedet.__file__)\nprint(*(resource_dir(name) for name in RESOURCES), sep='\\n')"
+    )
+    # -I: neither the working folder nor PYTHONPATH may lead to the checkout.
+    where, *folders = run([sys.executable, "-I", "-c", code], tmp_path).split()
+    assert Path(where).parent == wheel_site / "edgedet"
+    for name, folder in zip(RESOURCES, folders, strict=True):
+        assert Path(folder) == wheel_site / "edgedet" / "_resources" / name
+        expected = {p.relative_to(REPO / name) for p in (REPO / name).rglob("*") if p.is_file()}
+        found = {p.relative_to(folder) for p in Path(folder).rglob("*") if p.is_file()}
+        assert found == {p for p in expected if "__pycache__" not in p.parts}
+
+
+def test_resource_dir_incomplete_installation_names_both_places(wheel_site: Path, tmp_path: Path) -> None:
+    shutil.copytree(wheel_site / "edgedet", tmp_path / "edgedet", ignore=shutil.ignore_patterns("_resources"))
+    code = (
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
+        "from edgedet.errors import ToolchainError\nfrom edgedet.resources import resource_dir\n"
+        "try:\n    resource_dir('models')\nexcept ToolchainError as error:\n    print(error)"
+    )
+    message = run([sys.executable, "-I", "-c", code], tmp_path)
+    assert message.startswith(f"models/ is neither in {tmp_path / 'edgedet' / '_resources'} (wheel) nor in {tmp_path}")
+    assert "reinstall" in message
+
+
+def test_wheel_version_and_entry_point_match_the_package(wheel_site: Path) -> None:
+    (info,) = wheel_site.glob("edgedet-*.dist-info")
+    assert f"Version: {edgedet.__version__}\n" in (info / "METADATA").read_text(encoding="utf-8")
+    assert "edgedet = edgedet.cli:main" in (info / "entry_points.txt").read_text(encoding="utf-8")
