@@ -1,0 +1,210 @@
+"""Run a model over a split: COCO AP and where the time goes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edgedet.data.coco import CocoSplit, ImageRecord
+from edgedet.data.preprocess import load_image, resize_to_input
+from edgedet.errors import ConfigError, DataError
+from edgedet.evaluate.coco_ap import ApResult, coco_ap
+from edgedet.structs import Detections
+
+if TYPE_CHECKING:  # the training loop evaluates without loading simulator and flatbuffer
+    from edgedet.evaluate.runtimes import Runtime
+
+Progress = Callable[[int, int], None]  # (images done, images in all)
+
+COCO_SCORE_THRESHOLD = 0.001  # low enough for the whole precision-recall curve; RTMDet's test_cfg
+
+
+@dataclass(frozen=True)
+class Timings:
+    """Mean time per image, ms of wall-clock."""
+
+    preprocess_ms: float  # decode the image file, resize, normalize or quantize
+    invoke_ms: float  # the network
+    decode_ms: float  # thresholds, boxes, NMS
+
+    @property
+    def total_ms(self) -> float:
+        """Sum of the three."""
+        return self.preprocess_ms + self.invoke_ms + self.decode_ms
+
+
+@dataclass(frozen=True)
+class EvalReport:
+    """What was measured, with what, on what."""
+
+    ap: ApResult
+    timings: Timings
+    runtime: str  # sim, ref, xnnpack, tflm, torch, ...
+    arithmetic: str  # which arithmetic and package ran, in words
+    model: str  # path of the model file; empty for a model in memory
+    model_sha256: str
+    split: str
+    annotations: str  # path
+    images: int
+    score_threshold: float
+    nms_iou: float
+    max_detections: int
+    input_size: tuple[int, int]  # width, height, px
+    machine: str
+
+    def to_json(self) -> str:
+        """JSON text, keys in the order of the fields, newline at the end."""
+        value: dict[str, Any] = asdict(self)
+        return json.dumps(value, indent=2) + "\n"
+
+    def text(self) -> str:
+        """The table as pycocotools prints it, followed by timings and arithmetic."""
+        t = self.timings
+        per_class = "\n".join(f"  {row.name}: AP {row.ap:.3f}, AP50 {row.ap50:.3f}" for row in self.ap.per_class)
+        return (
+            f"{self.ap.table}"
+            f"per class:\n{per_class}\n"
+            f"images: {self.images} ({self.split}), input {self.input_size[0]}x{self.input_size[1]}\n"
+            f"ms per image: preprocess {t.preprocess_ms:.2f}, invoke {t.invoke_ms:.2f}, decode {t.decode_ms:.2f}\n"
+            f"runtime: {self.runtime}: {self.arithmetic}\n"
+        )
+
+
+@dataclass
+class _Clock:
+    """Seconds summed over images."""
+
+    preprocess: float = 0.0
+    invoke: float = 0.0
+    decode: float = 0.0
+
+    def mean(self, images: int) -> Timings:
+        return Timings(*(1000.0 * total / images for total in (self.preprocess, self.invoke, self.decode)))
+
+
+def evaluate(
+    runtime: Runtime,
+    split: CocoSplit,
+    *,
+    max_images: int | None = None,
+    score_threshold: float = COCO_SCORE_THRESHOLD,
+    progress: Progress | None = None,
+    model_path: Path | None = None,
+) -> EvalReport:
+    """Measure a model on a split.
+
+    Args:
+        runtime: the model in one of its forms.
+        split: images and ground truth; its classes must be the model's, by name.
+        max_images: only the first so many images of the split; None for all.
+        score_threshold: detections below are dropped; 0.001 gives COCO AP.
+        progress: called after each image.
+        model_path: file of the model, for the report and its hash.
+    Returns:
+        AP, timings and what they belong to.
+    Raises:
+        DataError: the split is empty, an image can't be read, or classes differ.
+        ConfigError: max_images is not positive.
+    """
+    records = _select(split, max_images)
+    labels = class_mapping(runtime.outputs.class_names, split)
+    clock = _Clock()
+    found: dict[int, Detections] = {}
+    for done, record in enumerate(records, start=1):
+        found[record.image_id] = _detect(runtime, record, score_threshold, labels, clock)
+        if progress is not None:
+            progress(done, len(records))
+    return EvalReport(
+        ap=coco_ap(split, found),
+        timings=clock.mean(len(records)),
+        runtime=runtime.name,
+        arithmetic=runtime.arithmetic,
+        model="" if model_path is None else str(model_path),
+        model_sha256="" if model_path is None else sha256_of(model_path),
+        split=split.name,
+        annotations=str(split.ann_path),
+        images=len(records),
+        score_threshold=score_threshold,
+        nms_iou=runtime.outputs.nms_iou,
+        max_detections=runtime.outputs.max_detections,
+        input_size=(runtime.preprocess.width, runtime.preprocess.height),
+        machine=describe_machine(),
+    )
+
+
+def class_mapping(class_names: tuple[str, ...], split: CocoSplit) -> np.ndarray:
+    """Label of the split for each label of the model, by class name.
+
+    Args:
+        class_names: of the model.
+        split: data set.
+    Returns:
+        int64 (len(class_names),), index into `split.class_names`.
+    Raises:
+        DataError: the model and the split do not have the same classes.
+    """
+    if sorted(class_names) != sorted(split.class_names):
+        raise DataError(
+            f"{split.ann_path}: classes {list(split.class_names)}, but the model knows {list(class_names)}; "
+            "evaluate on the data set that the model was trained for, or rename the categories"
+        )
+    return np.array([split.class_names.index(name) for name in class_names], dtype=np.int64)
+
+
+def sha256_of(path: Path) -> str:
+    """Hex SHA-256 of a file's bytes."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def describe_machine() -> str:
+    """One line: system, architecture, processor, cores, Python and NumPy versions."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return (
+        f"{platform.system()} {platform.machine()}, {_processor()}, {cores} cores, Python {platform.python_version()}, "
+        f"NumPy {np.__version__}"
+    )
+
+
+def _select(split: CocoSplit, max_images: int | None) -> tuple[ImageRecord, ...]:
+    if max_images is not None and max_images < 1:
+        raise ConfigError(f"images must be at least 1, got {max_images}")
+    records = split.images[:max_images]
+    if not records:
+        raise DataError(f"{split.ann_path}: the split {split.name} has no images to evaluate")
+    return records
+
+
+def _detect(
+    runtime: Runtime, record: ImageRecord, score_threshold: float, labels: np.ndarray, clock: _Clock
+) -> Detections:
+    """Detections of one image in its own pixels; adds to the clock."""
+    start = time.perf_counter()
+    pixels, placement = resize_to_input(load_image(record.path), runtime.preprocess)
+    x = runtime.prepare(pixels)
+    prepared = time.perf_counter()
+    raw = runtime.invoke(x)
+    invoked = time.perf_counter()
+    detections = runtime.decode(raw, score_threshold)
+    decoded = time.perf_counter()
+    clock.preprocess += prepared - start
+    clock.invoke += invoked - prepared
+    clock.decode += decoded - invoked
+    return replace(detections, boxes=placement.to_image(detections.boxes), labels=labels[detections.labels])
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        for line in cpuinfo.read_text(errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or "unknown processor"

@@ -1,0 +1,116 @@
+"""Boxes as corner coordinates (xyxy): clipping, areas, intersection over union, conversions."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from edgedet.errors import ShapeError
+
+
+def check_boxes(boxes: np.ndarray, name: str = "boxes") -> None:
+    """Raise ShapeError unless `boxes` is (N, 4)."""
+    if boxes.ndim != 2 or boxes.shape[1] != 4:
+        raise ShapeError(f"{name}: expected shape (N, 4), found {boxes.shape}; pass one row per box")
+
+
+def areas(boxes: np.ndarray) -> np.ndarray:
+    """Areas of boxes; 0 where a side is negative.
+
+    Args:
+        boxes: float (N, 4), xyxy, px.
+    Returns:
+        (N,), px squared, dtype of `boxes`.
+    Raises:
+        ShapeError: not (N, 4).
+    """
+    check_boxes(boxes)
+    sides = np.maximum(boxes[:, 2:] - boxes[:, :2], 0)
+    return sides[:, 0] * sides[:, 1]
+
+
+def intersections(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Areas of the pairwise intersections.
+
+    Args:
+        a: float (N, 4), xyxy, px.
+        b: float (M, 4), xyxy, px.
+    Returns:
+        (N, M), px squared.
+    Raises:
+        ShapeError: not (N, 4) and (M, 4).
+    """
+    check_boxes(a, "a")
+    check_boxes(b, "b")
+    width = np.minimum(a[:, None, 2], b[None, :, 2]) - np.maximum(a[:, None, 0], b[None, :, 0])
+    height = np.minimum(a[:, None, 3], b[None, :, 3]) - np.maximum(a[:, None, 1], b[None, :, 1])
+    return np.maximum(width, 0) * np.maximum(height, 0)
+
+
+def iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Pairwise intersection over union; 0 where the union is empty.
+
+    Args:
+        a: float (N, 4), xyxy, px.
+        b: float (M, 4), xyxy, px.
+    Returns:
+        (N, M), 0..1. Example: a = [[0, 0, 2, 2]], b = [[1, 0, 3, 2]] give [[1/3]].
+    Raises:
+        ShapeError: not (N, 4) and (M, 4).
+    """
+    shared = intersections(a, b)
+    union = areas(a)[:, None] + areas(b)[None, :] - shared
+    return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+
+
+def clip_boxes(boxes: np.ndarray, width: float, height: float) -> np.ndarray:
+    """Move corners that lie outside an image onto its border.
+
+    Args:
+        boxes: float (N, 4), xyxy, px.
+        width: right border, px.
+        height: bottom border, px.
+    Returns:
+        (N, 4), a copy, x in 0..width, y in 0..height, dtype of `boxes`.
+    Raises:
+        ShapeError: not (N, 4).
+    """
+    check_boxes(boxes)
+    limit = np.array([width, height, width, height], dtype=boxes.dtype)
+    return np.minimum(np.maximum(boxes, 0), limit)
+
+
+def decode_distances(distances: np.ndarray, priors: np.ndarray, strides: np.ndarray) -> np.ndarray:
+    """Turn left/top/right/bottom distances into corner boxes.
+
+    Args:
+        distances: float32 (N, 4), in units of the stride.
+        priors: float32 (N, 2), px, (x, y).
+        strides: float32 (N,), px per cell.
+    Returns:
+        float32 (N, 4), px, xyxy, not clipped.
+    Raises:
+        ShapeError: the lengths differ.
+    Source: RTMDet, arXiv:2212.07784.
+    """
+    check_boxes(distances, "distances")
+    if priors.shape != (len(distances), 2) or strides.shape != (len(distances),):
+        raise ShapeError(
+            f"decode_distances: distances {distances.shape} need priors {(len(distances), 2)} and strides "
+            f"{(len(distances),)}; found {priors.shape} and {strides.shape}"
+        )
+    lengths = distances * strides[:, None]
+    return np.concatenate([priors - lengths[:, :2], priors + lengths[:, 2:]], axis=1)
+
+
+def xyxy_to_xywh(boxes: np.ndarray) -> np.ndarray:
+    """Corner boxes to COCO's (left, top, width, height).
+
+    Args:
+        boxes: float (N, 4), xyxy.
+    Returns:
+        (N, 4), a copy, dtype of `boxes`.
+    Raises:
+        ShapeError: not (N, 4).
+    """
+    check_boxes(boxes)
+    return np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
