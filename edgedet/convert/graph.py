@@ -1,7 +1,7 @@
 """The int8 graph: frozen dataclasses that mirror a TFLite model with one subgraph.
 
-`flatbuffer.py` reads and writes it; evaluate and deploy work from it and from nothing else. Tensors are NHWC; convolution
-weights are OHWI, depthwise weights (1, H, W, C); all as in TFLite.
+`flatbuffer.py` reads and writes it; evaluate and deploy work from it and from nothing else. Tensors are NHWC;
+convolution weights are OHWI, depthwise weights (1, H, W, C); all as in TFLite.
 """
 
 from __future__ import annotations
@@ -45,9 +45,10 @@ class Tensor:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Tensor):
             return NotImplemented
-        same_data = (self.data is None) == (other.data is None) and (
-            self.data is None or (self.data.dtype == other.data.dtype and np.array_equal(self.data, other.data))
-        )
+        if self.data is None or other.data is None:
+            same_data = self.data is other.data
+        else:
+            same_data = self.data.dtype == other.data.dtype and np.array_equal(self.data, other.data)
         return same_data and (self.name, self.shape, self.dtype, self.quantization) == (
             other.name,
             other.shape,
@@ -140,6 +141,62 @@ class SoftmaxOptions:
 
 
 @dataclass(frozen=True)
+class LeakyReluOptions:
+    """LEAKY_RELU."""
+
+    alpha: float  # slope below zero; float32 in the file
+
+
+@dataclass(frozen=True)
+class SqueezeOptions:
+    """SQUEEZE; no dims: all of size 1."""
+
+    squeeze_dims: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class SplitOptions:
+    """SPLIT; the axis is the first input."""
+
+    num_splits: int
+
+
+@dataclass(frozen=True)
+class PackOptions:
+    """PACK."""
+
+    values_count: int
+    axis: int = 0
+
+
+@dataclass(frozen=True)
+class StridedSliceOptions:
+    """STRIDED_SLICE; bit i of a mask is about axis i."""
+
+    begin_mask: int = 0
+    end_mask: int = 0
+    ellipsis_mask: int = 0
+    new_axis_mask: int = 0
+    shrink_axis_mask: int = 0
+
+
+@dataclass(frozen=True)
+class TransposeConvOptions:
+    """TRANSPOSE_CONV; inputs are output shape, weights, input, bias."""
+
+    padding: str = "SAME"
+    stride: tuple[int, int] = (1, 1)
+    activation: str = "NONE"
+
+
+@dataclass(frozen=True)
+class BlockSizeOptions:
+    """SPACE_TO_DEPTH, DEPTH_TO_SPACE."""
+
+    block_size: int
+
+
+@dataclass(frozen=True)
 class NoOptions:
     """LOGISTIC, QUANTIZE, DEQUANTIZE, PAD, HARD_SWISH, TRANSPOSE, MAXIMUM, MINIMUM, RELU, RELU6, ..."""
 
@@ -155,6 +212,13 @@ Options = (
     | ReduceOptions
     | FullyConnectedOptions
     | SoftmaxOptions
+    | LeakyReluOptions
+    | SqueezeOptions
+    | SplitOptions
+    | PackOptions
+    | StridedSliceOptions
+    | TransposeConvOptions
+    | BlockSizeOptions
     | NoOptions
 )
 
