@@ -1,0 +1,284 @@
+"""COCO annotation files, read and checked once; everything behind this module may trust what it gets.
+
+Rules:
+- Labels are indices into the category ids in ascending order.
+- Boxes refer to the upright image, i.e. after its EXIF orientation is applied. When the annotation file states the
+  size of the stored, turned image instead, its boxes are turned along and that is counted.
+- Boxes are clipped to the image; boxes without area are dropped; both are counted, and the ground truth that AP is
+  measured against (`CocoSplit.to_coco_dict`) has the same boxes.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgedet.data.coco_parse import Category, Findings, Instance, RawImage, parse_coco
+from edgedet.data.headers import ImageHeader, read_header
+from edgedet.data.layout import find_split_files
+from edgedet.errors import DataError
+
+# A box may overhang its image by this much before it counts as wrong: exporters round coordinates to two decimals.
+CLIP_TOLERANCE_PX = 0.01
+
+WARNING_TEXTS = {
+    "annotation_id_duplicate": "annotations repeat an id and got a new one",
+    "annotation_id_zero": "annotation has id 0, which pycocotools never counts as found; number annotations from 1",
+    "annotation_without_image": "annotations belong to no image of the file and were dropped",
+    "area_replaced": "annotations state an area that is no positive number; width x height is used",
+    "box_clipped": "boxes reached outside their image and were clipped",
+    "box_empty": "boxes have no width or height and were dropped",
+    "box_outside": "boxes lie wholly outside their image and were dropped",
+    "category_unused_parent": "categories without annotations are only the parent of the others and were left out",
+    "exif_rotated": "images are turned by their EXIF orientation; boxes are taken to refer to the upright image",
+    "exif_boxes_turned": "images have boxes given for the stored, turned image; these were turned upright",
+    "file_name_duplicate": "images repeat the file of another image",
+}
+
+
+@dataclass(frozen=True)
+class DataWarning:
+    """Something that was put right on load."""
+
+    code: str  # key of WARNING_TEXTS
+    count: int
+    example: str  # the first one
+
+    @property
+    def text(self) -> str:
+        """One sentence for people."""
+        return f"{self.code}: {self.count} {WARNING_TEXTS[self.code]} (e.g. {self.example})"
+
+
+@dataclass(frozen=True, eq=False)
+class ImageRecord:
+    """One image and its boxes."""
+
+    image_id: int
+    path: Path
+    width: int  # px, upright
+    height: int  # px, upright
+    boxes: np.ndarray  # float32 (N, 4), xyxy, px of the upright image, inside it, with area
+    labels: np.ndarray  # int64 (N,), index into CocoSplit.class_names
+    crowd: np.ndarray  # bool (N,), COCO's iscrowd
+    areas: np.ndarray  # float32 (N,), px^2, COCO's area (of the segment when the file has one)
+
+
+@dataclass(frozen=True, eq=False)
+class CocoSplit:
+    """A checked split of a data set."""
+
+    name: str  # train, valid or test
+    ann_path: Path
+    images: tuple[ImageRecord, ...]  # in the order of the annotation file
+    class_names: tuple[str, ...]  # by ascending category id
+    category_ids: tuple[int, ...]  # ascending
+    warnings: tuple[DataWarning, ...]
+    _ground_truth: dict[str, Any] = field(repr=False, default_factory=dict)
+
+    def to_coco_dict(self) -> dict[str, Any]:
+        """The cleaned ground truth for pycocotools: ids as in the file, boxes as in `images`, float64 precision.
+
+        Returns:
+            A new dict with images, annotations (id, image_id, category_id, bbox xywh, area, iscrowd), categories.
+        """
+        return copy.deepcopy(self._ground_truth)
+
+
+def load_split(data_dir: Path | None, split: str, *, ann: Path | None = None, images: Path | None = None) -> CocoSplit:
+    """Read and check one split.
+
+    Args:
+        data_dir: root of the data set in Roboflow's or COCO's layout; None when `ann` is given.
+        split: train, valid or test.
+        ann: annotation file, instead of searching below data_dir.
+        images: image folder, instead of the one that belongs to the annotation file.
+    Returns:
+        The split, with the images in the order of the annotation file.
+    Raises:
+        DataError: files not found, malformed JSON, missing keys, ids that contradict each other, unknown categories,
+            missing or broken images, sizes that differ from the files, or a split without images or boxes.
+    """
+    ann_path, image_dir = find_split_files(data_dir, split, ann, images)
+    parsed = parse_coco(ann_path)
+    findings = parsed.findings
+    categories = _without_parent(parsed.categories, parsed.instances, findings)
+    headers = _check_images(parsed.images, image_dir, ann_path)
+    label_of = {category.category_id: label for label, category in enumerate(categories)}
+    of_image: dict[int, list[Instance]] = {image.image_id: [] for image in parsed.images}
+    for instance in parsed.instances:
+        of_image[instance.image_id].append(instance)
+    records, kept = [], []
+    for raw, header in zip(parsed.images, headers, strict=True):
+        instances = _clean_instances(raw, header, of_image[raw.image_id], findings)
+        records.append(_record(raw, header, image_dir, instances, label_of))
+        kept += instances
+    if not kept:
+        raise DataError(f"{ann_path}: {split} has {len(records)} images but no usable box; check the export")
+    return CocoSplit(
+        name=split,
+        ann_path=ann_path,
+        images=tuple(records),
+        class_names=tuple(category.name for category in categories),
+        category_ids=tuple(category.category_id for category in categories),
+        warnings=tuple(DataWarning(*found) for found in findings.items()),
+        _ground_truth=_ground_truth(records, kept, categories, image_dir),
+    )
+
+
+def require_same_classes(train: CocoSplit, valid: CocoSplit) -> None:
+    """Make sure that a label means the same in both splits.
+
+    Raises:
+        DataError: category ids or names differ.
+    """
+    first = dict(zip(train.category_ids, train.class_names, strict=True))
+    second = dict(zip(valid.category_ids, valid.class_names, strict=True))
+    if first == second:
+        return
+    raise DataError(
+        f"{train.ann_path} and {valid.ann_path} list different categories: {train.name} has {first}, "
+        f"{valid.name} has {second}; export both splits with one category list"
+    )
+
+
+def _without_parent(
+    categories: tuple[Category, ...], instances: tuple[Instance, ...], findings: Findings
+) -> tuple[Category, ...]:
+    """Leave out the parent that Roboflow puts at id 0: nothing is annotated with it, the others name it as parent."""
+    first, rest = categories[0], categories[1:]
+    is_parent = first.category_id == 0 and bool(rest) and all(other.parent == first.name for other in rest)
+    if not is_parent or any(instance.category_id == 0 for instance in instances):
+        return categories
+    findings.add("category_unused_parent", f"{first.name!r}, id 0")
+    return rest
+
+
+def _check_images(images: tuple[RawImage, ...], image_dir: Path, ann_path: Path) -> list[ImageHeader]:
+    """Headers of all images; one DataError that counts what is missing, broken or of another size."""
+    headers: list[ImageHeader] = []
+    missing, broken, resized = [], [], []
+    for raw in images:
+        path = image_dir / raw.file_name
+        try:
+            header = read_header(path)
+        except FileNotFoundError:
+            missing.append(str(path))
+            continue
+        except DataError as error:
+            broken.append(str(error))
+            continue
+        if (raw.width, raw.height) not in (header.upright_size, (header.stored_width, header.stored_height)):
+            actual = "{}x{}".format(*header.upright_size)
+            resized.append(f"{path} is {actual}, stated {raw.width}x{raw.height}")
+        headers.append(header)
+    total = len(images)
+    if missing:
+        raise DataError(
+            f"{ann_path}: {len(missing)} of {total} images not found, first {missing[0]}; "
+            "restore the files, remove their entries, or give the right image folder"
+        )
+    if broken:
+        raise DataError(f"{ann_path}: {len(broken)} of {total} images are broken, first {broken[0]}")
+    if resized:
+        raise DataError(
+            f"{ann_path}: {len(resized)} of {total} images have another size than stated, first {resized[0]}; "
+            "the boxes would be misplaced; export images and annotations together again"
+        )
+    return headers
+
+
+def _clean_instances(
+    raw: RawImage, header: ImageHeader, instances: list[Instance], findings: Findings
+) -> list[Instance]:
+    """Clip, drop and turn the boxes of one image, counting each."""
+    if header.orientation != 1:
+        findings.add("exif_rotated", raw.file_name)
+    turned = (raw.width, raw.height) != header.upright_size
+    if turned:
+        findings.add("exif_boxes_turned", raw.file_name)
+    kept = []
+    for instance in instances:
+        where = f"annotation {instance.annotation_id} of {raw.file_name}"
+        x, y, width, height = instance.bbox
+        if width <= 0 or height <= 0:
+            findings.add("box_empty", f"{where}: {width:g}x{height:g} px")
+            continue
+        left, top = max(x, 0.0), max(y, 0.0)
+        right, bottom = min(x + width, float(raw.width)), min(y + height, float(raw.height))
+        if right <= left or bottom <= top:
+            findings.add("box_outside", where)
+            continue
+        if (left, top) != (x, y) or x + width > raw.width or y + height > raw.height:
+            if max(left - x, top - y, x + width - right, y + height - bottom) > CLIP_TOLERANCE_PX:
+                findings.add("box_clipped", where)
+            instance = instance.with_bbox((left, top, right - left, bottom - top))
+        if turned:
+            instance = instance.with_bbox(_turn_upright(instance.bbox, header))
+        kept.append(instance)
+    return kept
+
+
+def _turn_upright(bbox: tuple[float, float, float, float], header: ImageHeader) -> tuple[float, float, float, float]:
+    """Box (xywh) of the stored image in the frame of the upright one, for the orientations 5 to 8, which swap the axes."""
+    x, y, width, height = bbox
+    if header.orientation in (6, 7):  # the stored bottom becomes the left side
+        y = header.stored_height - y - height
+    if header.orientation in (7, 8):  # the stored right side becomes the top
+        x = header.stored_width - x - width
+    return y, x, height, width
+
+
+def _record(
+    raw: RawImage, header: ImageHeader, image_dir: Path, instances: list[Instance], label_of: dict[int, int]
+) -> ImageRecord:
+    """Arrays of one image."""
+    xywh = np.array([instance.bbox for instance in instances], np.float64).reshape(-1, 4)
+    width, height = header.upright_size
+    boxes = np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], axis=1).astype(np.float32)
+    return ImageRecord(
+        image_id=raw.image_id,
+        path=image_dir / raw.file_name,
+        width=width,
+        height=height,
+        boxes=boxes,
+        labels=np.array([label_of[instance.category_id] for instance in instances], np.int64),
+        crowd=np.array([instance.crowd for instance in instances], bool),
+        areas=np.array([instance.area for instance in instances], np.float32),
+    )
+
+
+def _ground_truth(
+    records: list[ImageRecord], instances: list[Instance], categories: tuple[Category, ...], image_dir: Path
+) -> dict[str, Any]:
+    """The COCO dict of what was kept."""
+    return {
+        "images": [
+            {
+                "id": record.image_id,
+                "file_name": record.path.relative_to(image_dir).as_posix(),
+                "width": record.width,
+                "height": record.height,
+            }
+            for record in records
+        ],
+        "annotations": [
+            {
+                "id": instance.annotation_id,
+                "image_id": instance.image_id,
+                "category_id": instance.category_id,
+                "bbox": list(instance.bbox),
+                "area": instance.area,
+                "iscrowd": int(instance.crowd),
+            }
+            for instance in instances
+        ],
+        "categories": [
+            {"id": category.category_id, "name": category.name, "supercategory": category.parent}
+            for category in categories
+        ],
+    }

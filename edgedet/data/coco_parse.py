@@ -1,0 +1,242 @@
+"""The JSON side of a COCO file: keys, types and ids; nothing here looks at image files."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
+
+from edgedet.errors import DataError
+
+
+@dataclass(frozen=True)
+class Category:
+    """One entry of `categories`."""
+
+    category_id: int
+    name: str
+    parent: str  # COCO's supercategory, "" when absent
+
+
+@dataclass(frozen=True)
+class RawImage:
+    """One entry of `images`."""
+
+    image_id: int
+    file_name: str  # relative, stays inside the image folder
+    width: int  # px, as stated in the annotation file
+    height: int  # px
+
+
+@dataclass(frozen=True)
+class Instance:
+    """One entry of `annotations`."""
+
+    annotation_id: int
+    image_id: int
+    category_id: int
+    bbox: tuple[float, float, float, float]  # xywh, px
+    area: float  # px^2
+    crowd: bool
+
+    def with_bbox(self, bbox: tuple[float, float, float, float]) -> Instance:
+        """The same instance with another box; its area never exceeds the box."""
+        return replace(self, bbox=bbox, area=min(self.area, bbox[2] * bbox[3]))
+
+
+class Findings:
+    """Counts what was put right, by the code of its warning."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, tuple[int, str]] = {}
+
+    def add(self, code: str, example: str) -> None:
+        """Count one more; the first example is kept."""
+        count, first = self._found.get(code, (0, example))
+        self._found[code] = (count + 1, first)
+
+    def items(self) -> list[tuple[str, int, str]]:
+        """(code, count, first example), by code."""
+        return [(code, *self._found[code]) for code in sorted(self._found)]
+
+
+@dataclass(frozen=True)
+class ParsedCoco:
+    """A COCO file whose ids fit together."""
+
+    images: tuple[RawImage, ...]
+    instances: tuple[Instance, ...]  # each of a known image and category
+    categories: tuple[Category, ...]  # by ascending id
+    findings: Findings
+
+
+def parse_coco(path: Path) -> ParsedCoco:
+    """Read a COCO annotation file.
+
+    Args:
+        path: the JSON file.
+    Returns:
+        Its images, annotations and categories.
+    Raises:
+        DataError: not JSON, a key is missing or has another type, image or category ids repeat, an annotation refers
+            to an unknown category, a file name leaves the image folder, or there are no images.
+    """
+    document = _read_json(path)
+    findings = Findings()
+    categories = _parse_categories(document, path)
+    images = _parse_images(document, path, findings)
+    instances = _parse_annotations(document, path, images, categories, findings)
+    return ParsedCoco(images, instances, categories, findings)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    """The top-level object, with its three lists present."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise DataError(
+            f"{path}: not valid JSON ({error}); expected a COCO annotation file; export it again"
+        ) from error
+    except OSError as error:
+        raise DataError(f"{path}: can't read the annotation file ({error.strerror}); check the path") from error
+    if not isinstance(document, dict):
+        raise DataError(f"{path}: expected a JSON object at the top, found {type(document).__name__}; is this COCO?")
+    for key in ("images", "annotations", "categories"):
+        if not isinstance(document.get(key), list):
+            found = type(document[key]).__name__ if key in document else f"only the keys {sorted(document)[:8]}"
+            raise DataError(f"{path}: expected a list under the key {key!r}, found {found}; is this a COCO file?")
+    return document
+
+
+def _value(entry: Any, key: str, kinds: tuple[type, ...], where: str) -> Any:
+    """entry[key], checked to be one of `kinds` (bool is never a number)."""
+    if not isinstance(entry, dict):
+        raise DataError(f"{where}: expected an object, found {type(entry).__name__}; fix the annotation file")
+    if key not in entry:
+        raise DataError(f"{where}: key {key!r} is missing, found {sorted(entry)}; fix the annotation file")
+    value = entry[key]
+    if isinstance(value, bool) or not isinstance(value, kinds):
+        expected = " or ".join(kind.__name__ for kind in kinds)
+        raise DataError(f"{where}: {key!r} must be {expected}, found {value!r:.60}; fix the annotation file")
+    return value
+
+
+def _parse_categories(document: dict[str, Any], path: Path) -> tuple[Category, ...]:
+    """Categories by ascending id; ids and names are unique."""
+    categories: dict[int, Category] = {}
+    names: dict[str, int] = {}
+    for index, entry in enumerate(document["categories"]):
+        where = f"{path}: categories[{index}]"
+        category_id, name = _value(entry, "id", (int,), where), _value(entry, "name", (str,), where)
+        parent = entry.get("supercategory")
+        if category_id in categories:
+            raise DataError(f"{where}: category id {category_id} appears twice; ids must be unique")
+        if name in names:
+            raise DataError(f"{where}: category name {name!r} belongs to id {names[name]} already; rename one of them")
+        categories[category_id] = Category(category_id, name, parent if isinstance(parent, str) else "")
+        names[name] = category_id
+    if not categories:
+        raise DataError(f"{path}: no categories; expected at least one; export the annotations again")
+    return tuple(categories[key] for key in sorted(categories))
+
+
+def _parse_images(document: dict[str, Any], path: Path, findings: Findings) -> tuple[RawImage, ...]:
+    """Images in the order of the file."""
+    images: dict[int, RawImage] = {}
+    files: set[str] = set()
+    for index, entry in enumerate(document["images"]):
+        where = f"{path}: images[{index}]"
+        image_id = _value(entry, "id", (int,), where)
+        where = f"{where} (id {image_id})"
+        name = _value(entry, "file_name", (str,), where)
+        width, height = _value(entry, "width", (int,), where), _value(entry, "height", (int,), where)
+        if image_id in images:
+            raise DataError(f"{where}: the image id appears twice, first for {images[image_id].file_name}; renumber")
+        if width < 1 or height < 1:
+            raise DataError(f"{where}: size must be positive, found {width}x{height}; fix the annotation file")
+        _check_file_name(name, where)
+        if name in files:
+            findings.add("file_name_duplicate", f"{name}, image id {image_id}")
+        files.add(name)
+        images[image_id] = RawImage(image_id, name, width, height)
+    if not images:
+        raise DataError(f"{path}: the split is empty (no images); expected at least one image with a box")
+    return tuple(images.values())
+
+
+def _check_file_name(name: str, where: str) -> None:
+    """An annotation file must not reach outside its image folder, on any operating system."""
+    windows = PureWindowsPath(name)
+    absolute = PurePosixPath(name).is_absolute() or bool(windows.drive or windows.root)
+    if not windows.name or absolute or ".." in windows.parts or "\0" in name:
+        raise DataError(
+            f"{where}: file_name {name!r} must be a path below the image folder, without '..'; fix the annotation file"
+        )
+
+
+def _parse_annotations(
+    document: dict[str, Any],
+    path: Path,
+    images: tuple[RawImage, ...],
+    categories: tuple[Category, ...],
+    findings: Findings,
+) -> tuple[Instance, ...]:
+    """Annotations of known images, with unique ids."""
+    image_ids = {image.image_id for image in images}
+    category_ids = {category.category_id for category in categories}
+    instances: list[Instance] = []
+    used: set[int] = set()
+    repeated: list[int] = []
+    for index, entry in enumerate(document["annotations"]):
+        instance = _parse_annotation(entry, f"{path}: annotations[{index}]", category_ids, findings)
+        if instance.image_id not in image_ids:
+            findings.add("annotation_without_image", f"annotation {instance.annotation_id}")
+            continue
+        if instance.annotation_id in used:
+            findings.add("annotation_id_duplicate", f"id {instance.annotation_id}")
+            repeated.append(len(instances))
+        used.add(instance.annotation_id)
+        instances.append(instance)
+    if document["annotations"] and not instances:
+        raise DataError(
+            f"{path}: none of the {len(document['annotations'])} annotations belongs to one of the {len(images)} "
+            "images; their image_id values come from another file"
+        )
+    # pycocotools keeps one annotation per id: repeats get ids behind the largest one.
+    for offset, position in enumerate(repeated, start=max(used, default=0) + 1):
+        instances[position] = replace(instances[position], annotation_id=offset)
+    if 0 in used:
+        findings.add("annotation_id_zero", "id 0")
+    return tuple(instances)
+
+
+def _parse_annotation(entry: Any, where: str, category_ids: set[int], findings: Findings) -> Instance:
+    """One annotation; its box may still be empty or outside the image."""
+    annotation_id = _value(entry, "id", (int,), where)
+    where = f"{where} (id {annotation_id})"
+    image_id, category_id = _value(entry, "image_id", (int,), where), _value(entry, "category_id", (int,), where)
+    if category_id not in category_ids:
+        raise DataError(
+            f"{where}: category_id {category_id} is unknown, categories holds {sorted(category_ids)[:20]}; "
+            "add the category or fix the annotation"
+        )
+    bbox = _value(entry, "bbox", (list,), where)
+    if len(bbox) != 4 or not all(_is_finite(number) for number in bbox):
+        raise DataError(f"{where}: 'bbox' must be 4 finite numbers (x, y, width, height), found {bbox!r:.80}")
+    x, y, width, height = (float(number) for number in bbox)
+    area = entry.get("area")
+    if not _is_finite(area) or area <= 0:
+        # COCO's area is the segment's; of a bare box it is the box's. Absent is fine, nonsense is counted.
+        if area is not None and width > 0 and height > 0:
+            findings.add("area_replaced", f"annotation {annotation_id}: {area!r:.30}")
+        area = width * height
+    crowd = entry.get("iscrowd", 0)
+    if crowd not in (0, 1):
+        raise DataError(f"{where}: 'iscrowd' must be 0 or 1, found {crowd!r:.30}; fix the annotation file")
+    return Instance(annotation_id, image_id, category_id, (x, y, width, height), float(area), bool(crowd))
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)

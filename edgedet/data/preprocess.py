@@ -1,0 +1,331 @@
+"""The one way from an image file to the network's input, shared by training, calibration, evaluation and firmware.
+
+Everything between the decoded uint8 pixels and the network's input is exact integer arithmetic, so that C code can
+repeat it bit for bit. One axis of n_in pixels is resampled to n_out pixels with a triangle filter that is widened by
+the downscale factor (bilinear interpolation when upscaling), half-pixel centres, in units of 1 / (2 * n_out) source
+pixels:
+
+    support     = 2 * max(n_in, n_out)
+    weight(i,j) = max(0, support - |(2 * i + 1) * n_in - (2 * j + 1) * n_out|)      output i, source 0 <= j < n_in
+    cum(i,j)    = weight(i,0) + ... + weight(i,j);  total(i) = cum(i, n_in - 1)
+    fixed(i,j)  = floor((2^16 * cum(i,j) + total(i)) / (2 * total(i)));  fixed(i,-1) = 0
+    coeff(i,j)  = fixed(i,j) - fixed(i,j-1)                                          0..2^15, sums to exactly 2^15
+    out(i)      = (sum_j coeff(i,j) * in(j) + 2^14) >> 15                            uint8
+
+The vertical pass runs first (C needs one scratch row), its uint8 result goes through the horizontal pass. All terms
+are non-negative and the sum stays below 2^24, hence float32 BLAS gives the integer result in any order of summation.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from edgedet.errors import DataError, ShapeError
+from edgedet.structs import PreprocessSpec
+
+COEFF_BITS = 15  # 255 * 2^15 + 2^14 < 2^24: exact in float32
+_BLOCK_ROWS = 16  # output rows per matrix product: wide enough for BLAS, few zeros in the band
+_TRANSPARENT = 255  # transparent pixels become white, as image viewers and annotation tools show them
+
+# What Pillow raises for files that are no images, cut off, or damaged inside.
+IMAGE_ERRORS = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    IndexError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+)
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where the image lies in the network's input: its top left new_width x new_height pixels."""
+
+    image_width: int  # px, of the upright image
+    image_height: int  # px
+    new_width: int  # px, inside the input
+    new_height: int  # px
+
+    def to_image(self, boxes: np.ndarray) -> np.ndarray:
+        """Boxes of the network's input in pixels of the image.
+
+        Args:
+            boxes: float (N, 4), input px, xyxy.
+        Returns:
+            float32 (N, 4), image px, xyxy, clipped to the image.
+        """
+        size = np.array([self.image_width, self.image_height] * 2, np.float64)
+        scaled = _as_boxes(boxes) * (size / np.array([self.new_width, self.new_height] * 2, np.float64))
+        return np.clip(scaled, 0.0, size).astype(np.float32)
+
+    def to_input(self, boxes: np.ndarray) -> np.ndarray:
+        """Boxes of the image in pixels of the network's input.
+
+        Args:
+            boxes: float (N, 4), image px, xyxy.
+        Returns:
+            float32 (N, 4), input px, xyxy, not clipped.
+        """
+        size = np.array([self.image_width, self.image_height] * 2, np.float64)
+        return (_as_boxes(boxes) * (np.array([self.new_width, self.new_height] * 2, np.float64) / size)).astype(
+            np.float32
+        )
+
+
+def load_image(path: Path) -> np.ndarray:
+    """Decode an image file to upright 8-bit RGB.
+
+    EXIF orientation is applied; grey and palette images get three channels; transparent pixels are laid over white;
+    16-bit grey is scaled from 0..65535 to 0..255; CMYK and the other colour models go through Pillow's conversion.
+
+    Args:
+        path: file in any format that Pillow reads.
+    Returns:
+        uint8 (H, W, 3), RGB, C-contiguous.
+    Raises:
+        DataError: missing, not an image, truncated or damaged, or float pixels without a defined range.
+    """
+    try:
+        with Image.open(path) as image:
+            image.load()
+            # exif_transpose copies the whole image even when there is nothing to turn.
+            upright = ImageOps.exif_transpose(image) if image.getexif().get(0x0112, 1) != 1 else image
+            return _to_rgb(upright, path)
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: image file not found; check the path") from error
+    except IMAGE_ERRORS as error:
+        raise DataError(
+            f"{path}: can't decode the image ({type(error).__name__}: {error}); "
+            "expected a complete JPEG, PNG or other file that Pillow reads; replace the file"
+        ) from error
+
+
+def _to_rgb(image: Image.Image, path: Path) -> np.ndarray:
+    """8-bit RGB array of a loaded Pillow image of any mode."""
+    if image.mode == "RGB":
+        return np.array(image)
+    if image.mode == "F":
+        raise DataError(f"{path}: float pixels have no defined range; save the image with 8 or 16 bits per channel")
+    if image.mode.startswith("I"):  # "I;16", "I;16B" and, in older Pillow versions, "I" for 16-bit PNG
+        wide = np.clip(np.array(image).astype(np.int64), 0, 65535)
+        grey = ((wide * 255 + 32767) // 65535).astype(np.uint8)
+        return np.repeat(grey[:, :, None], 3, axis=2)
+    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+        rgba = np.array(image.convert("RGBA")).astype(np.uint32)
+        colour, alpha = rgba[:, :, :3], rgba[:, :, 3:]
+        return ((colour * alpha + _TRANSPARENT * (255 - alpha) + 127) // 255).astype(np.uint8)
+    return np.array(image.convert("RGB"))
+
+
+def fitted_size(image_width: int, image_height: int, spec: PreprocessSpec) -> Placement:
+    """Size of the image inside the network's input.
+
+    letterbox: the side that limits fills the input, the other one is scaled alike, rounded half up, at least 1 px.
+    stretch: both sides fill the input.
+
+    Args:
+        image_width: px, > 0.
+        image_height: px, > 0.
+        spec: preprocessing contract.
+    Returns:
+        The placement.
+    """
+    new_width, new_height = spec.width, spec.height
+    if spec.resize == "letterbox":
+        # Compare width / spec.width with height / spec.height without a division.
+        if image_width * spec.height >= image_height * spec.width:
+            new_height = max(1, (2 * image_height * spec.width + image_width) // (2 * image_width))
+        else:
+            new_width = max(1, (2 * image_width * spec.height + image_height) // (2 * image_height))
+    return Placement(image_width, image_height, new_width, new_height)
+
+
+def resize_to_input(image: np.ndarray, spec: PreprocessSpec) -> tuple[np.ndarray, Placement]:
+    """Bring an image to the size of the network's input.
+
+    Args:
+        image: uint8 (H, W, 3), RGB.
+        spec: preprocessing contract.
+    Returns:
+        uint8 (spec.height, spec.width, 3), the image at the top left, the rest `spec.pad_value`; and its placement.
+    Raises:
+        ShapeError: not uint8 (H, W, 3), or empty.
+    """
+    if image.ndim != 3 or image.shape[2] != 3:
+        raise ShapeError(f"image must be uint8 (H, W, 3), got {image.dtype} {image.shape}")
+    placement = fitted_size(image.shape[1], image.shape[0], spec) if image.size else Placement(0, 0, 1, 1)
+    resized = resample(image, placement.new_width, placement.new_height)
+    if resized.shape[:2] == (spec.height, spec.width):
+        return resized, placement
+    padded = np.full((spec.height, spec.width, 3), spec.pad_value, np.uint8)
+    padded[: placement.new_height, : placement.new_width] = resized
+    return padded, placement
+
+
+def resample(image: np.ndarray, new_width: int, new_height: int) -> np.ndarray:
+    """Resample with the integer triangle filter of this module: vertical pass, then horizontal pass.
+
+    Args:
+        image: uint8 (H, W, C).
+        new_width: px, > 0.
+        new_height: px, > 0.
+    Returns:
+        uint8 (new_height, new_width, C), a new array.
+    Raises:
+        ShapeError: not uint8 (H, W, C), an empty image, or an empty result.
+    """
+    if image.dtype != np.uint8 or image.ndim != 3 or not image.size:
+        raise ShapeError(f"image must be non-empty uint8 (H, W, C), got {image.dtype} {image.shape}")
+    if new_width < 1 or new_height < 1:
+        raise ShapeError(f"new size must be at least 1x1 px, got {new_width}x{new_height}")
+    height, width, channels = image.shape
+    rows = np.ascontiguousarray(image).reshape(height, width * channels)
+    if height != new_height:
+        rows = _resample_rows(rows, new_height)
+    if width == new_width:
+        return rows.reshape(new_height, width, channels).copy()
+    # The same row-wise product serves the columns after a transposition, which is cheap on the reduced image.
+    columns = rows.reshape(new_height, width, channels).transpose(1, 0, 2).reshape(width, new_height * channels)
+    resized = _resample_rows(columns, new_width).reshape(new_width, new_height, channels)
+    return np.ascontiguousarray(resized.transpose(1, 0, 2))
+
+
+def resample_coefficients(n_in: int, n_out: int) -> tuple[np.ndarray, np.ndarray]:
+    """Integer filter of one axis, as the module's text defines it.
+
+    Args:
+        n_in: source pixels, 1..65535.
+        n_out: output pixels, 1..65535.
+    Returns:
+        first int64 (n_out,): index of the first source pixel of each output pixel;
+        coefficients int64 (n_out, taps), 0..2^15, each row sums to 2^15; unused taps at the end are 0 (their source
+        index may lie behind the last pixel).
+    """
+    centre = (2 * np.arange(n_out, dtype=np.int64) + 1) * n_in
+    support = 2 * max(n_in, n_out)
+    first = np.maximum((centre - support - n_out) // (2 * n_out) + 1, 0)
+    last = np.minimum(-((n_out - centre - support) // (2 * n_out)) - 1, n_in - 1)
+    source = first[:, None] + np.arange(int((last - first).max()) + 1)
+    weights = support - np.abs(centre[:, None] - (2 * source + 1) * n_out)
+    weights = np.where(source <= last[:, None], weights, 0)
+    cumulated = np.cumsum(weights, axis=1)
+    total = cumulated[:, -1:]
+    fixed = ((cumulated << (COEFF_BITS + 1)) + total) // (2 * total)
+    return first, np.diff(fixed, axis=1, prepend=0)
+
+
+@lru_cache(maxsize=64)
+def _band_blocks(n_in: int, n_out: int) -> tuple[tuple[int, int, int, np.ndarray], ...]:
+    """The band matrix cut into (first output, first source, end source, float32 (outputs, sources) / 2^15)."""
+    first, coefficients = resample_coefficients(n_in, n_out)
+    taps = coefficients.shape[1]
+    blocks = []
+    for start in range(0, n_out, _BLOCK_ROWS):
+        block_first = first[start : start + _BLOCK_ROWS]
+        low = int(block_first[0])
+        dense = np.zeros((len(block_first), int(block_first[-1]) - low + taps), np.float32)
+        columns = (block_first - low)[:, None] + np.arange(taps)
+        # Division by 2^15 is exact in float32; it saves a multiplication of the large result.
+        np.put_along_axis(dense, columns, (coefficients[start : start + _BLOCK_ROWS] / 2.0**COEFF_BITS), axis=1)
+        high = min(low + dense.shape[1], n_in)
+        matrix = np.ascontiguousarray(dense[:, : high - low])
+        matrix.flags.writeable = False
+        blocks.append((start, low, high, matrix))
+    return tuple(blocks)
+
+
+def _resample_rows(rows: np.ndarray, n_out: int) -> np.ndarray:
+    """Resample the first axis of uint8 (n_in, M) to uint8 (n_out, M); exact, see the module's text."""
+    result = np.empty((n_out, rows.shape[1]), np.uint8)
+    for start, low, high, matrix in _band_blocks(len(rows), n_out):
+        sums = matrix @ rows[low:high].astype(np.float32)
+        sums += 0.5
+        result[start : start + len(matrix)] = sums  # the cast truncates, so that 0.5 above rounds half up
+    return result
+
+
+def normalize(pixels: np.ndarray, spec: PreprocessSpec) -> np.ndarray:
+    """Float input of the network: (pixel - mean) / std per channel.
+
+    Args:
+        pixels: uint8 (..., 3), RGB.
+        spec: preprocessing contract.
+    Returns:
+        float32, same shape.
+    Raises:
+        ShapeError: not uint8 (..., 3).
+    """
+    return _lookup(_float_table(spec.mean, spec.std), pixels)
+
+
+def quantize_input(pixels: np.ndarray, spec: PreprocessSpec, scale: float, zero_point: int) -> np.ndarray:
+    """int8 input of the network: clip(round_half_away(normalized / scale) + zero_point, -128, 127).
+
+    Args:
+        pixels: uint8 (..., 3), RGB.
+        spec: preprocessing contract.
+        scale: of the input tensor, > 0.
+        zero_point: of the input tensor, -128..127.
+    Returns:
+        int8, same shape.
+    Raises:
+        ShapeError: not uint8 (..., 3).
+    """
+    return _lookup(quantization_table(spec, scale, zero_point), pixels)
+
+
+def quantization_table(spec: PreprocessSpec, scale: float, zero_point: int) -> np.ndarray:
+    """int8 value of each pixel value and channel; firmware carries the same table.
+
+    Args:
+        spec: preprocessing contract.
+        scale: of the input tensor, > 0.
+        zero_point: of the input tensor, -128..127.
+    Returns:
+        int8 (3, 256), [channel, pixel value].
+    """
+    normalized = (np.arange(256.0) - np.array(spec.mean)[:, None]) / np.array(spec.std)[:, None]
+    steps = normalized / scale
+    # floor(|x| + 0.5) with the sign put back: ties go away from zero.
+    rounded = np.copysign(np.floor(np.abs(steps) + 0.5), steps)
+    return np.clip(rounded + zero_point, -128, 127).astype(np.int8)
+
+
+@lru_cache(maxsize=16)
+def _float_table(mean: tuple[float, ...], std: tuple[float, ...]) -> np.ndarray:
+    """float32 (3, 256), [channel, pixel value]."""
+    table = ((np.arange(256.0) - np.array(mean)[:, None]) / np.array(std)[:, None]).astype(np.float32)
+    table.flags.writeable = False
+    return table
+
+
+def _lookup(table: np.ndarray, pixels: np.ndarray) -> np.ndarray:
+    """table[channel, pixel] for uint8 (..., 3) pixels."""
+    if pixels.dtype != np.uint8 or pixels.ndim < 1 or pixels.shape[-1] != 3:
+        raise ShapeError(f"pixels must be uint8 (..., 3), got {pixels.dtype} {pixels.shape}")
+    if (table == table[0]).all():
+        return table[0][pixels]
+    result = np.empty(pixels.shape, table.dtype)
+    for channel in range(3):
+        result[..., channel] = table[channel][pixels[..., channel]]
+    return result
+
+
+def _as_boxes(boxes: np.ndarray) -> np.ndarray:
+    """float64 (N, 4) of boxes; an empty array of any shape becomes (0, 4)."""
+    array = np.asarray(boxes, np.float64)
+    if array.size == 0:
+        return array.reshape(0, 4)
+    if array.ndim != 2 or array.shape[1] != 4:
+        raise ShapeError(f"boxes must be (N, 4), got {array.shape}")
+    return array
