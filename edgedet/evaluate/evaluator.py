@@ -7,7 +7,6 @@ import json
 import os
 import platform
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,12 +17,12 @@ from edgedet.data.coco import CocoSplit, ImageRecord
 from edgedet.data.preprocess import load_image, resize_to_input
 from edgedet.errors import ConfigError, DataError
 from edgedet.evaluate.coco_ap import ApResult, coco_ap
+from edgedet.evaluate.progress import Progress
 from edgedet.structs import Detections
 
 if TYPE_CHECKING:  # the training loop evaluates without loading simulator and flatbuffer
     from edgedet.evaluate.runtimes import Runtime
 
-Progress = Callable[[int, int], None]  # (images done, images in all)
 
 COCO_SCORE_THRESHOLD = 0.001  # low enough for the whole precision-recall curve; RTMDet's test_cfg
 

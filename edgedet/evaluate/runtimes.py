@@ -189,11 +189,6 @@ def load_int8_model(path: Path) -> Int8Model:
     source = graph.tensors[graph.inputs[0]]
     input_scale, input_zero_point = _affine(source, path)  # before the contracts: a float file has a clearer error
     contracts = read_contracts(graph, str(path))
-    expected = (1, contracts.preprocess.height, contracts.preprocess.width, 3)
-    if source.shape != expected:
-        raise ConversionError(
-            f"{path}: input {source.name}: the metadata says {expected}, the tensor is {source.shape}; quantize again"
-        )
     positions = tuple(contracts.output_indices)
     affine = [_affine(graph.tensors[graph.outputs[position]], path) for position in positions]
     return Int8Model(

@@ -1,0 +1,45 @@
+"""`python -m edgedet.evaluate`: measure an int8 file on a device host, without torch."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from edgedet.errors import ConfigError, EdgedetError
+from edgedet.evaluate.arguments import add_evaluate_arguments, choose_runtime, run_evaluate
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parse, evaluate, print.
+
+    Args:
+        argv: options without the program's name; None takes the process's.
+    Returns:
+        Exit code: 0, 2 after an error, 130 after Ctrl-C.
+    """
+    parser = argparse.ArgumentParser(
+        prog="python -m edgedet.evaluate",
+        description="COCO AP of an int8 .tflite. Needs the base installation, and one interpreter for the "
+        "runtimes ref, xnnpack and tflm; never torch.",
+    )
+    add_evaluate_arguments(parser)
+    args = parser.parse_args(argv)
+    try:
+        name = choose_runtime(args.model, args.runtime)
+        if name == "torch":
+            raise ConfigError(f"{args.model}: checkpoints need torch; run `edgedet evaluate {args.model} ...`")
+        from edgedet.evaluate.runtimes import open_runtime
+
+        sys.stdout.write(run_evaluate(args, open_runtime(args.model, name)).text())
+    except (EdgedetError, OSError) as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,49 @@
+"""Progress on stderr: a bar in a terminal when rich is installed, else a line now and then."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+Progress = Callable[[int, int], None]  # (done, in all)
+
+_PLAIN_LINES = 5  # per run
+
+
+@contextmanager
+def show_progress(title: str) -> Iterator[Progress]:
+    """Give a callback that shows how far a loop over images is.
+
+    Args:
+        title: what is going on, for example `evaluate`.
+    Yields:
+        A function of (images done, images in all).
+    """
+    if not sys.stderr.isatty():
+        yield _plain(title)
+        return
+    try:  # only looks differ without it
+        from rich import progress as rich_progress
+        from rich.console import Console
+    except ModuleNotFoundError:
+        yield _plain(title)
+        return
+    columns = (
+        rich_progress.TextColumn("{task.description}"),
+        rich_progress.BarColumn(),
+        rich_progress.MofNCompleteColumn(),
+        rich_progress.TimeRemainingColumn(),
+    )
+    with rich_progress.Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(title, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _plain(title: str) -> Progress:
+    def report(done: int, total: int) -> None:
+        if done == total or done % max(1, -(-total // _PLAIN_LINES)) == 0:
+            sys.stderr.write(f"{title}: {done}/{total} images\n")
+            sys.stderr.flush()
+
+    return report
