@@ -83,9 +83,7 @@ def _check_images(split: CocoSplit, detections: Mapping[int, Detections]) -> lis
             "pass one Detections per evaluated image id"
         )
     for image_id, found in detections.items():
-        if len(found) and not 0 <= int(found.labels.min()) <= int(found.labels.max()) < len(
-            split.category_ids, strict=True
-        ):
+        if len(found) and not 0 <= int(found.labels.min()) <= int(found.labels.max()) < len(split.category_ids):
             raise DataError(
                 f"coco_ap: image id {image_id}: labels {found.labels.min()}..{found.labels.max()} do not fit the "
                 f"{len(split.category_ids)} classes of {split.ann_path}; map the model's classes to the split's"
