@@ -1,0 +1,134 @@
+"""What a training run shows: a progress bar, one line per epoch, the AP table, TensorBoard scalars and pictures."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+
+from edgedet.errors import missing_extra
+from edgedet.evaluate.evaluator import EvalReport
+
+try:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+except ImportError as error:
+    raise missing_extra("rich", "train") from error
+
+try:
+    from torch.utils.tensorboard import SummaryWriter
+except ImportError as error:
+    raise missing_extra("tensorboard", "train") from error
+
+
+@dataclass(frozen=True)
+class StepLosses:
+    """Losses of one iteration."""
+
+    total: float
+    cls: float
+    box: float
+    positives: float  # matched priors per image
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """One line of the history."""
+
+    epoch: int  # 1-based
+    loss: float  # means over the epoch
+    cls: float
+    box: float
+    lr: float  # of the last iteration
+    images_per_second: float
+    ap: float | None = None  # COCO AP on the validation split, when measured
+
+
+class TrainLog:
+    """Terminal and TensorBoard of one run; a context manager.
+
+    Args:
+        out: run folder; TensorBoard files go to OUT/tensorboard.
+        epochs: of the whole run.
+        steps: iterations per epoch.
+        done_epochs: epochs that an earlier part of the run finished; their later TensorBoard points are dropped.
+        quiet: nothing on the terminal (tests, benchmarks).
+    """
+
+    def __init__(self, out: Path, epochs: int, steps: int, done_epochs: int = 0, quiet: bool = False) -> None:
+        self._epochs, self._steps, self._quiet = epochs, steps, quiet
+        self._writer = SummaryWriter(str(out / "tensorboard"), purge_step=done_epochs * steps if done_epochs else None)
+        self._console = Console(file=sys.stderr, quiet=quiet)
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("ETA"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[losses]}"),
+        )
+        self._progress = Progress(*columns, console=self._console, disable=not self._console.is_terminal or quiet)
+        self._task = self._progress.add_task(
+            "train", total=epochs * steps, completed=done_epochs * steps, losses=""
+        )
+        self._start, self._done_before = time.monotonic(), done_epochs
+
+    def __enter__(self) -> TrainLog:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+        self._writer.close()
+
+    def message(self, text: str) -> None:
+        """A line for the reader."""
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def step(self, step: int, losses: StepLosses, lr: float) -> None:
+        """After each iteration; `step` counts from the beginning of the run."""
+        for name, value in (("loss", losses.total), ("loss_cls", losses.cls), ("loss_box", losses.box)):
+            self._writer.add_scalar(f"train/{name}", value, step)
+        self._writer.add_scalar("train/positives_per_image", losses.positives, step)
+        self._writer.add_scalar("train/lr", lr, step)
+        text = f"loss {losses.total:.3f} cls {losses.cls:.3f} box {losses.box:.3f} lr {lr:.2e}"
+        self._progress.update(
+            self._task, completed=step + 1, losses=text, description=f"epoch {step // self._steps + 1}/{self._epochs}"
+        )
+
+    def epoch(self, record: EpochRecord) -> None:
+        """After each epoch."""
+        self._writer.add_scalar("train/images_per_second", record.images_per_second, record.epoch * self._steps)
+        done = record.epoch - self._done_before
+        remaining = (time.monotonic() - self._start) / done * (self._epochs - record.epoch)
+        ap = "" if record.ap is None else f"  AP {record.ap:.3f}"
+        self.message(
+            f"epoch {record.epoch:>3}/{self._epochs}  loss {record.loss:.4f}  cls {record.cls:.4f}  box {record.box:.4f}"
+            f"  lr {record.lr:.2e}  {record.images_per_second:.1f} images/s  ETA {_duration(remaining)}{ap}"
+        )
+
+    def evaluation(self, step: int, report: EvalReport, pictures: Iterable[tuple[str, np.ndarray]]) -> None:
+        """After a validation; pictures are uint8 (H, W, 3)."""
+        ap = report.ap
+        for name, value in (("AP", ap.ap), ("AP50", ap.ap50), ("AP75", ap.ap75)):
+            self._writer.add_scalar(f"valid/{name}", value, step)
+        for row in ap.per_class:
+            self._writer.add_scalar(f"valid_class/{row.name}", row.ap, step)
+        for name, picture in pictures:
+            self._writer.add_image(f"valid/{name}", picture, step, dataformats="HWC")
+        self._writer.flush()
+        self.message(ap.table.rstrip())
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}"

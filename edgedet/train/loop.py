@@ -1,0 +1,174 @@
+"""The training run: set-up, epochs, validation, checkpoints, resuming."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from edgedet import __version__
+from edgedet.config import ModelFile, load_model_file
+from edgedet.data.coco import CocoSplit, require_same_classes
+from edgedet.data.paths import DataPaths
+from edgedet.errors import CheckpointError, ConfigError
+from edgedet.fileio import atomic_write_text
+from edgedet.structs import OutputSpec, PreprocessSpec
+from edgedet.train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from edgedet.train.loader import steps_per_epoch
+from edgedet.train.log import EpochRecord, TrainLog
+from edgedet.train.trainer import Trainer
+
+BEST, LAST, HISTORY = "best.pt", "last.pt", "history.json"
+
+
+@dataclass(frozen=True)
+class TrainRequest:
+    """What `edgedet train` takes."""
+
+    model: str  # shipped model or path of a TOML
+    data: DataPaths
+    out: Path
+    imgsz: tuple[int, int] | None = None  # width, height, px; None: the model's default
+    epochs: int | None = None  # None: the model's default
+    batch: int | None = None
+    overrides: tuple[str, ...] = ()  # key=value
+    resume: bool = False
+    seed: int = 0
+    quiet: bool = False
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a run leaves."""
+
+    best: Path  # checkpoint with the highest AP on the validation split
+    last: Path  # checkpoint of the last epoch, with everything that --resume needs
+    best_ap: float
+    last_ap: float
+    history: tuple[EpochRecord, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class _Run:
+    """Everything that is fixed during a run."""
+
+    request: TrainRequest
+    file: ModelFile
+    preprocess: PreprocessSpec
+    outputs: OutputSpec
+    train: CocoSplit
+    valid: CocoSplit
+
+
+def train(request: TrainRequest) -> TrainResult:
+    """Train a detector, or go on with an interrupted run.
+
+    Writes OUT/best.pt and OUT/last.pt (each replaced atomically after every epoch that changes it), OUT/history.json and
+    OUT/tensorboard/. The same request gives the same losses on the same machine, interrupted or not.
+
+    Args:
+        request: what to train on what.
+    Returns:
+        Paths and AP.
+    Raises:
+        ConfigError: unknown model or key, an image size that is not divisible by 32, OUT holds another run.
+        DataError: the data set is wrong.
+        CheckpointError: --resume without a usable OUT/last.pt.
+    """
+    run = _set_up(request)
+    trainer = Trainer(run.file, run.preprocess, run.outputs, run.train, request.seed)
+    history = _resume(run, trainer) if request.resume else []
+    config = run.file.train
+    with TrainLog(
+        request.out, config.epochs, steps_per_epoch(len(run.train.images), config.batch), len(history), request.quiet
+    ) as log:
+        _announce(run, log)
+        for epoch in range(len(history), config.epochs):
+            record = trainer.train_epoch(epoch, log)
+            if (epoch + 1) % config.eval_interval == 0 or epoch + 1 == config.epochs:
+                record = replace(record, ap=trainer.validate(epoch, run.valid, log))
+            log.epoch(record)
+            history.append(record)
+            _save(run, trainer, history)
+    measured = [record.ap for record in history if record.ap is not None]
+    return TrainResult(
+        request.out / BEST, request.out / LAST, max(measured), measured[-1], tuple(history)
+    )
+
+
+def _set_up(request: TrainRequest) -> _Run:
+    file = load_model_file(request.model, request.overrides)
+    config = file.train
+    if request.epochs is not None:
+        config = replace(config, epochs=request.epochs)
+    if request.batch is not None:
+        config = replace(config, batch=request.batch)
+    preprocess = file.preprocess.spec(request.imgsz)
+    if not request.resume and (request.out / LAST).exists():
+        raise ConfigError(f"{request.out} already holds a run; go on with it by --resume, or give another --out")
+    train_split, valid_split = request.data.load("train"), request.data.load("valid")
+    require_same_classes(train_split, valid_split)
+    outputs = OutputSpec(class_names=train_split.class_names, category_ids=train_split.category_ids)
+    return _Run(request, replace(file, train=config), preprocess, outputs, train_split, valid_split)
+
+
+def _identity(run: _Run) -> dict[str, Any]:
+    """What has to be equal for a run to be the same run."""
+    return {
+        "model": asdict(run.file.model),
+        "preprocess": run.preprocess.to_json(),
+        "outputs": run.outputs.to_json(),
+        "train": asdict(run.file.train),
+        "seed": run.request.seed,
+        "train_images": len(run.train.images),
+        "valid_images": len(run.valid.images),
+    }
+
+
+def _resume(run: _Run, trainer: Trainer) -> list[EpochRecord]:
+    """Bring the trainer to the state of OUT/last.pt; return the history so far."""
+    path = run.request.out / LAST
+    checkpoint = load_checkpoint(path)
+    if checkpoint.resume is None:
+        raise CheckpointError(f"{path}: holds no state to resume from; start anew without --resume")
+    before, now = checkpoint.info["identity"], json.loads(json.dumps(_identity(run)))
+    for key in now:
+        if json.loads(json.dumps(before.get(key))) != now[key]:
+            raise ConfigError(
+                f"{path}: --resume with another {key}: the run has {before.get(key)}, asked for {now[key]}; "
+                "repeat the options of the interrupted run, or start anew with another --out"
+            )
+    trainer.load_state(checkpoint.weights, checkpoint.resume)
+    return [EpochRecord(**record) for record in checkpoint.info["history"]]
+
+
+def _save(run: _Run, trainer: Trainer, history: list[EpochRecord]) -> None:
+    """Write best.pt first, then last.pt: whoever resumes from last.pt finds a best.pt that is not older."""
+    record = history[-1]
+    info = {
+        "edgedet": __version__,
+        "identity": _identity(run),
+        "epoch": record.epoch,
+        "ap": record.ap,
+        "history": [asdict(r) for r in history],
+    }
+    checkpoint = Checkpoint(run.file.model, run.preprocess, run.outputs, trainer.averaged_weights(), info)
+    best = max((r.ap for r in history if r.ap is not None), default=None)
+    if record.ap is not None and record.ap == best:
+        save_checkpoint(checkpoint, run.request.out / BEST)
+    save_checkpoint(replace(checkpoint, resume=trainer.state()), run.request.out / LAST)
+    atomic_write_text(run.request.out / HISTORY, json.dumps(info["history"], indent=1) + "\n")
+
+
+def _announce(run: _Run, log: TrainLog) -> None:
+    config = run.file.train
+    log.message(
+        f"{run.file.model.name}, input {run.preprocess.width}x{run.preprocess.height}, {len(run.train.images)} training and "
+        f"{len(run.valid.images)} validation images, classes {', '.join(run.outputs.class_names)}; "
+        f"{config.epochs} epochs of {steps_per_epoch(len(run.train.images), config.batch)} steps, batch {config.batch}, "
+        f"seed {run.request.seed}; TensorBoard: tensorboard --logdir {run.request.out}"
+    )
+    for split in (run.train, run.valid):
+        for warning in split.warnings:
+            log.message(f"warning: {split.name}: {warning}")

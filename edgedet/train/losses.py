@@ -1,0 +1,123 @@
+"""RTMDet's losses: quality focal loss on the classes, GIoU on the boxes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from edgedet.train.assigner import Targets, assign
+
+
+@dataclass(frozen=True, eq=False)
+class PriorGrid:
+    """Priors of one input size: cell (row, column) of a stride lies at (column * stride, row * stride) px."""
+
+    points: Tensor  # float32 (P, 2), x and y
+    strides: Tensor  # float32 (P,)
+
+
+@dataclass(frozen=True, eq=False)
+class Losses:
+    """Terms of one batch, weighted; `total` is their sum."""
+
+    total: Tensor
+    cls: Tensor
+    box: Tensor
+    positives: Tensor  # number of matched priors
+
+
+def prior_grid(width: int, height: int, strides: Sequence[int]) -> PriorGrid:
+    """Priors of all strides, row by row, in the order of `flatten_outputs`."""
+    points, scale = [], []
+    for stride in strides:
+        rows, columns = height // stride, width // stride
+        y, x = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")
+        points.append(torch.stack((x, y), -1).reshape(-1, 2).float() * stride)
+        scale.append(torch.full((rows * columns,), float(stride)))
+    return PriorGrid(torch.cat(points), torch.cat(scale))
+
+
+def flatten_outputs(outputs: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Put the strides' maps behind each other.
+
+    Args:
+        outputs: cls_8, box_8, ...: (B, C or 4, H, W) each.
+    Returns:
+        logits float32 (B, P, C), distances float32 (B, P, 4).
+    """
+
+    def flat(maps: Sequence[Tensor]) -> Tensor:
+        return torch.cat([m.float().flatten(2).transpose(1, 2) for m in maps], 1)
+
+    return flat(outputs[0::2]), flat(outputs[1::2])
+
+
+def distances_to_boxes(distances: Tensor, grid: PriorGrid) -> Tensor:
+    """ltrb distances (B, P, 4) in strides -> xyxy boxes (B, P, 4) in px."""
+    scaled = distances * grid.strides[:, None]
+    return torch.cat((grid.points - scaled[..., :2], grid.points + scaled[..., 2:]), -1)
+
+
+def giou_loss(boxes: Tensor, targets: Tensor) -> Tensor:
+    """1 - GIoU of each pair.
+
+    Args:
+        boxes: float32 (N, 4), xyxy.
+        targets: float32 (N, 4), xyxy.
+    Returns:
+        float32 (N,), 0..2.
+    Source: arXiv:1902.09630.
+    """
+    overlap = (
+        (torch.minimum(boxes[:, 2:], targets[:, 2:]) - torch.maximum(boxes[:, :2], targets[:, :2])).clamp(min=0).prod(-1)
+    )
+    area = (boxes[:, 2:] - boxes[:, :2]).clamp(min=0).prod(-1)
+    union = area + (targets[:, 2:] - targets[:, :2]).prod(-1) - overlap + 1e-6
+    hull = (
+        (torch.maximum(boxes[:, 2:], targets[:, 2:]) - torch.minimum(boxes[:, :2], targets[:, :2])).clamp(min=0).prod(-1)
+    ) + 1e-6
+    return 1 - overlap / union + (hull - union) / hull
+
+
+def quality_focal_loss(logits: Tensor, soft_labels: Tensor) -> Tensor:
+    """|label - p|^2 * binary cross entropy, summed.
+
+    Args:
+        logits: float32, any shape.
+        soft_labels: float32, same shape, 0..1 (IoU at the object's class, 0 elsewhere).
+    Returns:
+        Scalar.
+    Source: arXiv:2006.04388, beta = 2.
+    """
+    weight = (soft_labels - logits.sigmoid()).square()
+    return (F.binary_cross_entropy_with_logits(logits, soft_labels, reduction="none") * weight).sum()
+
+
+def detection_loss(
+    outputs: Sequence[Tensor], targets: Targets, grid: PriorGrid, topk: int, cls_weight: float, box_weight: float
+) -> Losses:
+    """Assign, then weigh the two losses.
+
+    Args:
+        outputs: the detector's outputs, contract order, NCHW.
+        targets: objects of the batch.
+        grid: priors of this input size.
+        topk: see `assign`.
+        cls_weight: weight of the class loss.
+        box_weight: weight of the box loss.
+    Returns:
+        The losses; both are divided by the sum of the assigned IoUs (at least 1).
+    """
+    logits, distances = flatten_outputs(outputs)
+    boxes = distances_to_boxes(distances, grid)
+    found = assign(logits.detach(), boxes.detach(), grid.points, grid.strides, targets, topk)
+    soft_labels = F.one_hot(found.labels, logits.shape[-1]) * found.ious[..., None]
+    normalizer = found.ious.sum().clamp(min=1.0)
+    cls = quality_focal_loss(logits, soft_labels) / normalizer * cls_weight
+    box_terms = giou_loss(boxes[found.matched], found.boxes[found.matched]) * found.ious[found.matched]
+    box = box_terms.sum() / normalizer * box_weight
+    return Losses(cls + box, cls.detach(), box.detach(), found.matched.sum())

@@ -1,0 +1,132 @@
+"""One network being trained: an epoch, a validation, its state."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from edgedet.config import ModelFile
+from edgedet.data.augment import ImageCache
+from edgedet.data.coco import CocoSplit
+from edgedet.data.preprocess import load_image, resize_to_input
+from edgedet.errors import EdgedetError
+from edgedet.evaluate.evaluator import evaluate
+from edgedet.evaluate.predict import draw_detections
+from edgedet.net.rtmdet import build_detector
+from edgedet.structs import OutputSpec, PreprocessSpec
+from edgedet.train.loader import Batch, epoch_batches, steps_per_epoch
+from edgedet.train.log import EpochRecord, StepLosses, TrainLog
+from edgedet.train.losses import detection_loss, prior_grid
+from edgedet.train.runtime import TorchRuntime
+from edgedet.train.schedule import WeightAverage, learning_rate, parameter_groups
+
+_PICTURES = 4  # with boxes, to TensorBoard at each validation
+
+
+class Trainer:
+    """Network, average, optimizer and data of one run.
+
+    Args:
+        file: model and training settings.
+        preprocess: preprocessing contract.
+        outputs: output contract.
+        split: training images.
+        seed: of weights, order and augmentation.
+    """
+
+    def __init__(
+        self, file: ModelFile, preprocess: PreprocessSpec, outputs: OutputSpec, split: CocoSplit, seed: int
+    ) -> None:
+        self.config = file.train
+        self._preprocess, self._outputs, self._seed = preprocess, outputs, seed
+        torch.set_num_threads(self.config.threads or len(os.sched_getaffinity(0)))
+        torch.manual_seed(seed)
+        self.model = build_detector(file.model, len(outputs.class_names))
+        if self.config.channels_last:
+            self.model = self.model.to(memory_format=torch.channels_last)
+        average = build_detector(file.model, len(outputs.class_names)).to(memory_format=torch.channels_last)
+        average.load_state_dict(self.model.state_dict())
+        self._steps = steps_per_epoch(len(split.images), self.config.batch)
+        total = self._steps * self.config.epochs
+        self._average = WeightAverage(self.model, average, self.config.ema_decay, total)
+        groups = parameter_groups(self.model, self.config.weight_decay)
+        self._optimizer = torch.optim.AdamW(groups, lr=self.config.lr, fused=True)
+        self._cache = ImageCache(split, preprocess, self.config.scale_max)
+        self._grid = prior_grid(preprocess.width, preprocess.height, outputs.strides)
+
+    def batches(self, epoch: int) -> Iterator[Batch]:
+        """Augmented batches of one epoch (0-based)."""
+        weak_from = self.config.epochs - round(self.config.epochs * self.config.close_mosaic)
+        return epoch_batches(self._cache, self.config, self._seed, epoch, strong=epoch < weak_from)
+
+    def train_epoch(self, epoch: int, log: TrainLog) -> EpochRecord:
+        """Run one epoch (0-based).
+
+        Raises:
+            EdgedetError: the loss is not a number any more.
+        """
+        self.model.train()
+        start, losses, lr = time.perf_counter(), [], 0.0
+        for index, batch in enumerate(self.batches(epoch)):
+            step = epoch * self._steps + index
+            lr = learning_rate(step, self._steps * self.config.epochs, self.config)
+            losses.append(self.step(batch, step, lr))
+            log.step(step, losses[-1], lr)
+        total, cls, box = np.mean([(s.total, s.cls, s.box) for s in losses], axis=0).tolist()
+        rate = self._steps * self.config.batch / (time.perf_counter() - start)
+        return EpochRecord(epoch + 1, total, cls, box, lr, rate)
+
+    def step(self, batch: Batch, step: int, lr: float) -> StepLosses:
+        """One iteration of the optimizer."""
+        for group in self._optimizer.param_groups:
+            group["lr"] = lr
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.config.bf16):
+            outputs = self.model(batch.images)
+        losses = detection_loss(
+            outputs, batch.targets, self._grid, self.config.topk, self.config.cls_weight, self.config.box_weight
+        )
+        self._optimizer.zero_grad(set_to_none=True)
+        losses.total.backward()
+        if self.config.grad_clip:
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.grad_clip)
+        total = losses.total.item()
+        if not np.isfinite(total):
+            raise EdgedetError(
+                f"the loss is {total} at iteration {step + 1}: training diverged; lower train.lr (now {self.config.lr})"
+            )
+        self._optimizer.step()
+        self._average.update(step)
+        return StepLosses(total, losses.cls.item(), losses.box.item(), losses.positives.item() / len(batch.images))
+
+    def validate(self, epoch: int, split: CocoSplit, log: TrainLog) -> float:
+        """COCO AP of the averaged weights, through the same code as `edgedet evaluate --runtime torch`."""
+        runtime = TorchRuntime(self._average.model, self._preprocess, self._outputs)
+        report = evaluate(runtime, split)
+        log.evaluation((epoch + 1) * self._steps, report, self._pictures(runtime, split))
+        return report.ap.ap
+
+    def _pictures(self, runtime: TorchRuntime, split: CocoSplit) -> Iterator[tuple[str, np.ndarray]]:
+        for record in split.images[:_PICTURES]:
+            pixels, _ = resize_to_input(load_image(record.path), self._preprocess)
+            found = runtime.decode(runtime.invoke(runtime.prepare(pixels)), self._outputs.score_threshold)
+            yield record.path.stem, draw_detections(pixels, found, self._outputs.class_names)
+
+    def averaged_weights(self) -> dict[str, Tensor]:
+        """The weights to use, contiguous."""
+        return {name: value.contiguous() for name, value in self._average.model.state_dict().items()}
+
+    def state(self) -> dict[str, Any]:
+        """What `load_state` needs besides the averaged weights."""
+        return {"model": self.model.state_dict(), "optimizer": self._optimizer.state_dict()}
+
+    def load_state(self, averaged: dict[str, Tensor], state: dict[str, Any]) -> None:
+        """Go back to the state at the end of an epoch."""
+        self._average.model.load_state_dict(averaged)
+        self.model.load_state_dict(state["model"])
+        self._optimizer.load_state_dict(state["optimizer"])
