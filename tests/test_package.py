@@ -54,7 +54,7 @@ def test_resource_dir_checkout_finds_every_folder() -> None:
 
 
 def test_resource_dir_unknown_name_lists_the_known_ones() -> None:
-    with pytest.raises(ToolchainError, match="unknown resource folder 'kernel'.*kernels, models, firmware_export"):
+    with pytest.raises(ToolchainError, match=r"unknown resource folder 'kernel'.*kernels, models, firmware_export"):
         resource_dir("kernel")
 
 

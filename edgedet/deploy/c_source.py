@@ -1,0 +1,64 @@
+"""Values as C99 source text."""
+
+from __future__ import annotations
+
+import numpy as np
+
+_BYTES_PER_LINE = 16
+_HEX = tuple(f"0x{value:02x}," for value in range(256))
+_DECIMAL = tuple(f"{value}," for value in range(-128, 128))
+
+
+def byte_rows(data: bytes) -> str:
+    """Initializer of an unsigned byte array.
+
+    Args:
+        data: the bytes.
+    Returns:
+        Lines of 16 hexadecimal bytes, each followed by a comma, no braces; `0x54,0x46,...`.
+    """
+    return _rows([_HEX[value] for value in data])
+
+
+def int8_rows(values: np.ndarray) -> str:
+    """Initializer of an int8_t array.
+
+    Args:
+        values: int8 (any shape), written in row-major order.
+    Returns:
+        Lines of 16 decimal numbers, each followed by a comma, no braces.
+    """
+    return _rows([_DECIMAL[value + 128] for value in values.astype(np.int16).ravel().tolist()])
+
+
+def float_literal(value: float) -> str:
+    """Float constant that reads back as exactly float32(value), in C99 and C++17.
+
+    Args:
+        value: finite.
+    Returns:
+        Hexadecimal literal, for example `0x1.8p-1f`.
+    """
+    mantissa, exponent = float(np.float32(value)).hex().split("p")
+    if "." in mantissa:
+        mantissa = mantissa.rstrip("0").rstrip(".")
+    return f"{mantissa}p{exponent}f"
+
+
+def string_literal(text: str) -> str:
+    """String constant, UTF-8, quotes included.
+
+    Three-digit octal escapes end by themselves, so that no following character can join them as it would a hexadecimal
+    escape; a question mark is escaped because of trigraphs.
+
+    Args:
+        text: any text.
+    Returns:
+        ASCII source.
+    """
+    plain = set(range(0x20, 0x7F)) - set(b'"\\?')
+    return '"' + "".join(chr(byte) if byte in plain else f"\\{byte:03o}" for byte in text.encode("utf-8")) + '"'
+
+
+def _rows(items: list[str]) -> str:
+    return "\n".join("    " + "".join(items[i : i + _BYTES_PER_LINE]) for i in range(0, len(items), _BYTES_PER_LINE))

@@ -1,0 +1,84 @@
+"""Golden vectors: one input, and the outputs that the chip must give for it, byte for byte."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from edgedet.data.preprocess import load_image, quantize_input, resize_to_input
+from edgedet.errors import ConversionError
+from edgedet.evaluate.runtimes import Int8Model
+
+_BLOBS = 12  # round patches of colour over the gradient
+
+
+def golden_input(model: Int8Model, image: Path | None, seed: int) -> np.ndarray:
+    """Network input from an image through the preprocessing contract, or from a seed.
+
+    Args:
+        model: whose contract and input quantization hold.
+        image: picture; None: a picture is drawn from the seed.
+        seed: of the drawn picture; not used with an image.
+    Returns:
+        int8 (1, height, width, 3).
+    Raises:
+        DataError: the image is missing or broken.
+    """
+    spec = model.preprocess
+    if image is None:
+        pixels = draw_pixels(spec.height, spec.width, seed)
+    else:
+        pixels, _ = resize_to_input(load_image(image), spec)
+    return quantize_input(pixels, spec, model.input_scale, model.input_zero_point)[None]
+
+
+def draw_pixels(height: int, width: int, seed: int) -> np.ndarray:
+    """A picture with the statistics of a photograph: shading, patches with edges, sensor noise, full range.
+
+    White noise would leave most of a network at its biases, so that wrong weights could go unnoticed.
+
+    Args:
+        height: px.
+        width: px.
+        seed: of everything that is drawn.
+    Returns:
+        uint8 (height, width, 3).
+    """
+    rng = np.random.default_rng(seed)
+    rows = np.linspace(0.0, 1.0, height)[:, None, None]
+    columns = np.linspace(0.0, 1.0, width)[None, :, None]
+    corners = rng.uniform(0.0, 255.0, (2, 2, 3))
+    top = corners[0, 0] * (1 - columns) + corners[0, 1] * columns
+    bottom = corners[1, 0] * (1 - columns) + corners[1, 1] * columns
+    picture = top * (1 - rows) + bottom * rows
+    for _ in range(_BLOBS):
+        centre_y, centre_x = rng.uniform(0.0, 1.0, 2)
+        radius_y, radius_x = rng.uniform(0.04, 0.3, 2)
+        inside = ((rows - centre_y) / radius_y) ** 2 + ((columns - centre_x) / radius_x) ** 2 < 1.0
+        picture = np.where(inside, rng.uniform(0.0, 255.0, 3), picture)
+    picture = picture + rng.normal(0.0, 6.0, picture.shape)
+    picture[0, 0], picture[-1, -1] = 0.0, 255.0  # both ends of the input's range
+    return np.clip(np.rint(picture), 0, 255).astype(np.uint8)
+
+
+def check_equal(names: Sequence[str], simulated: Sequence[np.ndarray], measured: Sequence[np.ndarray]) -> None:
+    """Compare the simulator's outputs with TFLite Micro's.
+
+    Args:
+        names: of the outputs.
+        simulated: int8 arrays of the NumPy simulator.
+        measured: int8 arrays of TFLite Micro.
+    Raises:
+        ConversionError: a byte differs.
+    """
+    for name, ours, theirs in zip(names, simulated, measured, strict=True):
+        if ours.shape != theirs.shape:
+            raise ConversionError(f"output {name}: simulator {ours.shape}, TFLite Micro {theirs.shape}")
+        gap = np.abs(ours.astype(np.int16) - theirs.astype(np.int16))
+        if gap.any():
+            raise ConversionError(
+                f"output {name}: {np.count_nonzero(gap)} of {gap.size} values differ between the simulator and TFLite "
+                f"Micro, by up to {gap.max()}; the chip would not repeat the evaluated AP. Please report this model"
+            )
