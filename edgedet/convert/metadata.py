@@ -64,8 +64,8 @@ def read_contracts(graph: Graph, source: str) -> Contracts:
     blobs = [blob for name, blob in graph.metadata if name == METADATA_NAME]
     if len(blobs) != 1:
         raise ConversionError(
-            f"{source}: {len(blobs)} metadata buffers named {METADATA_NAME!r}, expected 1. The file does not say how its "
-            "input is prepared and what its outputs mean; make it with `edgedet quantize`, or add the buffer with "
+            f"{source}: {len(blobs)} metadata buffers named {METADATA_NAME!r}, expected 1. The file does not say how "
+            "its input is prepared and what its outputs mean; make it with `edgedet quantize`, or add the buffer with "
             "edgedet.convert.metadata.contract_metadata"
         )
     content = _load(blobs[0], source)
