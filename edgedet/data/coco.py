@@ -224,7 +224,7 @@ def _clean_instances(
 
 
 def _turn_upright(bbox: tuple[float, float, float, float], header: ImageHeader) -> tuple[float, float, float, float]:
-    """Box (xywh) of the stored image in the frame of the upright one, for the orientations 5 to 8, which swap the axes."""
+    """Box (xywh) of the stored image in the upright frame, for the orientations 5 to 8, which swap the axes."""
     x, y, width, height = bbox
     if header.orientation in (6, 7):  # the stored bottom becomes the left side
         y = header.stored_height - y - height
