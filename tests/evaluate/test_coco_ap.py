@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from edgedet.data.coco import CocoSplit, load_split
+from edgedet.errors import DataError
+from edgedet.evaluate.coco_ap import coco_ap
+from edgedet.structs import Detections
+
+
+def detections_of(boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray) -> Detections:
+    return Detections(boxes.astype(np.float32).reshape(-1, 4), scores.astype(np.float32), labels.astype(np.int64))
+
+
+EMPTY = detections_of(np.zeros((0, 4)), np.zeros(0), np.zeros(0))
+
+
+def noisy_detections(split: CocoSplit, seed: int = 0) -> dict[int, Detections]:
+    """Ground truth moved about, some of another class, some missing, some twice."""
+    rng = np.random.default_rng(seed)
+    found = {}
+    for record in split.images:
+        boxes = np.repeat(record.boxes, 2, axis=0) + rng.normal(0, 2, (2 * len(record.boxes), 4))
+        boxes[:, 2:] = np.maximum(boxes[:, 2:], boxes[:, :2] + 1)
+        labels = np.repeat(record.labels, 2)
+        labels = np.where(rng.random(len(labels)) < 0.2, rng.integers(0, len(split.class_names), len(labels)), labels)
+        keep = rng.random(len(labels)) < 0.7
+        scores = np.sort(rng.random(int(keep.sum())))[::-1]
+        found[record.image_id] = detections_of(boxes[keep], scores, labels[keep])
+    return found
+
+
+def judged_by_pycocotools(split: CocoSplit, found: dict[int, Detections], folder: Path) -> tuple[str, COCOeval]:
+    """The way of pycocotools' own demo: files, loadRes, evaluate, accumulate, summarize."""
+    (folder / "truth.json").write_text(json.dumps(split.to_coco_dict() | {"info": {}}))
+    rows = [
+        {
+            "image_id": image_id,
+            "category_id": split.category_ids[int(label)],
+            "bbox": [float(b[0]), float(b[1]), float(b[2]) - float(b[0]), float(b[3]) - float(b[1])],
+            "score": float(score),
+        }
+        for image_id, d in found.items()
+        for b, score, label in zip(d.boxes, d.scores, d.labels, strict=True)
+    ]
+    (folder / "found.json").write_text(json.dumps(rows))
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth = COCO(str(folder / "truth.json"))
+        judge = COCOeval(truth, truth.loadRes(str(folder / "found.json")), "bbox")
+        judge.params.imgIds = sorted(found)
+        judge.evaluate()
+        judge.accumulate()
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        judge.summarize()
+    return printed.getvalue(), judge
+
+
+@pytest.fixture
+def split(toy_data: Path) -> CocoSplit:
+    return load_split(toy_data, "valid")
+
+
+def test_coco_ap_noisy_detections_equals_pycocotools(split: CocoSplit, tmp_path: Path) -> None:
+    found = noisy_detections(split)
+    result = coco_ap(split, found)
+    table, judge = judged_by_pycocotools(split, found, tmp_path)
+    assert result.table == table
+    assert result.stats == tuple(judge.stats)
+    assert (result.ap, result.ap50, result.ap75) == result.stats[:3]
+    assert (result.ap_small, result.ap_medium, result.ap_large) == result.stats[3:6]
+    assert 0.05 < result.ap < 0.95
+
+
+def test_coco_ap_bccd_equals_pycocotools(bccd_dir: Path, tmp_path: Path) -> None:
+    split = load_split(bccd_dir, "valid")
+    found = noisy_detections(split)
+    assert coco_ap(split, found).table == judged_by_pycocotools(split, found, tmp_path)[0]
+
+
+def test_coco_ap_subset_of_images_ignores_the_others(split: CocoSplit, tmp_path: Path) -> None:
+    found = noisy_detections(split)
+    part = {image_id: found[image_id] for image_id in sorted(found)[:2]}
+    result = coco_ap(split, part)
+    assert result.table == judged_by_pycocotools(split, part, tmp_path)[0]
+    assert result.stats != coco_ap(split, found).stats
+
+
+def test_coco_ap_nothing_found_gives_zeros(split: CocoSplit) -> None:
+    result = coco_ap(split, {record.image_id: EMPTY for record in split.images})
+    assert result.ap == result.ap50 == 0.0
+    assert result.table.count("\n") == 12
+    assert {row.ap for row in result.per_class} == {0.0}
+
+
+def test_coco_ap_perfect_detections_give_one(split: CocoSplit) -> None:
+    found = {r.image_id: detections_of(r.boxes, np.ones(len(r.labels)), r.labels) for r in split.images}
+    result = coco_ap(split, found)
+    assert result.ap == pytest.approx(1.0)
+    assert result.ap_large == -1.0  # the toy pictures hold no large object
+
+
+def test_coco_ap_per_class_equals_pycocotools_per_category(split: CocoSplit, tmp_path: Path) -> None:
+    found = noisy_detections(split)
+    result = coco_ap(split, found)
+    assert [row.name for row in result.per_class] == list(split.class_names)
+    _, judge = judged_by_pycocotools(split, found, tmp_path)
+    for row, category_id in zip(result.per_class, split.category_ids, strict=True):
+        judge.params.catIds = [category_id]
+        with contextlib.redirect_stdout(io.StringIO()):
+            judge.evaluate()
+            judge.accumulate()
+            judge.summarize()
+        assert (row.ap, row.ap50) == pytest.approx(tuple(judge.stats[:2]), abs=1e-12)  # summation order differs
+
+
+def test_coco_ap_class_without_ground_truth_reads_minus_one(split: CocoSplit) -> None:
+    only = next(r for r in split.images if len(set(r.labels.tolist())) < 3)
+    missing = (set(range(3)) - set(only.labels.tolist())).pop()
+    result = coco_ap(split, {only.image_id: EMPTY})
+    assert result.per_class[missing].ap == -1.0
+
+
+def test_coco_ap_wrong_arguments_raise(split: CocoSplit) -> None:
+    with pytest.raises(DataError, match="found 0 images"):
+        coco_ap(split, {})
+    with pytest.raises(DataError, match="first id: 12345"):
+        coco_ap(split, {12345: EMPTY})
+    wrong = detections_of(np.array([0, 0, 1, 1]), np.array([0.5]), np.array([3]))
+    with pytest.raises(DataError, match=r"labels 3..3 do not fit the 3 classes"):
+        coco_ap(split, {split.images[0].image_id: wrong})
+
+
+def test_coco_ap_prints_nothing(split: CocoSplit, capfd: pytest.CaptureFixture[str]) -> None:
+    coco_ap(split, noisy_detections(split))
+    assert capfd.readouterr() == ("", "")
+
+
+def test_ap_result_to_json_is_jsonable(split: CocoSplit) -> None:
+    result = coco_ap(split, noisy_detections(split))
+    assert json.loads(json.dumps(result.to_json()))["stats"] == list(result.stats)
