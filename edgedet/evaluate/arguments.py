@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgedet.data.paths import DataPaths
 from edgedet.errors import ConfigError
 from edgedet.fileio import atomic_write_text
 
 if TYPE_CHECKING:  # `--help` should not wait for NumPy and pycocotools
+    from edgedet.data.paths import DataPaths
     from edgedet.evaluate.evaluator import EvalReport
     from edgedet.evaluate.runtimes import Runtime
 
@@ -44,6 +45,21 @@ def threshold(text: str) -> float:
     return value
 
 
+def image_size(text: str) -> tuple[int, int]:
+    """Type of `--imgsz`: 192, or 192x160 as width x height, px."""
+    sides = text.lower().split("x")
+    if len(sides) > 2 or not all(side.isdecimal() for side in sides):
+        raise argparse.ArgumentTypeError(f"expected a side such as 192, or WIDTHxHEIGHT such as 192x160; got {text!r}")
+    return int(sides[0]), int(sides[-1])
+
+
+def whole_number(text: str) -> int:
+    """Type of a seed."""
+    if not text.strip().isdecimal():
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 0, got {text!r}")
+    return int(text)
+
+
 def add_data_arguments(parser: argparse.ArgumentParser) -> None:
     """Add `--data` and the explicit paths of both splits."""
     group = parser.add_argument_group("data set")
@@ -53,13 +69,20 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="folder in Roboflow's layout (train/_annotations.coco.json) or COCO's (annotations/instances_*.json)",
     )
+    add_annotation_arguments(group)
+
+
+def add_annotation_arguments(parser: argparse._ActionsContainer) -> None:
+    """Add the explicit paths of both splits."""
     for split, word in (("train", "training"), ("val", "validation")):
-        group.add_argument(f"--{split}-ann", type=Path, metavar="FILE", help=f"COCO JSON of the {word} split")
-        group.add_argument(f"--{split}-images", type=Path, metavar="DIR", help=f"images of the {word} split")
+        parser.add_argument(f"--{split}-ann", type=Path, metavar="FILE", help=f"COCO JSON of the {word} split")
+        parser.add_argument(f"--{split}-images", type=Path, metavar="DIR", help=f"images of the {word} split")
 
 
 def data_paths(args: argparse.Namespace) -> DataPaths:
-    """Data set that the options of `add_data_arguments` name."""
+    """Data set that `--data` (or a positional `data`) and the explicit paths name."""
+    from edgedet.data.paths import DataPaths
+
     return DataPaths(args.data, args.train_ann, args.train_images, args.val_ann, args.val_images)
 
 
@@ -119,6 +142,8 @@ def run_evaluate(args: argparse.Namespace, runtime: Runtime) -> EvalReport:
     from edgedet.evaluate.progress import show_progress
 
     split = data_paths(args).load(args.split)
+    for warning in split.warnings:
+        sys.stderr.write(f"warning: {split.name}: {warning.text}\n")
     with show_progress("evaluate") as progress:
         report = evaluate(
             runtime,
