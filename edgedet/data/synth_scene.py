@@ -271,7 +271,7 @@ def _lost_mask(rng: np.random.Generator, picture: np.ndarray, x: float, y: float
 def _light(rng: np.random.Generator, picture: np.ndarray) -> np.ndarray:
     """Shadow, vignette, colour cast, exposure and gamma: float32 (H, W, 3), 0..255."""
     height, width = picture.shape[:2]
-    gain: np.ndarray = np.ones((height, width), np.float32)
+    gain = np.ones((height, width), np.float32)
     y = np.linspace(-1, 1, height, dtype=np.float32)[:, None]
     x = np.linspace(-1, 1, width, dtype=np.float32)
     if rng.random() < 0.4:  # the edge of a shadow crosses the picture
@@ -285,10 +285,10 @@ def _light(rng: np.random.Generator, picture: np.ndarray) -> np.ndarray:
     cast = 1 + rng.normal(0, 0.09, 3)
     levels = np.linspace(0, 1, 256)[:, None] ** rng.uniform(0.65, 1.6) * cast * rng.uniform(0.6, 1.15)
     contrast = rng.uniform(0.6, 1.1)
-    levels = np.clip((levels - 0.45) * contrast + 0.45, 0, 1).astype(np.float32) * 255
+    table = (np.clip((levels - 0.45) * contrast + 0.45, 0, 1) * 255).astype(np.float32)
     lit = np.empty(picture.shape, np.float32)
     for channel in range(3):
-        lit[:, :, channel] = levels[:, channel][picture[:, :, channel]]
+        lit[:, :, channel] = table[:, channel][picture[:, :, channel]]
     lit *= gain[:, :, None]
     return lit
 

@@ -1,0 +1,290 @@
+"""What is in a data set, as the network will see it, and what that means for training and AP."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgedet.data.coco import CocoSplit, DataWarning, ImageRecord, load_split, require_same_classes
+from edgedet.data.headers import read_header
+from edgedet.data.preprocess import fitted_size, load_image
+from edgedet.errors import DataError
+from edgedet.structs import PreprocessSpec
+
+SMALL_AREA_PX2 = 32**2  # COCO's thresholds: small below, large from the second on
+LARGE_AREA_PX2 = 96**2
+TINY_SIDE_PX = 8.0  # the finest stride: a smaller object lies within one cell
+FEW_BOXES = 50  # a class with fewer training boxes hardly learns
+AREAS = ("small", "medium", "large")
+
+
+@dataclass(frozen=True)
+class ClassCounts:
+    """Boxes of one class in one split, by size in the network's input."""
+
+    name: str
+    small: int  # area < 32^2 px^2
+    medium: int
+    large: int  # area >= 96^2 px^2
+    tiny: int  # of the ones above: a side below 8 px
+
+    @property
+    def boxes(self) -> int:
+        """All boxes of the class."""
+        return self.small + self.medium + self.large
+
+
+@dataclass(frozen=True)
+class SplitReport:
+    """One split."""
+
+    name: str
+    ann_path: str
+    images: int
+    images_without_boxes: int
+    crowd_boxes: int  # counted among the boxes too
+    max_boxes: int  # in one image
+    classes: tuple[ClassCounts, ...]
+    ap_boxes: dict[str, int]  # small, medium, large: boxes behind AP_small etc., which pycocotools sorts by image px
+    image_kinds: dict[str, int]  # images that are not plain upright 8-bit RGB: grey, alpha, palette, 16-bit, ...
+    broken: tuple[str, ...]  # one message for each image that does not decode
+    warnings: tuple[DataWarning, ...]  # put right on load
+
+
+@dataclass(frozen=True)
+class DataReport:
+    """The result of `check_dataset`."""
+
+    input_width: int  # px
+    input_height: int  # px
+    splits: tuple[SplitReport, ...]
+    duplicates: tuple[tuple[str, str], ...]  # (train image, valid image) with the same pixels file
+    advice: tuple[str, ...]
+
+    @property
+    def ok(self) -> bool:
+        """True when every image decodes."""
+        return not any(split.broken for split in self.splits)
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-able dict."""
+        return asdict(self)
+
+    def to_text(self) -> str:
+        """Table for the terminal."""
+        lines = []
+        for split in self.splits:
+            lines += _split_lines(split, self.input_width, self.input_height)
+        if self.duplicates:
+            lines += [
+                f"{len(self.duplicates)} images are in train and in valid, e.g. {' = '.join(self.duplicates[0])}",
+                "",
+            ]
+        lines += ["advice:"] + [f"  - {sentence}" for sentence in self.advice or ("nothing stands out",)]
+        return "\n".join(lines) + "\n"
+
+
+def check_dataset(
+    data_dir: Path | None,
+    spec: PreprocessSpec,
+    *,
+    train_ann: Path | None = None,
+    train_images: Path | None = None,
+    val_ann: Path | None = None,
+    val_images: Path | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> DataReport:
+    """Read both splits, decode every image, count boxes at the size that the network sees.
+
+    Args:
+        data_dir: root of the data set; None when both annotation files are given.
+        spec: preprocessing contract; its input size decides what is small.
+        train_ann: annotation file of train, instead of searching.
+        train_images: image folder of train.
+        val_ann: annotation file of valid, instead of searching.
+        val_images: image folder of valid.
+        progress: called with (images done, images in all).
+    Returns:
+        The report. Broken images are listed in it.
+    Raises:
+        DataError: a split can't be loaded, or the splits list different categories.
+    """
+    train = load_split(data_dir, "train", ann=train_ann, images=train_images)
+    valid = load_split(data_dir, "valid", ann=val_ann, images=val_images)
+    require_same_classes(train, valid)
+    total = len(train.images) + len(valid.images)
+    done = 0
+    files: list[list[_File]] = []
+    # Decoding releases the GIL.
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        for split in (train, valid):
+            found = []
+            for file in pool.map(_examine, split.images):
+                found.append(file)
+                done += 1
+                if progress:
+                    progress(done, total)
+            files.append(found)
+    reports = tuple(_report(split, found, spec) for split, found in zip((train, valid), files, strict=True))
+    duplicates = _duplicates(files[0], files[1])
+    advice = tuple(_advise(reports[0], reports[1], len(duplicates), spec))
+    return DataReport(spec.width, spec.height, reports, duplicates, advice)
+
+
+@dataclass(frozen=True)
+class _File:
+    """What decoding one image file showed."""
+
+    path: str
+    digest: str  # SHA-256 of the file
+    kinds: tuple[str, ...]
+    problem: str  # "" when it decodes
+
+
+def _examine(record: ImageRecord) -> _File:
+    problem, kinds = "", []
+    try:
+        header = read_header(record.path)
+        name = {"L": "grey", "1": "grey", "P": "palette", "RGB": ""}.get(header.mode, header.mode)
+        if header.mode in ("RGBA", "LA", "PA"):
+            name = "alpha"
+        if header.mode.startswith("I"):
+            name = "16-bit"
+        kinds = [kind for kind in (name, "exif-rotated" if header.orientation != 1 else "") if kind]
+        load_image(record.path)
+    except DataError as error:
+        problem = str(error)
+    digest = hashlib.sha256(record.path.read_bytes()).hexdigest()
+    return _File(str(record.path), digest, tuple(kinds), problem)
+
+
+def input_boxes(record: ImageRecord, spec: PreprocessSpec) -> np.ndarray:
+    """Boxes of an image in the network's input: float32 (N, 4), input px, xyxy."""
+    return fitted_size(record.width, record.height, spec).to_input(record.boxes)
+
+
+def _report(split: CocoSplit, files: list[_File], spec: PreprocessSpec) -> SplitReport:
+    boxes = np.concatenate([input_boxes(record, spec) for record in split.images])
+    labels = np.concatenate([record.labels for record in split.images])
+    sides = boxes[:, 2:] - boxes[:, :2]
+    areas = sides.prod(axis=1)
+    size = (areas >= SMALL_AREA_PX2).astype(int) + (areas >= LARGE_AREA_PX2)
+    classes = []
+    for label, name in enumerate(split.class_names):
+        mine = labels == label
+        small, medium, large = np.bincount(size[mine], minlength=3).tolist()
+        tiny = int((sides[mine].min(axis=1) < TINY_SIDE_PX).sum())
+        classes.append(ClassCounts(name, small, medium, large, tiny))
+    kinds: dict[str, int] = {}
+    for file in files:
+        for kind in file.kinds:
+            kinds[kind] = kinds.get(kind, 0) + 1
+    counts = [len(record.labels) for record in split.images]
+    return SplitReport(
+        name=split.name,
+        ann_path=str(split.ann_path),
+        images=len(split.images),
+        images_without_boxes=counts.count(0),
+        crowd_boxes=int(sum(record.crowd.sum() for record in split.images)),
+        max_boxes=max(counts),
+        classes=tuple(classes),
+        ap_boxes=_ap_boxes(split),
+        image_kinds=kinds,
+        broken=tuple(file.problem for file in files if file.problem),
+        warnings=split.warnings,
+    )
+
+
+def _ap_boxes(split: CocoSplit) -> dict[str, int]:
+    """Non-crowd boxes in pycocotools' area ranges, both ends included, area in image px as in the annotation file."""
+    areas = np.concatenate([record.areas[~record.crowd] for record in split.images])
+    ends = (0, SMALL_AREA_PX2, LARGE_AREA_PX2, np.inf)
+    return {
+        name: int(((areas >= low) & (areas <= high)).sum())
+        for name, low, high in zip(AREAS, ends[:-1], ends[1:], strict=True)
+    }
+
+
+def _duplicates(train: list[_File], valid: list[_File]) -> tuple[tuple[str, str], ...]:
+    """Pairs of files with the same bytes, in the order of valid."""
+    known = {file.digest: file.path for file in reversed(train)}
+    return tuple((known[file.digest], file.path) for file in valid if file.digest in known)
+
+
+def _advise(train: SplitReport, valid: SplitReport, duplicates: int, spec: PreprocessSpec) -> list[str]:
+    """Sentences about what will surprise later."""
+    advice = []
+    for split in (train, valid):
+        if split.broken:
+            advice.append(
+                f"{split.name}: {len(split.broken)} images don't decode: replace or remove them, or training stops"
+            )
+    for area in AREAS:
+        if not valid.ap_boxes[area]:
+            advice.append(f"no {area} objects in valid (area in image pixels), so AP_{area} will read -1")
+    advice += _advise_classes(train, valid)
+    boxes = sum(counts.boxes for counts in train.classes)
+    tiny = sum(counts.tiny for counts in train.classes)
+    if tiny * 10 >= boxes:
+        advice.append(
+            f"{tiny} of {boxes} training boxes ({100 * tiny / boxes:.0f} %) have a side below {TINY_SIDE_PX:g} px at "
+            f"{spec.width}x{spec.height}: a larger --imgsz will find more of them"
+        )
+    if duplicates:
+        advice.append(f"{duplicates} images are in train and in valid: AP on valid will look better than it is")
+    if valid.images < 30:
+        advice.append(f"valid has only {valid.images} images: AP will jump between evaluations")
+    if max(train.max_boxes, valid.max_boxes) > 100:
+        advice.append("an image has more than 100 boxes: COCO AP counts at most 100 detections per image")
+    return advice
+
+
+def _advise_classes(train: SplitReport, valid: SplitReport) -> list[str]:
+    advice = []
+    most = max(counts.boxes for counts in train.classes)
+    for learned, tested in zip(train.classes, valid.classes, strict=True):
+        if not learned.boxes:
+            advice.append(f"class {learned.name!r} has no box in train: it can't be learned; remove the category")
+        elif learned.boxes < FEW_BOXES:
+            advice.append(
+                f"class {learned.name!r} has only {learned.boxes} boxes in train; {FEW_BOXES} or more are advisable"
+            )
+        elif learned.boxes * 20 < most:
+            advice.append(
+                f"class {learned.name!r} has {learned.boxes} boxes in train, another one {most}: expect a low AP"
+            )
+        if not tested.boxes:
+            advice.append(f"class {tested.name!r} has no box in valid: its AP will read -1 and is left out of the mean")
+    return advice
+
+
+def _split_lines(split: SplitReport, width: int, height: int) -> list[str]:
+    """Table and remarks of one split."""
+    wide = max([len("class"), len("all")] + [len(counts.name) for counts in split.classes])
+    header = f"  {'class':<{wide}}  {'boxes':>7}  {'small':>7}  {'medium':>7}  {'large':>7}  {'< 8 px':>7}"
+    rows = list(split.classes)
+    totals = [sum(getattr(counts, area) for counts in rows) for area in (*AREAS, "tiny")]
+    rows.append(ClassCounts("all", *totals))
+    lines = [f"{split.name}: {split.images} images, {split.images_without_boxes} without boxes ({split.ann_path})"]
+    lines += [f"  box sizes at {width}x{height} px", header]
+    for row in rows:
+        numbers = (row.boxes, row.small, row.medium, row.large, row.tiny)
+        lines.append(f"  {row.name:<{wide}}  " + "  ".join(f"{number:>7}" for number in numbers))
+    parts = ", ".join(f"{split.ap_boxes[area]} {area}" for area in AREAS)
+    lines.append(f"  for AP_small/medium/large, which go by the area in image pixels: {parts}")
+    if split.crowd_boxes:
+        lines.append(f"  {split.crowd_boxes} crowd boxes")
+    if split.image_kinds:
+        kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(split.image_kinds.items()))
+        lines.append(f"  converted to upright 8-bit RGB: {kinds}")
+    lines += [f"  warning {warning.text}" for warning in split.warnings]
+    lines += [f"  broken {problem}" for problem in split.broken[:10]]
+    if len(split.broken) > 10:
+        lines.append(f"  and {len(split.broken) - 10} more broken images")
+    return [*lines, ""]
