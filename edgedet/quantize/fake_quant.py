@@ -1,0 +1,144 @@
+"""The two modules of a prepared graph: quantized convolution and fake quantization of a tensor.
+
+Everything else in a prepared graph (cat, max pool, nearest upsampling, padding, add, mul, mean, sigmoid) stays the
+torch operator that it was; where its result needs a scale of its own, a `FakeQuant` follows it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from edgedet.errors import ConversionError
+from edgedet.quantize.observers import Observer
+from edgedet.quantize.qparams import (
+    QMAX,
+    QMIN,
+    AffineParams,
+    bias_codes,
+    bias_scales,
+    weight_codes,
+    weight_scales,
+)
+
+# What a convolution may have fused; `unit` is the clamp to 0..1 that an output scale of 1/255 gives for free.
+FUSED_ACTIVATIONS = ("none", "relu", "relu6", "unit")
+
+
+class FakeQuant(nn.Module):
+    """Per-tensor affine int8 fake quantization, -128..127; all tensors of one shared-scale group share one instance.
+
+    With an observer it passes values on and lets the observer see them; otherwise it rounds them to the int8 grid.
+    torch rounds ties to even after adding the zero point, TFLite away from zero: they differ by one step at exact ties.
+
+    Args:
+        name: path of the first layer of the group, for errors.
+        fixed: parameters that calibration must not change; None: calibrated.
+    """
+
+    scale: Tensor  # float32 ()
+    zero_point: Tensor  # int32 ()
+
+    def __init__(self, name: str, fixed: AffineParams | None = None) -> None:
+        super().__init__()
+        self.name = name
+        self.fixed = fixed is not None
+        self.observer: Observer | None = None
+        self.register_buffer("scale", torch.tensor(0.0))
+        self.register_buffer("zero_point", torch.tensor(0, dtype=torch.int32))
+        if fixed is not None:
+            self.set_params(fixed)
+
+    def set_params(self, params: AffineParams) -> None:
+        """Take scale and zero point."""
+        self.scale = torch.tensor(params.scale, dtype=torch.float32)
+        self.zero_point = torch.tensor(params.zero_point, dtype=torch.int32)
+
+    @property
+    def params(self) -> AffineParams:
+        """Scale and zero point.
+
+        Raises:
+            ConversionError: not calibrated.
+        """
+        scale = np.float32(self.scale.item())
+        if scale <= 0:
+            raise ConversionError(f"{self.name}: has no scale yet; calibrate the prepared graph first")
+        return AffineParams(scale, int(self.zero_point.item()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Values on the int8 grid, float32, same shape; with an observer, the values as they came."""
+        if self.observer is not None:
+            self.observer.update(x)
+            return x
+        if self.scale <= 0:
+            raise ConversionError(f"{self.name}: has no scale yet; calibrate the prepared graph first")
+        return torch.fake_quantize_per_tensor_affine(x, self.scale, self.zero_point, QMIN, QMAX)
+
+
+class QuantConv2d(nn.Module):
+    """Convolution with explicit padding and fused activation; after `freeze` its weights and bias are integer codes.
+
+    Args:
+        conv: float convolution with zero padding; its weights are copied.
+        name: path of the layer, for errors.
+        activation: one of `FUSED_ACTIVATIONS`.
+        padding: (left, right, top, bottom) px of zeros, the convolution's own padding included.
+    """
+
+    weight_scale: Tensor | None  # float32 (O,)
+    weight_code: Tensor | None  # int8 (O, I, H, W)
+    bias_scale: Tensor | None  # float32 (O,)
+    bias_code: Tensor | None  # int32 (O,)
+
+    def __init__(self, conv: nn.Conv2d, name: str, activation: str, padding: tuple[int, int, int, int]) -> None:
+        super().__init__()
+        if activation not in FUSED_ACTIVATIONS:
+            raise ConversionError(f"{name}: activation {activation!r} can't be fused, only {FUSED_ACTIVATIONS}")
+        self.name = name
+        self.activation = activation
+        self.padding = padding
+        self.stride = (int(conv.stride[0]), int(conv.stride[1]))
+        self.dilation = (int(conv.dilation[0]), int(conv.dilation[1]))
+        self.groups = conv.groups
+        bias = torch.zeros(conv.out_channels) if conv.bias is None else conv.bias.detach()
+        self.weight = nn.Parameter(conv.weight.detach().clone())
+        self.bias = nn.Parameter(bias.clone())
+        for buffer in ("weight_scale", "weight_code", "bias_scale", "bias_code"):
+            self.register_buffer(buffer, None)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """float32 (N, I, H, W) -> (N, O, H', W'), after the fused activation, before the output's FakeQuant."""
+        left, right, top, bottom = self.padding
+        own = (top, left)
+        if left != right or top != bottom:
+            x, own = functional.pad(x, self.padding), (0, 0)
+        y = functional.conv2d(x, self.weight, self.bias, self.stride, own, self.dilation, self.groups)
+        match self.activation:
+            case "relu":
+                return functional.relu(y)
+            case "relu6":
+                return functional.relu6(y)
+            case "unit":
+                return torch.clamp(y, 0.0, 1.0)
+        return y
+
+    def freeze(self, input_scale: np.float32) -> None:
+        """Turn weights and bias into integer codes, and let the forward pass use exactly what the codes mean.
+
+        Args:
+            input_scale: of the tensor that the convolution reads.
+        Raises:
+            ConversionError: NaN weights, or a bias that does not fit into int32.
+        """
+        weight, bias = self.weight.detach().numpy(), self.bias.detach().numpy()
+        scales = weight_scales(weight, self.name)
+        codes = weight_codes(weight, scales)
+        b_scales = bias_scales(input_scale, scales)
+        b_codes = bias_codes(bias, b_scales, codes, self.name)
+        self.weight_scale, self.weight_code = torch.from_numpy(scales), torch.from_numpy(codes)
+        self.bias_scale, self.bias_code = torch.from_numpy(b_scales), torch.from_numpy(b_codes)
+        self.weight = nn.Parameter(torch.from_numpy(codes * scales[:, None, None, None]))
+        self.bias = nn.Parameter(torch.from_numpy((b_codes * b_scales.astype(np.float64)).astype(np.float32)))
