@@ -1,0 +1,133 @@
+"""NumPy integer simulator of an int8 graph: the chip's arithmetic, fast enough for AP runs.
+
+Bit-exact with TFLite's reference kernels and TFLite Micro (0 LSB on every tensor). Convolutions run on BLAS with floats
+that hold every sum exactly; everything else is integers, tables, or float64 proven to give the integers' bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from edgedet.convert.graph import Graph
+from edgedet.errors import ShapeError, UnsupportedOpError
+from edgedet.evaluate import simulator_conv, simulator_ops, simulator_shapes
+from edgedet.evaluate.simulator_context import Kernel, OpContext, Workspace
+
+_BUILDERS: dict[str, Callable[[OpContext], Kernel]] = {
+    "CONV_2D": simulator_conv.conv_2d,
+    "DEPTHWISE_CONV_2D": simulator_conv.depthwise_conv_2d,
+    "FULLY_CONNECTED": simulator_conv.fully_connected,
+    "ADD": simulator_ops.binary,
+    "SUB": simulator_ops.binary,
+    "MUL": simulator_ops.binary,
+    "MAXIMUM": simulator_ops.maximum_minimum,
+    "MINIMUM": simulator_ops.maximum_minimum,
+    "LOGISTIC": simulator_ops.unary,
+    "TANH": simulator_ops.unary,
+    "HARD_SWISH": simulator_ops.unary,
+    "RELU": simulator_ops.unary,
+    "RELU6": simulator_ops.unary,
+    "RELU_N1_TO_1": simulator_ops.unary,
+    "LEAKY_RELU": simulator_ops.unary,
+    "QUANTIZE": simulator_ops.unary,
+    "MAX_POOL_2D": simulator_ops.max_pool_2d,
+    "AVERAGE_POOL_2D": simulator_ops.average_pool_2d,
+    "MEAN": simulator_ops.reduce,
+    "SUM": simulator_ops.reduce,
+    "REDUCE_MAX": simulator_ops.reduce,
+    "REDUCE_MIN": simulator_ops.reduce,
+    "RESIZE_NEAREST_NEIGHBOR": simulator_ops.resize_nearest,
+    "RESIZE_BILINEAR": simulator_ops.resize_bilinear,
+    "CONCATENATION": simulator_shapes.concatenation,
+    "PACK": simulator_shapes.pack,
+    "PAD": simulator_shapes.pad,
+    "PADV2": simulator_shapes.pad,
+    "RESHAPE": simulator_shapes.reshape,
+    "SQUEEZE": simulator_shapes.reshape,
+    "EXPAND_DIMS": simulator_shapes.reshape,
+    "TRANSPOSE": simulator_shapes.transpose,
+    "STRIDED_SLICE": simulator_shapes.strided_slice,
+    "SLICE": simulator_shapes.slice_op,
+    "SPLIT": simulator_shapes.split,
+    "SPACE_TO_DEPTH": simulator_shapes.depth_space,
+    "DEPTH_TO_SPACE": simulator_shapes.depth_space,
+}
+
+
+class Simulator:
+    """One graph, prepared to run again and again; not to be shared between threads."""
+
+    def __init__(self, graph: Graph) -> None:
+        """Pack weights, build tables, prove requantizations and check every shape.
+
+        Args:
+            graph: int8, checked (as `read_tflite` returns it).
+        Raises:
+            UnsupportedOpError: names the operator, its output tensor, and what is not supported.
+            ConversionError: a tensor's shape contradicts its operator.
+        """
+        self.graph = graph
+        workspace = Workspace()
+        self._kernels = [_build(OpContext(graph, number, workspace)) for number in range(len(graph.operators))]
+        made = {index for operator in graph.operators for index in operator.outputs}
+        self._values: list[np.ndarray | None] = [
+            np.zeros(tensor.shape, tensor.dtype) if index in made else tensor.data
+            for index, tensor in enumerate(graph.tensors)
+        ]
+
+    def invoke(self, *q_inputs: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Run the graph.
+
+        Args:
+            q_inputs: one array per graph input, of its shape and dtype (int8); they are not changed.
+        Returns:
+            Copies of the outputs, in the order of `graph.outputs`.
+        Raises:
+            ShapeError: an input has another shape or dtype.
+        """
+        self._run(q_inputs)
+        return tuple(self._value(index).copy() for index in self.graph.outputs)
+
+    def invoke_all(self, *q_inputs: np.ndarray) -> dict[int, np.ndarray]:
+        """Run the graph and keep everything.
+
+        Args:
+            q_inputs: as in `invoke`.
+        Returns:
+            Tensor index -> copy of its value, for the inputs and everything that an operator wrote.
+        """
+        self._run(q_inputs)
+        return {
+            index: value.copy()
+            for index, value in enumerate(self._values)
+            if value is not None and self.graph.tensors[index].data is None
+        }
+
+    def _run(self, q_inputs: Sequence[np.ndarray]) -> None:
+        if len(q_inputs) != len(self.graph.inputs):
+            raise ShapeError(f"the graph has {len(self.graph.inputs)} inputs, got {len(q_inputs)} arrays")
+        for index, array in zip(self.graph.inputs, q_inputs, strict=True):
+            tensor = self.graph.tensors[index]
+            if array.shape != tensor.shape or array.dtype != np.dtype(tensor.dtype):
+                raise ShapeError(
+                    f"input {tensor.name!r} takes {tensor.dtype} {tensor.shape}, got {array.dtype} {array.shape}"
+                )
+            self._values[index] = np.ascontiguousarray(array)
+        for operator, kernel in zip(self.graph.operators, self._kernels, strict=True):
+            inputs = [self._value(index) for index in operator.inputs if index >= 0]
+            kernel(inputs, [self._value(index) for index in operator.outputs])
+
+    def _value(self, index: int) -> np.ndarray:
+        value = self._values[index]
+        assert value is not None, f"tensor {index} has no value; the graph was not checked"
+        return value
+
+
+def _build(ctx: OpContext) -> Kernel:
+    if ctx.operator.kind not in _BUILDERS:
+        raise UnsupportedOpError(
+            f"{ctx.where}: the simulator has no {ctx.operator.kind}; it has {', '.join(sorted(_BUILDERS))}"
+        )
+    return _BUILDERS[ctx.operator.kind](ctx)

@@ -1,0 +1,221 @@
+"""Convolutions and FULLY_CONNECTED of the simulator: float BLAS on integers that it represents exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+
+from edgedet.convert.graph import ConvOptions, DepthwiseConvOptions, FullyConnectedOptions, Tensor
+from edgedet.evaluate.simulator_context import Kernel, OpContext, window_padding
+from edgedet.numerics.integer import activation_range, quantize_multipliers
+from edgedet.numerics.requantize import Requantizer
+
+_FLOAT32_EXACT = 2**24  # float32 holds every integer up to here, whatever the order of the sums
+_BLOCK_BYTES = 1 << 19  # of an im2col block; it should stay in the second-level cache until BLAS has read it
+
+
+def _requantizer(ctx: OpContext, scales: np.ndarray, weight_sums: np.ndarray, reach: np.ndarray) -> Requantizer:
+    """Requantizer of a weighted operator.
+
+    Args:
+        ctx: inputs are activation, weights and, if any, bias.
+        scales: float64 (channels,) or (1,), real multipliers.
+        weight_sums: int64 (channels,), sums of the weights, for the input's zero point.
+        reach: int64 (channels,), largest absolute sum of weights times raw codes.
+    """
+    channels = weight_sums.size
+    operator = ctx.operator
+    scale, zero_point = ctx.params(ctx.output())
+    bias = np.zeros(channels, np.int64)
+    if len(operator.inputs) > 2 and operator.inputs[2] >= 0:
+        bias = ctx.constant(2, "the bias").astype(np.int64).ravel()
+        if bias.size != channels:
+            raise ctx.unsupported(f"{bias.size} biases for {channels} channels")
+    multiplier, shift = quantize_multipliers(np.broadcast_to(scales, (channels,)))
+    offset = bias - ctx.params(ctx.input(0))[1] * weight_sums
+    assert isinstance(operator.options, ConvOptions | DepthwiseConvOptions | FullyConnectedOptions)
+    limits = activation_range(operator.options.activation, scale, zero_point)
+    return Requantizer(multiplier, shift, offset, zero_point, limits, reach)
+
+
+def _weights(ctx: OpContext) -> np.ndarray:
+    """Constant int8 weights with zero point 0."""
+    weights = ctx.constant(1, "the weights")
+    if weights.dtype != np.int8 or ctx.quantization(ctx.input(1)).zero_point.any():
+        raise ctx.unsupported(f"weights {ctx.input(1).name!r} must be int8 with zero point 0, they are {weights.dtype}")
+    return weights
+
+
+def _real_multipliers(ctx: OpContext, channels: int) -> np.ndarray:
+    """float64 (channels,) or (1,): input scale * weight scale / output scale, in double as the kernels do."""
+    weight_scale = ctx.quantization(ctx.input(1)).scale.astype(np.float64)
+    if weight_scale.size not in (1, channels):
+        raise ctx.unsupported(f"{weight_scale.size} weight scales for {channels} output channels")
+    return ctx.params(ctx.input(0))[0] * weight_scale / ctx.params(ctx.output())[0]
+
+
+class _Window:
+    """A filter sliding over a padded float copy of the input."""
+
+    def __init__(self, ctx: OpContext, kernel: tuple[int, int], channels: int) -> None:
+        options = ctx.operator.options
+        assert isinstance(options, ConvOptions | DepthwiseConvOptions)
+        ctx.require_rank(ctx.input(0), 4)
+        self.batch, self.height, self.width, self.channels = ctx.input(0).shape
+        self.stride, self.dilation, self.kernel = options.stride, options.dilation, kernel
+        reach = [(k - 1) * d + 1 for k, d in zip(kernel, options.dilation, strict=True)]
+        self.out_height, self.top, self.bottom = window_padding(
+            self.height, reach[0], options.stride[0], options.padding, ctx.where
+        )
+        self.out_width, self.left, self.right = window_padding(
+            self.width, reach[1], options.stride[1], options.padding, ctx.where
+        )
+        self.fill = ctx.params(ctx.input(0))[1]
+        self.workspace = ctx.workspace
+        ctx.require_shape((self.batch, self.out_height, self.out_width, channels))
+
+    def pad(self, x: np.ndarray, dtype: type) -> np.ndarray:
+        """Float copy of x (batch, height, width, channels) inside a border of zero points."""
+        top, left, bottom, right = self.top, self.left, self.top + self.height, self.left + self.width
+        shape = (self.batch, bottom + self.bottom, right + self.right, self.channels)
+        padded = self.workspace.take("padded", shape, dtype)
+        padded[:, :top] = self.fill
+        padded[:, bottom:] = self.fill
+        padded[:, top:bottom, :left] = self.fill
+        padded[:, top:bottom, right:] = self.fill
+        padded[:, top:bottom, left:right] = x
+        return padded
+
+    def patches(self, padded: np.ndarray) -> np.ndarray:
+        """View (batch, out height, out width, kernel height, kernel width, channels)."""
+        batch, row, column, channel = padded.strides
+        return as_strided(
+            padded,
+            (self.batch, self.out_height, self.out_width, *self.kernel, self.channels),
+            (
+                batch,
+                row * self.stride[0],
+                column * self.stride[1],
+                row * self.dilation[0],
+                column * self.dilation[1],
+                channel,
+            ),
+            writeable=False,
+        )
+
+
+def conv_2d(ctx: OpContext) -> Kernel:
+    """CONV_2D: im2col in blocks of rows, one matrix product each."""
+    weights = _weights(ctx)
+    ctx.require_rank(ctx.input(1), 4)
+    channels, kernel_height, kernel_width, depth = weights.shape
+    if ctx.input(0).shape[-1] != depth:
+        raise ctx.unsupported(f"grouped convolution: {ctx.input(0).shape[-1]} input channels, weights for {depth}")
+    window = _Window(ctx, (kernel_height, kernel_width), channels)
+    columns = weights.reshape(channels, -1).astype(np.int64)
+    reach = 128 * np.abs(columns).sum(axis=1)
+    requantizer = _requantizer(ctx, _real_multipliers(ctx, channels), columns.sum(axis=1), reach)
+    dtype = np.float32 if reach.max() <= _FLOAT32_EXACT else np.float64
+    matrix = np.ascontiguousarray(columns.T.astype(dtype))
+    workspace, depth_total = ctx.workspace, columns.shape[1]
+    pointwise = (kernel_height, kernel_width) == (1, 1) and window.stride == (1, 1)
+    row_bytes = window.batch * window.out_width * depth_total * np.dtype(dtype).itemsize
+    block = max(1, min(window.out_height, _BLOCK_BYTES // row_bytes))
+
+    def multiply(left: np.ndarray, out: np.ndarray) -> None:
+        accumulator = workspace.take("accumulator", out.shape, dtype)
+        np.matmul(left, matrix, out=accumulator)
+        requantizer(accumulator, out, workspace.take("scaled", out.shape, np.float64))
+
+    def run_pointwise(inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> None:
+        left = workspace.take("padded", (outputs[0].size // channels, depth_total), dtype)
+        left[...] = inputs[0].reshape(left.shape)
+        multiply(left, outputs[0].reshape(-1, channels))
+
+    def run(inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> None:
+        patches = window.patches(window.pad(inputs[0], dtype))
+        for image in range(window.batch):
+            for start in range(0, window.out_height, block):
+                part = patches[image, start : start + block]
+                left = workspace.take("im2col", part.shape, dtype)
+                left[...] = part
+                target = outputs[0][image, start : start + block].reshape(-1, channels)
+                multiply(left.reshape(-1, depth_total), target)
+
+    return run_pointwise if pointwise else run
+
+
+def depthwise_conv_2d(ctx: OpContext) -> Kernel:
+    """DEPTHWISE_CONV_2D: a sum over the taps of the filter."""
+    weights = _weights(ctx)
+    ctx.require_rank(ctx.input(1), 4)
+    _, kernel_height, kernel_width, channels = weights.shape
+    depth = ctx.input(0).shape[-1]
+    if weights.shape[0] != 1 or channels % depth:
+        raise ctx.unsupported(f"weights of shape {weights.shape} do not fit {depth} input channels")
+    window = _Window(ctx, (kernel_height, kernel_width), channels)
+    taps = weights.reshape(-1, channels).astype(np.int64)
+    reach = 128 * np.abs(taps).sum(axis=0)
+    requantizer = _requantizer(ctx, _real_multipliers(ctx, channels), taps.sum(axis=0), reach)
+    if reach.max() > _FLOAT32_EXACT:
+        raise ctx.unsupported(f"a depthwise filter of {kernel_height}x{kernel_width} is too large")
+    repeat = channels // depth
+    shape = (window.batch, window.out_height, window.out_width, channels)
+    # With stride 1 a row of the output is one contiguous run of the padded input: long loops instead of one per pixel.
+    flat = window.stride[1] == 1 and repeat == 1
+    tap_rows = np.tile(taps, (1, window.out_width)).astype(np.float32) if flat else taps.astype(np.float32)
+    workspace = ctx.workspace
+
+    def run(inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> None:
+        patches = window.patches(window.pad(inputs[0], np.float32))
+        work_shape = (*shape[:2], shape[2] * channels) if flat else shape
+        accumulator = workspace.take("accumulator", work_shape, np.float32)
+        product = workspace.take("im2col", work_shape, np.float32)
+        for number, tap in enumerate(tap_rows):
+            x = patches[:, :, :, number // kernel_width, number % kernel_width]
+            if flat:
+                x = as_strided(x, work_shape, (*x.strides[:2], x.itemsize), writeable=False)
+            elif repeat > 1:
+                x = np.repeat(x, repeat, axis=-1)
+            if number == 0:
+                np.multiply(x, tap, out=accumulator)
+            else:
+                np.multiply(x, tap, out=product)
+                accumulator += product
+        rows = accumulator.reshape(-1, channels)
+        scaled = workspace.take("scaled", rows.shape, np.float64)
+        requantizer(rows, outputs[0].reshape(-1, channels), scaled)
+
+    return run
+
+
+def fully_connected(ctx: OpContext) -> Kernel:
+    """FULLY_CONNECTED; with one weight scale the kernels multiply the scales in float32, unlike in a convolution."""
+    weights = _weights(ctx)
+    ctx.require_rank(ctx.input(1), 2)
+    channels, depth = weights.shape
+    rows = _count(ctx.input(0)) // depth
+    if rows * depth != _count(ctx.input(0)) or _count(ctx.output()) != rows * channels:
+        raise ctx.unsupported(f"shapes {ctx.input(0).shape} x {weights.shape} -> {ctx.output().shape} do not fit")
+    weight_scale = ctx.quantization(ctx.input(1)).scale
+    if weight_scale.size == 1:
+        product = np.float32(ctx.params(ctx.input(0))[0]) * weight_scale.astype(np.float32)
+        scales = product.astype(np.float64) / ctx.params(ctx.output())[0]
+    else:
+        scales = _real_multipliers(ctx, channels)
+    columns = weights.astype(np.int64)
+    reach = 128 * np.abs(columns).sum(axis=1)
+    requantizer = _requantizer(ctx, scales, columns.sum(axis=1), reach)
+    matrix = np.ascontiguousarray(columns.T.astype(np.float64))
+
+    def run(inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> None:
+        accumulator = inputs[0].reshape(rows, depth).astype(np.float64) @ matrix
+        requantizer(accumulator, outputs[0].reshape(rows, channels), np.empty(accumulator.shape))
+
+    return run
+
+
+def _count(tensor: Tensor) -> int:
+    return int(np.prod(tensor.shape, dtype=np.int64))
