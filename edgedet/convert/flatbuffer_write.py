@@ -36,13 +36,9 @@ def build(graph: Graph) -> bytes:
     tensors = [_tensor(builder, tensor, 0 if tensor.data is None else next(slots)) for tensor in graph.tensors]
     codes = [(op.kind, max(op.version, operator_version(op, graph.tensors))) for op in graph.operators]
     unique = list(dict.fromkeys(codes))
-    operators = [
-        _operator(builder, op, unique.index(code)) for op, code in zip(graph.operators, codes, strict=True)
-    ]
+    operators = [_operator(builder, op, unique.index(code)) for op, code in zip(graph.operators, codes, strict=True)]
     opcodes = [_opcode(builder, kind, version) for kind, version in unique]
-    metadata = [
-        _metadata(builder, name, 1 + len(constants) + i) for i, (name, _) in enumerate(graph.metadata)
-    ]
+    metadata = [_metadata(builder, name, 1 + len(constants) + i) for i, (name, _) in enumerate(graph.metadata)]
     subgraph = _subgraph(builder, graph, tensors, operators)
     _model(builder, graph.description, opcodes, subgraph, buffers, metadata)
     return bytes(builder.Output())

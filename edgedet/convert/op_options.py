@@ -101,9 +101,7 @@ SPECS: dict[str, OperatorSpec] = {
     ),
     "RESIZE_NEAREST_NEIGHBOR": OperatorSpec(2, 2, g.ResizeOptions, "ResizeNearestNeighborOptions", _RESIZE),
     "RESIZE_BILINEAR": OperatorSpec(2, 2, g.ResizeOptions, "ResizeBilinearOptions", _RESIZE),
-    "RESHAPE": OperatorSpec(
-        1, 2, g.ReshapeOptions, "ReshapeOptions", (_Field("new_shape", ("NewShape",), "ints"),)
-    ),
+    "RESHAPE": OperatorSpec(1, 2, g.ReshapeOptions, "ReshapeOptions", (_Field("new_shape", ("NewShape",), "ints"),)),
     "MEAN": OperatorSpec(2, 2, g.ReduceOptions, "ReducerOptions", _REDUCE),
     "SUM": OperatorSpec(2, 2, g.ReduceOptions, "ReducerOptions", _REDUCE),
     "REDUCE_MAX": OperatorSpec(2, 2, g.ReduceOptions, "ReducerOptions", _REDUCE),
@@ -333,5 +331,3 @@ def _mul_rescale(operator: g.Operator, tensors: tuple[g.Tensor, ...]) -> float:
         return 0.0
     first, second, output = (float(q.scale[0]) for q in scales if q is not None)
     return first * second / output
-
-
