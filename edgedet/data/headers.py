@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+import struct
 import warnings
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image
 
-from edgedet.data.preprocess import IMAGE_ERRORS
 from edgedet.errors import DataError
 
-EXIF_ORIENTATION = 0x0112  # EXIF 2.32, tag 274
+_ORIENTATION_TAG = 0x0112  # EXIF 2.32, tag 274
+
+# What Pillow raises for files that are no images, cut off, or damaged inside.
+IMAGE_ERRORS = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    IndexError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+)
 
 
 @dataclass(frozen=True)
@@ -31,6 +44,21 @@ class ImageHeader:
         return self.stored_width, self.stored_height
 
 
+def exif_orientation(image: Image.Image) -> int:
+    """EXIF orientation of an opened image, from what stands before its pixels; nothing is decoded.
+
+    Args:
+        image: opened by Pillow, not loaded yet.
+    Returns:
+        1..8; 1 (upright) when absent or out of range, and for TIFF, which Pillow turns upright itself.
+    """
+    if image.format == "TIFF":
+        return 1
+    # PngImageFile.getexif would decode the whole image to look for a chunk behind its pixels.
+    orientation = Image.Image.getexif(image).get(_ORIENTATION_TAG, 1)
+    return orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else 1
+
+
 def read_header(path: Path) -> ImageHeader:
     """Read the header of an image file.
 
@@ -47,10 +75,7 @@ def read_header(path: Path) -> ImageHeader:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(path) as image:
-                orientation = image.getexif().get(EXIF_ORIENTATION, 1)
-                if not isinstance(orientation, int) or not 1 <= orientation <= 8:
-                    orientation = 1  # what ImageOps.exif_transpose makes of it
-                return ImageHeader(image.width, image.height, image.mode, orientation)
+                return ImageHeader(image.width, image.height, image.mode, exif_orientation(image))
     except FileNotFoundError:
         raise
     except IMAGE_ERRORS as error:

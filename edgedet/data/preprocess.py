@@ -18,33 +18,29 @@ are non-negative and the sum stays below 2^24, hence float32 BLAS gives the inte
 
 from __future__ import annotations
 
-import struct
-import zlib
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
+from edgedet.data.headers import IMAGE_ERRORS, exif_orientation
 from edgedet.errors import DataError, ShapeError
 from edgedet.structs import PreprocessSpec
 
 COEFF_BITS = 15  # 255 * 2^15 + 2^14 < 2^24: exact in float32
 _BLOCK_ROWS = 16  # output rows per matrix product: wide enough for BLAS, few zeros in the band
+_TURNS = {  # EXIF orientation -> what makes the image upright
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 _TRANSPARENT = 255  # transparent pixels become white, as image viewers and annotation tools show them
-
-# What Pillow raises for files that are no images, cut off, or damaged inside.
-IMAGE_ERRORS = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    EOFError,
-    IndexError,
-    struct.error,
-    zlib.error,
-    Image.DecompressionBombError,
-)
 
 
 @dataclass(frozen=True)
@@ -97,10 +93,9 @@ def load_image(path: Path) -> np.ndarray:
     """
     try:
         with Image.open(path) as image:
+            turn = _TURNS.get(exif_orientation(image))
             image.load()
-            # exif_transpose copies the whole image even when there is nothing to turn.
-            upright = ImageOps.exif_transpose(image) if image.getexif().get(0x0112, 1) != 1 else image
-            return _to_rgb(upright, path)
+            return _to_rgb(image if turn is None else image.transpose(turn), path)
     except FileNotFoundError as error:
         raise DataError(f"{path}: image file not found; check the path") from error
     except IMAGE_ERRORS as error:

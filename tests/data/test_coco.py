@@ -55,16 +55,22 @@ def codes(split: CocoSplit) -> dict[str, int]:
 
 def test_load_split_roboflow_layout_gives_labels_by_sorted_category_id(tmp_path: Path) -> None:
     split = load_split(write_roboflow(tmp_path, document()), "train")
-    assert split.class_names == ("cat", "dog") and split.category_ids == (3, 7)
-    assert split.name == "train" and split.warnings == ()
+    assert split.class_names == ("cat", "dog")
+    assert split.category_ids == (3, 7)
+    assert split.name == "train"
+    assert split.warnings == ()
     first, second = split.images
-    assert first.image_id == 5 and first.path == tmp_path / "train" / "a.jpg" and (first.width, first.height) == (40, 30)
+    assert first.image_id == 5
+    assert first.path == tmp_path / "train" / "a.jpg"
+    assert (first.width, first.height) == (40, 30)
     np.testing.assert_array_equal(first.boxes, np.array([[1, 2, 11, 14.5], [5, 5, 25, 25]], np.float32))
     np.testing.assert_array_equal(first.labels, [1, 0])
     np.testing.assert_array_equal(first.crowd, [False, True])
     np.testing.assert_array_equal(first.areas, [125, 300])
-    assert first.boxes.dtype == np.float32 and first.labels.dtype == np.int64
-    assert second.boxes.shape == (0, 4) and second.labels.shape == (0,)
+    assert first.boxes.dtype == np.float32
+    assert first.labels.dtype == np.int64
+    assert second.boxes.shape == (0, 4)
+    assert second.labels.shape == (0,)
 
 
 @pytest.mark.parametrize(
@@ -83,7 +89,8 @@ def test_load_split_coco_layout_is_found(tmp_path: Path, split: str, ann: str, i
     (tmp_path / "annotations").mkdir()
     (tmp_path / "annotations" / ann).write_text(json.dumps(document()))
     loaded = load_split(tmp_path, split)
-    assert loaded.ann_path.name == ann and loaded.images[0].path == tmp_path / images / "a.jpg"
+    assert loaded.ann_path.name == ann
+    assert loaded.images[0].path == tmp_path / images / "a.jpg"
 
 
 def test_load_split_explicit_paths_need_no_layout(tmp_path: Path) -> None:
@@ -120,7 +127,8 @@ def test_load_split_unused_parent_category_is_left_out_and_counted(tmp_path: Pat
     content = document()
     roboflow_parent(content)
     split = load_split(write_roboflow(tmp_path, content), "train")
-    assert split.class_names == ("cat", "dog") and codes(split) == {"category_unused_parent": 1}
+    assert split.class_names == ("cat", "dog")
+    assert codes(split) == {"category_unused_parent": 1}
 
 
 def test_load_split_annotated_parent_category_is_kept(tmp_path: Path) -> None:
@@ -128,7 +136,8 @@ def test_load_split_annotated_parent_category_is_kept(tmp_path: Path) -> None:
     roboflow_parent(content)
     content["annotations"][0]["category_id"] = 0
     split = load_split(write_roboflow(tmp_path, content), "train")
-    assert split.class_names == ("animals", "cat", "dog") and codes(split) == {}
+    assert split.class_names == ("animals", "cat", "dog")
+    assert codes(split) == {}
 
 
 def test_load_split_single_class_with_id_0_is_kept(tmp_path: Path) -> None:
@@ -169,11 +178,13 @@ def test_load_split_wrong_box_is_put_right_and_counted(
         width, height = expected[2] - expected[0], expected[3] - expected[1]
         assert split.images[0].areas[0] == pytest.approx(width * height)  # never above the clipped box
     if code:
-        assert "annotation 1 of a.jpg" in split.warnings[0].text and code in split.warnings[0].text
+        assert "annotation 1 of a.jpg" in split.warnings[0].text
+        assert code in split.warnings[0].text
 
 
 @pytest.mark.parametrize(
-    "bbox", [[1, 2, 3], [1, 2, 3, "4"], [1, 2, 3, None], [1, 2, 3, float("nan")], [1, 2, 3, float("inf")], "1 2 3 4", None]
+    "bbox",
+    [[1, 2, 3], [1, 2, 3, "4"], [1, 2, 3, None], [1, 2, 3, float("nan")], [1, 2, 3, float("inf")], "1 2 3 4", None],
 )
 def test_load_split_malformed_box_raises_data_error(tmp_path: Path, bbox: Any) -> None:
     content = document()
@@ -221,14 +232,16 @@ def test_load_split_annotation_of_no_image_is_dropped_and_counted(tmp_path: Path
     content = document()
     content["annotations"][1]["image_id"] = 1234
     split = load_split(write_roboflow(tmp_path, content), "train")
-    assert codes(split) == {"annotation_without_image": 1} and len(split.images[0].boxes) == 1
+    assert codes(split) == {"annotation_without_image": 1}
+    assert len(split.images[0].boxes) == 1
 
 
 def test_load_split_duplicate_file_is_counted(tmp_path: Path) -> None:
     content = document()
     content["images"][1]["file_name"] = "a.jpg"
     split = load_split(write_roboflow(tmp_path, content), "train")
-    assert codes(split) == {"file_name_duplicate": 1} and len(split.images) == 2
+    assert codes(split) == {"file_name_duplicate": 1}
+    assert len(split.images) == 2
 
 
 def _set(*path: Any, value: Any) -> Callable[[dict[str, Any]], None]:
@@ -254,7 +267,10 @@ def _delete(*path: Any) -> Callable[[dict[str, Any]], None]:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (_set("annotations", 1, "category_id", value=4), r"annotations\[1\] \(id 2\): category_id 4 is unknown.*\[3, 7\]"),
+        (
+            _set("annotations", 1, "category_id", value=4),
+            r"annotations\[1\] \(id 2\): category_id 4 is unknown.*\[3, 7\]",
+        ),
         (_set("images", 1, "id", value=5), r"images\[1\] \(id 5\): the image id appears twice"),
         (_set("categories", 1, "id", value=3), "category id 3 appears twice"),
         (_set("categories", 1, "name", value="cat"), "category name 'cat' belongs to id 3 already"),
@@ -281,7 +297,10 @@ def _delete(*path: Any) -> Callable[[dict[str, Any]], None]:
         (_set("images", 0, "file_name", value=""), r"below the image folder"),
         (_set("images", 0, "file_name", value="gone.jpg"), r"1 of 2 images not found, first .*gone\.jpg"),
         (_set("images", 0, "width", value=41), r"1 of 2 images have another size.*a\.jpg is 40x30, stated 41x30"),
-        (_set("annotations", value=[{"id": 1, "image_id": 77, "category_id": 3, "bbox": [1, 1, 2, 2]}]), "none of the 1"),
+        (
+            _set("annotations", value=[{"id": 1, "image_id": 77, "category_id": 3, "bbox": [1, 1, 2, 2]}]),
+            "none of the 1",
+        ),
     ],
 )
 def test_load_split_wrong_file_raises_data_error(
@@ -401,7 +420,8 @@ def test_load_split_exif_boxes_stay_on_the_object(tmp_path: Path, orientation: i
     bounds = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
     np.testing.assert_array_equal(record.boxes, [bounds])
     cleaned = split.to_coco_dict()
-    assert cleaned["images"][0]["width"] == 30 and cleaned["images"][0]["height"] == 40
+    assert cleaned["images"][0]["width"] == 30
+    assert cleaned["images"][0]["height"] == 40
     assert cleaned["annotations"][0]["bbox"] == [bounds[0], bounds[1], bounds[2] - bounds[0], bounds[3] - bounds[1]]
 
 
@@ -454,7 +474,8 @@ def test_to_coco_dict_is_accepted_by_pycocotools(tmp_path: Path) -> None:
     coco.dataset = load_split(write_roboflow(tmp_path, document()), "train").to_coco_dict()
     with contextlib.redirect_stdout(io.StringIO()):
         coco.createIndex()
-    assert sorted(coco.getCatIds()) == [3, 7] and len(coco.getAnnIds(imgIds=[5])) == 2
+    assert sorted(coco.getCatIds()) == [3, 7]
+    assert len(coco.getAnnIds(imgIds=[5])) == 2
 
 
 def test_load_split_bccd_agrees_with_pycocotools(bccd_dir: Path) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
+from edgedet.data.headers import read_header
 from edgedet.data.preprocess import (
     Placement,
     fitted_size,
@@ -69,7 +70,8 @@ def test_resample_coefficients_extreme_sides_sum_without_overflow(n_in: int, n_o
     first, coefficients = resample_coefficients(n_in, n_out)
     assert coefficients.min() >= 0
     np.testing.assert_array_equal(coefficients.sum(axis=1), 2**15)
-    assert first.min() >= 0 and first.max() < n_in
+    assert first.min() >= 0
+    assert first.max() < n_in
 
 
 def test_resample_coefficients_error_of_the_fixed_point_is_below_one_unit() -> None:
@@ -84,7 +86,15 @@ def test_resample_coefficients_error_of_the_fixed_point_is_below_one_unit() -> N
 
 @pytest.mark.parametrize(
     ("height", "width", "new_height", "new_width"),
-    [(48, 64, 20, 27), (20, 27, 48, 64), (1, 1, 5, 3), (5, 3, 1, 1), (300, 7, 17, 40), (33, 33, 33, 10), (33, 33, 10, 33)],
+    [
+        (48, 64, 20, 27),
+        (20, 27, 48, 64),
+        (1, 1, 5, 3),
+        (5, 3, 1, 1),
+        (300, 7, 17, 40),
+        (33, 33, 33, 10),
+        (33, 33, 10, 33),
+    ],
 )
 def test_resample_any_size_equals_slow_integer_reference(
     height: int, width: int, new_height: int, new_width: int
@@ -164,14 +174,16 @@ def test_fitted_size_letterbox_never_exceeds_the_input() -> None:
     for width in range(1, 90):
         for height in range(1, 90):
             placement = fitted_size(width, height, spec)
-            assert 1 <= placement.new_width <= 160 and 1 <= placement.new_height <= 96
+            assert 1 <= placement.new_width <= 160
+            assert 1 <= placement.new_height <= 96
             assert placement.new_width == 160 or placement.new_height == 96
 
 
 def test_resize_to_input_letterbox_puts_image_top_left_and_pads() -> None:
     image = random_image(100, 50)
     pixels, placement = resize_to_input(image, PreprocessSpec(width=96, height=64, pad_value=7))
-    assert pixels.shape == (64, 96, 3) and pixels.dtype == np.uint8
+    assert pixels.shape == (64, 96, 3)
+    assert pixels.dtype == np.uint8
     assert placement == Placement(50, 100, 32, 64)
     np.testing.assert_array_equal(pixels[:, :32], reference_resample(image, 32, 64))
     assert (pixels[:, 32:] == 7).all()
@@ -236,8 +248,12 @@ def test_quantize_input_ties_go_away_from_zero_and_clip() -> None:
     spec = PreprocessSpec(32, 32, mean=(128.0, 128.0, 128.0), std=(1.0, 1.0, 1.0))
     table = quantization_table(spec, 2.0, 3)[0]
     # (pixel - 128) / 2: -0.5 -> -1, 0.5 -> 1, 1.5 -> 2
-    assert table[127] == -1 + 3 and table[129] == 1 + 3 and table[131] == 2 + 3 and table[125] == -2 + 3
-    assert quantization_table(spec, 0.5, 0)[0][0] == -128 and quantization_table(spec, 0.5, 0)[0][255] == 127
+    assert table[127] == -1 + 3
+    assert table[129] == 1 + 3
+    assert table[131] == 2 + 3
+    assert table[125] == -2 + 3
+    assert quantization_table(spec, 0.5, 0)[0][0] == -128
+    assert quantization_table(spec, 0.5, 0)[0][255] == 127
 
 
 def test_quantize_input_per_channel_mean_follows_exact_fractions() -> None:
@@ -297,8 +313,9 @@ def test_load_image_cmyk_and_ycbcr_become_rgb(tmp_path: Path) -> None:
     assert np.abs(load_image(tmp_path / "c.jpg").astype(int) - (200, 40, 40)).max() <= 6  # JPEG loss
 
 
+@pytest.mark.parametrize("suffix", ["png", "tiff", "webp"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_load_image_exif_orientation_is_applied(tmp_path: Path, orientation: int) -> None:
+def test_load_image_exif_orientation_is_applied(tmp_path: Path, orientation: int, suffix: str) -> None:
     upright = np.array([[[10] * 3, [60] * 3, [110] * 3], [[160] * 3, [200] * 3, [250] * 3]], np.uint8)
     # How the camera stored it, by EXIF's definition of row 0 and column 0.
     stored = {
@@ -313,8 +330,10 @@ def test_load_image_exif_orientation_is_applied(tmp_path: Path, orientation: int
     }[orientation]
     exif = Image.Exif()
     exif[0x0112] = orientation
-    Image.fromarray(np.ascontiguousarray(stored)).save(tmp_path / "e.png", exif=exif)
-    np.testing.assert_array_equal(load_image(tmp_path / "e.png"), upright)
+    options = {"lossless": True} if suffix == "webp" else {}
+    Image.fromarray(np.ascontiguousarray(stored)).save(tmp_path / f"e.{suffix}", exif=exif, **options)
+    np.testing.assert_array_equal(load_image(tmp_path / f"e.{suffix}"), upright)
+    assert read_header(tmp_path / f"e.{suffix}").upright_size == (3, 2)
 
 
 def jpeg_bytes() -> bytes:
