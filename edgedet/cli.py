@@ -252,7 +252,7 @@ def _add_quantize(commands: argparse._SubParsersAction[argparse.ArgumentParser])
         "--out", type=Path, required=True, metavar="RUN", help="folder of model_int8.tflite and reports"
     )
     parser.add_argument(
-        "--method", choices=("ptq",), default="ptq", help="ptq: min-max calibration, per-channel weights (default)"
+        "--method", default="ptq", metavar="M", help="ptq: min-max calibration, per-channel weights (default: ptq)"
     )
     parser.add_argument(
         "--calib-images",
@@ -298,7 +298,7 @@ def _convert(args: argparse.Namespace) -> int:
     from edgedet.convert.summary import summarize
 
     graph = read_tflite(args.model)
-    print(summarize(graph).rstrip("\n"))
+    print(summarize(graph).to_text())
     if args.out is not None:
         write_tflite(graph, args.out)
         print(f"wrote {args.out}")
@@ -368,7 +368,7 @@ def _data_check(args: argparse.Namespace) -> int:
     from edgedet.evaluate.progress import show_progress
     from edgedet.structs import PreprocessSpec
 
-    spec = PreprocessSpec(*args.imgsz, resize=args.resize)
+    spec = PreprocessSpec(width=args.imgsz[0], height=args.imgsz[1], resize=args.resize)
     paths = data_paths(args)
     with show_progress("data check") as progress:
         report = check_dataset(

@@ -69,7 +69,17 @@ def coco_ap(split: CocoSplit, detections: Mapping[int, Detections]) -> ApResult:
     with redirect_stdout(io.StringIO()) as printed:
         judge.summarize()
     stats = tuple(float(value) for value in judge.stats)
-    return ApResult(*stats[:6], stats=stats, table=printed.getvalue(), per_class=_per_class(judge, split))
+    return ApResult(
+        ap=stats[0],
+        ap50=stats[1],
+        ap75=stats[2],
+        ap_small=stats[3],
+        ap_medium=stats[4],
+        ap_large=stats[5],
+        stats=stats,
+        table=printed.getvalue(),
+        per_class=_per_class(judge, split),
+    )
 
 
 def _check_images(split: CocoSplit, detections: Mapping[int, Detections]) -> list[int]:

@@ -91,7 +91,7 @@ def write_toy_model(path: Path, width: int = 96, height: int = 64, classes: int 
         nearness[1, 1] = 1 / 3
         contrast = np.where(np.arange(classes)[:, None] % 3 == np.arange(3), 12.0, -5.0)
         weights = contrast[:, None, None, :] * nearness[None, :, :, None]
-        bias = np.full(classes, -4.0 - level)
+        bias = np.full(classes, -4.0 - 3.0 * level)
         outputs[f"cls_{stride}"] = maker.conv(source, f"cls_{stride}", weights, bias, 0.09, 31)
         # A bright neighbour on one side means that the rectangle reaches further there.
         shift = np.zeros((4, 3, 3, 3))
