@@ -33,15 +33,12 @@ def fold_batch_norm(model: nn.Module) -> GraphModule:
     used = {str(node.target) for node in traced.graph.nodes if node.op == "call_module" and node not in folded_away}
     for node, conv_node in pairs:
         path = _folded_path(str(node.target), str(conv_node.target), used)
+        # `modules` still holds the unfolded convolution for the levels that share it.
         folded = _folded(modules[str(conv_node.target)], modules[str(node.target)], str(node.target))
-        # The old module stays reachable through `modules` for the levels that share it.
         traced.add_submodule(path, folded)
-        with traced.graph.inserting_before(node):
-            replacement = traced.graph.call_module(path, conv_node.args)
-        node.replace_all_uses_with(replacement)
+        conv_node.target = path
+        node.replace_all_uses_with(conv_node)
         traced.graph.erase_node(node)
-        if not conv_node.users:
-            traced.graph.erase_node(conv_node)
     traced.delete_all_unused_submodules()
     traced.recompile()
     return traced

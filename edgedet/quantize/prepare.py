@@ -90,12 +90,13 @@ def _fuse_convolutions(graph_module: GraphModule) -> None:
             path += "_again"  # one convolution called several times: each call gets scales of its own
         used.add(path)
         graph_module.add_submodule(path, QuantConv2d(conv, path, activation, padding))
-        with graph.inserting_before(node):
-            new = graph.call_module(path, (source.args[0] if isinstance(pad, nn.ZeroPad2d) else source,))
-        end.replace_all_uses_with(new)
-        for old in (end, node, source if isinstance(pad, nn.ZeroPad2d) else node):
-            if old in graph.nodes:
-                graph.erase_node(old)
+        node.target = path
+        if isinstance(pad, nn.ZeroPad2d):
+            node.args = source.args
+            graph.erase_node(source)
+        if end is not node:
+            end.replace_all_uses_with(node)
+            graph.erase_node(end)
 
 
 def _own_padding(conv: nn.Conv2d, name: str) -> tuple[int, int, int, int]:
