@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import pickle
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from edgedet.config import load_model_file
+from edgedet.errors import CheckpointError
+from edgedet.net.rtmdet import build_detector
+from edgedet.structs import OutputSpec
+from edgedet.train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+
+
+@pytest.fixture()
+def checkpoint() -> Checkpoint:
+    file = load_model_file("rtmdet_pico_relu6")
+    torch.manual_seed(0)
+    weights = build_detector(file.model, 2).state_dict()
+    return Checkpoint(file.model, file.preprocess.spec((96, 64)), OutputSpec(("a", "b")), weights, {"epoch": 3})
+
+
+def test_save_checkpoint_loads_back_equal(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    path = tmp_path / "sub" / "c.pt"
+    save_checkpoint(checkpoint, path)
+    loaded = load_checkpoint(path)
+    assert loaded.model_config == checkpoint.model_config
+    assert (loaded.preprocess, loaded.outputs, loaded.info) == (checkpoint.preprocess, checkpoint.outputs, {"epoch": 3})
+    assert loaded.weights.keys() == checkpoint.weights.keys()
+    assert all(torch.equal(loaded.weights[k], v) for k, v in checkpoint.weights.items())
+    assert not loaded.build().training
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("part", [0, 1, 100, 0.5, 0.99])
+def test_load_checkpoint_truncated_is_one_clear_error(checkpoint: Checkpoint, tmp_path: Path, part: float) -> None:
+    path = tmp_path / "c.pt"
+    save_checkpoint(checkpoint, path)
+    data = path.read_bytes()
+    path.write_bytes(data[: int(part * len(data)) if isinstance(part, float) else part])
+    with pytest.raises(CheckpointError, match=r"c\.pt: not a readable checkpoint"):
+        load_checkpoint(path)
+
+
+def test_load_checkpoint_missing_names_the_file(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"none\.pt: no such checkpoint"):
+        load_checkpoint(tmp_path / "none.pt")
+
+
+class _Evil:
+    def __reduce__(self) -> tuple:
+        return (Path.touch, (Path("evil-was-here"),))
+
+
+@pytest.mark.parametrize("plain_pickle", [True, False])
+def test_load_checkpoint_from_a_stranger_runs_no_code(tmp_path: Path, monkeypatch, plain_pickle: bool) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "evil.pt"
+    if plain_pickle:
+        path.write_bytes(pickle.dumps(_Evil()))
+    else:
+        torch.save({"format": "edgedet-checkpoint", "x": _Evil()}, path)
+    with pytest.raises(CheckpointError, match=r"evil\.pt"):
+        load_checkpoint(path)
+    assert not (tmp_path / "evil-was-here").exists()
+
+
+def test_load_checkpoint_foreign_dict_says_what_is_expected(tmp_path: Path) -> None:
+    torch.save({"state_dict": {}}, tmp_path / "f.pt")
+    with pytest.raises(CheckpointError, match="not an edgedet checkpoint"):
+        load_checkpoint(tmp_path / "f.pt")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda c: replace(c, outputs=OutputSpec(("a", "b", "c"))), r"rtm_cls\.0\.(weight|bias) has shape .* number of classes"),
+        (lambda c: replace(c, weights={k: v for k, v in c.weights.items() if "rtm_reg" not in k}), "lacks weights"),
+        (lambda c: replace(c, weights=c.weights | {"extra": torch.zeros(1)}), "has unknown weights"),
+        (lambda c: replace(c, weights=c.weights | {"bbox_head.rtm_reg.0.bias": torch.full((4,), torch.nan)}), "NaN"),
+    ],
+)
+def test_load_checkpoint_wrong_weights_name_the_tensor(checkpoint, tmp_path: Path, change, message: str) -> None:
+    save_checkpoint(change(checkpoint), tmp_path / "c.pt")
+    with pytest.raises(CheckpointError, match=message):
+        load_checkpoint(tmp_path / "c.pt")
