@@ -44,7 +44,7 @@ def quantize(
     """
     ratio = np.asarray(values, np.float32) / np.asarray(scale, np.float32)
     # Clip before the integer conversion: a float beyond int64 would wrap.
-    codes = np.clip(round_half_away(ratio), -(2.0**31), 2.0**31).astype(np.int64) + np.asarray(zero_point, np.int64)
+    codes = round_half_away(np.clip(ratio, -(2.0**31), 2.0**31)).astype(np.int64) + np.asarray(zero_point, np.int64)
     inside_int8 = low >= INT8_MIN and high <= INT8_MAX
     return np.clip(codes, low, high).astype(np.int8 if inside_int8 else np.int32)
 

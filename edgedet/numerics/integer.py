@@ -2,7 +2,8 @@
 
 One requantization for all: saturating rounding doubling high multiply by a Q31 multiplier, then a rounding division by
 a power of two. The first rounds ties up (towards plus infinity), the second half away from zero. Accumulators are int32
-on the chip and int64 here; values that would overflow int32 there are outside the contract.
+on the chip and int64 here; a left shift wraps at 32 bits like the kernels' does, other overflows are outside the
+contract.
 
 Source: gemmlowp, fixedpoint/fixedpoint.h; TFLite, kernels/internal/common.h and quantization_util.cc.
 """
@@ -94,9 +95,10 @@ def multiply_by_quantized_multiplier(
     """
     shift = np.asarray(shift, np.int64)
     left = np.maximum(shift, 0)
-    return rounding_divide_by_pot(
-        saturating_rounding_doubling_high_mul(np.asarray(x, np.int64) << left, multiplier), left - shift
-    )
+    shifted = np.asarray(x, np.int64) << left
+    if left.any():
+        shifted = ((shifted - INT32_MIN) & 0xFFFFFFFF) + INT32_MIN
+    return rounding_divide_by_pot(saturating_rounding_doubling_high_mul(shifted, multiplier), left - shift)
 
 
 def requantize(
