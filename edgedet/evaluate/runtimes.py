@@ -243,6 +243,11 @@ def _interpreter_module() -> tuple[Any, str]:
             if error.name not in (module, f"{module}.interpreter"):
                 raise ToolchainError(f"{distribution}: broken installation, {error}; install it again") from error
             continue
+        if module == "tflite_runtime" and int(np.__version__.partition(".")[0]) >= 2:
+            raise ToolchainError(
+                f"tflite-runtime works with NumPy 1 only, found NumPy {np.__version__}: pip install ai-edge-litert, or "
+                'pip install "numpy<2"'
+            )
         return interpreter, f"{distribution} {importlib.metadata.version(distribution)}"
     raise missing_extra("ai_edge_litert (or tflite_runtime)", "runtime")
 

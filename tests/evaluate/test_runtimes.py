@@ -183,3 +183,20 @@ def test_open_runtime_interpreter_refusal_becomes_one_error(
     with pytest.raises(ToolchainError, match=r"toy\.tflite: ai-edge-litert .* can't run this file"):
         open_runtime(toy_model, "ref")
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.skipif(np.__version__.startswith("1."), reason="tflite-runtime works with this NumPy")
+def test_open_runtime_tflite_runtime_with_numpy_2_names_the_way_out(
+    toy_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Its import succeeds with NumPy 2, only Interpreter() fails, inside C++; an importable package is all it takes.
+    (tmp_path / "tflite_runtime").mkdir()
+    (tmp_path / "tflite_runtime" / "__init__.py").touch()
+    (tmp_path / "tflite_runtime" / "interpreter.py").touch()
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setitem(sys.modules, "ai_edge_litert", None)
+    monkeypatch.delitem(sys.modules, "ai_edge_litert.interpreter", raising=False)
+    with pytest.raises(ToolchainError, match=r"NumPy 1 only, found NumPy 2.*numpy<2"):
+        open_runtime(toy_model, "ref")
+    monkeypatch.delitem(sys.modules, "tflite_runtime.interpreter")
+    monkeypatch.delitem(sys.modules, "tflite_runtime")
