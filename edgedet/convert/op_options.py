@@ -283,7 +283,8 @@ def write_options(builder: flatbuffers.Builder, kind: str, options: g.Options) -
 
 # Smallest operator version with an int8 kernel, where it is not 2; TFLite, tools/versioning/op_version.cc.
 _INT8_VERSION = {"CONV_2D": 3, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 4}
-_INT8_SINCE_1 = ("RESHAPE", "HARD_SWISH", "QUANTIZE", "SQUEEZE", "LEAKY_RELU", "PRELU", "EXPAND_DIMS")
+# DEPTH_TO_SPACE should be 2 by that table, but the interpreters register version 1 only, int8 included.
+_INT8_SINCE_1 = ("RESHAPE", "HARD_SWISH", "QUANTIZE", "SQUEEZE", "LEAKY_RELU", "PRELU", "EXPAND_DIMS", "DEPTH_TO_SPACE")
 _INT16_VERSION = {"QUANTIZE": 2, "LEAKY_RELU": 2, "CONV_2D": 4, "DEPTHWISE_CONV_2D": 5, "MUL": 4, "MAXIMUM": 4}
 
 

@@ -163,7 +163,10 @@ def _window_slice(start: int, count: int, stride: int) -> slice:
 
 
 def reduce(ctx: OpContext) -> Kernel:
-    """MEAN and SUM with one requantization at the end; REDUCE_MAX and REDUCE_MIN of raw codes."""
+    """MEAN and SUM with one requantization at the end; REDUCE_MAX and REDUCE_MIN of raw codes.
+
+    SUM is TFLite Micro's, which is right; LiteRT 2.3's reference kernel gives other codes, far from the real sum.
+    """
     options, kind = ctx.operator.options, ctx.operator.kind
     assert isinstance(options, ReduceOptions)
     axes = _axes(ctx, ctx.constant(1, "the axes"))
