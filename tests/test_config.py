@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from edgedet.config import available_models, load_model_file
+from edgedet.errors import ConfigError
+from edgedet.resources import resource_dir
+
+
+@pytest.mark.parametrize("name", available_models())
+def test_load_model_file_shipped_toml_is_complete(name: str) -> None:
+    file = load_model_file(name)
+    assert file.model.name == name
+    spec = file.preprocess.spec()
+    assert (spec.width, spec.height) == (file.preprocess.imgsz,) * 2
+
+
+def test_available_models_are_the_four_of_the_issue() -> None:
+    assert available_models() == ("rtmdet_nano", "rtmdet_nano_ncadc_relu6", "rtmdet_nano_relu", "rtmdet_pico_relu6")
+
+
+def test_load_model_file_path_equals_name() -> None:
+    path = resource_dir("models") / "rtmdet_nano.toml"
+    assert load_model_file(str(path)) == load_model_file("rtmdet_nano")
+
+
+@pytest.mark.parametrize(
+    ("override", "section", "key", "value"),
+    [
+        ("train.lr=0.5", "train", "lr", 0.5),
+        ("lr=1", "train", "lr", 1.0),
+        ("activation=relu6", "model", "activation", "relu6"),
+        ('model.activation="hardswish"', "model", "activation", "hardswish"),
+        ("bf16=false", "train", "bf16", False),
+        ("mean=[1, 2, 3]", "preprocess", "mean", (1.0, 2.0, 3.0)),
+    ],
+)
+def test_load_model_file_override_sets_one_key(override: str, section: str, key: str, value: object) -> None:
+    changed, base = load_model_file("rtmdet_nano", (override,)), load_model_file("rtmdet_nano")
+    assert getattr(getattr(changed, section), key) == value
+    others = [s for s in ("model", "preprocess", "train") if s != section]
+    assert all(getattr(changed, s) == getattr(base, s) for s in others)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("nope=1", "'nope' is unknown; known keys: model.name"),
+        ("model.lr=1", "'model.lr' is unknown"),
+        ("lr", "expected key=value, for example"),
+        ("=3", "expected key=value"),
+        ("epochs=1.5", "train: epochs: expected int, got 1.5"),
+        ("channel_attention=1", "channel_attention: expected bool, got 1"),
+        ("activation=gelu", "activation must be one of silu, relu, relu6, hardswish; got 'gelu'"),
+        ("mean=[0, 0]", "mean: expected 3 values"),
+        ("scale_min=3.0", "scale_min 3.0 is larger"),
+        ("widen=0.0", r"must be in \(0, 2\]"),
+    ],
+)
+def test_load_model_file_bad_override_names_the_key(override: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load_model_file("rtmdet_nano", (override,))
+
+
+def test_load_model_file_unknown_and_missing_keys_name_file_and_key(tmp_path: Path) -> None:
+    text = (resource_dir("models") / "rtmdet_nano.toml").read_text()
+    path = tmp_path / "mine.toml"
+    path.write_text(text.replace("deepen =", "deppen ="))
+    with pytest.raises(ConfigError, match=r"mine\.toml: model: unknown keys deppen; expected .*deepen"):
+        load_model_file(str(path))
+    path.write_text("\n".join(line for line in text.splitlines() if not line.startswith("lr ")))
+    with pytest.raises(ConfigError, match=r"mine\.toml: train: missing keys lr"):
+        load_model_file(str(path))
+    path.write_text("model = [")
+    with pytest.raises(ConfigError, match="not a valid TOML file"):
+        load_model_file(str(path))
+    path.write_text("model = 3\npreprocess = 3\ntrain = 3")
+    with pytest.raises(ConfigError, match="expected a table, got int"):
+        load_model_file(str(path))
+
+
+def test_shipped_tomls_hold_the_same_keys() -> None:
+    tables = [tomllib.loads(p.read_text()) for p in sorted(resource_dir("models").glob("*.toml"))]
+    keys = [{(section, key) for section in table for key in table[section]} for table in tables]
+    assert all(k == keys[0] for k in keys)

@@ -1,0 +1,30 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from edgedet.fileio import atomic_path, atomic_write_bytes, atomic_write_text
+
+
+def test_atomic_write_creates_the_folder_and_leaves_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "a" / "b.bin"
+    atomic_write_bytes(path, b"one")
+    atomic_write_text(path, "zwei ü")
+    assert path.read_text(encoding="utf-8") == "zwei ü"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_atomic_path_error_keeps_the_old_file_and_removes_the_new(tmp_path: Path) -> None:
+    path = tmp_path / "c.bin"
+    path.write_bytes(b"old")
+
+    def fail() -> None:
+        with atomic_path(path) as temporary:
+            temporary.write_bytes(b"half")
+            raise RuntimeError("stop")
+
+    with pytest.raises(RuntimeError, match="stop"):
+        fail()
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
