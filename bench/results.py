@@ -185,6 +185,7 @@ def parity(path: Path, split: CocoSplit, images: int) -> dict[str, int]:
 
 def _commit() -> str:
     """Commit of the working tree; says so when the package differs from it."""
+
     def git(*arguments: str) -> str:
         return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
 
@@ -199,24 +200,24 @@ def _table(header: list[str], rows: list[list[str]]) -> str:
 
 def render(content: dict[str, Any]) -> str:
     """docs/results.md from docs/results.json."""
-    rows = content["rows"]
+    rows, size = content["rows"], f"{content['imgsz']}x{content['imgsz']}"
+    made = f"Made by `{content['command']}` at commit {content['commit']}, seed {content['seed']}"
     return "\n".join(
         (
             "# Results\n",
-            f"Made by `{content['command']}` at commit {content['commit']}, seed {content['seed']}, on {content['machine']}. "
-            "Don't edit by hand; docs/results.json holds all digits.\n",
-            f"Data: {content['data']}, input {content['imgsz']}x{content['imgsz']}, from scratch, {content['epochs']} epochs. "
-            "All figures are of the last epoch (no epoch is picked on the validation split; the best one stands beside it). "
-            "int8: PTQ, min-max, 128 seeded training images. sim = edgedet's NumPy integer simulator, ref = TFLite's "
-            "reference kernels, xnnpack = LiteRT's default kernels, tflm = TFLite Micro (reference kernels).\n",
+            f"{made}, on {content['machine']}. Don't edit by hand; docs/results.json holds all digits.\n",
+            f"Data: {content['data']}, input {size}, from scratch, {content['epochs']} epochs. All figures are of the "
+            "last epoch (no epoch is picked on the validation split; the best one stands beside it). int8: PTQ, min-max, "
+            "128 seeded training images. sim = edgedet's NumPy integer simulator, ref = TFLite's reference kernels, "
+            "xnnpack = LiteRT's default kernels, tflm = TFLite Micro (reference kernels).\n",
             "## Accuracy: COCO AP / AP50 / AP75 on the validation split\n",
             _accuracy(rows),
             "## Exactness\n",
-            f"Largest difference of any output over {PARITY_IMAGES} validation images, in LSB, against the simulator.\n",
+            f"Largest difference of any output from the simulator's over {PARITY_IMAGES} validation images, in LSB.\n",
             _exactness(rows),
             "## Size and speed\n",
-            "Arena: measured with the tflite_micro wheel, then with the margin for CMSIS-NN's scratch. ms per image: invoke "
-            "only. Training speed: median over epochs, with as many trainings beside it as `--jobs` says, one thread each.\n",
+            "Arena: measured with the tflite_micro wheel, then with the margin for CMSIS-NN's scratch. ms per image: "
+            "invoke only. Training speed: median over epochs, two trainings side by side, one thread each.\n",
             _size_and_speed(rows),
             "## Operators of the int8 models\n",
             _table(["model", "operators"], [[r["model"], _operators(r["operators"])] for r in rows]),
@@ -239,7 +240,14 @@ def _accuracy(rows: list[dict[str, Any]]) -> str:
 
 
 def _exactness(rows: list[dict[str, Any]]) -> str:
-    header = ["model", "sim - ref", "sim - tflm", "two runs byte-identical", "QUANTIZE, DEQUANTIZE, TRANSPOSE", "sha256"]
+    header = [
+        "model",
+        "sim - ref",
+        "sim - tflm",
+        "two runs byte-identical",
+        "QUANTIZE, DEQUANTIZE, TRANSPOSE",
+        "sha256",
+    ]
     body = [
         [
             r["model"], str(r["largest_difference"]["ref"]), str(r["largest_difference"]["tflm"]),

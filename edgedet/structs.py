@@ -39,7 +39,9 @@ class PreprocessSpec:
         for name in ("width", "height"):
             side = getattr(self, name)
             if not isinstance(side, int) or side < 32 or side % 32:
-                raise ConfigError(f"input {name} must be a positive multiple of 32, got {side!r}; try {_nearest_32(side)}")
+                raise ConfigError(
+                    f"input {name} must be a positive multiple of 32, got {side!r}; try {_nearest_32(side)}"
+                )
         _one_of("channel_order", self.channel_order, ("RGB",))
         _one_of("resize", self.resize, RESIZE_MODES)
         _one_of("interpolation", self.interpolation, ("area",))
@@ -127,5 +129,7 @@ def _checked(cls: type, value: dict[str, Any]) -> dict[str, Any]:
     unknown = sorted(set(value) - known)
     missing = sorted({f.name for f in fields(cls) if f.name in ("width", "height", "class_names")} - set(value))
     if unknown or missing:
-        raise ConfigError(f"{cls.__name__}: unknown keys {unknown}, missing keys {missing}; known keys: {sorted(known)}")
+        raise ConfigError(
+            f"{cls.__name__}: unknown keys {unknown}, missing keys {missing}; known keys: {sorted(known)}"
+        )
     return {k: tuple(v) if isinstance(v, list) else v for k, v in value.items()}

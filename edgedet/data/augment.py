@@ -88,9 +88,7 @@ class ImageCache:
         return record.boxes[~record.crowd] / size, record.labels[~record.crowd]
 
 
-def augment(
-    cache: ImageCache, index: int, config: TrainConfig, strong: bool, rng: np.random.Generator
-) -> Sample:
+def augment(cache: ImageCache, index: int, config: TrainConfig, strong: bool, rng: np.random.Generator) -> Sample:
     """Draw one training sample.
 
     Args:
@@ -127,9 +125,7 @@ def _resized(cache: ImageCache, index: int, scale: float) -> np.ndarray:
     return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
 
 
-def _place(
-    canvas: np.ndarray, picture: np.ndarray, x: int, y: int, window: tuple[int, int, int, int]
-) -> None:
+def _place(canvas: np.ndarray, picture: np.ndarray, x: int, y: int, window: tuple[int, int, int, int]) -> None:
     """Copy `picture`, its top left corner at (x, y) of the canvas, as far as it lies in the window (x0, y0, x1, y1)."""
     x0, y0 = max(window[0], x), max(window[1], y)
     x1, y1 = min(window[2], x + picture.shape[1]), min(window[3], y + picture.shape[0])
@@ -137,9 +133,7 @@ def _place(
         canvas[y0:y1, x0:x1] = picture[y0 - y : y1 - y, x0 - x : x1 - x]
 
 
-def _clip(
-    boxes: np.ndarray, labels: np.ndarray, window: tuple[int, int, int, int]
-) -> tuple[np.ndarray, np.ndarray]:
+def _clip(boxes: np.ndarray, labels: np.ndarray, window: tuple[int, int, int, int]) -> tuple[np.ndarray, np.ndarray]:
     """Cut boxes to the window and drop those of which too little is left."""
     low = np.array(window[:2] * 2, np.float32)
     high = np.array(window[2:] * 2, np.float32)
@@ -194,9 +188,7 @@ def _mosaic(cache: ImageCache, index: int, config: TrainConfig, rng: np.random.G
 def _mixup(first: Sample, second: Sample) -> Sample:
     """Half of each picture, the objects of both. Source: mixup for detection, arXiv:1902.04103; 0.5 as in RTMDet."""
     pixels = cv2.addWeighted(first.pixels, 0.5, second.pixels, 0.5, 0.0)
-    return Sample(
-        pixels, np.concatenate((first.boxes, second.boxes)), np.concatenate((first.labels, second.labels))
-    )
+    return Sample(pixels, np.concatenate((first.boxes, second.boxes)), np.concatenate((first.labels, second.labels)))
 
 
 def _hsv(pixels: np.ndarray, config: TrainConfig, rng: np.random.Generator) -> np.ndarray:

@@ -38,12 +38,12 @@ class ConvModule(nn.Module):
         self.conv = nn.Conv2d(
             inputs, outputs, kernel, stride, 0 if asymmetric else kernel // 2, groups=groups, bias=False
         )
-        # MMDetection's SyncBN defaults: momentum 0.1 is too slow for short runs, torch's 0.03 is YOLO's; eps as MMDetection.
         self.bn = nn.BatchNorm2d(outputs, eps=1e-5, momentum=0.1)
         self.activate = activation(config.activation)
         nn.init.kaiming_uniform_(self.conv.weight, a=5**0.5)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(N, inputs, H, W) -> (N, outputs, H / stride, W / stride)."""
         if self.pad is not None:
             x = self.pad(x)
         return self.activate(self.bn(self.conv(x)))
@@ -58,6 +58,7 @@ class DepthwiseSeparableConvModule(nn.Module):
         self.pointwise_conv = ConvModule(config, inputs, outputs, 1)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(N, inputs, H, W) -> (N, outputs, H / stride, W / stride)."""
         return self.pointwise_conv(self.depthwise_conv(x))
 
 
@@ -78,6 +79,7 @@ class CSPNeXtBlock(nn.Module):
         self.add_identity = add_identity
 
     def forward(self, x: Tensor) -> Tensor:
+        """Same shape as the input."""
         y = self.conv2(self.conv1(x))
         return y + x if self.add_identity else y
 
@@ -91,6 +93,7 @@ class ChannelAttention(nn.Module):
         self.act = nn.Hardsigmoid()
 
     def forward(self, x: Tensor) -> Tensor:
+        """Same shape as the input."""
         return x * self.act(self.fc(torch.mean(x, (2, 3), keepdim=True)))
 
 
@@ -109,6 +112,7 @@ class CSPLayer(nn.Module):
         self.attention = ChannelAttention(2 * middle) if attention else None
 
     def forward(self, x: Tensor) -> Tensor:
+        """(N, inputs, H, W) -> (N, outputs, H, W)."""
         short = self.short_conv(x)
         y = torch.cat((self.blocks(self.main_conv(x)), short), 1)
         if self.attention is not None:
@@ -131,6 +135,7 @@ class SPPBottleneck(nn.Module):
         self.conv2 = ConvModule(config, 4 * middle, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Same shape as the input."""
         x = self.conv1(x)
         pool5 = self.pool(x)
         pool9 = self.pool(pool5)

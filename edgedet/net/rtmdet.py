@@ -21,6 +21,11 @@ STAGES = ((128, 3, True, False), (256, 6, True, False), (512, 6, True, False), (
 class CSPNeXt(nn.Module):
     """Backbone; gives the features of strides 8, 16 and 32."""
 
+    stage1: nn.Sequential
+    stage2: nn.Sequential
+    stage3: nn.Sequential
+    stage4: nn.Sequential
+
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         channels = int(64 * config.widen)
@@ -40,6 +45,7 @@ class CSPNeXt(nn.Module):
             channels = width
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(N, 3, H, W), normalized -> features of strides 8, 16, 32."""
         x8 = self.stage2(self.stage1(self.stem(x)))
         x16 = self.stage3(x8)
         return x8, x16, self.stage4(x16)
@@ -64,6 +70,7 @@ class CSPNeXtPAFPN(nn.Module):
         self.upsample = nn.Upsample(scale_factor=2, mode="nearest")
 
     def forward(self, features: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        """Features of strides 8, 16, 32 -> three maps of equal depth, same sizes."""
         x8, x16, x32 = features
         top32 = self.reduce_layers[0](x32)
         mid16 = self.top_down_blocks[0](torch.cat((self.upsample(top32), x16), 1))
@@ -80,43 +87,53 @@ class RTMDetSepBNHead(nn.Module):
     def __init__(self, config: ModelConfig, num_classes: int) -> None:
         super().__init__()
         channels = int(256 * config.widen)
-        for branch in ("cls_convs", "reg_convs"):
-            levels = nn.ModuleList(
-                nn.ModuleList(conv3x3(config, channels, channels) for _ in range(config.stacked_convs))
-                for _ in STRIDES
-            )
-            if config.share_head:
-                _share_convolutions(levels)
-            setattr(self, branch, levels)
+        self.cls_convs = _branch(config, channels)
+        self.reg_convs = _branch(config, channels)
         self.rtm_cls = nn.ModuleList(nn.Conv2d(channels, num_classes, 1) for _ in STRIDES)
         self.rtm_reg = nn.ModuleList(nn.Conv2d(channels, 4, 1) for _ in STRIDES)
         self._init_predictions()
 
     def _init_predictions(self) -> None:
         for cls, reg in zip(self.rtm_cls, self.rtm_reg, strict=True):
+            assert isinstance(cls, nn.Conv2d) and cls.bias is not None  # noqa: PT018
+            assert isinstance(reg, nn.Conv2d) and reg.bias is not None  # noqa: PT018
             nn.init.normal_(cls.weight, std=0.01)
             nn.init.constant_(cls.bias, -math.log((1 - 0.01) / 0.01))  # RetinaNet's prior probability 0.01
             nn.init.normal_(reg.weight, std=0.01)
             nn.init.constant_(reg.bias, 2.0)  # boxes start 4 cells wide, so that the first assignments have an IoU
 
     def forward(self, features: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, ...]:
+        """Three maps -> cls_8, box_8, cls_16, box_16, cls_32, box_32."""
         outputs: list[Tensor] = []
         for level, x in enumerate(features):
             cls, reg = x, x
-            for conv in self.cls_convs[level]:
-                cls = conv(cls)
-            for conv in self.reg_convs[level]:
-                reg = conv(reg)
+            cls = self.cls_convs[level](cls)
+            reg = self.reg_convs[level](reg)
             outputs += [self.rtm_cls[level](cls), self.rtm_reg[level](reg)]
         return tuple(outputs)
+
+
+def _branch(config: ModelConfig, channels: int) -> nn.ModuleList:
+    """The stacked convolutions of one branch, one Sequential a stride."""
+    levels = nn.ModuleList(
+        nn.Sequential(*(conv3x3(config, channels, channels) for _ in range(config.stacked_convs))) for _ in STRIDES
+    )
+    if config.share_head:
+        _share_convolutions(levels)
+    return levels
 
 
 def _share_convolutions(levels: nn.ModuleList) -> None:
     """Let every level use the first level's convolution weights; BatchNorms stay separate (SepBN)."""
     for level in levels[1:]:
         for own, first in zip(level.modules(), levels[0].modules(), strict=True):
-            if isinstance(own, ConvModule):
+            if isinstance(own, ConvModule) and isinstance(first, ConvModule):
                 own.conv = first.conv
+
+
+def channels_last(model: nn.Module) -> nn.Module:
+    """The same network with weights in channels-last memory, which oneDNN's convolutions read without a copy."""
+    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
 
 
 class RTMDet(nn.Module):
@@ -133,6 +150,7 @@ class RTMDet(nn.Module):
         self.bbox_head = RTMDetSepBNHead(config, num_classes)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """(N, 3, H, W), normalized -> cls_8, box_8, cls_16, box_16, cls_32, box_32."""
         return self.bbox_head(self.neck(self.backbone(x)))
 
 

@@ -100,7 +100,7 @@ def _cost(logits: Tensor, ious: Tensor, priors: Tensor, strides: Tensor, targets
 
 
 def _dynamic_k(cost: Tensor, ious: Tensor, topk: int) -> Tensor:
-    """bool (B, P, G): the k cheapest priors of each object, k from its IoUs."""
+    """Bool (B, P, G): the k cheapest priors of each object, k from its IoUs."""
     count = min(topk, cost.shape[1])
     k = ious.topk(count, dim=1).values.sum(1).int().clamp_(min=1)
     cheapest = cost.topk(count, dim=1, largest=False).indices

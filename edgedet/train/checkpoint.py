@@ -75,10 +75,12 @@ def load_checkpoint(path: Path) -> Checkpoint:
     """
     content = _read(path)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise CheckpointError(f"{path}: not an edgedet checkpoint (no format key {FORMAT!r}); expected a .pt of edgedet train")
+        raise CheckpointError(
+            f"{path}: not an edgedet checkpoint (no format key {FORMAT!r}); expected a .pt of edgedet train"
+        )
     if content.get("version") != VERSION:
         raise CheckpointError(
-            f"{path}: checkpoint version {content.get('version')!r}, this edgedet reads {VERSION}; train or export it again"
+            f"{path}: checkpoint version {content.get('version')!r}, this edgedet reads {VERSION}; train again"
         )
     try:
         spec = content["spec"]
@@ -104,7 +106,7 @@ def _read(path: Path) -> Any:
     except (RuntimeError, EOFError, ValueError, KeyError, zipfile.BadZipFile, pickle.UnpicklingError, OSError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CheckpointError(
-            f"{path}: not a readable checkpoint ({path.stat().st_size} bytes; truncated, or not made by edgedet): {reason}"
+            f"{path}: not a readable checkpoint ({path.stat().st_size} bytes; truncated, or foreign): {reason}"
         ) from error
 
 
@@ -119,8 +121,8 @@ def _check_weights(checkpoint: Checkpoint, path: Path) -> None:
     ):
         if names:
             raise CheckpointError(
-                f"{path}: {problem} weights {sorted(names)[:3]} ({len(names)} in all) for {checkpoint.model_config.name} "
-                f"with {checkpoint.num_classes} classes; is it a checkpoint of another model?"
+                f"{path}: {problem} weights {sorted(names)[:3]} ({len(names)} in all) for "
+                f"{checkpoint.model_config.name} with {checkpoint.num_classes} classes; a checkpoint of another model?"
             )
     for name, value in checkpoint.weights.items():
         if value.shape != expected[name].shape:

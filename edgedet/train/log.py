@@ -16,7 +16,14 @@ from edgedet.evaluate.evaluator import EvalReport
 
 try:
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 except ImportError as error:
     raise missing_extra("rich", "train") from error
 
@@ -74,9 +81,7 @@ class TrainLog:
             TextColumn("{task.fields[losses]}"),
         )
         self._progress = Progress(*columns, console=self._console, disable=not self._console.is_terminal or quiet)
-        self._task = self._progress.add_task(
-            "train", total=epochs * steps, completed=done_epochs * steps, losses=""
-        )
+        self._task = self._progress.add_task("train", total=epochs * steps, completed=done_epochs * steps, losses="")
         self._start, self._done_before = time.monotonic(), done_epochs
 
     def __enter__(self) -> TrainLog:
@@ -111,8 +116,9 @@ class TrainLog:
         remaining = (time.monotonic() - self._start) / done * (self._epochs - record.epoch)
         ap = "" if record.ap is None else f"  AP {record.ap:.3f}"
         self.message(
-            f"epoch {record.epoch:>3}/{self._epochs}  loss {record.loss:.4f}  cls {record.cls:.4f}  box {record.box:.4f}"
-            f"  lr {record.lr:.2e}  {record.images_per_second:.1f} images/s  ETA {_duration(remaining)}{ap}"
+            f"epoch {record.epoch:>3}/{self._epochs}  loss {record.loss:.4f}  cls {record.cls:.4f}  "
+            f"box {record.box:.4f}  lr {record.lr:.2e}  {record.images_per_second:.1f} images/s  "
+            f"ETA {_duration(remaining)}{ap}"
         )
 
     def evaluation(self, step: int, report: EvalReport, pictures: Iterable[tuple[str, np.ndarray]]) -> None:

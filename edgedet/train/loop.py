@@ -64,8 +64,8 @@ class _Run:
 def train(request: TrainRequest) -> TrainResult:
     """Train a detector, or go on with an interrupted run.
 
-    Writes OUT/best.pt and OUT/last.pt (each replaced atomically after every epoch that changes it), OUT/history.json and
-    OUT/tensorboard/. The same request gives the same losses on the same machine, interrupted or not.
+    Writes OUT/best.pt and OUT/last.pt (each replaced atomically after every epoch that changes it), OUT/history.json
+    and OUT/tensorboard/. The same request gives the same losses on the same machine, interrupted or not.
 
     Args:
         request: what to train on what.
@@ -92,9 +92,7 @@ def train(request: TrainRequest) -> TrainResult:
             history.append(record)
             _save(run, trainer, history)
     measured = [record.ap for record in history if record.ap is not None]
-    return TrainResult(
-        request.out / BEST, request.out / LAST, max(measured), measured[-1], tuple(history)
-    )
+    return TrainResult(request.out / BEST, request.out / LAST, max(measured), measured[-1], tuple(history))
 
 
 def _set_up(request: TrainRequest) -> _Run:
@@ -162,13 +160,13 @@ def _save(run: _Run, trainer: Trainer, history: list[EpochRecord]) -> None:
 
 
 def _announce(run: _Run, log: TrainLog) -> None:
-    config = run.file.train
+    config, size = run.file.train, f"{run.preprocess.width}x{run.preprocess.height}"
     log.message(
-        f"{run.file.model.name}, input {run.preprocess.width}x{run.preprocess.height}, {len(run.train.images)} training and "
-        f"{len(run.valid.images)} validation images, classes {', '.join(run.outputs.class_names)}; "
-        f"{config.epochs} epochs of {steps_per_epoch(len(run.train.images), config.batch)} steps, batch {config.batch}, "
-        f"seed {run.request.seed}; TensorBoard: tensorboard --logdir {run.request.out}"
+        f"{run.file.model.name}, input {size}, {len(run.train.images)} training and {len(run.valid.images)} validation "
+        f"images, classes {', '.join(run.outputs.class_names)}; {config.epochs} epochs of "
+        f"{steps_per_epoch(len(run.train.images), config.batch)} steps, batch {config.batch}, seed {run.request.seed}; "
+        f"TensorBoard: tensorboard --logdir {run.request.out}"
     )
     for split in (run.train, run.valid):
         for warning in split.warnings:
-            log.message(f"warning: {split.name}: {warning}")
+            log.message(f"warning: {split.name}: {warning.text}")

@@ -57,7 +57,7 @@ def flatten_outputs(outputs: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
 
 
 def distances_to_boxes(distances: Tensor, grid: PriorGrid) -> Tensor:
-    """ltrb distances (B, P, 4) in strides -> xyxy boxes (B, P, 4) in px."""
+    """Ltrb distances (B, P, 4) in strides -> xyxy boxes (B, P, 4) in px."""
     scaled = distances * grid.strides[:, None]
     return torch.cat((grid.points - scaled[..., :2], grid.points + scaled[..., 2:]), -1)
 
@@ -73,12 +73,16 @@ def giou_loss(boxes: Tensor, targets: Tensor) -> Tensor:
     Source: arXiv:1902.09630.
     """
     overlap = (
-        (torch.minimum(boxes[:, 2:], targets[:, 2:]) - torch.maximum(boxes[:, :2], targets[:, :2])).clamp(min=0).prod(-1)
+        (torch.minimum(boxes[:, 2:], targets[:, 2:]) - torch.maximum(boxes[:, :2], targets[:, :2]))
+        .clamp(min=0)
+        .prod(-1)
     )
     area = (boxes[:, 2:] - boxes[:, :2]).clamp(min=0).prod(-1)
     union = area + (targets[:, 2:] - targets[:, :2]).prod(-1) - overlap + 1e-6
     hull = (
-        (torch.maximum(boxes[:, 2:], targets[:, 2:]) - torch.minimum(boxes[:, :2], targets[:, :2])).clamp(min=0).prod(-1)
+        (torch.maximum(boxes[:, 2:], targets[:, 2:]) - torch.minimum(boxes[:, :2], targets[:, :2]))
+        .clamp(min=0)
+        .prod(-1)
     ) + 1e-6
     return 1 - overlap / union + (hull - union) / hull
 

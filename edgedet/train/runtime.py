@@ -10,7 +10,7 @@ import torch
 
 from edgedet.data.preprocess import normalize
 from edgedet.errors import ShapeError
-from edgedet.net.rtmdet import RTMDet
+from edgedet.net.rtmdet import channels_last
 from edgedet.numerics.decode import decode_float
 from edgedet.structs import Detections, OutputSpec, PreprocessSpec
 from edgedet.train.checkpoint import load_checkpoint
@@ -37,8 +37,7 @@ class TorchRuntime:
     def from_checkpoint(cls, path: Path) -> TorchRuntime:
         """Open a checkpoint of edgedet. Raises CheckpointError."""
         checkpoint = load_checkpoint(path)
-        model: RTMDet = checkpoint.build()
-        return cls(model.to(memory_format=torch.channels_last), checkpoint.preprocess, checkpoint.outputs)
+        return cls(channels_last(checkpoint.build()), checkpoint.preprocess, checkpoint.outputs)
 
     def prepare(self, pixels: np.ndarray) -> np.ndarray:
         """Normalize pixels, uint8 (height, width, 3), to the network's float32 input (1, height, width, 3)."""

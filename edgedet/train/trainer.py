@@ -18,7 +18,7 @@ from edgedet.data.preprocess import load_image, resize_to_input
 from edgedet.errors import EdgedetError
 from edgedet.evaluate.evaluator import evaluate
 from edgedet.evaluate.predict import draw_detections
-from edgedet.net.rtmdet import build_detector
+from edgedet.net.rtmdet import build_detector, channels_last
 from edgedet.structs import OutputSpec, PreprocessSpec
 from edgedet.train.loader import Batch, epoch_batches, steps_per_epoch
 from edgedet.train.log import EpochRecord, StepLosses, TrainLog
@@ -47,10 +47,9 @@ class Trainer:
         self._preprocess, self._outputs, self._seed = preprocess, outputs, seed
         torch.set_num_threads(self.config.threads or len(os.sched_getaffinity(0)))
         torch.manual_seed(seed)
-        self.model = build_detector(file.model, len(outputs.class_names))
-        if self.config.channels_last:
-            self.model = self.model.to(memory_format=torch.channels_last)
-        average = build_detector(file.model, len(outputs.class_names)).to(memory_format=torch.channels_last)
+        fresh = build_detector(file.model, len(outputs.class_names))
+        self.model = channels_last(fresh) if self.config.channels_last else fresh
+        average = channels_last(build_detector(file.model, len(outputs.class_names)))
         average.load_state_dict(self.model.state_dict())
         self._steps = steps_per_epoch(len(split.images), self.config.batch)
         total = self._steps * self.config.epochs

@@ -23,7 +23,7 @@ PLAIN = replace(
 )  # fmt: skip
 
 
-@pytest.fixture()
+@pytest.fixture
 def cache(tmp_path: Path) -> ImageCache:
     """Black pictures of 120x80 px with one white rectangle each."""
     folder = tmp_path / "train"
@@ -66,7 +66,8 @@ def _white_box(pixels: np.ndarray) -> list[int]:
 def test_augment_random_resize_keeps_boxes_on_the_object(cache: ImageCache, seed: int) -> None:
     config = replace(PLAIN, scale_min=0.6, scale_max=1.8, crop=True, flip=0.5)
     sample = augment(cache, 1, config, True, np.random.default_rng(seed))
-    assert sample.pixels.shape == (64, 96, 3) and sample.pixels.dtype == np.uint8
+    assert sample.pixels.shape == (64, 96, 3)
+    assert sample.pixels.dtype == np.uint8
     if len(sample.boxes):
         # resampling blurs edges by about a pixel of the input
         np.testing.assert_allclose(sample.boxes[0], _white_box(sample.pixels), atol=1.5)
@@ -79,7 +80,8 @@ def test_augment_mosaic_and_mixup_give_valid_boxes(cache: ImageCache, seed: int)
     assert sample.pixels.shape == (64, 96, 3)
     assert len(sample.boxes) == len(sample.labels)
     assert (sample.boxes[:, 2:] - sample.boxes[:, :2] >= 2).all()
-    assert (sample.boxes >= 0).all() and (sample.boxes <= [96, 64, 96, 64]).all()
+    assert (sample.boxes >= 0).all()
+    assert (sample.boxes <= [96, 64, 96, 64]).all()
 
 
 def test_augment_same_generator_gives_the_same_sample(cache: ImageCache) -> None:
@@ -97,4 +99,5 @@ def test_augment_crowd_is_no_target(cache: ImageCache) -> None:
     record = replace(cache.split.images[0], crowd=np.array([True]))
     split = replace(cache.split, images=(record,))
     sample = augment(ImageCache(split, cache.spec, 1.0), 0, PLAIN, True, np.random.default_rng(0))
-    assert sample.boxes.shape == (0, 4) and sample.labels.shape == (0,)
+    assert sample.boxes.shape == (0, 4)
+    assert sample.labels.shape == (0,)

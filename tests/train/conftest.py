@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 
-@pytest.fixture()
+@pytest.fixture
 def tiny_coco(tmp_path: Path) -> Path:
     """Roboflow layout, 2 classes, 9 training and 4 validation images of 96x80 px."""
     root = tmp_path / "tiny"

@@ -14,7 +14,7 @@ from edgedet.structs import OutputSpec
 from edgedet.train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 
 
-@pytest.fixture()
+@pytest.fixture
 def checkpoint() -> Checkpoint:
     file = load_model_file("rtmdet_pico_relu6")
     torch.manual_seed(0)
@@ -76,7 +76,10 @@ def test_load_checkpoint_foreign_dict_says_what_is_expected(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda c: replace(c, outputs=OutputSpec(("a", "b", "c"))), r"rtm_cls\.0\.(weight|bias) has shape .* number of classes"),
+        (
+            lambda c: replace(c, outputs=OutputSpec(("a", "b", "c"))),
+            r"rtm_cls\.0\.(weight|bias) has shape .* number of classes",
+        ),
         (lambda c: replace(c, weights={k: v for k, v in c.weights.items() if "rtm_reg" not in k}), "lacks weights"),
         (lambda c: replace(c, weights=c.weights | {"extra": torch.zeros(1)}), "has unknown weights"),
         (lambda c: replace(c, weights=c.weights | {"bbox_head.rtm_reg.0.bias": torch.full((4,), torch.nan)}), "NaN"),

@@ -16,7 +16,9 @@ from edgedet.train.loader import epoch_batches, epoch_order, steps_per_epoch
 CONFIG = load_model_file("rtmdet_pico_relu6", ("batch=4",)).train
 
 
-@pytest.mark.parametrize(("images", "batch", "steps"), [(205, 32, 6), (205, 16, 13), (3, 32, 1), (1, 1, 1), (64, 32, 2)])
+@pytest.mark.parametrize(
+    ("images", "batch", "steps"), [(205, 32, 6), (205, 16, 13), (3, 32, 1), (1, 1, 1), (64, 32, 2)]
+)
 def test_epoch_order_has_whole_batches_and_repeats_as_little_as_possible(images: int, batch: int, steps: int) -> None:
     assert steps_per_epoch(images, batch) == steps
     order = epoch_order(images, batch, seed=1, epoch=2)

@@ -63,7 +63,8 @@ def test_train_killed_and_resumed_has_the_losses_of_an_uninterrupted_run(tiny_co
     code = (
         "import sys; from pathlib import Path; from edgedet.data.paths import DataPaths;"
         "from edgedet.train.loop import TrainRequest, train;"
-        f"train(TrainRequest('rtmdet_pico_relu6', DataPaths(Path({str(tiny_coco)!r})), Path({str(out)!r}), (96, 64), 3, 4,"
+        f"train(TrainRequest('rtmdet_pico_relu6', DataPaths(Path({str(tiny_coco)!r})),"
+        f"Path({str(out)!r}), (96, 64), 3, 4,"
         "('threads=1', 'eval_interval=2'), quiet=True))"
     )
     process = subprocess.Popen([sys.executable, "-c", code], env=os.environ)

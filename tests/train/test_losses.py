@@ -63,7 +63,10 @@ def test_detection_loss_without_objects_trains_the_background() -> None:
     outputs = []
     for stride in (8, 16, 32):
         cells = 64 // stride
-        outputs += [torch.zeros(2, 3, cells, cells, requires_grad=True), torch.ones(2, 4, cells, cells, requires_grad=True)]
+        outputs += [
+            torch.zeros(2, 3, cells, cells, requires_grad=True),
+            torch.ones(2, 4, cells, cells, requires_grad=True),
+        ]
     targets = Targets(torch.zeros(2, 1, 4), torch.zeros(2, 1, dtype=torch.int64), torch.zeros(2, 1, dtype=torch.bool))
     losses = detection_loss(outputs, targets, prior_grid(64, 64, (8, 16, 32)), 13, 1.0, 2.0)
     losses.total.backward()
@@ -71,7 +74,8 @@ def test_detection_loss_without_objects_trains_the_background() -> None:
     assert losses.box == 0
     # 84 cells x 2 images x 3 classes at p = 0.5: 0.25 * ln 2 each
     assert losses.cls.item() == pytest.approx(84 * 2 * 3 * 0.25 * math.log(2), rel=1e-5)
-    assert outputs[0].grad is not None and (outputs[0].grad > 0).all()
+    assert outputs[0].grad is not None
+    assert (outputs[0].grad > 0).all()
 
 
 def test_detection_loss_perfect_prediction_is_near_zero() -> None:

@@ -27,8 +27,10 @@ def test_learning_rate_any_length_warms_up_and_ends_at_the_floor(steps: int) -> 
 def test_parameter_groups_norm_and_bias_without_decay() -> None:
     model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 1), torch.nn.BatchNorm2d(4))
     decayed, others = parameter_groups(model, 0.05)
-    assert [p.ndim for p in decayed["params"]] == [4] and decayed["weight_decay"] == 0.05
-    assert len(others["params"]) == 3 and others["weight_decay"] == 0.0
+    assert [p.ndim for p in decayed["params"]] == [4]
+    assert decayed["weight_decay"] == 0.05
+    assert len(others["params"]) == 3
+    assert others["weight_decay"] == 0.0
 
 
 def test_weight_average_update_equals_the_formula_and_takes_statistics() -> None:
