@@ -200,3 +200,24 @@ def test_open_runtime_tflite_runtime_with_numpy_2_names_the_way_out(
         open_runtime(toy_model, "ref")
     monkeypatch.delitem(sys.modules, "tflite_runtime.interpreter")
     monkeypatch.delitem(sys.modules, "tflite_runtime")
+
+
+@pytest.mark.parametrize("name", INT8_RUNTIMES)
+def test_open_runtime_float_file_says_to_quantize(name: str, toy_model: Path, tmp_path: Path) -> None:
+    schema = pytest.importorskip("ai_edge_litert.schema_py_generated")
+    import flatbuffers
+
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(toy_model.read_bytes(), 0))
+    for tensor in model.subgraphs[0].tensors:
+        buffer = model.buffers[tensor.buffer]
+        if buffer.data is not None and len(buffer.data):
+            stored = np.int8 if tensor.type == schema.TensorType.INT8 else np.int32
+            values = np.asarray(buffer.data, np.uint8).view(stored).astype(np.float32)
+            buffer.data = values.view(np.uint8)
+        tensor.type, tensor.quantization = schema.TensorType.FLOAT32, None
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    path = tmp_path / "float.tflite"
+    path.write_bytes(bytes(builder.Output()))
+    with pytest.raises(ConversionError, match=r"float\.tflite.*is float32.*edgedet quantize"):
+        open_runtime(path, name)
