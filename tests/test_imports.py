@@ -31,7 +31,7 @@ ALLOWED: dict[str, set[str]] = {
     "deploy": {"numerics", "data", "convert", "evaluate"},
 }
 # Top-level programs: they call the public API of every layer.
-PROGRAMS = {"cli", "demo"}
+PROGRAMS = {"cli", "demo", "__main__"}
 HEAVY = {"torch", "tensorflow", "cv2", "onnx", "onnx2tf", "rich", "tensorboard"}
 LIGHT_LAYERS = ("numerics", "data", "convert", "evaluate", "deploy")
 # Drawing and augmentation may use OpenCV (extra `train`); nothing light imports them, as the test below shows.

@@ -13,11 +13,16 @@ at the same time, so that the largest one counts:
     FULLY_CONNECTED     8 * output_channels + 4 * input_channels
     AVERAGE_POOL_2D     4 * channels
 
-bytes, each the maximum over CMSIS-NN's builds (plain C, DSP, MVE). For a convolution it is at least twice the two int16
+bytes, each the maximum over CMSIS-NN's builds (plain C, DSP, MVE). For a convolution it is at least the two int16
 columns of a patch of the DSP build (4 * channels * kernel area). To the largest come 16 bytes of bookkeeping for each
 operator of these kinds, and 4 * output_channels of each FULLY_CONNECTED, which keeps its kernel sums for good.
 
-Source: CMSIS-NN 99f736a, Source/*/*get_buffer_sizes_s8.c; tflite-micro 90b983c, kernels/cmsis_nn.
+While TFLM plans, its lists lie where the activations will be: 32 bytes a tensor and 40 more for each one that is
+planned. In a network with many operators and small activations they decide the size of the arena, and TFLM's report
+does not count them; then the smallest arena is searched for. Scratch buffers are planned too and lengthen the lists.
+
+Source: CMSIS-NN 99f736a, Source/*/*get_buffer_sizes_s8.c; tflite-micro 90b983c, kernels/cmsis_nn,
+micro_allocation_info.h, memory_planner/greedy_memory_planner.h.
 """
 
 from __future__ import annotations
@@ -39,6 +44,10 @@ ALIGNMENT = 16  # bytes, of the arena and of every buffer in it (TFLM's MicroAre
 PROBE_TIMEOUT_S = 600
 _MVE_BLOCK = 124  # CH_IN_BLOCK_MVE: channels that the MVE depthwise kernel handles at once
 _BOOKKEEPING_BYTES = 16  # scratch handle (pointer) and the index in the operator's data, aligned
+_LIST_BYTES = 32  # of AllocationInfo, for every tensor, on a 64-bit host (24 on a 32-bit chip)
+_PLAN_BYTES = 40  # of GreedyMemoryPlanner's lists, for every planned tensor
+_SCRATCH_LIST_BYTES = 96  # both of them and the request, for every scratch buffer
+_LIST_SPARE_BYTES = 512  # heads and alignment of the lists
 _REPORT = re.compile(r"Arena allocation (total|head|tail) (\d+) bytes")
 _REFUSED = 3  # exit status of tflm_probe.py
 
@@ -49,7 +58,7 @@ class ArenaReport:
 
     head_bytes: int  # activations and scratch buffers, planned by TFLM
     tail_bytes: int  # persistent structures
-    measured_bytes: int  # smallest arena that TFLM took on the host, a multiple of ALIGNMENT
+    measured_bytes: int  # smallest arena that TFLM takes on the host, a multiple of ALIGNMENT
     margin_bytes: int  # for CMSIS-NN's scratch, or what the caller asked for
     total_bytes: int  # measured + margin, a multiple of ALIGNMENT
 
@@ -60,21 +69,25 @@ def require_tflite_micro() -> None:
         raise missing_extra("tflite_micro", "tflm")
 
 
-def cmsis_nn_margin(graph: Graph) -> int:
+def cmsis_nn_margin(graph: Graph, room_bytes: int) -> int:
     """Bytes that CMSIS-NN's kernels may need beyond the reference kernels; the module's text has the formula.
 
     Args:
         graph: int8 graph.
+        room_bytes: of the smallest arena for the reference kernels, less its tail: where activations and lists lie.
     Returns:
         Bytes, a multiple of ALIGNMENT; 0 when no operator needs scratch.
     """
     scratch = [size for size in (_scratch_bytes(graph, operator) for operator in graph.operators) if size]
+    if not scratch:
+        return 0
+    lists = _list_bytes(graph) + _SCRATCH_LIST_BYTES * len(scratch)
     kernel_sums = sum(
         _aligned(4 * graph.tensors[operator.inputs[1]].shape[0])
         for operator in graph.operators
         if operator.kind == "FULLY_CONNECTED"
     )
-    return _aligned(max(scratch, default=0)) + _BOOKKEEPING_BYTES * len(scratch) + kernel_sums
+    return _aligned(max(*scratch, lists - room_bytes)) + _BOOKKEEPING_BYTES * len(scratch) + kernel_sums
 
 
 def measure_arena(
@@ -93,13 +106,13 @@ def measure_arena(
         ToolchainError: tflite_micro is missing, refuses the model, or its report is not understood.
     """
     require_tflite_micro()
-    margin = cmsis_nn_margin(graph) if margin_bytes is None else _aligned(margin_bytes)
     with tempfile.TemporaryDirectory(prefix="edgedet-arena-") as folder:
         work = Path(folder)
         (work / "model.tflite").write_bytes(model)
         np.save(work / "input.npy", q_input)
         outputs = len(graph.outputs)
-        ample = _run_probe(work, _ample_bytes(graph, len(model)), outputs)
+        size = _ample_bytes(graph, len(model))
+        ample = _run_probe(work, size, size, outputs)
         if ample.returncode:
             raise ToolchainError(f"TFLite Micro refuses the model: {_last_words(ample)}")
         sizes = {name: int(size) for name, size in _REPORT.findall(ample.stderr)}
@@ -107,16 +120,27 @@ def measure_arena(
             raise ToolchainError(
                 f"tflite_micro's report was not understood: {_last_words(ample)}; use the version in constraints.txt"
             )
-        measured = _aligned(sizes["total"])
-        exact = _run_probe(work, measured, outputs)
-        if exact.returncode:
+        reported = _aligned(sizes["total"])
+        smallest = _run_probe(work, reported, reported + _aligned(_list_bytes(graph)), outputs)
+        if smallest.returncode:
             raise ToolchainError(
-                f"TFLite Micro reports {sizes['total']} bytes of arena but fails in {measured}: {_last_words(exact)}"
+                f"TFLite Micro reports {reported} bytes of arena but fails in them, and in {_list_bytes(graph)} "
+                f"more: {_last_words(smallest)}; please report this model"
             )
+        measured = int(smallest.stdout)
         with np.load(work / "outputs.npz") as arrays:
             results = tuple(arrays[f"arr_{index}"] for index in range(outputs))
+    if margin_bytes is None:
+        margin_bytes = cmsis_nn_margin(graph, measured - sizes["tail"])
+    margin = _aligned(margin_bytes)
     report = ArenaReport(sizes["head"], sizes["tail"], measured, margin, measured + margin)
     return report, results
+
+
+def _list_bytes(graph: Graph) -> int:
+    """Upper bound of what TFLM's lists take while it plans."""
+    planned = sum(tensor.data is None for tensor in graph.tensors)
+    return _LIST_BYTES * len(graph.tensors) + _PLAN_BYTES * planned + _LIST_SPARE_BYTES
 
 
 def _scratch_bytes(graph: Graph, operator: Operator) -> int:
@@ -147,9 +171,10 @@ def _ample_bytes(graph: Graph, model_bytes: int) -> int:
     return _aligned(2 * activations + 2 * model_bytes + (1 << 20))
 
 
-def _run_probe(work: Path, arena_bytes: int, outputs: int) -> subprocess.CompletedProcess[str]:
+def _run_probe(work: Path, low: int, high: int, outputs: int) -> subprocess.CompletedProcess[str]:
+    """Find the smallest arena from `low` to `high` bytes, both multiples of ALIGNMENT; see tflm_probe.py."""
     script = Path(__file__).with_name("tflm_probe.py")
-    files = ["model.tflite", str(arena_bytes), "input.npy", "outputs.npz", str(outputs)]
+    files = ["model.tflite", str(low), str(high), "input.npy", "outputs.npz", str(outputs)]
     # -P: the script's folder stays out of sys.path, so that no module here shadows one that tflite_micro imports.
     command = [sys.executable, "-P", str(script), *files]
     try:
@@ -157,7 +182,7 @@ def _run_probe(work: Path, arena_bytes: int, outputs: int) -> subprocess.Complet
             command, cwd=work, capture_output=True, text=True, errors="replace", check=False, timeout=PROBE_TIMEOUT_S
         )
     except subprocess.TimeoutExpired as error:
-        raise ToolchainError(f"TFLite Micro did not finish one inference in {PROBE_TIMEOUT_S} s") from error
+        raise ToolchainError(f"TFLite Micro did not finish a few inferences in {PROBE_TIMEOUT_S} s") from error
 
 
 def _last_words(done: subprocess.CompletedProcess[str]) -> str:

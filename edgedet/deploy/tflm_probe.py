@@ -1,7 +1,9 @@
-"""Runs a model once in TFLite Micro, in a process of its own: a much too small arena kills the process.
+"""Runs a model in TFLite Micro, in a process of its own: a much too small arena kills the process.
 
-`arena.py` calls this file as a script and never imports it: `python -P tflm_probe.py MODEL ARENA_BYTES INPUT.npy
-OUTPUTS.npz OUTPUT_COUNT`. TFLite Micro reports the arena on stderr. Exit status 3: arena or model refused.
+`arena.py` calls this file as a script and never imports it:
+`python -P tflm_probe.py MODEL LOW HIGH INPUT.npy OUTPUTS.npz OUTPUT_COUNT`.
+It finds the smallest arena of LOW to HIGH bytes, in steps of 16, prints its size, and saves the outputs computed in it;
+TFLite Micro reports on stderr. Exit status 3: even HIGH bytes are refused.
 """
 
 from __future__ import annotations
@@ -12,18 +14,39 @@ from pathlib import Path
 import numpy as np
 from tflite_micro.python.tflite_micro import runtime
 
+STEP = 16
 
-def main(model: str, arena_bytes: str, input_path: str, outputs_path: str, output_count: str) -> int:
-    """Allocate, run on the given input, save the outputs in the order of the file, report the arena on stderr."""
-    try:
-        interpreter = runtime.Interpreter.from_bytes(Path(model).read_bytes(), arena_size=int(arena_bytes))
-        interpreter.set_input(np.load(input_path), 0)
-        interpreter.invoke()
-    except (RuntimeError, ValueError) as error:
-        sys.stderr.write(f"{error}\n")
+
+def main(model: str, low: str, high: str, input_path: str, outputs_path: str, output_count: str) -> int:
+    """Search, run on the given input, save the outputs in the order of the file."""
+    data, q_input = Path(model).read_bytes(), np.load(input_path)
+
+    def outputs_in(arena_bytes: int) -> list[np.ndarray] | None:
+        try:
+            interpreter = runtime.Interpreter.from_bytes(data, arena_size=arena_bytes)
+            interpreter.set_input(q_input, 0)
+            interpreter.invoke()
+        except (RuntimeError, ValueError) as error:
+            sys.stderr.write(f"{error}\n")
+            return None
+        interpreter.print_allocations()
+        return [interpreter.get_output(index) for index in range(int(output_count))]
+
+    taken, outputs = int(low), outputs_in(int(low))
+    if outputs is None:
+        refused, taken = taken, int(high)
+        outputs = outputs_in(taken)
+        while outputs is not None and taken - refused > STEP:
+            middle = refused + (taken - refused) // (2 * STEP) * STEP
+            found = outputs_in(middle)
+            if found is None:
+                refused = middle
+            else:
+                taken, outputs = middle, found
+    if outputs is None:
         return 3
-    interpreter.print_allocations()
-    np.savez(outputs_path, *(interpreter.get_output(index) for index in range(int(output_count))))
+    sys.stdout.write(f"{taken}\n")
+    np.savez(outputs_path, *outputs)
     return 0
 
 

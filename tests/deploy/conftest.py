@@ -125,3 +125,15 @@ def mean_std_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("tiny") / "mean_std.tflite"
     write_tflite(tiny_graph(preprocess, 0.0187, -15), path)
     return path
+
+
+@pytest.fixture(scope="session")
+def deep_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A chain of many operators on small maps, without contracts."""
+    builder = GraphBuilder(PreprocessSpec(width=32, height=32), 1 / 255, -128)
+    x = builder.conv(0, 4, 3, 4, "stem")
+    for index in range(60):
+        x = builder.conv(x, 4, 1, 1, f"conv_{index}")
+    path = tmp_path_factory.mktemp("deep") / "deep.tflite"
+    write_tflite(Graph(tuple(builder.tensors), tuple(builder.operators), (0,), (x,)), path)
+    return path

@@ -20,6 +20,11 @@ def graph_of(kind: str, input_shape: tuple[int, ...], weight_shape: tuple[int, .
     return Graph(tensors, (Operator(kind, (0, 1), ()),), (), ())
 
 
+def probe(work: Path, arena_bytes: int, outputs: int) -> int:
+    """Exit status of a run in exactly this arena."""
+    return arena._run_probe(work, arena_bytes, arena_bytes, outputs).returncode
+
+
 @pytest.mark.parametrize(
     ("kind", "input_shape", "weight_shape", "expected"),
     [
@@ -36,13 +41,20 @@ def graph_of(kind: str, input_shape: tuple[int, ...], weight_shape: tuple[int, .
 def test_cmsis_nn_margin_one_operator_gives_its_scratch(
     kind: str, input_shape: tuple[int, ...], weight_shape: tuple[int, ...], expected: int
 ) -> None:
-    assert cmsis_nn_margin(graph_of(kind, input_shape, weight_shape)) == expected
+    assert cmsis_nn_margin(graph_of(kind, input_shape, weight_shape), 100_000) == expected
 
 
 def test_cmsis_nn_margin_two_operators_count_the_larger_once() -> None:
     one = graph_of("CONV_2D", (1, 8, 8, 16), (8, 3, 3, 16))
     two = Graph(one.tensors, one.operators * 2, (), ())
-    assert cmsis_nn_margin(two) == cmsis_nn_margin(one) + 16
+    assert cmsis_nn_margin(two, 100_000) == cmsis_nn_margin(one, 100_000) + 16
+
+
+def test_cmsis_nn_margin_lists_larger_than_the_room_decide() -> None:
+    graph = graph_of("CONV_2D", (1, 8, 8, 16), (8, 1, 1, 16))  # 64 bytes of scratch
+    lists = 2 * 32 + 2 * 40 + 512 + 96
+    assert cmsis_nn_margin(graph, lists - 320) == 320 + 16
+    assert cmsis_nn_margin(graph, lists) == 64 + 16
 
 
 def test_measure_arena_tiny_model_is_the_smallest_that_allocates(
@@ -60,10 +72,23 @@ def test_measure_arena_tiny_model_is_the_smallest_that_allocates(
 
     (tmp_path / "model.tflite").write_bytes(data)
     np.save(tmp_path / "input.npy", q_input)
-    assert arena._run_probe(tmp_path, report.measured_bytes, 6).returncode == 0
-    assert arena._run_probe(tmp_path, report.measured_bytes - 512, 6).returncode == 3
+    assert probe(tmp_path, report.measured_bytes, 6) == 0
+    assert probe(tmp_path, report.measured_bytes - 512, 6) == 3
     # Far too small: TFLM crashes in its constructor, which is why the probe is a process of its own.
-    assert arena._run_probe(tmp_path, 64, 6).returncode < 0
+    assert probe(tmp_path, 64, 6) < 0
+
+
+def test_measure_arena_deep_and_narrow_model_has_room_for_the_planner(deep_model: Path, tmp_path: Path) -> None:
+    graph = read_tflite(deep_model)
+    q_input = np.zeros((1, 32, 32, 3), np.int8)
+    report, outputs = measure_arena(deep_model.read_bytes(), graph, q_input)
+    # TFLM's own report leaves out the lists of its planner.
+    assert report.measured_bytes > report.head_bytes + report.tail_bytes + 1000
+    np.testing.assert_array_equal(outputs[0], Simulator(graph).invoke(q_input)[0])
+    (tmp_path / "model.tflite").write_bytes(deep_model.read_bytes())
+    np.save(tmp_path / "input.npy", q_input)
+    assert probe(tmp_path, report.measured_bytes, 1) == 0
+    assert probe(tmp_path, report.measured_bytes - 16, 1) != 0
 
 
 def test_measure_arena_given_margin_replaces_the_computed_one(tiny_model: Path) -> None:
