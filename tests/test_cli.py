@@ -3,6 +3,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -95,6 +96,30 @@ def test_main_import_and_help_load_neither_numpy_nor_torch() -> None:
     code = "import sys; from edgedet.cli import build_parser; build_parser().format_help(); print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=REPO, capture_output=True, text=True, check=True)
     assert not {"numpy", "torch", "PIL", "pycocotools", "rich"} & set(done.stdout.split())
+
+
+@pytest.mark.parametrize("chosen", [None, "3"])
+@pytest.mark.parametrize("program", ["edgedet", "edgedet.evaluate"])
+def test_main_limits_blas_threads_before_numpy_unless_chosen(toy: Path, program: str, chosen: str | None) -> None:
+    """The finder sees the import of NumPy: what the environment says then is what OpenBLAS reads."""
+    argv = [str(toy / "model.tflite"), "--data", str(toy / "data")]
+    if program == "edgedet":
+        argv.insert(0, "evaluate")
+    code = (
+        "import os, runpy, sys\n"
+        "class Look:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'numpy':\n"
+        "            print('at import', os.environ.get('OPENBLAS_NUM_THREADS'))\n"
+        "sys.meta_path.insert(0, Look())\n"
+        f"sys.argv[1:] = {argv}\n"
+        f"runpy.run_module({program!r}, run_name='__main__')\n"
+    )
+    env = {key: value for key, value in os.environ.items() if key != "OPENBLAS_NUM_THREADS"}
+    if chosen is not None:
+        env["OPENBLAS_NUM_THREADS"] = chosen
+    done = subprocess.run([sys.executable, "-c", code], cwd=REPO, capture_output=True, text=True, check=True, env=env)
+    assert done.stdout.splitlines()[0] == f"at import {chosen or 1}"
 
 
 def test_image_size_one_or_two_sides() -> None:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from edgedet.errors import ConfigError, EdgedetError
 from edgedet.evaluate.arguments import add_evaluate_arguments, choose_runtime, run_evaluate
+from edgedet.evaluate.threads import limit_blas_threads
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -24,6 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "runtimes ref, xnnpack and tflm; never torch.",
     )
     add_evaluate_arguments(parser)
+    limit_blas_threads()
     args = parser.parse_args(argv)
     try:
         name = choose_runtime(args.model, args.runtime)

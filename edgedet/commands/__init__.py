@@ -1,0 +1,1 @@
+"""The commands of `edgedet`, one module a group: options, one call of the package, what is printed."""

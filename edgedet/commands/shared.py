@@ -1,0 +1,65 @@
+"""What every command is made with: its parser with examples, and the model that it opens."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+from edgedet.evaluate.arguments import choose_runtime
+
+if TYPE_CHECKING:
+    from edgedet.evaluate.runtimes import Runtime
+
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+
+def add_command(
+    commands: Commands,
+    name: str,
+    summary: str,
+    examples: Sequence[str],
+    handler: Callable[[argparse.Namespace], int],
+) -> argparse.ArgumentParser:
+    """Add a command.
+
+    Args:
+        commands: where to add it.
+        name: as the user types it.
+        summary: one phrase in lower case without a full stop.
+        examples: command lines without `edgedet`, shown by `--help`; a test parses them.
+        handler: runs the parsed command and gives the exit code.
+    Returns:
+        The parser to add options to.
+    """
+    parser = commands.add_parser(
+        name,
+        help=summary,
+        description=summary[0].upper() + summary[1:] + ".",
+        epilog="examples:\n" + "\n".join(f"  edgedet {example}" for example in examples),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(handler=handler)
+    return parser
+
+
+def open_model(path: Path, runtime: str | None) -> Runtime:
+    """Open a `.tflite` or a checkpoint.
+
+    Args:
+        path: model file; its suffix decides.
+        runtime: as `--runtime`; None takes the default of the kind of file.
+    Returns:
+        The runtime.
+    Raises:
+        EdgedetError: the file can't be run, or not by this runtime.
+    """
+    name = choose_runtime(path, runtime)
+    if name == "torch":
+        from edgedet.train.runtime import TorchRuntime
+
+        return TorchRuntime.from_checkpoint(path)
+    from edgedet.evaluate.runtimes import open_runtime
+
+    return open_runtime(path, name)
