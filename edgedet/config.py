@@ -16,6 +16,7 @@ from edgedet.structs import PreprocessSpec
 
 ACTIVATIONS = ("silu", "relu", "relu6", "hardswish")
 PADDINGS = ("symmetric", "same")
+DEPTHWISE = ("none", "except_blocks", "all")
 T = TypeVar("T")
 
 
@@ -29,13 +30,16 @@ class ModelConfig:
     activation: str  # silu | relu | relu6 | hardswish
     channel_attention: bool  # in the backbone's CSP layers
     share_head: bool  # the head's convolution weights (not its BatchNorms) are shared by the three strides
-    depthwise: bool  # 3x3 convolutions are depthwise 3x3 + 1x1 (MMDetection's use_depthwise)
+    # Which 3x3 convolutions are depthwise 3x3 + 1x1: none, all (MMDetection's use_depthwise), or all except those in
+    # the CSPNeXt blocks, which learn much worse when they are depthwise too (docs/models.md).
+    depthwise: str
     stacked_convs: int  # 3x3 convolutions in each head branch
     padding: str  # symmetric (torch, MMDetection) | same (TFLite: a stride-2 3x3 pads bottom/right only)
 
     def __post_init__(self) -> None:
         _one_of("model.activation", self.activation, ACTIVATIONS)
         _one_of("model.padding", self.padding, PADDINGS)
+        _one_of("model.depthwise", self.depthwise, DEPTHWISE)
         if not 0 < self.deepen <= 2 or not 0 < self.widen <= 2:
             raise ConfigError(f"model.deepen and model.widen must be in (0, 2], got {self.deepen} and {self.widen}")
         if not 1 <= self.stacked_convs <= 4:

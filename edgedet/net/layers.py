@@ -63,8 +63,8 @@ class DepthwiseSeparableConvModule(nn.Module):
 
 
 def conv3x3(config: ModelConfig, inputs: int, outputs: int, stride: int = 1) -> nn.Module:
-    """A full 3x3 convolution, or a depthwise separable one when the model says so."""
-    if config.depthwise:
+    """A full 3x3 convolution outside the CSPNeXt blocks, or a depthwise separable one when the model says so."""
+    if config.depthwise != "none":
         return DepthwiseSeparableConvModule(config, inputs, outputs, 3, stride)
     return ConvModule(config, inputs, outputs, 3, stride)
 
@@ -74,7 +74,8 @@ class CSPNeXtBlock(nn.Module):
 
     def __init__(self, config: ModelConfig, channels: int, add_identity: bool) -> None:
         super().__init__()
-        self.conv1 = conv3x3(config, channels, channels)
+        separable = config.depthwise == "all"
+        self.conv1 = (DepthwiseSeparableConvModule if separable else ConvModule)(config, channels, channels, 3)
         self.conv2 = DepthwiseSeparableConvModule(config, channels, channels, 5)
         self.add_identity = add_identity
 
