@@ -40,7 +40,7 @@ def _requantizer(ctx: OpContext, scales: np.ndarray, weight_sums: np.ndarray, re
     return Requantizer(multiplier, shift, offset, zero_point, limits, reach)
 
 
-def _weights(ctx: OpContext) -> np.ndarray:
+def checked_weights(ctx: OpContext) -> np.ndarray:
     """Constant int8 weights with zero point 0."""
     weights = ctx.constant(1, "the weights")
     if weights.dtype != np.int8 or ctx.quantization(ctx.input(1)).zero_point.any():
@@ -48,12 +48,21 @@ def _weights(ctx: OpContext) -> np.ndarray:
     return weights
 
 
-def _real_multipliers(ctx: OpContext, channels: int) -> np.ndarray:
+def real_multipliers(ctx: OpContext, channels: int) -> np.ndarray:
     """float64 (channels,) or (1,): input scale * weight scale / output scale, in double as the kernels do."""
     weight_scale = ctx.quantization(ctx.input(1)).scale.astype(np.float64)
     if weight_scale.size not in (1, channels):
         raise ctx.unsupported(f"{weight_scale.size} weight scales for {channels} output channels")
     return ctx.params(ctx.input(0))[0] * weight_scale / ctx.params(ctx.output())[0]
+
+
+def dense_multipliers(ctx: OpContext, channels: int) -> np.ndarray:
+    """`real_multipliers` of FULLY_CONNECTED, whose kernels take the product of the scales in float32 if it is one."""
+    weight_scale = ctx.quantization(ctx.input(1)).scale
+    if weight_scale.size != 1:
+        return real_multipliers(ctx, channels)
+    product = np.float32(ctx.params(ctx.input(0))[0]) * weight_scale.astype(np.float32)
+    return product.astype(np.float64) / ctx.params(ctx.output())[0]
 
 
 class _Window:
@@ -108,7 +117,7 @@ class _Window:
 
 def conv_2d(ctx: OpContext) -> Kernel:
     """CONV_2D: im2col in blocks of rows, one matrix product each."""
-    weights = _weights(ctx)
+    weights = checked_weights(ctx)
     ctx.require_rank(ctx.input(1), 4)
     channels, kernel_height, kernel_width, depth = weights.shape
     if ctx.input(0).shape[-1] != depth:
@@ -116,7 +125,7 @@ def conv_2d(ctx: OpContext) -> Kernel:
     window = _Window(ctx, (kernel_height, kernel_width), channels)
     columns = weights.reshape(channels, -1).astype(np.int64)
     reach = 128 * np.abs(columns).sum(axis=1)
-    requantizer = _requantizer(ctx, _real_multipliers(ctx, channels), columns.sum(axis=1), reach)
+    requantizer = _requantizer(ctx, real_multipliers(ctx, channels), columns.sum(axis=1), reach)
     dtype = np.float32 if reach.max() <= _FLOAT32_EXACT else np.float64
     matrix = np.ascontiguousarray(columns.T.astype(dtype))
     workspace, depth_total = ctx.workspace, columns.shape[1]
@@ -149,7 +158,7 @@ def conv_2d(ctx: OpContext) -> Kernel:
 
 def depthwise_conv_2d(ctx: OpContext) -> Kernel:
     """DEPTHWISE_CONV_2D: a sum over the taps of the filter."""
-    weights = _weights(ctx)
+    weights = checked_weights(ctx)
     ctx.require_rank(ctx.input(1), 4)
     _, kernel_height, kernel_width, channels = weights.shape
     depth = ctx.input(0).shape[-1]
@@ -158,7 +167,7 @@ def depthwise_conv_2d(ctx: OpContext) -> Kernel:
     window = _Window(ctx, (kernel_height, kernel_width), channels)
     taps = weights.reshape(-1, channels).astype(np.int64)
     reach = 128 * np.abs(taps).sum(axis=0)
-    requantizer = _requantizer(ctx, _real_multipliers(ctx, channels), taps.sum(axis=0), reach)
+    requantizer = _requantizer(ctx, real_multipliers(ctx, channels), taps.sum(axis=0), reach)
     if reach.max() > _FLOAT32_EXACT:
         raise ctx.unsupported(f"a depthwise filter of {kernel_height}x{kernel_width} is too large")
     repeat = channels // depth
@@ -193,21 +202,15 @@ def depthwise_conv_2d(ctx: OpContext) -> Kernel:
 
 def fully_connected(ctx: OpContext) -> Kernel:
     """FULLY_CONNECTED; with one weight scale the kernels multiply the scales in float32, unlike in a convolution."""
-    weights = _weights(ctx)
+    weights = checked_weights(ctx)
     ctx.require_rank(ctx.input(1), 2)
     channels, depth = weights.shape
     rows = _count(ctx.input(0)) // depth
     if rows * depth != _count(ctx.input(0)) or _count(ctx.output()) != rows * channels:
         raise ctx.unsupported(f"shapes {ctx.input(0).shape} x {weights.shape} -> {ctx.output().shape} do not fit")
-    weight_scale = ctx.quantization(ctx.input(1)).scale
-    if weight_scale.size == 1:
-        product = np.float32(ctx.params(ctx.input(0))[0]) * weight_scale.astype(np.float32)
-        scales = product.astype(np.float64) / ctx.params(ctx.output())[0]
-    else:
-        scales = _real_multipliers(ctx, channels)
     columns = weights.astype(np.int64)
     reach = 128 * np.abs(columns).sum(axis=1)
-    requantizer = _requantizer(ctx, scales, columns.sum(axis=1), reach)
+    requantizer = _requantizer(ctx, dense_multipliers(ctx, channels), columns.sum(axis=1), reach)
     matrix = np.ascontiguousarray(columns.T.astype(np.float64))
 
     def run(inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> None:

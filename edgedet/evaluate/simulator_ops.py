@@ -23,7 +23,7 @@ Arrays = Sequence[np.ndarray]
 def unary(ctx: OpContext) -> Kernel:
     """LOGISTIC, TANH, HARD_SWISH, RELU, RELU6, RELU_N1_TO_1, LEAKY_RELU and QUANTIZE from int8 to int8."""
     ctx.require_shape(ctx.input(0).shape)
-    table = _unary_table(ctx).tobytes()
+    table = unary_table(ctx).tobytes()
 
     def run(inputs: Arrays, outputs: Arrays) -> None:
         # bytes.translate is the fastest 256-entry lookup there is without compiled code of one's own.
@@ -33,7 +33,8 @@ def unary(ctx: OpContext) -> Kernel:
     return run
 
 
-def _unary_table(ctx: OpContext) -> np.ndarray:
+def unary_table(ctx: OpContext) -> np.ndarray:
+    """Table of an operator on one int8 tensor: int8 (256,), indexed by the byte of the code."""
     kind, source, target = ctx.operator.kind, ctx.params(ctx.input(0)), ctx.params(ctx.output())
     fixed = {"LOGISTIC": (1 / 256, -128), "TANH": (1 / 128, 0)}
     if kind in fixed and target != fixed[kind]:
@@ -61,15 +62,8 @@ def _unary_table(ctx: OpContext) -> np.ndarray:
 
 def binary(ctx: OpContext) -> Kernel:
     """ADD, SUB and MUL with broadcasting, as a lookup in all pairs of codes."""
-    options, kind = ctx.operator.options, ctx.operator.kind
-    assert isinstance(options, ElementwiseOptions)
     _require_broadcast(ctx)
-    operands = (ctx.params(ctx.input(0)), ctx.params(ctx.input(1)), ctx.params(ctx.output()))
-    if kind == "MUL":
-        table = tables.mul_table(*operands, options.activation)
-    else:
-        table = tables.add_table(*operands, options.activation, sign=1 if kind == "ADD" else -1)
-    flat = table.ravel()
+    flat = binary_table(ctx).ravel()
     workspace = ctx.workspace
 
     def run(inputs: Arrays, outputs: Arrays) -> None:
@@ -80,6 +74,16 @@ def binary(ctx: OpContext) -> Kernel:
         np.take(flat, index, out=outputs[0], mode="clip")  # "raise" would buffer the output; no index is outside
 
     return run
+
+
+def binary_table(ctx: OpContext) -> np.ndarray:
+    """Table of ADD, SUB or MUL: int8 (256, 256), indexed by the bytes of both codes."""
+    options, kind = ctx.operator.options, ctx.operator.kind
+    assert isinstance(options, ElementwiseOptions)
+    operands = (ctx.params(ctx.input(0)), ctx.params(ctx.input(1)), ctx.params(ctx.output()))
+    if kind == "MUL":
+        return tables.mul_table(*operands, options.activation)
+    return tables.add_table(*operands, options.activation, sign=1 if kind == "ADD" else -1)
 
 
 def _require_broadcast(ctx: OpContext) -> None:
@@ -169,7 +173,7 @@ def reduce(ctx: OpContext) -> Kernel:
     """
     options, kind = ctx.operator.options, ctx.operator.kind
     assert isinstance(options, ReduceOptions)
-    axes = _axes(ctx, ctx.constant(1, "the axes"))
+    axes = reduce_axes(ctx)
     kept = tuple(1 if i in axes else side for i, side in enumerate(ctx.input(0).shape))
     dropped = tuple(side for i, side in enumerate(ctx.input(0).shape) if i not in axes)
     ctx.require_shape(kept if options.keep_dims else dropped)
@@ -193,7 +197,9 @@ def reduce(ctx: OpContext) -> Kernel:
     return run
 
 
-def _axes(ctx: OpContext, values: np.ndarray) -> tuple[int, ...]:
+def reduce_axes(ctx: OpContext) -> tuple[int, ...]:
+    """Axes of MEAN, SUM, REDUCE_MAX and REDUCE_MIN, ascending, 0 or more."""
+    values = ctx.constant(1, "the axes")
     rank = len(ctx.input(0).shape)
     axes = sorted({int(v) + rank if v < 0 else int(v) for v in values.ravel()})
     if any(not 0 <= axis < rank for axis in axes):
@@ -203,7 +209,7 @@ def _axes(ctx: OpContext, values: np.ndarray) -> tuple[int, ...]:
 
 def resize_nearest(ctx: OpContext) -> Kernel:
     """RESIZE_NEAREST_NEIGHBOR; source positions in float32, as in the kernels."""
-    rows, columns = (_nearest(ctx, axis) for axis in (1, 2))
+    rows, columns = (nearest_sources(ctx, axis) for axis in (1, 2))
     ctx.require_one_scale(ctx.input(0), ctx.output())
 
     def run(inputs: Arrays, outputs: Arrays) -> None:
@@ -227,7 +233,8 @@ def _resize_sizes(ctx: OpContext, axis: int) -> tuple[int, int, ResizeOptions]:
     return (height, width)[axis - 1], int(sizes[axis - 1]), options
 
 
-def _nearest(ctx: OpContext, axis: int) -> np.ndarray:
+def nearest_sources(ctx: OpContext, axis: int) -> np.ndarray:
+    """Source row (axis 1) or column (axis 2) of every row or column of RESIZE_NEAREST_NEIGHBOR's output."""
     size, out, options = _resize_sizes(ctx, axis)
     aligned = options.align_corners and out > 1
     scale = np.float32(size - 1) / np.float32(out - 1) if aligned else np.float32(size) / np.float32(out)
