@@ -6,7 +6,7 @@ The steps, in this order:
    `float32(log(t / (1 - t)))`, computed once from the score threshold t. For int8 outputs it becomes one integer per
    tensor, the smallest q whose dequantized logit lies above it, so that a cell is rejected by one int8 comparison.
 2. Candidates are ordered by logit, highest first; equal logits by stride level, then cell (row-major), then class,
-   lowest first. The first `MAX_CANDIDATES` go on.
+   lowest first. The first `max_candidates` go on: `MAX_CANDIDATES`, or the smaller budget of a chip.
 3. Boxes: prior -/+ distance * stride in float32, clipped to the input. A box without area after clipping is dropped.
 4. Greedy NMS inside each class: a candidate goes when its IoU with a kept one of its class exceeds the threshold,
    tested without division as `intersection > nms_iou * union` in float32 (no fused multiply-add).
@@ -39,6 +39,7 @@ class DecodeOptions:
     score_threshold: float  # 0 <= t < 1, exclusive: a candidate's score must be higher
     nms_iou: float  # 0 < IoU <= 1, exclusive: a suppressed box has a higher one
     max_detections: int  # >= 1, per image
+    max_candidates: int  # >= 1, per image, before NMS
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.score_threshold < 1.0:
@@ -47,6 +48,8 @@ class DecodeOptions:
             raise ConfigError(f"nms_iou must be inside (0, 1], got {self.nms_iou}")
         if self.max_detections < 1:
             raise ConfigError(f"max_detections must be at least 1, got {self.max_detections}")
+        if self.max_candidates < 1:
+            raise ConfigError(f"max_candidates must be at least 1, got {self.max_candidates}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,6 +115,19 @@ def quantized_threshold(score_threshold: float, scale: float, zero_point: int) -
     return int(np.argmax(above)) - 128 if above.any() else 128
 
 
+def score_table(scale: float, zero_point: int) -> np.ndarray:
+    """Scores of all int8 logits, for a chip that has no exponential of its own (`edk_detect`).
+
+    Args:
+        scale: of the class tensor, > 0.
+        zero_point: -128..127.
+    Returns:
+        float32 (256,), score of q at [q + 128]; the scores of `decode_int8`.
+    """
+    q = np.arange(-128, 128, dtype=np.int16).astype(np.int8)
+    return sigmoid(dequantize_output(q, scale, zero_point))
+
+
 def nms(boxes: np.ndarray, labels: np.ndarray, nms_iou: float, max_detections: int) -> np.ndarray:
     """Greedy class-aware non-maximum suppression.
 
@@ -156,6 +172,7 @@ def decode_float(
     score_threshold: float | None = None,
     nms_iou: float | None = None,
     max_detections: int | None = None,
+    max_candidates: int | None = None,
 ) -> Detections:
     """Decode float outputs of one image.
 
@@ -166,13 +183,14 @@ def decode_float(
         score_threshold: 0 <= t < 1; scores must be higher.
         nms_iou: inside (0, 1].
         max_detections: at least 1.
+        max_candidates: at least 1, the best that go to NMS; None: `MAX_CANDIDATES`.
     Returns:
         Detections in input pixels, best first.
     Raises:
         ShapeError: number, shape or dtype of the outputs does not fit the contract.
         ConfigError: a threshold is out of range.
     """
-    options = _options(spec, score_threshold, nms_iou, max_detections)
+    options = _options(spec, score_threshold, nms_iou, max_detections, max_candidates)
     levels = _check_outputs(outputs, spec, np.float32)
     threshold = logit_threshold(options.score_threshold)
     found = []
@@ -196,6 +214,7 @@ def decode_int8(
     score_threshold: float | None = None,
     nms_iou: float | None = None,
     max_detections: int | None = None,
+    max_candidates: int | None = None,
 ) -> Detections:
     """Decode int8 outputs of one image; bit-equal to `decode_float` of the dequantized outputs.
 
@@ -207,13 +226,14 @@ def decode_int8(
         score_threshold: 0 <= t < 1; scores must be higher.
         nms_iou: inside (0, 1].
         max_detections: at least 1.
+        max_candidates: at least 1, the best that go to NMS; None: `MAX_CANDIDATES`.
     Returns:
         Detections in input pixels, best first.
     Raises:
         ShapeError: number, shape or dtype of the outputs does not fit the contract.
         ConfigError: a threshold is out of range.
     """
-    options = _options(spec, score_threshold, nms_iou, max_detections)
+    options = _options(spec, score_threshold, nms_iou, max_detections, max_candidates)
     levels = _check_outputs(q_outputs, spec, np.int8)
     if len(scales) != len(q_outputs) or len(zero_points) != len(q_outputs):
         raise ShapeError(
@@ -238,12 +258,17 @@ def decode_int8(
 
 
 def _options(
-    spec: OutputSpec, score_threshold: float | None, nms_iou: float | None, max_detections: int | None
+    spec: OutputSpec,
+    score_threshold: float | None,
+    nms_iou: float | None,
+    max_detections: int | None,
+    max_candidates: int | None,
 ) -> DecodeOptions:
     return DecodeOptions(
         spec.score_threshold if score_threshold is None else score_threshold,
         spec.nms_iou if nms_iou is None else nms_iou,
         spec.max_detections if max_detections is None else max_detections,
+        MAX_CANDIDATES if max_candidates is None else max_candidates,
     )
 
 
@@ -311,7 +336,7 @@ def _finish(
     labels = np.concatenate([c.labels for c in found])
     cells = np.concatenate([c.cells for c in found])
     level_of = np.repeat(np.arange(len(found)), [len(c.logits) for c in found])
-    best = _best(logits, MAX_CANDIDATES)
+    best = _best(logits, options.max_candidates)
     logits, labels, cells, level_of = logits[best], labels[best], cells[best], level_of[best]
 
     cells_before = np.cumsum([0] + [box.shape[0] * box.shape[1] for _, box in levels])[level_of]

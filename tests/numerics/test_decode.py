@@ -14,6 +14,7 @@ from edgedet.numerics.decode import (
     logit_threshold,
     nms,
     quantized_threshold,
+    score_table,
     sigmoid,
 )
 from edgedet.structs import Detections, OutputSpec
@@ -117,13 +118,32 @@ def test_decode_int8_random_outputs_equals_slow_reference(
     assert_same_bits(found, decode_float(floats, spec, score_threshold=threshold, nms_iou=0.6, max_detections=40))
 
 
-def test_decode_more_candidates_than_the_cap_equals_slow_reference(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decode, "MAX_CANDIDATES", 30)
+@pytest.mark.parametrize("budget", [1, 7, 30])
+def test_decode_more_candidates_than_the_budget_equals_slow_reference(budget: int) -> None:
     spec = spec_of(3)
     outputs, scales, zero_points = random_int8(np.random.default_rng(5), spec, 64, 64, mean=0.0)
-    found = decode_int8(outputs, scales, zero_points, spec, score_threshold=0.1)
-    expected = slow_decode(dequantized(outputs, scales, zero_points), spec, 0.1, 0.65, 100, 30)
+    found = decode_int8(outputs, scales, zero_points, spec, score_threshold=0.1, max_candidates=budget)
+    expected = slow_decode(dequantized(outputs, scales, zero_points), spec, 0.1, 0.65, 100, budget)
     assert rows_of(found) == expected
+
+
+def test_decode_more_candidates_than_the_cap_keeps_the_best(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = spec_of(3)
+    outputs, scales, zero_points = random_int8(np.random.default_rng(5), spec, 64, 64, mean=0.0)
+    expected = decode_int8(outputs, scales, zero_points, spec, score_threshold=0.1, max_candidates=30)
+    monkeypatch.setattr(decode, "MAX_CANDIDATES", 30)
+    assert_same_bits(decode_int8(outputs, scales, zero_points, spec, score_threshold=0.1), expected)
+
+
+def test_score_table_holds_the_scores_of_decode_int8() -> None:
+    spec = spec_of(1, strides=(32,))
+    table = score_table(0.1, -60)
+    assert (table.shape, table.dtype) == ((256,), F)
+    assert (np.diff(table) >= 0).all()
+    for q in (-128, -60, 0, 127):
+        outputs = [np.full((1, 1, 1, 1), q, np.int8), np.full((1, 1, 1, 4), 127, np.int8)]
+        found = decode_int8(outputs, [0.1, 0.1], [-60, 0], spec, score_threshold=0.0)
+        assert found.scores.tolist() == [table[q + 128]]
 
 
 def test_decode_every_logit_equal_keeps_order_of_level_cell_class() -> None:
