@@ -1,29 +1,34 @@
-/* What every kernel returns. Names and texts come from one list, so that they can't drift apart. */
+/* What every edk function returns. */
 #ifndef EDK_STATUS_H
 #define EDK_STATUS_H
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+/* Code and text of each status; enum and strings come from this one list. */
+#define EDK_STATUS_LIST(X)                                                          \
+    X(EDK_OK, "ok")                                                                 \
+    X(EDK_ERROR_NULL, "a pointer that is needed is null")                           \
+    X(EDK_ERROR_SHAPE, "sizes, strides or padding contradict each other")           \
+    X(EDK_ERROR_RANGE, "a zero point, activation limit or option is out of range")  \
+    X(EDK_ERROR_SCRATCH, "the scratch memory is too small")                         \
+    X(EDK_ERROR_ALIGNMENT, "a pointer is not aligned as its header asks")           \
+    X(EDK_ERROR_CAPACITY, "a fixed-size buffer is too small for the result")
 
-/* X(name, value, text): values are stable, generated code and tests print them. */
-#define EDK_STATUS_LIST(X)                                                        \
-    X(EDK_OK, 0, "ok")                                                            \
-    X(EDK_BAD_ARGUMENT, 1, "an argument is a null pointer or outside its range")  \
-    X(EDK_BAD_SHAPE, 2, "a size is not positive, too large, or does not fit the other sizes") \
-    X(EDK_SCRATCH_TOO_SMALL, 3, "the scratch memory is smaller than edk_..._scratch_bytes() says") \
-    X(EDK_MISALIGNED, 4, "a pointer is not aligned as the header demands")        \
-    X(EDK_UNSUPPORTED, 5, "the combination of options has no implementation")
+typedef enum {
+#define EDK_STATUS_CODE(code, text) code,
+    EDK_STATUS_LIST(EDK_STATUS_CODE)
+#undef EDK_STATUS_CODE
+} edk_status;
 
-#define EDK_STATUS_ENTRY(name, value, text) name = value,
-typedef enum edk_status { EDK_STATUS_LIST(EDK_STATUS_ENTRY) } edk_status;
-#undef EDK_STATUS_ENTRY
-
-/* English text of a status, never a null pointer; "unknown status" for a number that is none. */
-const char *edk_status_text(edk_status status);
-
-#ifdef __cplusplus
+/* Text of a status; "unknown status" for a value that is none. */
+static inline const char *edk_status_text(edk_status status)
+{
+    switch (status) {
+#define EDK_STATUS_TEXT(code, text) \
+    case code:                      \
+        return text;
+        EDK_STATUS_LIST(EDK_STATUS_TEXT)
+#undef EDK_STATUS_TEXT
+    }
+    return "unknown status";
 }
-#endif
 
 #endif

@@ -1,0 +1,90 @@
+"""Constants that the C99 kernels want: biases with the zero point folded in, multipliers, promises, scratch sizes.
+
+The formats are those of kernels/include (edk_types.h, edk_conv_s8.h, edk_depthwise_conv_s8.h). Weights themselves stay
+as TFLite stores them: OHWI for convolutions, (1, H, W, C) for depthwise ones.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from edgedet.errors import UnsupportedOpError
+from edgedet.numerics.integer import quantize_multipliers
+
+REQUANT_NARROW = 1  # EDK_REQUANT_NARROW
+_NARROW_SHIFTS = (-22, -1)
+_NARROW_REACH = 2**30
+
+
+@dataclass(frozen=True)
+class ChannelConstants:
+    """Per-channel constants of a convolution, depthwise convolution or fully connected operator."""
+
+    bias: np.ndarray  # int32 (channels,): the operator's bias minus input zero point * sum of weights
+    multiplier: np.ndarray  # int32 (channels,), Q31
+    shift: np.ndarray  # int8 (channels,), positive to the left
+    flags: int  # of edk_requant
+
+
+def channel_constants(
+    weights: np.ndarray,
+    bias: np.ndarray | None,
+    channel_axis: int,
+    input_zero_point: int,
+    real_multiplier: np.ndarray,
+    where: str,
+) -> ChannelConstants:
+    """Fold the zero point, split the multipliers and prove the accumulators' bounds.
+
+    Args:
+        weights: int8, zero point 0; CONV_2D: OHWI, channel_axis 0; DEPTHWISE_CONV_2D: (1, H, W, C), channel_axis 3;
+            FULLY_CONNECTED: (channels, depth), channel_axis 0.
+        bias: int32 (channels,), or None.
+        channel_axis: axis of the output channels in `weights`.
+        input_zero_point: -128..127.
+        real_multiplier: float64 (channels,) or (1,): input scale * weight scale / output scale, as doubles.
+        where: operator, for the error.
+    Returns:
+        ChannelConstants.
+    Raises:
+        UnsupportedOpError: an accumulator could exceed int32.
+    """
+    channels = weights.shape[channel_axis]
+    rows = np.moveaxis(weights.astype(np.int64), channel_axis, 0).reshape(channels, -1)
+    folded = -input_zero_point * rows.sum(axis=1)
+    if bias is not None:
+        folded = folded + bias.astype(np.int64).ravel()
+    # Codes are -128..127, so that a sum over any subset of the taps stays within this.
+    reach = np.abs(folded) + 128 * np.abs(rows).sum(axis=1)
+    if reach.max() >= 2**31:
+        worst = int(reach.argmax())
+        raise UnsupportedOpError(
+            f"{where}: the accumulator of channel {worst} can reach {int(reach[worst])}, more than int32 holds; "
+            "its bias is too large for its weight scale"
+        )
+    multiplier, shift = quantize_multipliers(np.broadcast_to(real_multiplier, (channels,)))
+    low, high = _NARROW_SHIFTS
+    narrow = bool((reach < _NARROW_REACH).all() and (shift >= low).all() and (shift <= high).all())
+    return ChannelConstants(
+        folded.astype(np.int32), multiplier.astype(np.int32), shift.astype(np.int8), REQUANT_NARROW if narrow else 0
+    )
+
+
+def conv_scratch_bytes(kernel: tuple[int, int], in_channels: int) -> int:
+    """edk_conv_s8_scratch_bytes; for FULLY_CONNECTED: kernel (1, 1), in_channels = depth."""
+    taps = kernel[0] * kernel[1] * in_channels
+    return 8 * (-(-taps // 8) * 8) + 16
+
+
+def depthwise_scratch_bytes(kernel: tuple[int, int], stride: int, dilation: int, out_width: int) -> int:
+    """edk_depthwise_conv_s8_scratch_bytes.
+
+    Args:
+        kernel: (height, width).
+        stride, dilation: along the width.
+        out_width: of the output.
+    """
+    columns = (out_width - 1) * stride + (kernel[1] - 1) * dilation + 1
+    return 16 * ((kernel[0] + 1) // 2) * (kernel[1] + columns) + 16 * kernel[0] * kernel[1] + 64

@@ -1,0 +1,7 @@
+/* The inner part of edk_conv_s8: some unfolded windows times all filters. Chosen at compile time. */
+#ifndef EDK_CONV_CORE_H
+#define EDK_CONV_CORE_H
+
+#include "edk_conv_plain.h"
+
+#endif

@@ -1,0 +1,69 @@
+/* Core of edk_conv_s8 in plain C: four windows as int16, one filter at a time; compilers vectorize the loop over taps. */
+#ifndef EDK_CONV_PLAIN_H
+#define EDK_CONV_PLAIN_H
+
+#include "edk_scale.h"
+#include "edk_unfold.h"
+
+#define EDK_CONV_PIXELS 4
+
+typedef struct {
+    const edk_conv_params *params;
+    int16_t *patch; /* [EDK_CONV_PIXELS][taps] */
+    int32_t taps;
+} edk_conv_block;
+
+static inline void edk_conv_block_init(edk_conv_block *block, const edk_conv_params *params, void *scratch)
+{
+    block->params = params;
+    block->patch = (int16_t *)scratch;
+    block->taps = params->window.kernel_height * params->window.kernel_width * params->in.channels;
+}
+
+/* The codes are unfolded into the upper half of the window's int16 room and widened from the front. */
+static inline void edk_conv_block_fill(edk_conv_block *block, int slot, const int8_t *input, int y, int x)
+{
+    int16_t *patch = block->patch + (ptrdiff_t)slot * block->taps;
+    int8_t *codes = (int8_t *)patch + block->taps;
+    edk_unfold(block->params, input, y, x, codes);
+    for (int32_t k = 0; k < block->taps; k++) {
+        const int8_t code = codes[k];
+        patch[k] = code;
+    }
+}
+
+static inline void edk_conv_dot4(const int16_t *patch, const int8_t *weights, int32_t taps, int32_t sums[4])
+{
+    const int16_t *p1 = patch + taps, *p2 = p1 + taps, *p3 = p2 + taps;
+    int32_t s0 = 0, s1 = 0, s2 = 0, s3 = 0;
+    for (int32_t k = 0; k < taps; k++) {
+        const int16_t w = weights[k];
+        s0 += patch[k] * w;
+        s1 += p1[k] * w;
+        s2 += p2[k] * w;
+        s3 += p3[k] * w;
+    }
+    sums[0] = s0;
+    sums[1] = s1;
+    sums[2] = s2;
+    sums[3] = s3;
+}
+
+/* Windows that are not filled hold codes of earlier ones, or nothing yet on the first call; they are not stored. */
+static inline void edk_conv_block_multiply(const edk_conv_block *block, int filled, int8_t *const out[])
+{
+    const edk_conv_params *params = block->params;
+    const edk_requant *r = &params->requant;
+    const int8_t *weights = params->weights;
+    for (int o = 0; o < params->out.channels; o++, weights += block->taps) {
+        int32_t sums[EDK_CONV_PIXELS];
+        edk_conv_dot4(block->patch, weights, block->taps, sums);
+        const int32_t bias = params->bias == NULL ? 0 : params->bias[o];
+        for (int i = 0; i < filled; i++) {
+            const int32_t scaled = edk_scale(sums[i] + bias, r->multiplier[o], r->shift[o]);
+            out[i][o] = edk_clip_code(scaled, r->zero_point, r->act_min, r->act_max);
+        }
+    }
+}
+
+#endif

@@ -1,0 +1,44 @@
+#include "edk_max_pool_s8.h"
+
+#include <string.h>
+
+#include "edk_pool.h"
+#include "edk_scale.h"
+
+/* best = max(best, codes), element by element. */
+static void take_larger(int8_t *best, const int8_t *codes, int count)
+{
+    for (int c = 0; c < count; c++) {
+        best[c] = codes[c] > best[c] ? codes[c] : best[c];
+    }
+}
+
+static void pool_pixel(const edk_pool_params *p, const int8_t *input, int8_t *out, edk_pool_span span)
+{
+    const int channels = p->in.channels;
+    memset(out, -128, (size_t)channels);
+    for (int y = span.y0; y < span.y1; y++) {
+        const int8_t *codes = input + (ptrdiff_t)y * p->in.row_stride + (ptrdiff_t)span.x0 * p->in.pixel_stride;
+        for (int x = span.x0; x < span.x1; x++, codes += p->in.pixel_stride) {
+            take_larger(out, codes, channels);
+        }
+    }
+    for (int c = 0; c < channels; c++) {
+        out[c] = (int8_t)edk_clip(out[c], p->act_min, p->act_max);
+    }
+}
+
+edk_status edk_max_pool_s8(const edk_pool_params *params, const int8_t *input, int8_t *output)
+{
+    const edk_status status = edk_pool_check(params, input, output);
+    if (status != EDK_OK) {
+        return status;
+    }
+    for (int y = 0; y < params->out.height; y++) {
+        for (int x = 0; x < params->out.width; x++) {
+            int8_t *out = output + (ptrdiff_t)y * params->out.row_stride + (ptrdiff_t)x * params->out.pixel_stride;
+            pool_pixel(params, input, out, edk_pool_window(params, y, x));
+        }
+    }
+    return EDK_OK;
+}
