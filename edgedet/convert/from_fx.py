@@ -59,6 +59,9 @@ def graph_from_fx(frozen: GraphModule, preprocess: PreprocessSpec, outputs: Outp
 
 def _shapes(frozen: GraphModule, preprocess: PreprocessSpec) -> dict[Node, tuple[int, ...]]:
     """NHWC shape of every tensor, found by running one picture."""
+    for module in frozen.modules():
+        if isinstance(module, FakeQuant):
+            _ = module.params  # raises; torch would wrap the error of the forward pass
     with torch.inference_mode():
         ShapeProp(frozen).propagate(torch.zeros(1, 3, preprocess.height, preprocess.width))
     shapes: dict[Node, tuple[int, ...]] = {}
@@ -138,7 +141,7 @@ class _Builder:
             self._upsample(node, module)
         elif isinstance(module, nn.ZeroPad2d):
             left, right, top, bottom = module.padding
-            self._emit("PAD", node, (self._pad_amounts((left, right, top, bottom), str(node.target)),))
+            self._emit("PAD", node, (self._pad_amounts((left, right, top, bottom), self._label(node)),))
         elif isinstance(module, nn.Sigmoid):
             self._emit("LOGISTIC", node)
         elif isinstance(module, nn.Hardswish):
@@ -157,8 +160,14 @@ class _Builder:
     def _emit(self, kind: str, node: Node, constants: tuple[int, ...] = (), options: g.Options = _NO_OPTIONS) -> None:
         """Operator that reads the node's input tensors, then the constants."""
         inputs = tuple(self._index[source] for source in node.all_input_nodes)
-        label = str(node.target) if node.op == "call_module" else node.name
+        label = self._label(node)
         self.operators.append(g.Operator(kind, (*inputs, *constants), (self._result(node, label),), options))
+
+    def _label(self, node: Node) -> str:
+        """Path of the layer, or the node's name where the path does not say which call it is."""
+        target = str(node.target)
+        called_once = node.op == "call_module" and sum(str(other.target) == target for other in node.graph.nodes) == 1
+        return target if called_once else node.name
 
     def _result(self, node: Node, label: str) -> int:
         """New tensor for a node's result, named by the contract when it is an output."""
@@ -256,7 +265,9 @@ class _Builder:
             if not np.array_equal(taken, np.arange(new_size) * size // new_size):
                 raise UnsupportedOpError(f"{node.target}: upsampling {size} -> {new_size} px differs in TFLite; use 2x")
         new = np.array([new_size for _, new_size in sizes], np.int32)
-        self._emit("RESIZE_NEAREST_NEIGHBOR", node, (self._constant(f"{node.target}.size", new),), g.ResizeOptions())
+        self._emit(
+            "RESIZE_NEAREST_NEIGHBOR", node, (self._constant(f"{self._label(node)}.size", new),), g.ResizeOptions()
+        )
 
     def _concatenation(self, node: Node) -> None:
         tensors = node.args[0] if node.args else node.kwargs["tensors"]

@@ -94,6 +94,7 @@ class QuantizeReport:
         content = asdict(self)
         for key in ("model", "manifest", "report"):
             content[key] = str(content[key])
+        content["notes"] = list(self.notes)
         content["operators"] = dict(self.operators)
         content["seconds"] = {step: round(value, 4) for step, value in self.seconds}
         return content

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Callable, Iterable, Mapping
+from typing import TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.fx import GraphModule, Node
 
 from edgedet.errors import DataError
+from edgedet.quantize.agreement import settle_scales
 from edgedet.quantize.fake_quant import FakeQuant, QuantConv2d
 from edgedet.quantize.observers import MinMaxObserver, Observer
 from edgedet.quantize.prepare import quantized_by
-from edgedet.quantize.qparams import affine_params, logistic_input_params
+from edgedet.quantize.qparams import affine_params
+
+AnyObserver = TypeVar("AnyObserver", bound=Observer)
 
 
 def calibrate(
@@ -35,36 +40,81 @@ def calibrate(
         DataError: no batch.
         ConversionError: NaN, or a layer whose result is always 0.
     """
-    calibrated = _channels_last(copy.deepcopy(prepared))
-    quants = [module for module in calibrated.modules() if isinstance(module, FakeQuant)]
+    observers = observe(prepared, batches, new_observer, progress)
+    return set_ranges(prepared, {name: observer.range() for name, observer in observers.items()})
+
+
+def observe(
+    prepared: GraphModule,
+    batches: Iterable[Tensor],
+    new_observer: Callable[[], AnyObserver],
+    progress: Callable[[int], None] | None = None,
+) -> dict[str, AnyObserver]:
+    """Show every tensor that calibration decides about to an observer, in one pass through the float network.
+
+    Args:
+        prepared: from `prepare`; not changed.
+        batches: float32 (N, 3, H, W), normalized; used one at a time.
+        new_observer: makes the observer of one shared-scale group.
+        progress: called with the number of images after each batch.
+    Returns:
+        Name of each FakeQuant that is not fixed -> its observer.
+    Raises:
+        DataError: no batch.
+    """
+    watched = channels_last(copy.deepcopy(prepared))
+    quants = [module for module in watched.modules() if isinstance(module, FakeQuant)]
+    observers = {quant.name: new_observer() for quant in quants if not quant.fixed}
     for quant in quants:
-        quant.observer = new_observer()
+        quant.observer = observers.get(quant.name, _BLIND)
     images = 0
     with torch.inference_mode():
         for batch in batches:
-            calibrated(batch.contiguous(memory_format=torch.channels_last))
+            watched(batch.contiguous(memory_format=torch.channels_last))
+            for observer in observers.values():
+                observer.end_batch()
             images += len(batch)
             if progress is not None:
                 progress(len(batch))
     if not images:
         raise DataError("calibration got no images; expected at least one")
-    for quant in quants:
-        assert quant.observer is not None
-        if not quant.fixed:
-            quant.set_params(affine_params(*quant.observer.range(), quant.name))
-        quant.observer = None
-    _avoid_logistic_ties(calibrated)
+    return observers
+
+
+def set_ranges(prepared: GraphModule, ranges: Mapping[str, tuple[float, float]]) -> GraphModule:
+    """Give every FakeQuant that is not fixed the scale of its range.
+
+    Args:
+        prepared: from `prepare`; not changed.
+        ranges: name of the FakeQuant -> (low, high).
+    Returns:
+        A new graph; some scales are a few thousandths wider, so that all kernels agree (see `settle_scales`).
+    Raises:
+        ConversionError: NaN, or a layer whose result is always 0.
+    """
+    calibrated = channels_last(copy.deepcopy(prepared))
+    for quant in calibrated.modules():
+        if isinstance(quant, FakeQuant) and not quant.fixed:
+            quant.set_params(affine_params(*ranges[quant.name], quant.name))
+    settle_scales(calibrated)
     return calibrated
 
 
-def _avoid_logistic_ties(calibrated: GraphModule) -> None:
-    """Let all interpreters agree on every sigmoid, see `logistic_input_params`."""
-    modules = dict(calibrated.named_modules(remove_duplicate=False))
-    for node in calibrated.graph.nodes:
-        if node.op == "call_module" and isinstance(modules[str(node.target)], nn.Sigmoid):
-            quant = quantized_by(node.args[0], modules)
-            if not quant.fixed:
-                quant.set_params(logistic_input_params(quant.params))
+class _Blind:
+    """Observer of a tensor whose scale is prescribed."""
+
+    def update(self, values: Tensor) -> None:
+        """Nothing to learn."""
+
+    def end_batch(self) -> None:
+        """Nothing to learn."""
+
+    def range(self) -> tuple[float, float]:
+        """Nothing seen."""
+        return math.inf, -math.inf
+
+
+_BLIND = _Blind()
 
 
 def freeze(calibrated: GraphModule) -> GraphModule:
@@ -85,9 +135,9 @@ def freeze(calibrated: GraphModule) -> GraphModule:
             source = node.args[0]
             assert isinstance(source, Node)
             module.freeze(quantized_by(source, modules).params.scale)
-    return _channels_last(frozen)
+    return channels_last(frozen)
 
 
-def _channels_last(graph_module: GraphModule) -> GraphModule:
-    """Lay the weights out for channels-last inputs, which torch's CPU convolutions are faster with."""
+def channels_last(graph_module: GraphModule) -> GraphModule:
+    """The same graph, weights laid out for channels-last inputs, which torch's CPU convolutions are faster with."""
     return graph_module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

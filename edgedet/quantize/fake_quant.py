@@ -111,11 +111,22 @@ class QuantConv2d(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """float32 (N, I, H, W) -> (N, O, H', W'), after the fused activation, before the output's FakeQuant."""
+        return self.activate(self.convolve(x))
+
+    def pad(self, x: Tensor) -> Tensor:
+        """float32 (N, I, H, W) with this layer's zeros around it."""
+        return functional.pad(x, self.padding)
+
+    def convolve(self, x: Tensor) -> Tensor:
+        """float32 (N, I, H, W) -> (N, O, H', W'), in front of the fused activation."""
         left, right, top, bottom = self.padding
         own = (top, left)
         if left != right or top != bottom:
-            x, own = functional.pad(x, self.padding), (0, 0)
-        y = functional.conv2d(x, self.weight, self.bias, self.stride, own, self.dilation, self.groups)
+            x, own = self.pad(x), (0, 0)
+        return functional.conv2d(x, self.weight, self.bias, self.stride, own, self.dilation, self.groups)
+
+    def activate(self, y: Tensor) -> Tensor:
+        """The fused activation, same shape."""
         match self.activation:
             case "relu":
                 return functional.relu(y)
@@ -125,20 +136,34 @@ class QuantConv2d(nn.Module):
                 return torch.clamp(y, 0.0, 1.0)
         return y
 
+    def set_weight_codes(self, scales: np.ndarray, codes: np.ndarray) -> None:
+        """Decide the weights; `freeze` keeps them, and the forward pass uses exactly what they mean.
+
+        Args:
+            scales: float32 (O,), > 0.
+            codes: int8, shape of the weight, -127..127.
+        """
+        self.weight_scale, self.weight_code = torch.from_numpy(scales), torch.from_numpy(codes)
+        self.weight = nn.Parameter(torch.from_numpy(codes * scales[:, None, None, None]))
+
     def freeze(self, input_scale: np.float32) -> None:
         """Turn weights and bias into integer codes, and let the forward pass use exactly what the codes mean.
+
+        Weights that `set_weight_codes` decided stay as they are; others get the scale of their largest value.
 
         Args:
             input_scale: of the tensor that the convolution reads.
         Raises:
             ConversionError: NaN weights, or a bias that does not fit into int32.
         """
-        weight, bias = self.weight.detach().numpy(), self.bias.detach().numpy()
-        scales = weight_scales(weight, self.name)
-        codes = weight_codes(weight, scales)
+        if self.weight_scale is None or self.weight_code is None:
+            weight = self.weight.detach().numpy()
+            chosen = weight_scales(weight, self.name)
+            self.set_weight_codes(chosen, weight_codes(weight, chosen))
+        assert self.weight_scale is not None
+        assert self.weight_code is not None
+        scales, codes = self.weight_scale.numpy(), self.weight_code.numpy()
         b_scales = bias_scales(input_scale, scales)
-        b_codes = bias_codes(bias, b_scales, codes, self.name)
-        self.weight_scale, self.weight_code = torch.from_numpy(scales), torch.from_numpy(codes)
+        b_codes = bias_codes(self.bias.detach().numpy(), b_scales, codes, self.name)
         self.bias_scale, self.bias_code = torch.from_numpy(b_scales), torch.from_numpy(b_codes)
-        self.weight = nn.Parameter(torch.from_numpy(codes * scales[:, None, None, None]))
         self.bias = nn.Parameter(torch.from_numpy((b_codes * b_scales.astype(np.float64)).astype(np.float32)))

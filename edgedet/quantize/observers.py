@@ -1,7 +1,7 @@
 """What is remembered of a tensor's values during calibration.
 
 An observer sees the values of every tensor of one shared-scale group, batch by batch, and gives the range to quantize.
-Its memory must not grow with the number of images. Another calibrator is another class with these two methods.
+Its memory does not grow with the number of images.
 """
 
 from __future__ import annotations
@@ -11,12 +11,19 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from edgedet.quantize.histogram import Histogram
+
+MOVING_AVERAGE = 0.05  # weight of each new image: the last 20 images decide nearly two thirds
+
 
 class Observer(Protocol):
     """What calibration needs of an observer."""
 
     def update(self, values: Tensor) -> None:
-        """Take in one batch of float32 values of any shape."""
+        """Take in one tensor of one batch, float32 (N, ...)."""
+
+    def end_batch(self) -> None:
+        """Every tensor of the group has been taken in for this batch."""
 
     def range(self) -> tuple[float, float]:
         """(low, high) to quantize; low > high when nothing was seen, NaN when a value was NaN."""
@@ -35,6 +42,63 @@ class MinMaxObserver:
         self._low = torch.minimum(self._low, low)
         self._high = torch.maximum(self._high, high)
 
+    def end_batch(self) -> None:
+        """Nothing to do: the order of images plays no role."""
+
     def range(self) -> tuple[float, float]:
         """(smallest, largest) value seen."""
         return float(self._low), float(self._high)
+
+
+class MovingAverageObserver:
+    """Exponential moving average of each image's smallest and largest value, in the order of the images.
+
+    An image's extremes are taken over all tensors of the group; the split into batches plays no role.
+    """
+
+    def __init__(self) -> None:
+        self._batch: tuple[Tensor, Tensor] | None = None  # float32 (N,) each, of the images of the current batch
+        self._average: Tensor | None = None  # float64 (2,)
+
+    def update(self, values: Tensor) -> None:
+        """Take in one tensor (N, ...) of the current batch; NaN stays."""
+        low, high = torch.aminmax(values.detach().reshape(len(values), -1), dim=1)
+        if self._batch is not None:
+            low, high = torch.minimum(low, self._batch[0]), torch.maximum(high, self._batch[1])
+        self._batch = low, high
+
+    def end_batch(self) -> None:
+        """Average the images of this batch in, one after the other."""
+        if self._batch is None:
+            return
+        for ends in torch.stack(self._batch, dim=1).double():
+            self._average = ends if self._average is None else torch.lerp(self._average, ends, MOVING_AVERAGE)
+        self._batch = None
+
+    def range(self) -> tuple[float, float]:
+        """(average smallest, average largest) value."""
+        if self._average is None:
+            return float("inf"), float("-inf")
+        low, high = self._average.tolist()
+        return low, high
+
+
+class StatisticsObserver:
+    """Everything that any calibrator needs, in one pass: extremes, moving averages and a histogram."""
+
+    def __init__(self) -> None:
+        self.histogram = Histogram()
+        self.moving_average = MovingAverageObserver()
+
+    def update(self, values: Tensor) -> None:
+        """Take in one tensor (N, ...) of the current batch."""
+        self.histogram.add(values)
+        self.moving_average.update(values)
+
+    def end_batch(self) -> None:
+        """Every tensor of the group has been taken in for this batch."""
+        self.moving_average.end_batch()
+
+    def range(self) -> tuple[float, float]:
+        """(smallest, largest) value seen."""
+        return self.histogram.low, self.histogram.high

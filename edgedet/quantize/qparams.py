@@ -40,8 +40,6 @@ class AffineParams:
 
 # The range 0..255/256 that TFLite prescribes for the output of LOGISTIC.
 LOGISTIC_PARAMS = AffineParams(np.float32(1 / 256), QMIN)
-LOGISTIC_MARGIN = 1e-4  # output steps; seven times the largest distance at which kernels were seen to disagree
-_LOGISTIC_TRIES = 256  # about 3 of 100 scales come too close, so a second try nearly always does
 # 0..1 exactly, so that int8 saturation is the upper clamp of the hard sigmoid.
 UNIT_PARAMS = AffineParams(np.float32(1 / 255), QMIN)
 
@@ -74,27 +72,6 @@ def affine_params(low: float, high: float, name: str) -> AffineParams:
         )
     scale, zero_point = choose_affine(low, high)
     return AffineParams(np.float32(scale), zero_point)
-
-
-def logistic_input_params(params: AffineParams) -> AffineParams:
-    """Widen the scale of a LOGISTIC's input a little, until no code has a result halfway between two output codes.
-
-    The kernels compute the sigmoid in fixed point, each a little differently; TFLite's reference kernel and TFLite
-    Micro disagree where the exact result lies within 1.5e-5 steps of a tie (measured on 25,000 pairs of scale and zero
-    point). With every code further away than `LOGISTIC_MARGIN`, all kernels give the same code.
-
-    Args:
-        params: as calibrated.
-    Returns:
-        The same zero point, and the smallest such scale among params.scale * (1 + i / 4096).
-    """
-    for step in range(_LOGISTIC_TRIES):
-        scale = np.float32(np.float64(params.scale) * (1 + step / 4096))
-        x = (np.arange(QMIN, QMAX + 1) - params.zero_point) * np.float64(scale)
-        steps = 256.0 / (1.0 + np.exp(-x))
-        if np.abs(steps - np.floor(steps) - 0.5).min() > LOGISTIC_MARGIN:
-            return AffineParams(scale, params.zero_point)
-    return params  # no harm beyond one step of one code
 
 
 def input_params(spec: PreprocessSpec) -> AffineParams:

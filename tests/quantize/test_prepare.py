@@ -88,7 +88,9 @@ def test_prepare_group_shares_one_instance_and_its_range_is_the_union():
     assert of["d"] is not of["a"]
     assert sum(isinstance(m, FakeQuant) for m in prepared.modules()) == 3
     calibrated = calibrate(prepared, [torch.rand(1, 3, 8, 8)])
-    params = quantized_by(next(n for n in calibrated.graph.nodes if n.name == "cat"), dict(calibrated.named_modules())).params
+    params = quantized_by(
+        next(n for n in calibrated.graph.nodes if n.name == "cat"), dict(calibrated.named_modules())
+    ).params
     assert params.scale == np.float32(5 / 255)  # -2..3
 
 
@@ -180,14 +182,14 @@ def test_calibrate_without_images_is_an_error():
 def test_calibrate_dead_layer_is_named():
     model = nn.Sequential(conv(), nn.ReLU())
     nn.init.constant_(model[0].bias, -100.0)
-    with pytest.raises(ConversionError, match="^0: its values are all 0"):
+    with pytest.raises(ConversionError, match=r"^0: its values are all 0"):
         calibrate(prepare(symbolic_trace(model), PIXELS), [torch.rand(1, 3, 4, 4)])
 
 
 def test_calibrate_nan_is_named():
     model = nn.Sequential(conv())
     model[0].weight.data[0] = torch.nan
-    with pytest.raises(ConversionError, match="^0: its values range from nan"):
+    with pytest.raises(ConversionError, match=r"^0: its values range from nan"):
         calibrate(prepare(symbolic_trace(model), PIXELS), [torch.rand(1, 3, 4, 4)])
 
 

@@ -5,13 +5,11 @@ import pytest
 
 from edgedet.errors import ConversionError
 from edgedet.quantize.qparams import (
-    LOGISTIC_MARGIN,
     AffineParams,
     affine_params,
     bias_codes,
     bias_scales,
     input_params,
-    logistic_input_params,
     weight_codes,
     weight_scales,
 )
@@ -38,7 +36,13 @@ def test_affine_params_range_gives_scale_and_zero_point(low, high, scale, zero_p
 
 @pytest.mark.parametrize(
     ("low", "high", "text"),
-    [(0.0, 0.0, "all 0"), (0.0, 1e-40, "all 0"), (np.nan, 1.0, "finite"), (0.0, np.inf, "finite"), (1.0, -1.0, "no values")],
+    [
+        (0.0, 0.0, "all 0"),
+        (0.0, 1e-40, "all 0"),
+        (np.nan, 1.0, "finite"),
+        (0.0, np.inf, "finite"),
+        (1.0, -1.0, "no values"),
+    ],
 )
 def test_affine_params_useless_range_names_the_layer(low, high, text):
     with pytest.raises(ConversionError, match=text) as error:
@@ -71,30 +75,13 @@ def test_input_params_other_mean_and_std_reach_both_ends():
     assert abs((127 - params.zero_point) * step - high) <= step / 2 + 1e-6
 
 
-@pytest.mark.parametrize(("scale", "zero_point"), [(0.0334399, -46), (0.015910769, -85), (0.012962738, -43)])
-def test_logistic_input_params_moves_away_from_ties_that_kernels_disagree_on(scale, zero_point):
-    # These three are pairs for which TFLite's reference kernel and TFLite Micro were seen to differ.
-    before = AffineParams(np.float32(scale), zero_point)
-    after = logistic_input_params(before)
-    steps = 256 / (1 + np.exp(-(np.arange(-128, 128) - zero_point) * np.float64(after.scale)))
-    assert np.abs(steps - np.floor(steps) - 0.5).min() > LOGISTIC_MARGIN
-    assert before.scale < after.scale < before.scale * 1.01
-    assert after.zero_point == zero_point
-
-
-def test_logistic_input_params_harmless_scale_stays():
-    assert logistic_input_params(AffineParams(np.float32(0.05), 3)) == AffineParams(np.float32(0.05), 3)
-
-
 def test_weight_scales_per_channel_and_dead_channel():
     weight = np.array([[1.27, -0.5], [0.0, 0.0], [1e-9, 0.0], [-2.54, 2.0]], np.float32)[:, :, None, None]
     scales = weight_scales(weight, "layer")
     assert scales.dtype == np.float32
     np.testing.assert_allclose(scales[[0, 3]], [0.01, 0.02], rtol=1e-6)
     assert scales[1] == scales[2] == np.float32(np.float64(np.float32(2.54)) / 4096 / 127)
-    np.testing.assert_array_equal(
-        weight_codes(weight, scales)[:, :, 0, 0], [[127, -50], [0, 0], [0, 0], [-127, 100]]
-    )
+    np.testing.assert_array_equal(weight_codes(weight, scales)[:, :, 0, 0], [[127, -50], [0, 0], [0, 0], [-127, 100]])
 
 
 def test_weight_scales_wholly_dead_layer_has_a_usable_scale():

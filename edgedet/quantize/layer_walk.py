@@ -1,0 +1,105 @@
+"""The exact and the quantized network side by side, one layer after the other, so that each layer can be improved
+before the next one sees its result.
+
+Only the values that later layers still read are kept, and the number of images follows the input size
+(`images_for_walk`), so that the memory is about the same for every input size and calibration set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.fx import GraphModule, Node
+from torch.fx.node import map_arg
+
+from edgedet.quantize.fake_quant import FakeQuant, QuantConv2d
+
+WALK_PIXELS = 64 * 192 * 192  # of all images together: about 400 MB of activations in RTMDet nano
+
+# exact convolution, quantized convolution (to be changed), their inputs batch by batch: float32 (N, I, H, W) each
+Visit = Callable[[QuantConv2d, QuantConv2d, Sequence[Tensor], Sequence[Tensor]], None]
+
+
+def images_for_walk(width: int, height: int) -> int:
+    """How many images of this size (px) a walk takes at most."""
+    return max(WALK_PIXELS // (width * height), 1)
+
+
+def walk_layers(exact: GraphModule, quantized: GraphModule, batches: Sequence[Tensor], visits: Sequence[Visit]) -> None:
+    """Run both networks and visit each convolution before the quantized one is computed.
+
+    Args:
+        exact: prepared graph with float weights; its FakeQuants pass values on.
+        quantized: the same graph, calibrated, its weights quantized; the visits change its convolutions in place.
+        batches: float32 (N, 3, H, W), normalized, at least one.
+        visits: called in this order at each convolution, in the order of the graph.
+    """
+    pairs = zip(exact.graph.nodes, quantized.graph.nodes, strict=True)
+    exact_modules = dict(exact.named_modules(remove_duplicate=False))
+    modules = dict(quantized.named_modules(remove_duplicate=False))
+    batches = [batch.contiguous(memory_format=torch.channels_last) for batch in batches]
+    exact_values: dict[Node, list[Tensor]] = {}
+    values: dict[Node, list[Tensor]] = {}
+    with torch.inference_mode():
+        for exact_node, node in pairs:
+            if node.op == "output":
+                continue
+            if node.op == "placeholder":
+                exact_values[exact_node], values[node] = list(batches), list(batches)
+                continue
+            module = modules[str(node.target)] if node.op == "call_module" else None
+            if isinstance(module, QuantConv2d):
+                exact_module = exact_modules[str(exact_node.target)]
+                assert isinstance(exact_module, QuantConv2d)
+                inputs = exact_values[exact_node.all_input_nodes[0]], values[node.all_input_nodes[0]]
+                for visit in visits:
+                    visit(exact_module, module, *inputs)
+            exact_values[exact_node] = run_batches(exact_node, exact_modules, exact_values, exact=True)
+            values[node] = run_batches(node, modules, values)
+            _forget(exact_node, exact_values)
+            _forget(node, values)
+
+
+def run_batches(
+    node: Node, modules: dict[str, nn.Module], values: dict[Node, list[Tensor]], exact: bool = False
+) -> list[Tensor]:
+    """Compute one node for each batch.
+
+    Args:
+        node: calls a module or a function.
+        modules: of its graph, by path.
+        values: of the nodes that it reads, one tensor a batch.
+        exact: FakeQuants pass values on.
+    Returns:
+        One tensor a batch.
+    """
+    count = len(values[node.all_input_nodes[0]])
+    return [run_node(node, modules, {s: values[s][i] for s in node.all_input_nodes}, exact) for i in range(count)]
+
+
+def run_node(node: Node, modules: dict[str, nn.Module], values: dict[Node, Tensor], exact: bool = False) -> Tensor:
+    """Compute one node.
+
+    Args:
+        node: calls a module or a function.
+        modules: of its graph, by path.
+        values: of the nodes that it reads.
+        exact: a FakeQuant passes its value on.
+    """
+    args: Any = map_arg(node.args, values.__getitem__)
+    kwargs: Any = map_arg(node.kwargs, values.__getitem__)
+    if node.op == "call_module":
+        module = modules[str(node.target)]
+        return args[0] if exact and isinstance(module, FakeQuant) else module(*args, **kwargs)
+    assert callable(node.target)
+    return node.target(*args, **kwargs)
+
+
+def _forget(node: Node, values: dict[Node, list[Tensor]]) -> None:
+    """Drop what only this node still read."""
+    for source in node.all_input_nodes:
+        if all(user in values or user.op == "output" for user in source.users):
+            del values[source]
