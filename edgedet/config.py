@@ -31,7 +31,7 @@ class ModelConfig:
     channel_attention: bool  # in the backbone's CSP layers
     share_head: bool  # the head's convolution weights (not its BatchNorms) are shared by the three strides
     # Which 3x3 convolutions are depthwise 3x3 + 1x1: none, all (MMDetection's use_depthwise), or all except those in
-    # the CSPNeXt blocks, which learn much worse when they are depthwise too (docs/models.md).
+    # the CSPNeXt blocks, which learn much worse when they are depthwise too.
     depthwise: str
     stacked_convs: int  # 3x3 convolutions in each head branch
     padding: str  # symmetric (torch, MMDetection) | same (TFLite: a stride-2 3x3 pads bottom/right only)
