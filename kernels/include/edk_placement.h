@@ -35,7 +35,7 @@ typedef struct edk_placement {
  *   image_width, image_height, input_width, input_height   px, 1..EDK_MAX_SIDE
  *   placement                                              result, written only when EDK_OK
  *
- * Returns EDK_OK; EDK_BAD_SHAPE: a side is out of range; EDK_BAD_ARGUMENT: null pointer or unknown mode.
+ * Returns EDK_OK; EDK_ERROR_NULL; EDK_ERROR_RANGE: unknown mode; EDK_ERROR_SHAPE: a side is out of range.
  */
 edk_status edk_place_image(int32_t image_width, int32_t image_height, int32_t input_width, int32_t input_height,
                            edk_resize_mode mode, edk_placement *placement);
@@ -49,7 +49,7 @@ edk_status edk_place_image(int32_t image_width, int32_t image_height, int32_t in
  *   input_box   x1, y1, x2, y2, px of the network's input
  *   image_box   result, px of the image, written only when EDK_OK
  *
- * Returns EDK_OK; EDK_BAD_ARGUMENT: null pointer; EDK_BAD_SHAPE: a side of the placement is not positive.
+ * Returns EDK_OK; EDK_ERROR_NULL; EDK_ERROR_SHAPE: a side of the placement is not positive.
  */
 edk_status edk_image_box(const edk_placement *placement, const float input_box[4], float image_box[4]);
 

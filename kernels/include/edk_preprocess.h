@@ -61,7 +61,7 @@ typedef struct edk_preprocess_params {
 } edk_preprocess_params;
 
 /* Bytes of scratch that edk_preprocess needs: 768 for sums, 3 * image width for one row, 2 bytes for each coefficient
- * (about 2 * image width + 2 * image height / new height) and 2 * new width. 640x480 to 192x192: 5,780.
+ * (about 2 * image width + 2 * image height / new height) and 2 * new width. 640x480 to 192x192: 5,774.
  *
  * Returns 0 for sides out of range, a null pointer or an unknown mode.
  */
@@ -77,9 +77,9 @@ size_t edk_preprocess_scratch_bytes(const edk_preprocess_params *params, int32_t
  *
  * Image, scratch, output and placement must not overlap. Reentrant: the state is in `scratch`.
  *
- * Returns EDK_OK; EDK_BAD_ARGUMENT: null pointer, unknown format or mode; EDK_BAD_SHAPE: a side out of range, an odd YUYV
- * width, a stride below the bytes of a row; EDK_MISALIGNED, EDK_SCRATCH_TOO_SMALL: see `scratch`. Nothing is written
- * unless EDK_OK.
+ * Returns EDK_OK; EDK_ERROR_NULL; EDK_ERROR_RANGE: unknown format or mode; EDK_ERROR_SHAPE: a side out of range, an odd
+ * YUYV width, a stride below the bytes of a row; EDK_ERROR_ALIGNMENT, EDK_ERROR_SCRATCH: see `scratch`. Nothing is
+ * written unless EDK_OK.
  */
 edk_status edk_preprocess(const edk_image *image, const edk_preprocess_params *params, void *scratch,
                           size_t scratch_bytes, int8_t *output, edk_placement *placement);

@@ -5,11 +5,11 @@
 edk_status edk_image_box(const edk_placement *placement, const float input_box[4], float image_box[4])
 {
     if (placement == NULL || input_box == NULL || image_box == NULL) {
-        return EDK_BAD_ARGUMENT;
+        return EDK_ERROR_NULL;
     }
     if (placement->image_width < 1 || placement->image_height < 1 || placement->new_width < 1 ||
         placement->new_height < 1) {
-        return EDK_BAD_SHAPE;
+        return EDK_ERROR_SHAPE;
     }
     for (int corner = 0; corner < 4; ++corner) {
         const double side = corner % 2 == 0 ? placement->image_width : placement->image_height;

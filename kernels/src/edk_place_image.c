@@ -12,12 +12,15 @@ static int32_t scaled_side(int32_t side, int32_t limiting_input, int32_t limitin
 edk_status edk_place_image(int32_t image_width, int32_t image_height, int32_t input_width, int32_t input_height,
                            edk_resize_mode mode, edk_placement *placement)
 {
-    if (placement == NULL || (mode != EDK_RESIZE_LETTERBOX && mode != EDK_RESIZE_STRETCH)) {
-        return EDK_BAD_ARGUMENT;
+    if (placement == NULL) {
+        return EDK_ERROR_NULL;
+    }
+    if (mode != EDK_RESIZE_LETTERBOX && mode != EDK_RESIZE_STRETCH) {
+        return EDK_ERROR_RANGE;
     }
     if (image_width < 1 || image_height < 1 || input_width < 1 || input_height < 1 || image_width > EDK_MAX_SIDE ||
         image_height > EDK_MAX_SIDE || input_width > EDK_MAX_SIDE || input_height > EDK_MAX_SIDE) {
-        return EDK_BAD_SHAPE;
+        return EDK_ERROR_SHAPE;
     }
     placement->image_width = image_width;
     placement->image_height = image_height;

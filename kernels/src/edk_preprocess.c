@@ -144,18 +144,20 @@ static void finish_row(const uint8_t *row, const edk_placement *placement, const
 
 static edk_status check_image(const edk_image *image)
 {
-    if (image->pixels == NULL || (image->format != EDK_PIXELS_RGB888 && image->format != EDK_PIXELS_RGB565 &&
-                                  image->format != EDK_PIXELS_YUYV)) {
-        return EDK_BAD_ARGUMENT;
+    if (image->pixels == NULL) {
+        return EDK_ERROR_NULL;
+    }
+    if (image->format != EDK_PIXELS_RGB888 && image->format != EDK_PIXELS_RGB565 && image->format != EDK_PIXELS_YUYV) {
+        return EDK_ERROR_RANGE;
     }
     if (image->width < 1 || image->width > EDK_MAX_SIDE || image->height < 1 || image->height > EDK_MAX_SIDE ||
         (image->format == EDK_PIXELS_YUYV && image->width % 2 != 0)) {
-        return EDK_BAD_SHAPE;
+        return EDK_ERROR_SHAPE;
     }
     const size_t row_bytes = bytes_of_pixels(image->format, image->width);
     if (image->stride_bytes < 0 || (size_t)image->stride_bytes < row_bytes ||
         (size_t)image->stride_bytes > SIZE_MAX / 2 / (size_t)image->height) {
-        return EDK_BAD_SHAPE;
+        return EDK_ERROR_SHAPE;
     }
     return EDK_OK;
 }
@@ -197,7 +199,7 @@ edk_status edk_preprocess(const edk_image *image, const edk_preprocess_params *p
                           size_t scratch_bytes, int8_t *output, edk_placement *placement)
 {
     if (image == NULL || params == NULL || params->table == NULL || scratch == NULL || output == NULL) {
-        return EDK_BAD_ARGUMENT;
+        return EDK_ERROR_NULL;
     }
     edk_placement placed;
     edk_status status = check_image(image);
@@ -209,11 +211,11 @@ edk_status edk_preprocess(const edk_image *image, const edk_preprocess_params *p
         return status;
     }
     if ((uintptr_t)scratch % sizeof(uint32_t) != 0) {
-        return EDK_MISALIGNED;
+        return EDK_ERROR_ALIGNMENT;
     }
     const edk_preprocess_layout plan = edk_preprocess_plan(&placed);
     if (scratch_bytes < plan.bytes) {
-        return EDK_SCRATCH_TOO_SMALL;
+        return EDK_ERROR_SCRATCH;
     }
     const workspace parts = divide_scratch(scratch, &plan);
     make_column_filters(&placed, plan.taps_x, &parts);
