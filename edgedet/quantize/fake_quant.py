@@ -117,13 +117,19 @@ class QuantConv2d(nn.Module):
         """float32 (N, I, H, W) with this layer's zeros around it."""
         return functional.pad(x, self.padding)
 
-    def convolve(self, x: Tensor) -> Tensor:
-        """float32 (N, I, H, W) -> (N, O, H', W'), in front of the fused activation."""
+    def convolve(self, x: Tensor, weight: Tensor | None = None) -> Tensor:
+        """float32 (N, I, H, W) -> (N, O, H', W'), in front of the fused activation.
+
+        Args:
+            x: input.
+            weight: float32 (O, I, H, W), instead of the module's own.
+        """
         left, right, top, bottom = self.padding
         own = (top, left)
         if left != right or top != bottom:
             x, own = self.pad(x), (0, 0)
-        return functional.conv2d(x, self.weight, self.bias, self.stride, own, self.dilation, self.groups)
+        used = self.weight if weight is None else weight
+        return functional.conv2d(x, used, self.bias, self.stride, own, self.dilation, self.groups)
 
     def activate(self, y: Tensor) -> Tensor:
         """The fused activation, same shape."""

@@ -1,0 +1,86 @@
+"""A folder of images without annotations, for steps that need pictures only: distillation, calibration."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from edgedet.data.coco import CocoSplit, ImageRecord
+from edgedet.data.headers import read_header
+from edgedet.errors import DataError
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm")
+
+
+def load_folder(folder: Path, class_names: tuple[str, ...], category_ids: tuple[int, ...] = ()) -> CocoSplit:
+    """List the images below a folder, sorted by path.
+
+    Args:
+        folder: searched with its sub-folders; files that are no images by their suffix are passed over.
+        class_names: of the model, so that the split fits it.
+        category_ids: of the classes; empty: 0, 1, 2, ...
+    Returns:
+        A split named `train` whose images have no boxes.
+    Raises:
+        DataError: no such folder, no image in it, or an image whose header can't be read.
+    """
+    if not folder.is_dir():
+        raise DataError(f"{folder}: image folder not found; check the path given by --images")
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
+    if not paths:
+        raise DataError(f"{folder}: holds no images; expected files that end in {', '.join(IMAGE_SUFFIXES)}")
+    records = tuple(_record(number, path) for number, path in enumerate(paths, start=1))
+    ids = category_ids or tuple(range(len(class_names)))
+    return CocoSplit(
+        "train", folder, records, class_names, ids, (), ground_truth_of(records, class_names, ids)
+    )  # fmt: skip
+
+
+def ground_truth_of(
+    records: tuple[ImageRecord, ...], class_names: tuple[str, ...], category_ids: tuple[int, ...]
+) -> dict[str, object]:
+    """The COCO dict of records that do not come from an annotation file.
+
+    Args:
+        records: images with boxes, or without.
+        class_names: by label.
+        category_ids: by label.
+    Returns:
+        images, annotations (numbered from 1) and categories.
+    """
+    annotations: list[dict[str, object]] = []
+    for record in records:
+        for box, label, area, crowd in zip(record.boxes, record.labels, record.areas, record.crowd, strict=True):
+            left, top, right, bottom = (float(v) for v in box)
+            annotations.append(
+                {
+                    "id": len(annotations) + 1,
+                    "image_id": record.image_id,
+                    "category_id": category_ids[int(label)],
+                    "bbox": [left, top, right - left, bottom - top],
+                    "area": float(area),
+                    "iscrowd": int(crowd),
+                }
+            )
+    return {
+        "images": [
+            {"id": r.image_id, "file_name": r.path.name, "width": r.width, "height": r.height} for r in records
+        ],
+        "annotations": annotations,
+        "categories": [{"id": i, "name": name} for i, name in zip(category_ids, class_names, strict=True)],
+    }
+
+
+def _record(number: int, path: Path) -> ImageRecord:
+    width, height = read_header(path).upright_size
+    return ImageRecord(
+        image_id=number,
+        path=path,
+        width=width,
+        height=height,
+        boxes=np.zeros((0, 4), np.float32),
+        labels=np.zeros(0, np.int64),
+        crowd=np.zeros(0, bool),
+        areas=np.zeros(0, np.float32),
+    )

@@ -1,0 +1,56 @@
+"""Ground truth for images that nobody annotated: what a model itself finds in them.
+
+The AP of a quantized model against the detections of its float model says how much of the float model's behaviour is
+left; it says nothing about how good the float model is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from edgedet.data.coco import CocoSplit
+from edgedet.data.folder import ground_truth_of
+from edgedet.data.preprocess import load_image, resize_to_input
+from edgedet.errors import DataError
+from edgedet.evaluate.evaluator import class_mapping
+from edgedet.evaluate.runtimes import Runtime
+
+
+def self_labelled(runtime: Runtime, split: CocoSplit, max_images: int) -> CocoSplit:
+    """Replace the boxes of a split by a model's detections above its own score threshold.
+
+    Args:
+        runtime: the model.
+        split: images; annotations are not looked at.
+        max_images: only the first so many.
+    Returns:
+        A split of these images.
+    Raises:
+        DataError: the model finds nothing in any image, or an image can't be read.
+    """
+    labels = class_mapping(runtime.outputs.class_names, split)
+    records = []
+    for record in split.images[:max_images]:
+        pixels, placement = resize_to_input(load_image(record.path), runtime.preprocess)
+        found = runtime.decode(runtime.invoke(runtime.prepare(pixels)), runtime.outputs.score_threshold)
+        boxes = placement.to_image(found.boxes).astype(np.float32)
+        sides = boxes[:, 2:] - boxes[:, :2]
+        keep = (sides > 0).all(axis=1)
+        records.append(
+            replace(
+                record,
+                boxes=boxes[keep],
+                labels=labels[found.labels[keep]],
+                crowd=np.zeros(int(keep.sum()), bool),
+                areas=sides[keep].prod(axis=1),
+            )
+        )
+    if not any(len(record.labels) for record in records):
+        raise DataError(
+            f"{split.ann_path}: the float model finds nothing above score {runtime.outputs.score_threshold} in "
+            f"{len(records)} images, so there is nothing to compare with; give images like those it was trained on"
+        )
+    truth = ground_truth_of(tuple(records), split.class_names, split.category_ids)
+    return replace(split, images=tuple(records), _ground_truth=truth)
