@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+if "chip_run" not in sys.modules:
+    _spec = importlib.util.spec_from_file_location("chip_run", Path(__file__).with_name("chip_run.py"))
+    assert _spec is not None
+    assert _spec.loader is not None
+    sys.modules["chip_run"] = importlib.util.module_from_spec(_spec)
+    _spec.loader.exec_module(sys.modules["chip_run"])
+chip_run = sys.modules["chip_run"]
+host_build, kernel_cases = chip_run.host_build, chip_run.kernel_cases
+operator_cases = chip_run.load("operator_cases")
+
+pytestmark = pytest.mark.toolchain
+
+CASES = operator_cases.all_cases(seed=0)
+
+
+def check(results: list) -> None:
+    for case, result in zip(CASES, results, strict=True):
+        assert result.status == 0, f"{case.name}: status {result.status}"
+        wrong = np.flatnonzero(result.output != case.expected)
+        assert not wrong.size, (
+            f"{case.name}: {wrong.size} of {case.expected.size} differ, first at {wrong[0]}: "
+            f"{result.output[wrong[0]]} instead of {case.expected[wrong[0]]}"
+        )
+
+
+@pytest.mark.parametrize(
+    ("compiler", "options"),
+    [("gcc", host_build.HOST), ("gcc", ("-O3",)), ("clang", ("-O2",)), ("gcc", host_build.SANITIZERS)],
+    ids=["gcc", "gcc-O3", "clang", "sanitizers"],
+)
+def test_operators_on_host_are_bit_exact(tmp_path: Path, compiler: str, options: tuple[str, ...]) -> None:
+    runner = chip_run.build_host(tmp_path, compiler, options)
+    check(runner.run(CASES, tmp_path))
+
+
+@pytest.mark.parametrize("target", sorted(chip_run.TARGETS))
+def test_operators_on_chip_are_bit_exact(tmp_path: Path, target: str) -> None:
+    runner = chip_run.build_chip(tmp_path, target)
+    check(runner.run(CASES, tmp_path))
