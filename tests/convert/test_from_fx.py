@@ -114,7 +114,7 @@ def test_graph_from_fx_tflite_micro_equals_reference_kernels(name):
     c = case(name)
     reference = Reference(c.data)
     micro = tflite_micro.runtime.Interpreter.from_bytes(c.data, arena_size=1 << 22)
-    for codes in c.codes[:4]:  # the wheel is slow; the simulator above runs all
+    for codes in c.codes:
         micro.set_input(codes[None], 0)
         micro.invoke()
         for i, want in enumerate(reference.invoke(codes[None])):
