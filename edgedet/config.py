@@ -91,7 +91,7 @@ class TrainConfig:
     cls_weight: float
     topk: int  # candidates per object in dynamic soft label assignment
     eval_interval: int  # epochs between COCO AP measurements
-    bf16: bool  # bfloat16 autocast
+    bf16: bool  # bfloat16 autocast, on CPUs that have bfloat16 instructions
     channels_last: bool
     threads: int  # torch threads; 0: all cores
 

@@ -73,7 +73,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     Raises:
         CheckpointError: missing, truncated, not a checkpoint of edgedet, or weights of another architecture.
     """
-    content = _read(path)
+    content = read_torch_file(path)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise CheckpointError(
             f"{path}: not an edgedet checkpoint (no format key {FORMAT!r}); expected a .pt of edgedet train"
@@ -98,7 +98,12 @@ def load_checkpoint(path: Path) -> Checkpoint:
     return checkpoint
 
 
-def _read(path: Path) -> Any:
+def read_torch_file(path: Path) -> Any:
+    """Content of a file of torch.save, without running any code of it.
+
+    Raises:
+        CheckpointError: missing, truncated, or foreign.
+    """
     if not path.is_file():
         raise CheckpointError(f"{path}: no such checkpoint; expected a .pt file written by edgedet train")
     try:

@@ -83,7 +83,7 @@ def train(request: TrainRequest) -> TrainResult:
     with TrainLog(
         request.out, config.epochs, steps_per_epoch(len(run.train.images), config.batch), len(history), request.quiet
     ) as log:
-        _announce(run, log)
+        _announce(run, trainer, log)
         for epoch in range(len(history), config.epochs):
             record = trainer.train_epoch(epoch, log)
             if (epoch + 1) % config.eval_interval == 0 or epoch + 1 == config.epochs:
@@ -159,12 +159,13 @@ def _save(run: _Run, trainer: Trainer, history: list[EpochRecord]) -> None:
     atomic_write_text(run.request.out / HISTORY, json.dumps(info["history"], indent=1) + "\n")
 
 
-def _announce(run: _Run, log: TrainLog) -> None:
+def _announce(run: _Run, trainer: Trainer, log: TrainLog) -> None:
     config, size = run.file.train, f"{run.preprocess.width}x{run.preprocess.height}"
     log.message(
         f"{run.file.model.name}, input {size}, {len(run.train.images)} training and {len(run.valid.images)} validation "
         f"images, classes {', '.join(run.outputs.class_names)}; {config.epochs} epochs of "
-        f"{steps_per_epoch(len(run.train.images), config.batch)} steps, batch {config.batch}, seed {run.request.seed}; "
+        f"{steps_per_epoch(len(run.train.images), config.batch)} steps, batch {config.batch}, seed {run.request.seed}, "
+        f"{'bf16 autocast' if trainer.bf16 else 'float32'}; "
         f"TensorBoard: tensorboard --logdir {run.request.out}"
     )
     for split in (run.train, run.valid):

@@ -20,6 +20,7 @@ from edgedet.evaluate.evaluator import evaluate
 from edgedet.evaluate.predict import draw_detections
 from edgedet.net.rtmdet import build_detector, channels_last
 from edgedet.structs import OutputSpec, PreprocessSpec
+from edgedet.train.hardware import has_bf16
 from edgedet.train.loader import Batch, epoch_batches, steps_per_epoch
 from edgedet.train.log import EpochRecord, StepLosses, TrainLog
 from edgedet.train.losses import detection_loss, prior_grid
@@ -45,6 +46,7 @@ class Trainer:
     ) -> None:
         self.config = file.train
         self._preprocess, self._outputs, self._seed = preprocess, outputs, seed
+        self.bf16 = self.config.bf16 and has_bf16()
         torch.set_num_threads(self.config.threads or len(os.sched_getaffinity(0)))
         torch.manual_seed(seed)
         fresh = build_detector(file.model, len(outputs.class_names))
@@ -85,7 +87,7 @@ class Trainer:
         """One iteration of the optimizer."""
         for group in self._optimizer.param_groups:
             group["lr"] = lr
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.config.bf16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.bf16):
             outputs = self.model(batch.images)
         losses = detection_loss(
             outputs, batch.targets, self._grid, self.config.topk, self.config.cls_weight, self.config.box_weight
