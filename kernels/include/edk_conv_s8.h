@@ -23,8 +23,8 @@ typedef struct {
     int16_t input_zero_point;
 } edk_conv_params;
 
-/* Scratch of edk_conv_s8 in bytes: four unfolded windows as int16. With n = kernel_height * kernel_width * in.channels:
- * 8 * (n rounded up to 8) + 16. The same on every processor. 0 if params is null or its sizes are not positive.
+/* Scratch of edk_conv_s8 in bytes: four unfolded windows as int16, one as int8. With n = kernel_height * kernel_width * in.channels:
+ * 9 * (n rounded up to 8) + 16. The same on every processor. 0 if params is null or its sizes are not positive.
  */
 size_t edk_conv_s8_scratch_bytes(const edk_conv_params *params);
 

@@ -2,6 +2,12 @@
 #ifndef EDK_CONV_CORE_H
 #define EDK_CONV_CORE_H
 
+#include "edk_target.h"
+
+#if defined(EDK_USE_DSP)
+#include "edk_conv_dsp.h"
+#else
 #include "edk_conv_plain.h"
+#endif
 
 #endif

@@ -11,7 +11,7 @@ size_t edk_conv_s8_scratch_bytes(const edk_conv_params *params)
         return 0;
     }
     const size_t n = edk_window_size(&params->window, params->in.channels);
-    return n == 0 ? 0 : 8 * ((n + 7) / 8 * 8) + 16;
+    return n == 0 ? 0 : 9 * ((n + 7) / 8 * 8) + 16;
 }
 
 static edk_status check(const edk_conv_params *params, const int8_t *input, int8_t *output, const void *scratch,

@@ -1,4 +1,4 @@
-"""Compiles chip/run_cases.c with the kernels for this machine or a Cortex-M, and runs cases on it; not a test itself."""
+"""Compiles chip/run_cases.c with the kernels for this machine or a Cortex-M and runs cases on it; not a test itself."""
 
 from __future__ import annotations
 

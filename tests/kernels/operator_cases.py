@@ -16,7 +16,7 @@ def typical(rng: np.random.Generator, channels: int, taps: int) -> np.ndarray:
 
 
 def conv(rng: np.random.Generator, size: tuple, kernel: tuple, channels: int, **options) -> cases.Case:
-    """A convolution with TFLite's SAME padding; options: stride, gaps (in pixel, in row, out pixel, out row), limits."""
+    """A convolution with SAME padding; options: stride, gaps (in pixel, in row, out pixel, out row), limits, ..."""
     height, width, depth = size
     stride, gaps = options.pop("stride", (1, 1)), options.pop("gaps", (0, 0, 0, 0))
     low, high = options.pop("limits", (-128, 127))
