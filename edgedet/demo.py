@@ -106,7 +106,7 @@ def run_demo(out: Path, checkpoint: Path, images: int, seed: int) -> DemoResult:
         ap_int8=int8_report.ap.ap,
         checkpoint_bytes=checkpoint.stat().st_size,
         model_bytes=quantized.model_bytes,
-        arena_bytes=deployed.arena.total_bytes,
+        arena_bytes=deployed.arena_bytes,
         float_ms=float_report.timings.total_ms,
         int8_ms=int8_report.timings.total_ms,
         seconds=time.perf_counter() - start,

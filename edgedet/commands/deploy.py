@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from edgedet.commands.shared import Commands, add_command
+from edgedet.evaluate.arguments import positive_int
 
 
 def add_deploy(commands: Commands) -> None:
@@ -14,26 +15,30 @@ def add_deploy(commands: Commands) -> None:
         commands,
         "deploy",
         "write the sources that run an int8 .tflite on a chip",
-        ("deploy runs/q/model_int8.tflite --target tflm --out firmware",),
+        (
+            "deploy runs/q/model_int8.tflite --target tflm --out firmware",
+            "deploy runs/q/model_int8.tflite --target c99 --out module --ram 262144",
+        ),
         _deploy,
     )
-    parser.add_argument("model", type=Path, metavar="MODEL", help="int8 .tflite with edgedet's metadata")
-    parser.add_argument("--target", choices=("tflm",), default="tflm", help="tflm: TFLite Micro, C++ (default)")
+    parser.add_argument(
+        "model", type=Path, metavar="MODEL", help="int8 .tflite; with edgedet's metadata, for target c99 of any maker"
+    )
+    parser.add_argument(
+        "--target",
+        choices=("tflm", "c99"),
+        default="tflm",
+        help="tflm: TFLite Micro, C++ (default); c99: plain C without an interpreter, planned arena",
+    )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write")
+    parser.add_argument("--ram", type=positive_int, metavar="BYTES", help="largest arena that is allowed")
+    parser.add_argument(
+        "--image", type=Path, metavar="FILE", help="picture for the golden vectors (default: a drawn one)"
+    )
 
 
 def _deploy(args: argparse.Namespace) -> int:
     from edgedet.deploy.api import deploy
 
-    report = deploy(args.model, args.target, args.out)
-    operators = ", ".join(f"{use.kind} {use.count}" for use in report.operators)
-    print(f"target:    {report.target}")
-    print(f"model:     {report.model_bytes:,} bytes")
-    print(f"operators: {operators}")
-    print(
-        f"arena:     {report.arena.total_bytes:,} bytes (measured {report.arena.measured_bytes:,} + margin "
-        f"{report.arena.margin_bytes:,} for scratch)"
-    )
-    for path in report.files:
-        print(f"wrote      {path}")
+    print(deploy(args.model, args.target, args.out, ram_bytes=args.ram, image=args.image).text(), end="")
     return 0

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
-import json
-import os
-import tempfile
-from collections.abc import Callable
+from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,16 +12,17 @@ import numpy as np
 
 from edgedet import __version__
 from edgedet.deploy.arena import ArenaReport, measure_arena, require_tflite_micro
+from edgedet.deploy.c99 import make_c99
+from edgedet.deploy.folder import FORMAT, FORMAT_VERSION, MANIFEST, check_replaceable, file_table, sha256, write_folder
 from edgedet.deploy.golden import check_equal, golden_input
+from edgedet.deploy.plan import Plan
 from edgedet.deploy.tflm import Golden, render_sources, require_jinja2
 from edgedet.deploy.tflm_ops import OperatorUse, operators_used
-from edgedet.errors import ConfigError, ToolchainError
+from edgedet.errors import ConfigError
 from edgedet.evaluate.runtimes import Int8Model, load_int8_model
 from edgedet.evaluate.simulator import Simulator
 
-MANIFEST = "manifest.json"
-_FORMAT = "edgedet-deploy"
-_FORMAT_VERSION = 1
+TARGETS = ("tflm", "c99")
 
 
 @dataclass(frozen=True)
@@ -37,19 +34,53 @@ class DeployReport:
     files: tuple[Path, ...]  # every file in `out`, the manifest last
     model_bytes: int
     operators: tuple[OperatorUse, ...]
-    arena: ArenaReport
+    arena_bytes: int
+    arena: ArenaReport | None  # target tflm: how the arena was measured
+    plan: Plan | None  # target c99: the planned arena
+    has_run: bool  # target c99: with edgedet_run(), because the file carries its contracts
     golden_source: str  # where the golden input comes from
+
+    def text(self) -> str:
+        """Lines for a terminal, newline at the end."""
+        lines = [
+            f"target:    {self.target}",
+            f"model:     {self.model_bytes:,} bytes",
+            "operators: " + ", ".join(f"{use.kind} {use.count}" for use in self.operators),
+        ]
+        if self.arena is not None:
+            lines.append(
+                f"arena:     {self.arena_bytes:,} bytes (measured {self.arena.measured_bytes:,} + margin "
+                f"{self.arena.margin_bytes:,} for scratch)"
+            )
+        if self.plan is not None:
+            lines.append(
+                f"arena:     {self.arena_bytes:,} bytes, input, outputs and scratch included (no plan of these buffers "
+                f"is below {self.plan.bound_bytes:,})"
+            )
+            lines.append(f"steps:     {len(self.plan.kinds)}, {len(self.plan.elided)} of them need no code")
+            if not self.has_run:
+                lines.append(
+                    "interface: edgedet_invoke() only; the file carries no preprocessing and output contracts, so "
+                    "there is no edgedet_run() from image to detections"
+                )
+        lines.append(f"golden:    {self.golden_source}")
+        lines += [f"wrote      {path}" for path in self.files]
+        return "\n".join(lines) + "\n"
 
 
 @dataclass(frozen=True)
 class _Product:
     """A deployment in memory."""
 
-    sources: dict[str, str]  # file name -> text
+    sources: dict[str, str]  # path in the folder -> text
     manifest: dict[str, Any]
+    model_bytes: int
     operators: tuple[OperatorUse, ...]
-    arena: ArenaReport
+    arena_bytes: int
     golden_source: str
+    arena: ArenaReport | None = None
+    plan: Plan | None = None
+    has_run: bool = False
 
 
 def deploy(
@@ -58,66 +89,99 @@ def deploy(
     out: Path,
     *,
     arena_margin_bytes: int | None = None,
+    ram_bytes: int | None = None,
     image: Path | None = None,
     seed: int = 0,
 ) -> DeployReport:
-    """Write the sources that run a model on a target, with its measured arena, its contracts and a self-test.
+    """Write the sources that run a model on a target, with its arena, its contracts and a self-test.
 
     Nothing is written before everything is computed and checked; the folder appears whole or not at all. The same
     arguments give the same bytes.
 
     Args:
-        model: int8 `.tflite` with edgedet's metadata.
-        target: `tflm` (TFLite Micro, C++).
+        model: int8 `.tflite`; target `tflm` needs edgedet's metadata, `c99` leaves edgedet_run() out without it.
+        target: `tflm` (TFLite Micro, C++) or `c99` (plain C without an interpreter).
         out: folder to write; it may exist when it is empty or an earlier deployment, which is then replaced.
-        arena_margin_bytes: added to the measured arena; None: what CMSIS-NN's scratch needs, see `deploy.arena`.
+        arena_margin_bytes: only tflm: added to the measured arena; None: what CMSIS-NN's scratch needs, see
+            `deploy.arena`.
+        ram_bytes: largest arena that is allowed; None: any.
         image: picture for the golden vectors; None: a drawn one.
         seed: of the drawn picture.
     Returns:
         What was written.
     Raises:
-        ConfigError: unknown target, negative margin, or `out` holds something else.
+        ConfigError: unknown target, negative margin, an arena above `ram_bytes`, or `out` holds something else.
         ConversionError: the file is damaged, lacks metadata, or TFLite Micro computes other bytes than the simulator.
-        UnsupportedOpError: TFLite Micro has no kernel for an operator.
+        UnsupportedOpError: the target has no kernel for an operator.
         ToolchainError: the extra `tflm` is missing, or TFLite Micro refuses the model.
         DataError: the image is missing or broken.
     """
-    targets: dict[str, Callable[[Int8Model, int | None, Path | None, int], _Product]] = {"tflm": _deploy_tflm}
-    if target not in targets:
-        raise ConfigError(f"unknown target {target!r}; edgedet deploys to {', '.join(targets)}")
+    if target not in TARGETS:
+        raise ConfigError(f"unknown target {target!r}; edgedet deploys to {', '.join(TARGETS)}")
     if arena_margin_bytes is not None and arena_margin_bytes < 0:
         raise ConfigError(f"arena margin must be 0 bytes or more, got {arena_margin_bytes}")
-    _check_replaceable(out)
-    loaded = load_int8_model(model)
-    product = targets[target](loaded, arena_margin_bytes, image, seed)
-    _write_folder(out, product)
+    if arena_margin_bytes is not None and target != "tflm":
+        raise ConfigError(f"target {target} plans its arena exactly; an arena margin is for target tflm")
+    if ram_bytes is not None and ram_bytes < 1:
+        raise ConfigError(f"the RAM limit must be at least 1 byte, got {ram_bytes}")
+    check_replaceable(out)
+    if target == "tflm":
+        product = _deploy_tflm(load_int8_model(model), arena_margin_bytes, ram_bytes, image, seed)
+    else:
+        product = _deploy_c99(model, ram_bytes, image, seed)
+    write_folder(out, product.sources, product.manifest)
     return DeployReport(
         target=target,
         out=out,
         files=tuple(out / name for name in (*product.sources, MANIFEST)),
-        model_bytes=len(loaded.data),
+        model_bytes=product.model_bytes,
         operators=product.operators,
+        arena_bytes=product.arena_bytes,
         arena=product.arena,
+        plan=product.plan,
+        has_run=product.has_run,
         golden_source=product.golden_source,
     )
 
 
-def _deploy_tflm(model: Int8Model, arena_margin_bytes: int | None, image: Path | None, seed: int) -> _Product:
+def _deploy_c99(model: Path, ram_bytes: int | None, image: Path | None, seed: int) -> _Product:
+    module = make_c99(model, image=image, ram_bytes=ram_bytes, seed=seed)
+    counts = Counter(operator.kind for operator in module.program.graph.operators)
+    return _Product(
+        module.texts,
+        module.manifest,
+        module.model_bytes,
+        tuple(OperatorUse(kind, counts[kind], "") for kind in sorted(counts)),
+        module.program.plan.arena_bytes,
+        module.golden_source,
+        plan=module.program.plan,
+        has_run=module.model is not None,
+    )
+
+
+def _deploy_tflm(
+    model: Int8Model, arena_margin_bytes: int | None, ram_bytes: int | None, image: Path | None, seed: int
+) -> _Product:
     require_jinja2()
     require_tflite_micro()
     operators = operators_used(model.graph, str(model.path))
     q_input = golden_input(model, image, seed)
     simulated = _contract_order(model, Simulator(model.graph).invoke(q_input))
     arena, measured = measure_arena(model.data, model.graph, q_input, arena_margin_bytes)
+    if ram_bytes is not None and arena.total_bytes > ram_bytes:
+        raise ConfigError(
+            f"the limit is {ram_bytes:,} bytes of RAM, but the arena of TFLite Micro needs {arena.total_bytes:,}; "
+            "take a smaller input or a narrower model, target c99, or raise the limit"
+        )
     check_equal(model.outputs.tensor_names, simulated, _contract_order(model, measured))
-    source = f"drawn with seed {seed}" if image is None else f"image {image.name}, sha256 {_sha256(image.read_bytes())}"
+    source = f"drawn with seed {seed}" if image is None else f"image {image.name}, sha256 {sha256(image.read_bytes())}"
     golden = Golden(source, q_input, simulated)
-    sources = render_sources(model, _sha256(model.data), operators, arena, golden)
+    sources = render_sources(model, sha256(model.data), operators, arena, golden)
     manifest = {
-        "format": _FORMAT,
-        "format_version": _FORMAT_VERSION,
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
         "target": "tflm",
-        "model": {"name": model.path.name, "bytes": len(model.data), "sha256": _sha256(model.data)},
+        "model": {"name": model.path.name, "bytes": len(model.data), "sha256": sha256(model.data)},
         "operators": [asdict(operator) for operator in operators],
         "arena": {
             **asdict(arena),
@@ -127,10 +191,9 @@ def _deploy_tflm(model: Int8Model, arena_margin_bytes: int | None, image: Path |
         "contract": {"preprocess": model.preprocess.to_json(), "outputs": model.outputs.to_json()},
         "golden": {
             "source": source,
-            "input_sha256": _sha256(q_input.tobytes()),
+            "input_sha256": sha256(q_input.tobytes()),
             "outputs_sha256": {
-                name: _sha256(array.tobytes())
-                for name, array in zip(model.outputs.tensor_names, simulated, strict=True)
+                name: sha256(array.tobytes()) for name, array in zip(model.outputs.tensor_names, simulated, strict=True)
             },
             "checked": "NumPy simulator = TFLite Micro, every byte",
         },
@@ -139,58 +202,10 @@ def _deploy_tflm(model: Int8Model, arena_margin_bytes: int | None, image: Path |
             "numpy": np.__version__,
             "tflite_micro": importlib.metadata.version("tflite-micro"),
         },
-        "files": {
-            name: {"bytes": len(text.encode("utf-8")), "sha256": _sha256(text.encode("utf-8"))}
-            for name, text in sources.items()
-        },
+        "files": file_table(sources),
     }
-    return _Product(sources, manifest, operators, arena, source)
+    return _Product(sources, manifest, len(model.data), operators, arena.total_bytes, source, arena=arena)
 
 
 def _contract_order(model: Int8Model, outputs: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
     return tuple(outputs[position] for position in model.output_positions)
-
-
-def _check_replaceable(out: Path) -> None:
-    """Refuse a path that holds anything but an earlier deployment."""
-    if not out.exists():
-        return
-    if not out.is_dir():
-        raise ConfigError(f"{out} is a file; deploy writes a folder, give another path")
-    if not any(out.iterdir()):
-        return
-    try:
-        found = json.loads((out / MANIFEST).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        found = None
-    if not isinstance(found, dict) or found.get("format") != _FORMAT:
-        raise ConfigError(
-            f"{out} is not empty and holds no {MANIFEST} of an earlier deployment; give a new or empty folder"
-        )
-    strangers = sorted({path.name for path in out.iterdir()} - set(found.get("files", {})) - {MANIFEST})
-    if strangers:
-        raise ConfigError(
-            f"{out} holds files that deploy did not write ({', '.join(strangers)}); move them or give another folder"
-        )
-
-
-def _write_folder(out: Path, product: _Product) -> None:
-    """Write to a temporary folder beside `out`, then swap the two by renaming."""
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as temporary:
-            fresh, old = Path(temporary) / "new", Path(temporary) / "old"
-            fresh.mkdir()
-            for name, text in product.sources.items():
-                (fresh / name).write_text(text, encoding="utf-8")
-            manifest = json.dumps(product.manifest, indent=2, ensure_ascii=False) + "\n"
-            (fresh / MANIFEST).write_text(manifest, encoding="utf-8")
-            if out.exists():
-                os.rename(out, old)
-            os.rename(fresh, out)
-    except OSError as error:
-        raise ToolchainError(f"{out}: can't be written ({error.strerror}); check permissions and free space") from error
-
-
-def _sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()

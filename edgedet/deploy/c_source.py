@@ -31,6 +31,18 @@ def int8_rows(values: np.ndarray) -> str:
     return _rows([_DECIMAL[value + 128] for value in values.astype(np.int16).ravel().tolist()])
 
 
+def int_rows(values: np.ndarray) -> str:
+    """Initializer of an array of int16_t or int32_t.
+
+    Args:
+        values: integers of at most 32 bits (any shape), written in row-major order.
+    Returns:
+        Lines of 16 decimal numbers, each followed by a comma, no braces.
+    """
+    # In C, -2147483648 is a long: minus applied to a number that int can't hold.
+    return _rows(["-2147483647-1," if value == -(2**31) else f"{value}," for value in values.ravel().tolist()])
+
+
 def float_literal(value: float) -> str:
     """Float constant that reads back as exactly float32(value), in C99 and C++17.
 

@@ -76,10 +76,14 @@ def render_sources(
         "golden_input_rows": int8_rows(golden.q_input),
         "golden_input_bytes": golden.q_input.size,
         "golden_outputs": _golden_values(model.outputs.tensor_names, golden.q_outputs),
-        **_input_values(model),
-        **_output_values(model),
+        **contract_values(model),
     }
     return {name: environment.get_template(f"{name}.j2").render(values) for name in FILES}
+
+
+def contract_values(model: Int8Model) -> dict[str, Any]:
+    """Values of the template contract.h.j2, which every target shares."""
+    return {**_input_values(model), **_output_values(model)}
 
 
 def _input_values(model: Int8Model) -> dict[str, Any]:

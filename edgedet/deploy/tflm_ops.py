@@ -114,7 +114,7 @@ class OperatorUse:
 
     kind: str  # name in BuiltinOperator
     count: int
-    method: str  # of MicroMutableOpResolver
+    method: str  # of MicroMutableOpResolver; empty for other targets
 
 
 def operators_used(graph: Graph, source: str) -> tuple[OperatorUse, ...]:

@@ -54,8 +54,8 @@ def transpose(ctx: OpContext) -> Kernel:
     return _mover(ctx, lambda x: x.transpose(order))
 
 
-def strided_slice(ctx: OpContext) -> Kernel:
-    """STRIDED_SLICE without ellipsis and new axes."""
+def strided_key(ctx: OpContext) -> tuple[slice | int, ...]:
+    """NumPy index of STRIDED_SLICE, without ellipsis and new axes."""
     options = ctx.operator.options
     assert isinstance(options, StridedSliceOptions)
     if options.ellipsis_mask or options.new_axis_mask:
@@ -72,16 +72,26 @@ def strided_slice(ctx: OpContext) -> Kernel:
         start = None if options.begin_mask & bit else begin[axis]
         stop = None if options.end_mask & bit else end[axis]
         index.append(slice(start, stop, step[axis]))
-    key = tuple(index)
+    return tuple(index)
+
+
+def strided_slice(ctx: OpContext) -> Kernel:
+    """STRIDED_SLICE without ellipsis and new axes."""
+    key = strided_key(ctx)
     return _mover(ctx, lambda x: np.asarray(x[key]))
 
 
-def slice_op(ctx: OpContext) -> Kernel:
-    """SLICE; size -1 goes to the end."""
+def slice_key(ctx: OpContext) -> tuple[slice, ...]:
+    """NumPy index of SLICE; size -1 goes to the end."""
     begin, size = (ctx.constant(i, "begin and size").ravel().tolist() for i in (1, 2))
     if len(begin) != len(size) or len(begin) != len(ctx.input(0).shape) or min(begin) < 0 or min(size) < -1:
         raise ctx.unsupported(f"begin {begin}, size {size} do not fit input {ctx.input(0).shape}")
-    key = tuple(slice(b, None if s == -1 else b + s) for b, s in zip(begin, size, strict=True))
+    return tuple(slice(b, None if s == -1 else b + s) for b, s in zip(begin, size, strict=True))
+
+
+def slice_op(ctx: OpContext) -> Kernel:
+    """SLICE."""
+    key = slice_key(ctx)
     return _mover(ctx, lambda x: x[key])
 
 

@@ -1,0 +1,154 @@
+"""A model as a C program: steps, plan, constants and kernel calls, before any text of a file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from edgedet.convert.graph import Graph, NoOptions
+from edgedet.data.preprocess import fitted_size
+from edgedet.deploy.c99_context import Call, Constants, StepContext
+from edgedet.deploy.c99_ops import SHARING, calls_of, scratch_bytes
+from edgedet.deploy.plan import Plan, make_plan
+from edgedet.deploy.steps import Step, lower
+from edgedet.errors import ConfigError, UnsupportedOpError
+from edgedet.numerics.decode import MAX_CANDIDATES
+from edgedet.structs import PreprocessSpec
+
+PREPROCESS, DETECT = "PREPROCESS", "DETECT"  # kinds of the steps of edgedet_run() around the network
+CAMERA_WIDTH, CAMERA_HEIGHT = 640, 480  # px; a frame of this size always fits the scratch of edgedet_run()
+_CANDIDATE_BYTES = 8  # of edk_detect_scratch_bytes()
+
+
+@dataclass(frozen=True, eq=False)
+class Program:
+    """Everything that the files are rendered from."""
+
+    graph: Graph
+    steps: tuple[Step, ...]
+    plan: Plan
+    constants: Constants
+    calls: tuple[tuple[Call, ...], ...]  # per step
+    outputs: tuple[int, ...]  # tensor indices, in the order of edgedet_output_at()
+    preprocess_scratch: tuple[int, int]  # (offset, bytes) in the arena; (0, 0) without contracts
+    detect_scratch: tuple[int, int]
+
+
+def build_program(
+    graph: Graph,
+    outputs: tuple[int, ...],
+    preprocess: PreprocessSpec | None,
+    ram_bytes: int | None = None,
+    seed: int = 0,
+) -> Program:
+    """Lower, plan and generate the calls.
+
+    Args:
+        graph: checked, and accepted by the `Simulator`.
+        outputs: tensor indices in the order of the generated interface.
+        preprocess: input contract; None: the program has no edgedet_run().
+        ram_bytes: largest arena that is allowed; None: any.
+        seed: of the planner's search.
+    Returns:
+        The program.
+    Raises:
+        UnsupportedOpError: an operator has no kernel, or an input or output is not int8.
+        ConfigError: the smallest plan is larger than `ram_bytes`.
+    """
+    _check_ends(graph)
+    steps = lower(graph)
+    if preprocess is not None:
+        steps = (
+            Step((), PREPROCESS, (), graph.inputs, NoOptions()),
+            *steps,
+            Step((), DETECT, graph.outputs, (), NoOptions()),
+        )
+
+    def scratch(step: Step) -> int:
+        if step.kind == PREPROCESS:
+            assert preprocess is not None
+            return preprocess_scratch_bytes(preprocess, CAMERA_WIDTH, CAMERA_HEIGHT)
+        return _CANDIDATE_BYTES * MAX_CANDIDATES if step.kind == DETECT else scratch_bytes(graph, step)
+
+    plan = make_plan(graph, steps, scratch, SHARING, seed)
+    if ram_bytes is not None and plan.arena_bytes > ram_bytes:
+        raise ConfigError(
+            f"the limit is {ram_bytes:,} bytes of RAM, but the smallest arena for this model is {plan.arena_bytes:,} "
+            f"bytes: {plan.bound_bytes:,} are alive at once at step {plan.bound_step} "
+            f"({plan.kinds[plan.bound_step]}). Take a smaller input or a narrower model, or raise the limit"
+        )
+    constants = Constants()
+    calls = []
+    for number, step in enumerate(steps):
+        coded = step.operators and number not in plan.elided
+        calls.append(tuple(calls_of(StepContext(graph, step, plan, constants))) if coded else ())
+    last = len(steps) - 1
+    return Program(
+        graph=graph,
+        steps=steps,
+        plan=plan,
+        constants=constants,
+        calls=tuple(calls),
+        outputs=outputs,
+        preprocess_scratch=_free_block(plan, 0) if preprocess is not None else (0, 0),
+        detect_scratch=_free_block(plan, last) if preprocess is not None else (0, 0),
+    )
+
+
+def preprocess_scratch_bytes(spec: PreprocessSpec, image_width: int, image_height: int) -> int:
+    """`edk_preprocess_scratch_bytes()` for a frame.
+
+    Args:
+        spec: input contract.
+        image_width: px.
+        image_height: px.
+    """
+    placement = fitted_size(image_width, image_height, spec)
+    new_width, new_height = placement.new_width, placement.new_height
+
+    def taps(n_in: int, n_out: int) -> int:
+        return min(-(-2 * max(n_in, n_out) // n_out), n_in)
+
+    sums, row = 64 * 3 * 4, 3 * image_width
+    return sums + 2 * new_width * (taps(image_width, new_width) + 1) + 2 * taps(image_height, new_height) + row
+
+
+def _check_ends(graph: Graph) -> None:
+    made = {index for operator in graph.operators for index in operator.outputs}
+    for role, indices in (("input", graph.inputs), ("output", graph.outputs)):
+        for index in indices:
+            tensor = graph.tensors[index]
+            if tensor.dtype != "int8":
+                raise UnsupportedOpError(
+                    f"model {role} {tensor.name!r} is {tensor.dtype}; C is generated for int8 inputs and outputs. "
+                    "Convert the model with int8 inference input and output types"
+                )
+            if role == "output" and index not in made:
+                raise UnsupportedOpError(f"model output {tensor.name!r} is a constant or an input, not computed")
+
+
+def _free_block(plan: Plan, step: int) -> tuple[int, int]:
+    """(offset, bytes) of the largest block that no tensor takes at a step."""
+    taken = sorted(
+        (buffer.offset, buffer.end)
+        for buffer in plan.buffers
+        if buffer.first <= step <= buffer.last and buffer.kind != "scratch"
+    )
+    best, position = (0, 0), 0
+    for start, end in [*taken, (plan.arena_bytes, plan.arena_bytes)]:
+        begin = -(-position // 16) * 16
+        if start - begin > best[1]:
+            best = (begin, start - begin)
+        position = max(position, end)
+    return best
+
+
+def macs_of(graph: Graph, step: Step) -> int:
+    """Multiply-accumulates of a step's last operator; 0 for everything but weighted operators."""
+    if step.kind not in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"):
+        return 0
+    weights = graph.tensors[step.inputs[1]].shape
+    channels = weights[-1] if step.kind == "DEPTHWISE_CONV_2D" else weights[0]
+    taps = int(np.prod(weights, dtype=np.int64)) // channels
+    return int(np.prod(graph.tensors[step.outputs[0]].shape, dtype=np.int64)) * taps

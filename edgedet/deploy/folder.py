@@ -1,0 +1,84 @@
+"""A deployment as a folder that appears whole or not at all, and is recognized when it is replaced."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from edgedet.errors import ConfigError, ToolchainError
+
+MANIFEST = "manifest.json"
+FORMAT = "edgedet-deploy"
+FORMAT_VERSION = 1
+
+
+def sha256(data: bytes) -> str:
+    """Hexadecimal SHA-256."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def file_table(texts: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    """Sizes and hashes of files for the manifest."""
+    encoded = {name: text.encode("utf-8") for name, text in texts.items()}
+    return {name: {"bytes": len(data), "sha256": sha256(data)} for name, data in encoded.items()}
+
+
+def check_replaceable(out: Path) -> None:
+    """Refuse a path that holds anything but an earlier deployment.
+
+    Raises:
+        ConfigError: `out` is a file, or a folder with files that no deployment wrote.
+    """
+    if not out.exists():
+        return
+    if not out.is_dir():
+        raise ConfigError(f"{out} is a file; deploy writes a folder, give another path")
+    if not any(out.iterdir()):
+        return
+    try:
+        found = json.loads((out / MANIFEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        found = None
+    if not isinstance(found, dict) or found.get("format") != FORMAT:
+        raise ConfigError(
+            f"{out} is not empty and holds no {MANIFEST} of an earlier deployment; give a new or empty folder"
+        )
+    present = {path.relative_to(out).as_posix() for path in out.rglob("*") if not path.is_dir()}
+    strangers = sorted(present - set(found.get("files", {})) - {MANIFEST})
+    if strangers:
+        raise ConfigError(
+            f"{out} holds files that deploy did not write ({', '.join(strangers[:10])}); move them or give another "
+            "folder"
+        )
+
+
+def write_folder(out: Path, texts: Mapping[str, str], manifest: Mapping[str, Any]) -> None:
+    """Write to a temporary folder beside `out`, then swap the two by renaming.
+
+    Args:
+        out: folder; an earlier one is replaced.
+        texts: path inside `out`, with slashes -> text.
+        manifest: JSON-able.
+    Raises:
+        ToolchainError: no permission or no space.
+    """
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as temporary:
+            fresh, old = Path(temporary) / "new", Path(temporary) / "old"
+            fresh.mkdir()
+            for name, text in texts.items():
+                path = fresh / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(text, encoding="utf-8")
+            (fresh / MANIFEST).write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+            if out.exists():
+                os.rename(out, old)
+            os.rename(fresh, out)
+    except OSError as error:
+        raise ToolchainError(f"{out}: can't be written ({error.strerror}); check permissions and free space") from error
