@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from edgedet import __version__
 from edgedet.config import ModelFile, load_model_file
 from edgedet.data.coco import CocoSplit, require_same_classes
@@ -50,15 +52,27 @@ class TrainResult:
 
 
 @dataclass(frozen=True, eq=False)
-class _Run:
+class Start:
+    """Weights that a run starts from."""
+
+    weights: dict[str, Tensor]  # state dict
+    source: str  # where they come from, in words or as a hash; --resume compares it
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
     """Everything that is fixed during a run."""
 
-    request: TrainRequest
+    out: Path
     file: ModelFile
     preprocess: PreprocessSpec
     outputs: OutputSpec
     train: CocoSplit
     valid: CocoSplit
+    seed: int = 0
+    resume: bool = False
+    quiet: bool = False
+    start: Start | None = None  # None: fresh weights
 
 
 def train(request: TrainRequest) -> TrainResult:
@@ -76,13 +90,26 @@ def train(request: TrainRequest) -> TrainResult:
         DataError: the data set is wrong.
         CheckpointError: --resume without a usable OUT/last.pt.
     """
-    run = _set_up(request)
-    trainer = Trainer(run.file, run.preprocess, run.outputs, run.train, request.seed)
-    history = _resume(run, trainer) if request.resume else []
+    return run_training(_set_up(request))
+
+
+def run_training(run: Run) -> TrainResult:
+    """Train what a run describes; see `train`.
+
+    Args:
+        run: data, settings and start.
+    Returns:
+        Paths and AP.
+    Raises:
+        ConfigError: --resume of another run.
+        CheckpointError: --resume without a usable OUT/last.pt.
+    """
+    weights = None if run.start is None else run.start.weights
+    trainer = Trainer(run.file, run.preprocess, run.outputs, run.train, run.seed, weights)
+    history = _resume(run, trainer) if run.resume else []
     config = run.file.train
-    with TrainLog(
-        request.out, config.epochs, steps_per_epoch(len(run.train.images), config.batch), len(history), request.quiet
-    ) as log:
+    steps = steps_per_epoch(len(run.train.images), config.batch)
+    with TrainLog(run.out, config.epochs, steps, len(history), run.quiet) as log:
         _announce(run, trainer, log)
         for epoch in range(len(history), config.epochs):
             record = trainer.train_epoch(epoch, log)
@@ -92,10 +119,10 @@ def train(request: TrainRequest) -> TrainResult:
             history.append(record)
             _save(run, trainer, history)
     measured = [record.ap for record in history if record.ap is not None]
-    return TrainResult(request.out / BEST, request.out / LAST, max(measured), measured[-1], tuple(history))
+    return TrainResult(run.out / BEST, run.out / LAST, max(measured), measured[-1], tuple(history))
 
 
-def _set_up(request: TrainRequest) -> _Run:
+def _set_up(request: TrainRequest) -> Run:
     file = load_model_file(request.model, request.overrides)
     config = file.train
     if request.epochs is not None:
@@ -103,30 +130,46 @@ def _set_up(request: TrainRequest) -> _Run:
     if request.batch is not None:
         config = replace(config, batch=request.batch)
     preprocess = file.preprocess.spec(request.imgsz)
-    if not request.resume and (request.out / LAST).exists():
-        raise ConfigError(f"{request.out} already holds a run; go on with it by --resume, or give another --out")
+    refuse_existing(request.out, request.resume)
     train_split, valid_split = request.data.load("train"), request.data.load("valid")
     require_same_classes(train_split, valid_split)
     outputs = OutputSpec(class_names=train_split.class_names, category_ids=train_split.category_ids)
-    return _Run(request, replace(file, train=config), preprocess, outputs, train_split, valid_split)
+    return Run(
+        out=request.out,
+        file=replace(file, train=config),
+        preprocess=preprocess,
+        outputs=outputs,
+        train=train_split,
+        valid=valid_split,
+        seed=request.seed,
+        resume=request.resume,
+        quiet=request.quiet,
+    )
 
 
-def _identity(run: _Run) -> dict[str, Any]:
+def refuse_existing(out: Path, resume: bool) -> None:
+    """Raises ConfigError when a folder holds a run that nobody asked to go on with."""
+    if not resume and (out / LAST).exists():
+        raise ConfigError(f"{out} already holds a run; go on with it by --resume, or give another --out")
+
+
+def _identity(run: Run) -> dict[str, Any]:
     """What has to be equal for a run to be the same run."""
     return {
         "model": asdict(run.file.model),
         "preprocess": run.preprocess.to_json(),
         "outputs": run.outputs.to_json(),
         "train": asdict(run.file.train),
-        "seed": run.request.seed,
+        "seed": run.seed,
+        "start": None if run.start is None else run.start.source,
         "train_images": len(run.train.images),
         "valid_images": len(run.valid.images),
     }
 
 
-def _resume(run: _Run, trainer: Trainer) -> list[EpochRecord]:
+def _resume(run: Run, trainer: Trainer) -> list[EpochRecord]:
     """Bring the trainer to the state of OUT/last.pt; return the history so far."""
-    path = run.request.out / LAST
+    path = run.out / LAST
     checkpoint = load_checkpoint(path)
     if checkpoint.resume is None:
         raise CheckpointError(f"{path}: holds no state to resume from; start anew without --resume")
@@ -141,7 +184,7 @@ def _resume(run: _Run, trainer: Trainer) -> list[EpochRecord]:
     return [EpochRecord(**record) for record in checkpoint.info["history"]]
 
 
-def _save(run: _Run, trainer: Trainer, history: list[EpochRecord]) -> None:
+def _save(run: Run, trainer: Trainer, history: list[EpochRecord]) -> None:
     """Write best.pt first, then last.pt: whoever resumes from last.pt finds a best.pt that is not older."""
     record = history[-1]
     info = {
@@ -154,19 +197,19 @@ def _save(run: _Run, trainer: Trainer, history: list[EpochRecord]) -> None:
     checkpoint = Checkpoint(run.file.model, run.preprocess, run.outputs, trainer.averaged_weights(), info)
     best = max((r.ap for r in history if r.ap is not None), default=None)
     if record.ap is not None and record.ap == best:
-        save_checkpoint(checkpoint, run.request.out / BEST)
-    save_checkpoint(replace(checkpoint, resume=trainer.state()), run.request.out / LAST)
-    atomic_write_text(run.request.out / HISTORY, json.dumps(info["history"], indent=1) + "\n")
+        save_checkpoint(checkpoint, run.out / BEST)
+    save_checkpoint(replace(checkpoint, resume=trainer.state()), run.out / LAST)
+    atomic_write_text(run.out / HISTORY, json.dumps(info["history"], indent=1) + "\n")
 
 
-def _announce(run: _Run, trainer: Trainer, log: TrainLog) -> None:
+def _announce(run: Run, trainer: Trainer, log: TrainLog) -> None:
     config, size = run.file.train, f"{run.preprocess.width}x{run.preprocess.height}"
     log.message(
         f"{run.file.model.name}, input {size}, {len(run.train.images)} training and {len(run.valid.images)} validation "
         f"images, classes {', '.join(run.outputs.class_names)}; {config.epochs} epochs of "
-        f"{steps_per_epoch(len(run.train.images), config.batch)} steps, batch {config.batch}, seed {run.request.seed}, "
+        f"{steps_per_epoch(len(run.train.images), config.batch)} steps, batch {config.batch}, seed {run.seed}, "
         f"{'bf16 autocast' if trainer.bf16 else 'float32'}; "
-        f"TensorBoard: tensorboard --logdir {run.request.out}"
+        f"TensorBoard: tensorboard --logdir {run.out}"
     )
     for split in (run.train, run.valid):
         for warning in split.warnings:

@@ -39,18 +39,27 @@ class Trainer:
         outputs: output contract.
         split: training images.
         seed: of weights, order and augmentation.
+        weights: state dict to start from; None: fresh weights.
     """
 
     def __init__(
-        self, file: ModelFile, preprocess: PreprocessSpec, outputs: OutputSpec, split: CocoSplit, seed: int
+        self,
+        file: ModelFile,
+        preprocess: PreprocessSpec,
+        outputs: OutputSpec,
+        split: CocoSplit,
+        seed: int,
+        weights: dict[str, Tensor] | None = None,
     ) -> None:
         self.config = file.train
         self._preprocess, self._outputs, self._seed = preprocess, outputs, seed
         self.bf16 = self.config.bf16 and has_bf16()
         torch.set_num_threads(self.config.threads or len(os.sched_getaffinity(0)))
         torch.manual_seed(seed)
-        fresh = build_detector(file.model, len(outputs.class_names))
-        self.model = channels_last(fresh) if self.config.channels_last else fresh
+        network = build_detector(file.model, len(outputs.class_names))
+        if weights is not None:
+            network.load_state_dict(weights)
+        self.model = channels_last(network) if self.config.channels_last else network
         average = channels_last(build_detector(file.model, len(outputs.class_names)))
         average.load_state_dict(self.model.state_dict())
         self._steps = steps_per_epoch(len(split.images), self.config.batch)
