@@ -94,9 +94,10 @@ class LearnedFakeQuant(FakeQuant):
 
     def forward(self, x: Tensor) -> Tensor:
         """Values on the int8 grid, float32, same shape."""
+        scale = self.scale * self.log_gain.exp()
         if self.range_frozen:
-            return torch.fake_quantize_per_tensor_affine(x, self.scale, self.zero_point, QMIN, QMAX)
-        return learned_rounding(x, self.scale * self.log_gain.exp(), self.zero_point)
+            return torch.fake_quantize_per_tensor_affine(x, scale, self.zero_point, QMIN, QMAX)
+        return learned_rounding(x, scale, self.zero_point)
 
 
 class QatConv2d(nn.Module):

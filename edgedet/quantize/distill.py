@@ -1,0 +1,47 @@
+"""Distillation: the quantized network learns to answer as its float original does; no labels are needed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from edgedet.train.losses import Losses, PriorGrid, distances_to_boxes, flatten_outputs, giou_loss
+
+# Priors whose best class the float network scores below this teach nothing about boxes.
+BOX_SCORE = 0.05
+
+
+def distillation_loss(
+    student: Sequence[Tensor], teacher: Sequence[Tensor], grid: PriorGrid, cls_weight: float, box_weight: float
+) -> Losses:
+    """How far the answers of two networks are apart, in the units of `detection_loss`.
+
+    Classes: binary cross entropy between the two networks' scores, less its smallest possible value (the entropy of the
+    teacher's scores), so that equal answers cost 0. Boxes: 1 - GIoU between the two networks' boxes, weighted by the
+    teacher's best score.
+
+    Args:
+        student: outputs in contract order, NCHW.
+        teacher: outputs of the float network for the same images.
+        grid: priors of this input size.
+        cls_weight: weight of the class term.
+        box_weight: weight of the box term.
+    Returns:
+        The losses; both terms are divided by the sum of the teacher's best scores (at least 1). `positives` counts the
+        priors that teach boxes.
+    """
+    logits, distances = flatten_outputs(student)
+    with torch.no_grad():
+        teacher_logits, teacher_distances = flatten_outputs(teacher)
+        scores = teacher_logits.sigmoid()
+        best = scores.amax(-1)
+        chosen = best > BOX_SCORE
+        normalizer = best[chosen].sum().clamp(min=1.0)
+        least = F.binary_cross_entropy_with_logits(teacher_logits, scores, reduction="sum")
+    cls = (F.binary_cross_entropy_with_logits(logits, scores, reduction="sum") - least) / normalizer * cls_weight
+    boxes, wanted = distances_to_boxes(distances, grid), distances_to_boxes(teacher_distances, grid)
+    box = (giou_loss(boxes[chosen], wanted[chosen]) * best[chosen]).sum() / normalizer * box_weight
+    return Losses(cls + box, cls.detach(), box.detach(), chosen.sum())

@@ -1,0 +1,295 @@
+"""Quantization-aware training from end to end: checkpoint and images in, a measured `model_int8.tflite` out."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from torch.fx import GraphModule
+
+from edgedet import __version__
+from edgedet.config import TrainConfig
+from edgedet.convert.flatbuffer import serialize
+from edgedet.convert.from_fx import graph_from_fx
+from edgedet.data.coco import CocoSplit, require_same_classes
+from edgedet.data.folder import load_folder
+from edgedet.data.paths import DataPaths
+from edgedet.errors import CheckpointError, ConfigError
+from edgedet.evaluate.evaluator import EvalReport, evaluate, sha256_of
+from edgedet.evaluate.self_labels import self_labelled
+from edgedet.fileio import atomic_write_text
+from edgedet.net.rtmdet import channels_last
+from edgedet.quantize.api import prepare_model
+from edgedet.quantize.calibrate import calibrate, freeze
+from edgedet.quantize.calibration_data import draw_images, image_batches, make_manifest
+from edgedet.quantize.qat_check import CHECK_RUNTIMES, FileCheck, check_file
+from edgedet.quantize.qat_state import STATE_FILE, load_state, save_state
+from edgedet.quantize.qat_trainer import QatTrainer
+from edgedet.train.checkpoint import Checkpoint, load_checkpoint
+from edgedet.train.fine_tune import training_settings, weak_augmentation
+from edgedet.train.log import EpochRecord, TrainLog
+from edgedet.train.runtime import TorchRuntime
+
+MANIFEST_FILE = "calibration.json"
+REPORT_FILE = "report.json"
+HISTORY_FILE = "history.json"
+SELF_LABELLED_IMAGES = 64  # for the AP against the float model's own detections, when there are no annotations
+
+
+@dataclass(frozen=True)
+class QatRequest:
+    """What to fine-tune, and how."""
+
+    checkpoint: Path
+    data: DataPaths  # training and validation split; with `images`, only a validation split, or nothing
+    out: Path  # folder, made when absent
+    epochs: int = 5
+    batch: int = 16
+    lr: float = 1e-4  # peak rate of AdamW for the weights
+    distill: bool = False  # learn from the float model's outputs instead of the labels
+    images: Path | None = None  # with distill: a folder of images, in place of the training split
+    ema_decay: float = 0.998  # of the averaged weights, lower in short runs; 0: no averaging
+    calib_images: int = 128  # for the ranges that training starts from
+    seed: int = 0
+    threads: int = 0  # torch's; 0: all cores
+    runtime: str = "ref"  # measures the file: ref (TFLite's reference kernels) or sim (the same arithmetic in NumPy)
+    resume: bool = False
+    quiet: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch", "lr", "calib_images"):
+            if getattr(self, name) <= 0:
+                raise ConfigError(f"--{name.replace('_', '-')} must be positive, got {getattr(self, name)}")
+        if not 0 <= self.ema_decay < 1:
+            raise ConfigError(f"--ema-decay must be in 0..1 (0: no averaging), got {self.ema_decay}")
+        if self.images is not None and not self.distill:
+            raise ConfigError("--images without --distill: a folder of images has no labels to train on; add --distill")
+        if self.runtime not in CHECK_RUNTIMES:
+            raise ConfigError(f"--runtime {self.runtime!r}: expected one of {', '.join(CHECK_RUNTIMES)}")
+
+
+@dataclass(frozen=True)
+class QatReport:
+    """What came out of `qat_checkpoint`. All APs are of the same images."""
+
+    model: Path
+    report: Path
+    sha256: str  # of the model file
+    model_bytes: int
+    ap_of: str  # what the APs are measured against
+    ap_float: float  # of the checkpoint
+    ap_start: float  # of the fake-quantized network before training (PTQ)
+    ap_qat: float  # of the fake-quantized network after training, as printed
+    ap_file: float  # of the file
+    arithmetic: str  # that the file was measured with
+    epochs: int
+    batch: int
+    lr: float
+    distill: bool
+    train_images: int
+    seed: int
+    seconds: tuple[tuple[str, float], ...]  # step and its wall-clock time; of this process only, when resumed
+
+    def text(self) -> str:
+        """Lines for people, each with its line end."""
+        seconds = ", ".join(f"{step} {value:.1f}" for step, value in self.seconds)
+        teacher = "the float model's outputs" if self.distill else "labels"
+        return (
+            f"model:   {self.model} ({self.model_bytes:,} bytes, sha256 {self.sha256[:16]})\n"
+            f"trained: {self.epochs} epochs on {self.train_images} images, from {teacher}, batch {self.batch}, "
+            f"lr {self.lr:g}, seed {self.seed}\n"
+            f"AP:      {self.ap_of}\n"
+            f"  float                     {self.ap_float:.4f}\n"
+            f"  fake-quantized, start     {self.ap_start:.4f}\n"
+            f"  fake-quantized, trained   {self.ap_qat:.4f}\n"
+            f"  file                      {self.ap_file:.4f}  ({self.arithmetic})\n"
+            f"seconds: {seconds} (in all {sum(value for _, value in self.seconds):.0f})\n"
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-able dict; paths as strings."""
+        content = asdict(self)
+        content |= {"method": "qat", "model": str(self.model), "report": str(self.report)}
+        content["seconds"] = {step: round(value, 4) for step, value in self.seconds}
+        return content
+
+
+@dataclass(frozen=True, eq=False)
+class _Run:
+    """Everything that is fixed during a run."""
+
+    request: QatRequest
+    checkpoint: Checkpoint
+    config: TrainConfig
+    train: CocoSplit
+    judge: CocoSplit  # what AP is measured on
+    judge_text: str
+
+    def measure(self, network: GraphModule) -> EvalReport:
+        """AP of a fake-quantized network, through the code of `edgedet evaluate`."""
+        return evaluate(TorchRuntime(network, self.checkpoint.preprocess, self.checkpoint.outputs), self.judge)
+
+
+def qat_checkpoint(request: QatRequest) -> QatReport:
+    """Fine-tune a checkpoint with fake quantization, write the int8 file, and measure the file.
+
+    Writes OUT/qat_last.pt after every epoch (atomically; `resume` goes on from it, with the losses of an uninterrupted
+    run), OUT/history.json, OUT/tensorboard/, at the end OUT/model_int8.tflite, OUT/calibration.json and
+    OUT/report.json. The last epoch is exported; none is picked on the validation split.
+
+    Args:
+        request: what and how.
+    Returns:
+        The report that also stands in report.json.
+    Raises:
+        CheckpointError, DataError, ConfigError, UnsupportedOpError: before training.
+        ConversionError: the AP of the file and of the network that was trained differ by more than 0.005; the file is
+            then called model_int8.rejected.tflite, and there is no model_int8.tflite.
+        EdgedetError: training diverged.
+    """
+    clock = _Clock()
+    run = _set_up(request)
+    checkpoint = run.checkpoint
+    network = channels_last(checkpoint.build())
+    float_runtime = TorchRuntime(network, checkpoint.preprocess, checkpoint.outputs)
+    clock.lap("load")
+    ap_float = evaluate(float_runtime, run.judge).ap.ap
+    clock.lap("float AP")
+    records = draw_images(run.train, request.calib_images, request.seed)
+    manifest = make_manifest(records, run.train, checkpoint.preprocess, "qat", request.seed)
+    prepared = prepare_model(checkpoint.build(), checkpoint.preprocess)
+    calibrated = calibrate(prepared, image_batches(records, checkpoint.preprocess))
+    clock.lap("calibrate")
+    ap_start = run.measure(freeze(calibrated)).ap.ap
+    clock.lap("start AP")
+    trainer = QatTrainer(
+        calibrated, run.config, checkpoint.preprocess, checkpoint.outputs, run.train, request.seed,
+        network if request.distill else None,
+    )  # fmt: skip
+    history = _train(run, trainer, ap_float, ap_start, clock)
+    frozen = trainer.frozen()
+    data = serialize(graph_from_fx(frozen, checkpoint.preprocess, checkpoint.outputs))
+    clock.lap("convert")
+    assert history[-1].ap is not None
+    checked = check_file(data, request.out, request.runtime, run.judge, history[-1].ap)
+    clock.lap("file AP")
+    report = _report(run, checked, ap_float, ap_start, history[-1].ap, clock.laps)
+    atomic_write_text(request.out / MANIFEST_FILE, manifest.to_json())
+    atomic_write_text(report.report, json.dumps(report.to_json(), indent=1) + "\n")
+    return report
+
+
+def _set_up(request: QatRequest) -> _Run:
+    if request.out.exists() and not request.out.is_dir():
+        raise ConfigError(f"--out {request.out}: is a file, expected a folder or a new name")
+    if not request.resume and (request.out / STATE_FILE).exists():
+        raise ConfigError(f"{request.out} already holds a QAT run; go on with it by --resume, or give another --out")
+    if request.resume and not (request.out / STATE_FILE).is_file():
+        raise CheckpointError(f"{request.out / STATE_FILE}: no QAT run to resume; start it without --resume")
+    checkpoint = load_checkpoint(request.checkpoint)
+    outputs = checkpoint.outputs
+    if request.images is not None:
+        train = load_folder(request.images, outputs.class_names, outputs.category_ids)
+    else:
+        train = request.data.load("train")
+    if request.images is not None and request.data.data is None and request.data.val_ann is None:
+        float_runtime = TorchRuntime(channels_last(checkpoint.build()), checkpoint.preprocess, outputs)
+        judge = self_labelled(float_runtime, train, SELF_LABELLED_IMAGES)
+        text = f"against the float model's own detections in {len(judge.images)} training images (no annotations given)"
+    else:
+        judge = request.data.load("valid")
+        require_same_classes(train, judge)
+        text = f"COCO AP of {len(judge.images)} images of split {judge.name}, {judge.ann_path}"
+    config = replace(
+        weak_augmentation(training_settings(checkpoint)),
+        epochs=request.epochs, batch=request.batch, lr=request.lr, ema_decay=request.ema_decay,
+        eval_interval=1, bf16=False, threads=request.threads,
+    )  # fmt: skip
+    return _Run(request, checkpoint, config, train, judge, text)
+
+
+def _train(run: _Run, trainer: QatTrainer, ap_float: float, ap_start: float, clock: _Clock) -> list[EpochRecord]:
+    """All epochs that are not done yet."""
+    out, config = run.request.out, run.config
+    identity = _identity(run)
+    history = load_state(out / STATE_FILE, identity, trainer) if run.request.resume else []
+    training = validation = 0.0
+    with TrainLog(out, config.epochs, trainer.steps, len(history), run.request.quiet) as log:
+        log.message(
+            f"QAT of {run.request.checkpoint}: {len(run.train.images)} images, {config.epochs} epochs of "
+            f"{trainer.steps} steps, batch {config.batch}, lr {config.lr:g}, ranges frozen from step "
+            f"{trainer.freeze_step + 1}; AP {run.judge_text}: float {ap_float:.4f}, fake-quantized {ap_start:.4f}"
+        )
+        for epoch in range(len(history), config.epochs):
+            record = trainer.train_epoch(epoch, log)
+            training += clock.seconds()
+            report = run.measure(trainer.frozen())
+            log.evaluation((epoch + 1) * trainer.steps, report, ())
+            validation += clock.seconds()
+            history.append(replace(record, ap=report.ap.ap))
+            log.epoch(history[-1])
+            save_state(out / STATE_FILE, identity, history, trainer)
+            atomic_write_text(out / HISTORY_FILE, json.dumps([asdict(r) for r in history], indent=1) + "\n")
+    clock.laps += [("training", training), ("validation", validation)]
+    return history
+
+
+def _identity(run: _Run) -> dict[str, Any]:
+    """What has to be equal for a run to be the same run."""
+    request = run.request
+    return {
+        "checkpoint": sha256_of(request.checkpoint),
+        "train": asdict(run.config),
+        "distill": request.distill,
+        "calib_images": request.calib_images,
+        "seed": request.seed,
+        "train_images": len(run.train.images),
+        "valid_images": len(run.judge.images),
+        "edgedet": __version__,
+    }
+
+
+def _report(
+    run: _Run, checked: FileCheck, ap_float: float, ap_start: float, ap_qat: float, laps: list[tuple[str, float]]
+) -> QatReport:
+    request = run.request
+    return QatReport(
+        model=checked.path,
+        report=request.out / REPORT_FILE,
+        sha256=sha256_of(checked.path),
+        model_bytes=checked.path.stat().st_size,
+        ap_of=run.judge_text,
+        ap_float=ap_float,
+        ap_start=ap_start,
+        ap_qat=ap_qat,
+        ap_file=checked.ap,
+        arithmetic=checked.arithmetic,
+        epochs=run.config.epochs,
+        batch=run.config.batch,
+        lr=run.config.lr,
+        distill=request.distill,
+        train_images=len(run.train.images),
+        seed=request.seed,
+        seconds=tuple(laps),
+    )
+
+
+class _Clock:
+    """Wall-clock seconds of consecutive steps."""
+
+    def __init__(self) -> None:
+        self._since = time.perf_counter()
+        self.laps: list[tuple[str, float]] = []
+
+    def seconds(self) -> float:
+        """Since the last call."""
+        now = time.perf_counter()
+        passed, self._since = now - self._since, now
+        return passed
+
+    def lap(self, name: str) -> None:
+        """End a step."""
+        self.laps.append((name, self.seconds()))

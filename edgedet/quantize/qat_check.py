@@ -1,0 +1,62 @@
+"""The file that QAT wrote must have the AP that QAT printed; otherwise it does not get its name."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgedet.data.coco import CocoSplit
+from edgedet.errors import ConversionError
+from edgedet.evaluate.evaluator import evaluate
+from edgedet.evaluate.runtimes import open_runtime
+from edgedet.fileio import atomic_write_bytes
+
+MODEL_FILE = "model_int8.tflite"
+REJECTED_FILE = "model_int8.rejected.tflite"
+CHECK_RUNTIMES = ("ref", "sim")
+AP_TOLERANCE = 0.005  # between the network that was trained and the file
+
+
+@dataclass(frozen=True)
+class FileCheck:
+    """A file that was measured and accepted."""
+
+    path: Path
+    ap: float
+    arithmetic: str  # which arithmetic and package measured it
+
+
+def check_file(data: bytes, out: Path, runtime: str, split: CocoSplit, expected_ap: float) -> FileCheck:
+    """Write a model, measure it, and give it its name only when its AP is the expected one.
+
+    Args:
+        data: bytes of the `.tflite`.
+        out: folder.
+        runtime: `ref` or `sim`; without an interpreter package, `ref` becomes `sim` (the same arithmetic), and
+            `arithmetic` says so.
+        split: images to measure on.
+        expected_ap: of the fake-quantized network on the same images.
+    Returns:
+        The accepted file, OUT/model_int8.tflite.
+    Raises:
+        ConversionError: the APs differ by more than `AP_TOLERANCE`. The file is OUT/model_int8.rejected.tflite, and
+            OUT/model_int8.tflite is gone, an older one included.
+    """
+    candidate, accepted = out / REJECTED_FILE, out / MODEL_FILE
+    accepted.unlink(missing_ok=True)
+    atomic_write_bytes(candidate, data)
+    available = any(importlib.util.find_spec(name) for name in ("ai_edge_litert", "tflite_runtime"))
+    used = runtime if available or runtime != "ref" else "sim"
+    opened = open_runtime(candidate, used)
+    ap = evaluate(opened, split).ap.ap
+    if not abs(ap - expected_ap) <= AP_TOLERANCE:
+        raise ConversionError(
+            f"{candidate}: AP {ap:.4f} ({used}: {opened.arithmetic}), but the fake-quantized network that was trained "
+            f"has {expected_ap:.4f}; expected a difference of at most {AP_TOLERANCE}. The file is kept under this name "
+            f"for `edgedet inspect`; there is no {MODEL_FILE}. Please report it with the checkpoint"
+        )
+    os.replace(candidate, accepted)
+    absent = "" if used == runtime else "; no LiteRT installed, so the reference kernels themselves were not run"
+    return FileCheck(accepted, ap, f"{used}: {opened.arithmetic}{absent}")
