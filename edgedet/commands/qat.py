@@ -1,0 +1,93 @@
+"""`edgedet quantize --method qat`: its options, and what they lead to."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from edgedet.errors import ConfigError
+from edgedet.evaluate.arguments import data_paths, positive_int
+
+# Attribute of the parsed options -> option, for those that only QAT takes. All of them are None (or False) when absent.
+QAT_OPTIONS = {
+    "epochs": "--epochs",
+    "batch": "--batch",
+    "lr": "--lr",
+    "ema_decay": "--ema-decay",
+    "distill": "--distill",
+    "images": "--images",
+    "check_runtime": "--check-runtime",
+}
+
+
+def add_qat_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `--method qat`."""
+    group = parser.add_argument_group("quantization-aware training (--method qat)")
+    group.add_argument("--epochs", type=positive_int, metavar="N", help="default: 5")
+    group.add_argument("--batch", type=positive_int, metavar="N", help="images per step (default: 16)")
+    group.add_argument("--lr", type=positive_number, metavar="R", help="peak learning rate (default: 1e-4)")
+    group.add_argument("--ema-decay", type=float, metavar="D", help="of the averaged weights; 0: off (default: 0.998)")
+    group.add_argument(
+        "--distill", action="store_true", help="learn from the float model's outputs; labels are not needed"
+    )
+    group.add_argument("--images", type=Path, metavar="DIR", help="with --distill: a folder of images to train on")
+    group.add_argument(
+        "--check-runtime",
+        choices=("ref", "sim"),
+        help="measures the written file: TFLite's reference kernels, or the same arithmetic in NumPy (default: ref)",
+    )
+
+
+def add_run_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of every fine-tuning run."""
+    parser.add_argument("--threads", type=positive_int, metavar="N", help="torch's threads (default: all cores)")
+    parser.add_argument("--resume", action="store_true", help="go on with an interrupted run in RUN")
+
+
+def positive_number(text: str) -> float:
+    """Type of an option that is a number above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0.0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"expected a number above 0, got {text!r}")
+    return value
+
+
+def refuse_qat_options(args: argparse.Namespace) -> None:
+    """Raises ConfigError when an option was given that only QAT takes."""
+    given = [option for name, option in QAT_OPTIONS.items() if getattr(args, name)]
+    if given:
+        raise ConfigError(f"{', '.join(given)}: only --method qat takes this, found --method {args.method}")
+
+
+def run_qat(args: argparse.Namespace, checkpoint: Path) -> Path:
+    """Run QAT as the options say and print its report.
+
+    Args:
+        args: parsed options of `edgedet quantize`.
+        checkpoint: float model.
+    Returns:
+        The int8 file.
+    """
+    from edgedet.quantize.qat import QatRequest, qat_checkpoint
+
+    names = {"check_runtime": "runtime"}
+    given: dict[str, Any] = {
+        names.get(name, name): value for name in QAT_OPTIONS if (value := getattr(args, name)) is not None
+    }
+    request = QatRequest(
+        checkpoint=checkpoint,
+        data=data_paths(args),
+        out=args.out,
+        calib_images=args.calib_images,
+        seed=args.seed,
+        threads=args.threads or 0,
+        resume=args.resume,
+        **given,
+    )
+    report = qat_checkpoint(request)
+    print(report.text(), end="")
+    return report.model

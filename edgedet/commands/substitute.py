@@ -1,0 +1,94 @@
+"""`edgedet substitute`, and the same step in front of `edgedet quantize`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from edgedet.commands.qat import add_run_arguments, positive_number
+from edgedet.commands.shared import Commands, add_command
+from edgedet.config import ACTIVATIONS
+from edgedet.evaluate.arguments import add_data_arguments, data_paths, positive_int, whole_number
+
+FOLDER = "substituted"  # of the fine-tuning run, inside the folder of `edgedet quantize`
+
+
+def add_substitute(commands: Commands) -> None:
+    """Options of `edgedet substitute`."""
+    parser = add_command(
+        commands,
+        "substitute",
+        "replace the activations of a trained checkpoint, fine-tune it, and show what that costs and saves",
+        (
+            "substitute runs/nano/best.pt --activation relu6 --no-channel-attention --data bccd --out runs/ncadc",
+            "substitute runs/nano/best.pt --activation hardswish --data bccd --epochs 5 --out runs/hardswish",
+        ),
+        _substitute,
+    )
+    parser.add_argument("checkpoint", type=Path, metavar="CKPT", help="checkpoint (.pt) of edgedet train")
+    add_data_arguments(parser)
+    _add_what(parser)
+    parser.add_argument("--epochs", type=positive_int, default=20, metavar="N", help="default: %(default)s")
+    parser.add_argument("--batch", type=positive_int, default=16, metavar="N", help="default: %(default)s")
+    parser.add_argument("--lr", type=positive_number, default=1e-3, metavar="R", help="default: %(default)s")
+    parser.add_argument("--out", type=Path, required=True, metavar="RUN", help="folder of the fine-tuning run")
+    parser.add_argument("--seed", type=whole_number, default=0, metavar="S", help="default: %(default)s")
+    add_run_arguments(parser)
+
+
+def add_substitution_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options that put a substitution in front of a quantization."""
+    group = parser.add_argument_group("substitution before quantization (see also: edgedet substitute)")
+    _add_what(group)
+    group.add_argument(
+        "--tune-epochs", type=positive_int, default=20, metavar="N", help="of fine-tuning (default: %(default)s)"
+    )
+
+
+def substituted_checkpoint(args: argparse.Namespace) -> Path:
+    """The checkpoint that `edgedet quantize` shall quantize: the given one, or its substitution, made now.
+
+    Args:
+        args: parsed options of `edgedet quantize`.
+    """
+    if args.activation is None and not args.no_channel_attention:
+        return args.checkpoint
+    out = args.out / FOLDER
+    resume = args.resume and (out / "last.pt").is_file()
+    return _run(args, out, args.tune_epochs, resume=resume)
+
+
+def _substitute(args: argparse.Namespace) -> int:
+    _run(args, args.out, args.epochs, batch=args.batch, lr=args.lr, resume=args.resume)
+    return 0
+
+
+def _add_what(parser: argparse._ActionsContainer) -> None:
+    parser.add_argument("--activation", choices=ACTIVATIONS, help="take this one (default: as in the checkpoint)")
+    parser.add_argument(
+        "--no-channel-attention", action="store_true", help="drop the channel attention, keep its mean factors"
+    )
+
+
+def _run(
+    args: argparse.Namespace, out: Path, epochs: int, *, batch: int = 16, lr: float = 1e-3, resume: bool = False
+) -> Path:
+    from edgedet.quantize.substitute import SubstituteRequest, substitute_checkpoint
+
+    report = substitute_checkpoint(
+        SubstituteRequest(
+            checkpoint=args.checkpoint,
+            data=data_paths(args),
+            out=out,
+            activation=args.activation,
+            channel_attention=not args.no_channel_attention,
+            epochs=epochs,
+            batch=batch,
+            lr=lr,
+            seed=args.seed,
+            threads=args.threads or 0,
+            resume=resume,
+        )
+    )
+    print(report.text(), end="")
+    return report.checkpoint
