@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.fx import GraphModule, Node
+from torch.fx import Graph, GraphModule, Node
 from torch.fx.node import map_arg
 
 from edgedet.quantize.fake_quant import FakeQuant, QuantConv2d
@@ -41,9 +41,10 @@ def walk_layers(exact: GraphModule, quantized: GraphModule, batches: Sequence[Te
     exact_modules = dict(exact.named_modules(remove_duplicate=False))
     modules = dict(quantized.named_modules(remove_duplicate=False))
     batches = [batch.contiguous(memory_format=torch.channels_last) for batch in batches]
+    exact_done, done = last_readers(exact.graph), last_readers(quantized.graph)
     exact_values: dict[Node, list[Tensor]] = {}
     values: dict[Node, list[Tensor]] = {}
-    with torch.inference_mode():
+    with torch.no_grad():
         for exact_node, node in pairs:
             if node.op == "output":
                 continue
@@ -59,8 +60,10 @@ def walk_layers(exact: GraphModule, quantized: GraphModule, batches: Sequence[Te
                     visit(exact_module, module, *inputs)
             exact_values[exact_node] = run_batches(exact_node, exact_modules, exact_values, exact=True)
             values[node] = run_batches(node, modules, values)
-            _forget(exact_node, exact_values)
-            _forget(node, values)
+            for source in exact_done.get(exact_node, ()):
+                del exact_values[source]
+            for source in done.get(node, ()):
+                del values[source]
 
 
 def run_batches(
@@ -98,8 +101,13 @@ def run_node(node: Node, modules: dict[str, nn.Module], values: dict[Node, Tenso
     return node.target(*args, **kwargs)
 
 
-def _forget(node: Node, values: dict[Node, list[Tensor]]) -> None:
-    """Drop what only this node still read."""
-    for source in node.all_input_nodes:
-        if all(user in values or user.op == "output" for user in source.users):
-            del values[source]
+def last_readers(graph: Graph) -> dict[Node, list[Node]]:
+    """Node -> values that no later node reads; the output node reads nothing here."""
+    last: dict[Node, Node] = {}
+    for node in graph.nodes:
+        if node.op != "output":
+            last.update(dict.fromkeys(node.all_input_nodes, node))
+    readers: dict[Node, list[Node]] = {}
+    for source, reader in last.items():
+        readers.setdefault(reader, []).append(source)
+    return readers

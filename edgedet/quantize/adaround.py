@@ -1,0 +1,165 @@
+"""Adaptive rounding: each weight goes to the lower or the upper code, whichever serves the layer's output best.
+
+AdaRound's question (arXiv:2004.10568): of all ways to round down or up, which one changes the layer's output least on
+calibration images? AdaRound relaxes it and descends the gradient for thousands of steps. Here the squared error is
+written with the covariances of the inputs, and single weights are rounded anew, one input after the other, each to
+what is best for the rest, until nothing changes: seconds instead of minutes, no learning rate, never worse than where
+it started. As in AdaRound, the layer's inputs are those of the quantized network and its goal is the output of the
+float network, so that it also undoes errors of the layers in front of it.
+
+The covariances leave the means out; bias correction takes care of those exactly.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.fx import GraphModule
+from torch.nn import functional
+
+from edgedet.quantize.fake_quant import QuantConv2d
+from edgedet.quantize.layer_walk import walk_layers
+
+# Of the mean variance of the inputs, added to each: how much a weight is drawn to its float value. Keeps layers with
+# few positions (6x6 at stride 32) from learning the calibration images by heart.
+DAMPING = 0.01
+SWEEPS = 12  # over all inputs; nearly all layers are at rest before
+BLOCK = 64  # inputs whose changes are gathered into one matrix product
+POSITIONS_PER_INPUT = 16  # output positions taken per weight of a filter, over all images
+LEAST_POSITIONS = 8192
+
+
+def adaround(prepared: GraphModule, quantized: GraphModule, batches: Sequence[Tensor], seed: int) -> GraphModule:
+    """Round the weights of every convolution anew; scales stay.
+
+    Args:
+        prepared: the float network; not changed.
+        quantized: the same, calibrated and with weights quantized; not changed.
+        batches: float32 (N, 3, H, W), normalized, at least one.
+        seed: decides at which positions of large maps the inputs are looked at.
+    Returns:
+        A new graph whose weight codes differ by at most 1 from the float weights' positions.
+    """
+    rounded = copy.deepcopy(quantized)
+    walk_layers(prepared, rounded, batches, (LayerRounding(seed),))
+    return rounded
+
+
+class LayerRounding:
+    """Rounds one layer after the other; a `Visit` of `walk_layers`.
+
+    Args:
+        seed: decides the positions.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self._rng = np.random.default_rng(seed)
+
+    def __call__(
+        self, exact: QuantConv2d, quantized: QuantConv2d, exact_inputs: Sequence[Tensor], inputs: Sequence[Tensor]
+    ) -> None:
+        """Round the weights of one layer, in place."""
+        assert quantized.weight_scale is not None
+        assert quantized.weight_code is not None
+        scales, codes = quantized.weight_scale.numpy(), quantized.weight_code.numpy()
+        own, cross = covariances(exact, exact_inputs, inputs, self._rng)
+        weight = exact.weight.detach().numpy().astype(np.float64).reshape(len(scales), 1, -1)
+        if exact.groups == 1:
+            weight = weight.reshape(1, len(scales), -1)
+        steps = scales.astype(np.float64).reshape(*weight.shape[:2], 1)
+        new = round_codes(weight, steps, codes.reshape(weight.shape), own, cross)
+        quantized.set_weight_codes(scales, new.reshape(codes.shape))
+
+
+def covariances(
+    conv: QuantConv2d, exact_inputs: Sequence[Tensor], inputs: Sequence[Tensor], rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Damped covariances of what the filters of a layer see.
+
+    Args:
+        conv: the layer.
+        exact_inputs: float32 (N, I, H, W) each, of the float network.
+        inputs: same shapes, of the quantized network.
+        rng: draws the positions.
+    Returns:
+        Of the quantized inputs with themselves, and of the float inputs (rows) with the quantized inputs (columns):
+        float64 (groups, K, K) each, K weights per filter and group.
+    """
+    size, groups = conv.weight[0].numel(), conv.groups
+    images = sum(len(x) for x in inputs)
+    wanted = -(-max(LEAST_POSITIONS, POSITIONS_PER_INPUT * size) // images)
+    moments, sums = np.zeros((2, groups, size, size)), np.zeros((2, groups, size))
+    center: Tensor | None = None  # a rough mean; without it float32 would lose small variances behind large means
+    count = 0
+    # One image at a time: patches are up to 25 times larger than the images.
+    for pair in zip(torch.cat(list(exact_inputs)).split(1), torch.cat(list(inputs)).split(1), strict=True):
+        both = [_patches(conv, x)[0].reshape(groups, size, -1) for x in pair]
+        positions = both[0].shape[2]
+        if wanted < positions:
+            chosen = torch.from_numpy(np.sort(rng.permutation(positions)[:wanted]))
+            both = [p[:, :, chosen] for p in both]
+        if center is None:
+            center = both[1].mean(2, keepdim=True)
+        left_exact, left = both[0] - center, both[1] - center
+        count += left.shape[2]
+        for i, p in enumerate((left, left_exact)):
+            moments[i] += torch.bmm(p, left.transpose(1, 2)).double().numpy()
+            sums[i] += p.double().sum(2).numpy()
+    own, cross = (moments[i] / count - (sums[i] / count)[:, :, None] * (sums[0] / count)[:, None, :] for i in (0, 1))
+    diagonal = np.arange(size)
+    damping = DAMPING * np.maximum(own[:, diagonal, diagonal].mean(axis=1), np.finfo(np.float32).tiny)
+    own[:, diagonal, diagonal] += damping[:, None]
+    cross[:, diagonal, diagonal] += damping[:, None]
+    return own, cross
+
+
+def _patches(conv: QuantConv2d, x: Tensor) -> Tensor:
+    """What the filters see: float32 (N, I * kernel area, positions), channels outermost."""
+    kernel = (conv.weight.shape[2], conv.weight.shape[3])
+    return functional.unfold(conv.pad(x), kernel, conv.dilation, 0, conv.stride)
+
+
+def round_codes(
+    weight: np.ndarray, steps: np.ndarray, codes: np.ndarray, own: np.ndarray, cross: np.ndarray
+) -> np.ndarray:
+    """Codes with the least squared error of the output that single changes lead to.
+
+    The error of one filter, up to a constant: v' own v - 2 w' cross v, w its float weights, v = codes * step.
+
+    Args:
+        weight: float64 (G, F, K): F filters of K weights that see the same inputs, G times.
+        steps: float64 (G, F, 1), scales.
+        codes: int8 (G, F, K), to start from.
+        own: float64 (G, K, K), covariance of the inputs, positive definite.
+        cross: float64 (G, K, K), of the float inputs (rows) with the inputs (columns).
+    Returns:
+        int8 (G, F, K): floor or ceiling of weight / step, -127..127; where the start lies elsewhere it may stay.
+    """
+    exact = np.clip(weight / steps, -127, 127)
+    lower, upper = np.floor(exact), np.ceil(exact)
+    current = codes.astype(np.float64)
+    gradient = (current * steps) @ own - weight @ cross
+    for _ in range(SWEEPS):
+        changed = False
+        for start in range(0, weight.shape[2], BLOCK):
+            block = slice(start, min(start + BLOCK, weight.shape[2]))
+            inner, local = own[:, block, block], gradient[:, :, block].copy()
+            moved = np.zeros_like(local)
+            for j in range(local.shape[2]):
+                column = start + j
+                goal = current[:, :, column] - local[:, :, j] / (inner[:, j, j, None] * steps[:, :, 0])
+                new = np.clip(np.rint(goal), lower[:, :, column], upper[:, :, column])
+                moved[:, :, j] = (new - current[:, :, column]) * steps[:, :, 0]
+                current[:, :, column] = new
+                local += moved[:, :, j, None] * inner[:, None, j, :]
+            if moved.any():
+                changed = True
+                gradient += moved @ own[:, block, :]
+        if not changed:
+            break
+    return current.astype(np.int8)
+
