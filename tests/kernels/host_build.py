@@ -42,8 +42,7 @@ def kernel_sources(*patterns: str) -> list[Path]:
     return sorted(path for pattern in patterns for path in (KERNELS / "src").glob(pattern))
 
 
-def load_library(folder: Path, *patterns: str) -> ctypes.CDLL:
+def load_library(folder: Path, program: str, *patterns: str) -> ctypes.CDLL:
     """Shared library of some sources, optimized for this machine."""
-    program = compiler("gcc", "clang", "cc")
     path = compile_c(program, (*HOST, "-shared", "-fPIC"), kernel_sources(*patterns), folder / "libedk.so")
     return ctypes.CDLL(str(path))

@@ -107,7 +107,9 @@ class Kernel:
 @pytest.fixture(scope="session")
 def kernel(tmp_path_factory: pytest.TempPathFactory) -> Kernel:
     folder = tmp_path_factory.mktemp("preprocess")
-    library = host_build.load_library(folder, "edk_preprocess*.c", "edk_place_image.c", "edk_image_box.c")
+    library = host_build.load_library(
+        folder, host_build.compiler("gcc", "clang", "cc"), "edk_preprocess*.c", "edk_place_image.c", "edk_image_box.c"
+    )
     library.edk_preprocess_scratch_bytes.restype = ctypes.c_size_t
     library.edk_preprocess.argtypes = [
         ctypes.c_void_p,
