@@ -4,7 +4,9 @@
 
 #include "edk_target.h"
 
-#if defined(EDK_USE_DSP)
+#if defined(EDK_USE_MVE)
+#include "edk_conv_mve.h"
+#elif defined(EDK_USE_DSP)
 #include "edk_conv_dsp.h"
 #else
 #include "edk_conv_plain.h"
