@@ -87,4 +87,4 @@ def depthwise_scratch_bytes(kernel: tuple[int, int], stride: int, dilation: int,
         out_width: of the output.
     """
     columns = (out_width - 1) * stride + (kernel[1] - 1) * dilation + 1
-    return 16 * ((kernel[0] + 1) // 2) * (kernel[1] + columns) + 16 * kernel[0] * kernel[1] + 64
+    return 16 * ((kernel[0] + 1) // 2) * (kernel[1] + columns) + 16 * kernel[0] * kernel[1] + 256

@@ -21,7 +21,7 @@ typedef struct {
 
 /* Scratch in bytes, the same on every processor, with n = kernel_height * kernel_width, r = (kernel_height + 1) / 2 and
  * v = (out.width - 1) * stride_width + (kernel_width - 1) * dilation_width + 1 (input columns that a row of output
- * touches): 16 * r * (kernel_width + v) + 16 * n + 64. 0 if params is null, its
+ * touches): 16 * r * (kernel_width + v) + 16 * n + 256. 0 if params is null, its
  * sizes are not positive, or the result would not fit 31 bits.
  */
 size_t edk_depthwise_conv_s8_scratch_bytes(const edk_depthwise_conv_params *params);

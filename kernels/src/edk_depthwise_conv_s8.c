@@ -16,7 +16,7 @@ size_t edk_depthwise_conv_s8_scratch_bytes(const edk_depthwise_conv_params *para
     const uint64_t pairs = (uint64_t)(w->kernel_height + 1) / 2;
     const int64_t columns = (int64_t)(params->out.width - 1) * w->stride_width +
                             (int64_t)(w->kernel_width - 1) * w->dilation_width + 1;
-    const uint64_t bytes = 16 * pairs * (uint64_t)(w->kernel_width + columns) + 16 * (uint64_t)n + 64;
+    const uint64_t bytes = 16 * pairs * (uint64_t)(w->kernel_width + columns) + 16 * (uint64_t)n + 256;
     return bytes <= INT32_MAX ? (size_t)bytes : 0;
 }
 

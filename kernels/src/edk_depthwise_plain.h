@@ -63,11 +63,13 @@ static inline void edk_depthwise_pixel(const edk_depthwise_conv_params *p, const
     }
 }
 
-static inline void edk_depthwise_plain(const edk_depthwise_conv_params *p, const int8_t *input, int8_t *output)
+/* All pixels of the channels from channel0 on. */
+static inline void edk_depthwise_plain(const edk_depthwise_conv_params *p, const int8_t *input, int8_t *output,
+                                       int channel0)
 {
     for (int y = 0; y < p->out.height; y++) {
         for (int x = 0; x < p->out.width; x++) {
-            for (int channel = 0; channel < p->out.channels; channel += EDK_DEPTHWISE_BLOCK) {
+            for (int channel = channel0; channel < p->out.channels; channel += EDK_DEPTHWISE_BLOCK) {
                 const int left = p->out.channels - channel;
                 edk_depthwise_pixel(p, input, output, y, x, channel,
                                     left < EDK_DEPTHWISE_BLOCK ? left : EDK_DEPTHWISE_BLOCK);
