@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from edgedet.commands.shared import Commands, add_command
+from edgedet.commands.waterfall import add_waterfall_arguments, run_waterfall, waterfall_split
 from edgedet.evaluate.arguments import add_data_arguments, data_paths, positive_int, whole_number
 
 
@@ -17,7 +19,9 @@ def add_quantize(commands: Commands) -> None:
         "make an int8 .tflite from a checkpoint",
         (
             "quantize runs/bccd/best.pt --data bccd --out runs/q",
-            "quantize runs/bccd/best.pt --data bccd --out runs/q --calib-images 205 --seed 7",
+            "quantize runs/bccd/best.pt --data bccd --out runs/q --effort best --calib-images 205 --seed 7",
+            "quantize best.pt --data bccd --out runs/q --calibration mse --calibration-for neck.out_convs.0.conv=kl",
+            "quantize runs/bccd/best.pt --data bccd --out runs/q --waterfall",
             "quantize runs/ab/best.pt --train-ann a.json --train-images a --out runs/q",
         ),
         _quantize,
@@ -27,9 +31,7 @@ def add_quantize(commands: Commands) -> None:
     parser.add_argument(
         "--out", type=Path, required=True, metavar="RUN", help="folder of model_int8.tflite and reports"
     )
-    parser.add_argument(
-        "--method", default="ptq", metavar="M", help="ptq: min-max calibration, per-channel weights (default: ptq)"
-    )
+    parser.add_argument("--method", default="ptq", metavar="M", help="ptq: post-training quantization (default: ptq)")
     parser.add_argument(
         "--calib-images",
         type=positive_int,
@@ -38,6 +40,55 @@ def add_quantize(commands: Commands) -> None:
         help="training images to calibrate on, drawn with the seed (default: %(default)s)",
     )
     parser.add_argument("--seed", type=whole_number, default=0, metavar="S", help="default: %(default)s")
+    _add_step_arguments(parser)
+    add_waterfall_arguments(parser)
+
+
+def _add_step_arguments(parser: argparse.ArgumentParser) -> None:
+    steps = parser.add_argument_group("steps of ptq", "What --effort chooses; each option below it overrides one step.")
+    steps.add_argument(
+        "--effort",
+        default="normal",
+        metavar="E",
+        help="fast: min-max ranges; normal: auto ranges and bias correction; best: also clipped weights, adaptive "
+        "rounding, and equalization where it helps (default: %(default)s)",
+    )
+    steps.add_argument(
+        "--calibration",
+        metavar="C",
+        help="ranges of activations: minmax, moving-average, percentile, mse, kl, or auto: of these, for each tensor, "
+        "the one with the lowest error of the layers that read it",
+    )
+    steps.add_argument(
+        "--calibration-for",
+        type=_layer_choice,
+        action="append",
+        default=[],
+        metavar="LAYER=C",
+        help="calibrator of one layer's result (and of all that share its scale); may be given several times",
+    )
+    steps.add_argument(
+        "--percentile",
+        type=float,
+        default=99.99,
+        metavar="P",
+        help="of the values other than 0, that the percentile calibrator keeps (default: %(default)s)",
+    )
+    steps.add_argument("--weights", metavar="W", help="scale per channel: minmax, or mse: least squared error")
+    for name, text in (
+        ("equalize", "cross-layer equalization, kept where it lowers the error of the outputs"),
+        ("adaround", "round each weight up or down, whichever serves the layer's output"),
+        ("bias-correction", "give every channel the mean that it has in the float network"),
+    ):
+        steps.add_argument(f"--{name}", action=argparse.BooleanOptionalAction, help=text)
+
+
+def _layer_choice(text: str) -> tuple[str, str]:
+    """`LAYER=CALIBRATOR`."""
+    layer, separator, method = text.rpartition("=")
+    if not separator or not layer or not method:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected LAYER=CALIBRATOR, for example neck.out_convs.0.conv=mse")
+    return layer, method
 
 
 def _quantize(args: argparse.Namespace) -> int:
@@ -51,8 +102,22 @@ def _quantize(args: argparse.Namespace) -> int:
         method=args.method,
         calib_images=args.calib_images,
         seed=args.seed,
+        effort=args.effort,
+        calibration=args.calibration,
+        calibration_for=tuple(args.calibration_for),
+        percentile=args.percentile,
+        weights=args.weights,
+        equalize=args.equalize,
+        adaround=args.adaround,
+        bias_correction=args.bias_correction,
     )
+    split = waterfall_split(args)
     with show_progress("calibrate") as progress:
-        report = quantize_checkpoint(request, progress)
+        report = quantize_checkpoint(request, progress, _announce)
     print(report.text(), end="")
+    run_waterfall(args, split, report.model, args.checkpoint)
     return 0
+
+
+def _announce(step: str) -> None:
+    print(f"quantize: {step}", file=sys.stderr, flush=True)

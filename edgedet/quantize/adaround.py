@@ -162,4 +162,3 @@ def round_codes(
         if not changed:
             break
     return current.astype(np.int8)
-

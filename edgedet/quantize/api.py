@@ -7,7 +7,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,22 +17,25 @@ from torch.fx import GraphModule
 from edgedet.convert.flatbuffer import serialize
 from edgedet.convert.from_fx import graph_from_fx
 from edgedet.convert.graph import Graph
+from edgedet.data.coco import CocoSplit
 from edgedet.data.paths import DataPaths
-from edgedet.errors import ConfigError
+from edgedet.errors import ConfigError, DataError
 from edgedet.fileio import atomic_write_bytes, atomic_write_text
 from edgedet.quantize.calibrate import calibrate, freeze
-from edgedet.quantize.calibration_data import draw_images, image_batches, make_manifest
+from edgedet.quantize.calibration_data import ImageFiles, check_not_constant, draw_images, make_manifest
 from edgedet.quantize.fake_quant import FakeQuant
 from edgedet.quantize.fold import fold_batch_norm
 from edgedet.quantize.lower import lower_activations
 from edgedet.quantize.observers import MinMaxObserver, Observer
 from edgedet.quantize.prepare import prepare
+from edgedet.quantize.ptq import EFFORTS, PtqOptions, PtqResult, Reports, Step, post_training_quantize
 from edgedet.quantize.qparams import input_params
+from edgedet.quantize.range_choice import RangePlan, TensorRange
+from edgedet.quantize.ranges import PERCENTILE
 from edgedet.structs import OutputSpec, PreprocessSpec
-from edgedet.train.checkpoint import load_checkpoint
+from edgedet.train.checkpoint import Checkpoint, load_checkpoint
 
-# Calibration method -> observer of one shared-scale group.
-METHODS: dict[str, Callable[[], Observer]] = {"ptq": MinMaxObserver}
+METHODS = ("ptq",)
 
 MODEL_FILE = "model_int8.tflite"
 MANIFEST_FILE = "calibration.json"
@@ -46,15 +49,42 @@ class QuantizeRequest:
     checkpoint: Path
     data: DataPaths
     out: Path  # folder, made when absent
-    method: str = "ptq"  # ptq: min-max ranges, per-channel weights
+    method: str = "ptq"  # post-training quantization
     calib_images: int = 128  # drawn from the training split; all of it when it has fewer
-    seed: int = 0  # decides which images
+    seed: int = 0  # decides which images, and where adaptive rounding looks
+    effort: str = "normal"  # one of EFFORTS: which steps; the options below change single ones, None leaves them
+    calibration: str | None = None  # one of range_choice.CALIBRATIONS
+    calibration_for: tuple[tuple[str, str], ...] = ()  # (layer, calibrator)
+    percentile: float = PERCENTILE
+    weights: str | None = None  # minmax | mse
+    equalize: bool | None = None
+    adaround: bool | None = None
+    bias_correction: bool | None = None
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
             raise ConfigError(f"--method {self.method!r}: expected one of {', '.join(METHODS)}")
+        if self.effort not in EFFORTS:
+            raise ConfigError(f"--effort {self.effort!r}: expected one of {', '.join(EFFORTS)}")
         if self.calib_images < 1:
             raise ConfigError(f"--calib-images {self.calib_images}: expected at least 1")
+        _ = self.options  # raises
+
+    @property
+    def options(self) -> PtqOptions:
+        """The steps that effort and single options add up to.
+
+        Raises:
+            ConfigError: an unknown calibrator or weight method, or a percentile out of range.
+        """
+        chosen = EFFORTS[self.effort]
+        ranges = RangePlan(self.calibration or chosen.ranges.method, self.calibration_for, self.percentile)
+        switches = {
+            name: chosen_by_user
+            for name in ("weights", "equalize", "adaround", "bias_correction")
+            if (chosen_by_user := getattr(self, name)) is not None
+        }
+        return replace(chosen, ranges=ranges, seed=self.seed, **switches)
 
 
 @dataclass(frozen=True)
@@ -69,6 +99,10 @@ class QuantizeReport:
     operators: tuple[tuple[str, int], ...]  # kind and how often, most frequent first
     scale_groups: int  # groups of activations that share a scale
     method: str
+    effort: str
+    options: PtqOptions
+    ranges: tuple[TensorRange, ...]  # of the groups that calibration decided about
+    steps: tuple[Step, ...]  # with the error of the network's outputs; none when there was nothing to choose
     calib_images_asked: int
     calib_images: int  # used
     seed: int
@@ -79,11 +113,17 @@ class QuantizeReport:
         """Lines for people, each with its line end."""
         operators = ", ".join(f"{kind} {count}" for kind, count in self.operators)
         seconds = ", ".join(f"{step} {value:.2f}" for step, value in self.seconds)
+        methods = ", ".join(f"{method} {n}" for method, n in Counter(r.method for r in self.ranges).most_common())
         lines = [
             f"model:       {self.model} ({self.model_bytes:,} bytes, sha256 {self.sha256[:16]})",
-            f"calibration: {self.calib_images} images, method {self.method}, seed {self.seed} -> {self.manifest}",
+            f"calibration: {self.calib_images} images, method {self.method}, effort {self.effort}, seed {self.seed} -> "
+            f"{self.manifest}",
             f"operators:   {sum(count for _, count in self.operators)} ({operators})",
-            f"scales:      {self.scale_groups} groups of activations",
+            f"scales:      {self.scale_groups} groups of activations ({methods}), weights {self.options.weights}",
+            *(
+                f"step:        {step.name}: output error {100 * step.error:.3f} %{'' if step.kept else ', undone'}"
+                for step in self.steps
+            ),
             f"seconds:     {seconds}",
             *(f"note:        {note}" for note in self.notes),
         ]
@@ -94,10 +134,18 @@ class QuantizeReport:
         content = asdict(self)
         for key in ("model", "manifest", "report"):
             content[key] = str(content[key])
-        content["notes"] = list(self.notes)
         content["operators"] = dict(self.operators)
+        content["options"] = _options_json(self.options)
         content["seconds"] = {step: round(value, 4) for step, value in self.seconds}
+        for key in ("ranges", "steps", "notes"):
+            content[key] = list(content[key])
         return content
+
+
+def _options_json(options: PtqOptions) -> dict[str, Any]:
+    content = asdict(options)
+    content["ranges"]["per_tensor"] = dict(options.ranges.per_tensor)
+    return content
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,7 +199,11 @@ def quantize_model(
     return QuantizedModel(fake_quant, graph_from_fx(fake_quant, preprocess, outputs))
 
 
-def quantize_checkpoint(request: QuantizeRequest, progress: Callable[[int, int], None] | None = None) -> QuantizeReport:
+def quantize_checkpoint(
+    request: QuantizeRequest,
+    progress: Callable[[int, int], None] | None = None,
+    on_step: Callable[[str], None] | None = None,
+) -> QuantizeReport:
     """Quantize a checkpoint and write the model, the calibration manifest and the report.
 
     Nothing is written before everything is computed; each file appears whole.
@@ -159,6 +211,7 @@ def quantize_checkpoint(request: QuantizeRequest, progress: Callable[[int, int],
     Args:
         request: what and how.
         progress: called with (images done, images in all) during calibration.
+        on_step: called with the name of each long step when it begins.
     Returns:
         The report that also stands in report.json.
     Raises:
@@ -171,30 +224,48 @@ def quantize_checkpoint(request: QuantizeRequest, progress: Callable[[int, int],
     model = checkpoint.build()
     watch.lap("load")
     split = request.data.load("train")
+    _check_classes(request.checkpoint, checkpoint, split)
     records = draw_images(split, request.calib_images, request.seed)
-    manifest = make_manifest(records, split, checkpoint.preprocess, request.method, request.seed)
+    check_not_constant(records)
+    options = _options_json(request.options)
+    manifest = make_manifest(records, split, checkpoint.preprocess, request.method, request.seed, options)
     watch.lap("data")
-    prepared = prepare_model(model, checkpoint.preprocess)
-    watch.lap("prepare")
-    done = 0
-
-    def count(images: int) -> None:
-        nonlocal done
-        done += images
-        if progress is not None:
-            progress(done, len(records))
-
-    batches = image_batches(records, checkpoint.preprocess)
-    fake_quant = freeze(calibrate(prepared, batches, METHODS[request.method], count))
-    watch.lap("calibrate")
-    quantized = QuantizedModel(fake_quant, graph_from_fx(fake_quant, checkpoint.preprocess, checkpoint.outputs))
-    data = serialize(quantized.graph)
+    images = ImageFiles(records, checkpoint.preprocess)
+    reports = Reports(_counter(len(records), progress), on_step)
+    result = post_training_quantize(model, checkpoint.preprocess, images, request.options, reports)
+    watch.lap("quantize")
+    graph = graph_from_fx(result.frozen, checkpoint.preprocess, checkpoint.outputs)
+    data = serialize(graph)
     watch.lap("convert")
-    report = _report(request, quantized, data, len(records), watch.laps)
+    report = _report(request, QuantizedModel(result.frozen, graph), result, data, len(records), watch.laps)
     atomic_write_text(report.manifest, manifest.to_json())
     atomic_write_bytes(report.model, data)
     atomic_write_text(report.report, json.dumps(report.to_json(), indent=1) + "\n")
     return report
+
+
+def _check_classes(path: Path, checkpoint: Checkpoint, split: CocoSplit) -> None:
+    """Pictures of another data set are a mistake that only the number of classes betrays."""
+    if len(split.class_names) != checkpoint.num_classes:
+        raise DataError(
+            f"{path}: knows {checkpoint.num_classes} classes ({', '.join(checkpoint.outputs.class_names)}), but "
+            f"{split.ann_path} has {len(split.class_names)} ({', '.join(split.class_names)}); calibrate with the data "
+            "that the checkpoint was trained on"
+        )
+
+
+def _counter(total: int, progress: Callable[[int, int], None] | None) -> Callable[[int], None] | None:
+    """Adds up the images of each pass."""
+    if progress is None:
+        return None
+    done = 0
+
+    def count(images: int) -> None:
+        nonlocal done
+        done = done % total + images
+        progress(done, total)
+
+    return count
 
 
 class _Stopwatch:
@@ -212,7 +283,12 @@ class _Stopwatch:
 
 
 def _report(
-    request: QuantizeRequest, quantized: QuantizedModel, data: bytes, images: int, laps: list[tuple[str, float]]
+    request: QuantizeRequest,
+    quantized: QuantizedModel,
+    result: PtqResult,
+    data: bytes,
+    images: int,
+    laps: list[tuple[str, float]],
 ) -> QuantizeReport:
     notes = []
     if images < request.calib_images:
@@ -228,6 +304,10 @@ def _report(
         operators=tuple(Counter(operator.kind for operator in quantized.graph.operators).most_common()),
         scale_groups=quantized.scale_groups,
         method=request.method,
+        effort=request.effort,
+        options=request.options,
+        ranges=result.ranges,
+        steps=result.steps,
         calib_images_asked=request.calib_images,
         calib_images=images,
         seed=request.seed,

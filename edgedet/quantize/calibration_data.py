@@ -38,6 +38,7 @@ class Manifest:
     split: str
     preprocess: PreprocessSpec
     images: tuple[CalibrationImage, ...]  # in the order of use
+    options: dict[str, Any]  # of the method, JSON-able
 
     def to_json(self) -> str:
         """Indented JSON, the same for the same manifest."""
@@ -85,8 +86,47 @@ def image_batches(records: Sequence[ImageRecord], spec: PreprocessSpec, batch: i
         yield torch.from_numpy(normalize(np.stack(pixels), spec)).permute(0, 3, 1, 2)
 
 
+@dataclass(frozen=True)
+class ImageFiles:
+    """Image files as the images of a calibration; nothing is kept in memory."""
+
+    records: tuple[ImageRecord, ...]
+    spec: PreprocessSpec
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self.records)
+
+    def batches(self, start: int, stop: int) -> Iterator[Tensor]:
+        """Images start..stop-1; see `image_batches`."""
+        return image_batches(self.records[start:stop], self.spec)
+
+
+def check_not_constant(records: Sequence[ImageRecord]) -> None:
+    """Look for one image that shows more than a single colour.
+
+    Args:
+        records: images; read up to the first that is good.
+    Raises:
+        DataError: there is none, or an image can't be read.
+    """
+    for record in records:
+        pixels = load_image(record.path)
+        if (pixels != pixels[0, 0]).any():
+            return
+    raise DataError(
+        f"{records[0].path}: shows a single colour, as do all {len(records)} calibration images; no range can be "
+        "measured on them: calibrate with pictures like those that the model will see"
+    )
+
+
 def make_manifest(
-    records: Sequence[ImageRecord], split: CocoSplit, spec: PreprocessSpec, method: str, seed: int
+    records: Sequence[ImageRecord],
+    split: CocoSplit,
+    spec: PreprocessSpec,
+    method: str,
+    seed: int,
+    options: dict[str, Any] | None = None,
 ) -> Manifest:
     """Describe a calibration, with the hash of every file.
 
@@ -96,11 +136,12 @@ def make_manifest(
         spec: preprocessing contract.
         method: calibration method.
         seed: of the draw.
+        options: of the method, JSON-able.
     Raises:
         DataError: an image can't be read.
     """
     images = tuple(CalibrationImage(str(record.path), _sha256(record.path)) for record in records)
-    return Manifest(method, seed, split.name, spec, images)
+    return Manifest(method, seed, split.name, spec, images, options or {})
 
 
 def _sha256(path: Path) -> str:

@@ -122,8 +122,8 @@ def _exponents(first: nn.Conv2d, seconds: list[nn.Conv2d], room: np.ndarray) -> 
     alive = (outgoing > _DEAD) & (incoming > _DEAD) & (room > 0)
     ratio = np.where(alive, incoming, 1.0) / np.where(alive, outgoing, 1.0)
     exponents = np.rint(np.clip(np.log2(ratio) / 2, -MAX_EXPONENT, MAX_EXPONENT)).astype(np.int64)
-    limit = np.where(np.isinf(room), MAX_EXPONENT, np.floor(np.log2(np.where(room > 0, np.minimum(room, 2.0**30), 1.0))))
-    return np.where(alive, np.minimum(exponents, limit.astype(np.int64)), 0)
+    limit = np.floor(np.log2(np.clip(room, 1.0, 2.0**MAX_EXPONENT))).astype(np.int64)
+    return np.where(alive, np.minimum(exponents, limit), 0)
 
 
 def _largest(weight: torch.Tensor, by_input: bool) -> np.ndarray:

@@ -101,6 +101,33 @@ def run_node(node: Node, modules: dict[str, nn.Module], values: dict[Node, Tenso
     return node.target(*args, **kwargs)
 
 
+def run_exact(prepared: GraphModule, batch: Tensor) -> list[Tensor]:
+    """Outputs of the float network.
+
+    Args:
+        prepared: its FakeQuants pass values on, calibrated or not.
+        batch: float32 (N, 3, H, W), normalized.
+    Returns:
+        float32 (N, C, h, w), one for each output, in order.
+    """
+    modules = dict(prepared.named_modules(remove_duplicate=False))
+    done = last_readers(prepared.graph)
+    values: dict[Node, Tensor] = {}
+    outputs: list[Node] = []
+    with torch.no_grad():
+        for node in prepared.graph.nodes:
+            if node.op == "output":
+                outputs = node.all_input_nodes
+            elif node.op == "placeholder":
+                values[node] = batch.contiguous(memory_format=torch.channels_last)
+            else:
+                values[node] = run_node(node, modules, values, exact=True)
+            for source in done.get(node, ()):
+                if not any(user.op == "output" for user in source.users):
+                    del values[source]
+    return [values[node] for node in outputs]
+
+
 def last_readers(graph: Graph) -> dict[Node, list[Node]]:
     """Node -> values that no later node reads; the output node reads nothing here."""
     last: dict[Node, Node] = {}

@@ -20,8 +20,8 @@ from edgedet.errors import ConfigError
 from edgedet.quantize.calibrate import observe
 from edgedet.quantize.fake_quant import FakeQuant
 from edgedet.quantize.groups import copies_codes
-from edgedet.quantize.layer_walk import last_readers, run_node
-from edgedet.quantize.observers import Observer, MinMaxObserver, MovingAverageObserver, StatisticsObserver
+from edgedet.quantize.layer_walk import run_node
+from edgedet.quantize.observers import MinMaxObserver, MovingAverageObserver, Observer, StatisticsObserver
 from edgedet.quantize.prepare import quantized_by
 from edgedet.quantize.qparams import QMAX, QMIN, AffineParams, affine_params
 from edgedet.quantize.ranges import PERCENTILE, Range, kl_range, mse_range, percentile_range
@@ -143,15 +143,18 @@ def _auto_errors(
     methods: dict[str, str],
     percentile: float,
 ) -> dict[str, dict[str, float]]:
-    """Group on `auto` -> calibrator -> error; calibrators from the widest to the narrowest range, without repetition."""
+    """Group on `auto` -> calibrator -> error; calibrators from the widest range to the narrowest, each range once."""
     trials = [trial for trial in _trials(prepared) if methods.get(trial.quant.name) == "auto"]
     candidates: dict[str, dict[str, AffineParams]] = {}
     for trial in trials:
         name = trial.quant.name
         ranges = {method: range_by(method, statistics[name], percentile) for method in METHODS}
         by_width = sorted(METHODS, key=lambda method: ranges[method][0] - ranges[method][1])
-        params = {m: affine_params(*ranges[m], name) for m in by_width if ranges[m][0] < 0 or ranges[m][1] > 0}
-        candidates[name] = {m: p for m, p in params.items() if p not in list(params.values())[: list(params).index(m)]}
+        candidates[name] = {}
+        for method in by_width:
+            found = affine_params(*ranges[method], name)
+            if found not in candidates[name].values():
+                candidates[name][method] = found
     sums: dict[str, dict[str, dict[Node, float]]] = {name: {m: {} for m in p} for name, p in candidates.items()}
     energy: dict[Node, float] = {}
     modules = dict(prepared.named_modules(remove_duplicate=False))
@@ -208,7 +211,11 @@ def _all_values(prepared: GraphModule, modules: dict[str, nn.Module], batch: Ten
 
 
 def _add_errors(
-    trial: _Trial, params: AffineParams, modules: dict[str, nn.Module], values: dict[Node, Tensor], sums: dict[Node, float]
+    trial: _Trial,
+    params: AffineParams,
+    modules: dict[str, nn.Module],
+    values: dict[Node, Tensor],
+    sums: dict[Node, float],
 ) -> None:
     """Add the squared errors of all readers, with one group quantized and everything else exact."""
     changed: dict[Node, Tensor] = {}

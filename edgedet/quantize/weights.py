@@ -1,5 +1,4 @@
-"""Weights per output channel, symmetric int8: the scale that shows the largest, or the one with the least squared error.
-"""
+"""Weights per output channel, symmetric int8: the scale of the largest, or the one with the least squared error."""
 
 from __future__ import annotations
 
@@ -56,7 +55,8 @@ def clipped_scales(weight: np.ndarray, name: str) -> np.ndarray:
     best, least = largest.copy(), np.full(len(weight), np.inf)
     for factor in FACTORS:
         scales = (largest * factor).astype(np.float32)
-        error = ((weight_codes(weight, scales).reshape(exact.shape) * scales[:, None].astype(np.float64) - exact) ** 2).sum(1)
+        shown = weight_codes(weight, scales).reshape(exact.shape) * scales[:, None].astype(np.float64)
+        error = ((shown - exact) ** 2).sum(axis=1)
         better = error < least
         best[better], least[better] = scales[better], error[better]
     return best
