@@ -25,10 +25,25 @@ ALLOWED: dict[str, set[str]] = {
     "quantize": {"numerics", "data", "net", "train", "convert"},
     # The folder's public function runs the whole step, conversion and the written file included.
     "quantize.api": {"numerics", "data", "net", "train", "quantize", "convert", "convert.from_fx"},
+    # Training with fake quantization and fine-tuning after a substitution measure what they made.
+    "quantize.qat": {
+        "numerics", "data", "net", "train", "quantize", "quantize.api", "quantize.qat_check", "convert",
+        "convert.from_fx", "evaluate",
+    },
+    "quantize.qat_check": {"data", "evaluate"},
+    "quantize.substitute": {
+        "numerics", "data", "net", "train", "quantize", "quantize.api", "convert", "evaluate", "deploy",
+    },
     "convert": {"numerics"},
     "convert.from_fx": {"numerics", "net", "quantize", "convert"},
     "evaluate": {"numerics", "data", "convert"},
     "deploy": {"numerics", "data", "convert", "evaluate"},
+    # Runs every form of a network against the others, so it knows all layers but deploy.
+    "diagnose": {"numerics", "data", "net", "train", "quantize", "quantize.api", "convert", "convert.from_fx", "evaluate"},
+    # Findings about a file; only what needs torch (lint.checkpoint) knows quantize.
+    "lint": {"numerics", "convert", "deploy"},
+    "lint.checkpoint": {"lint", "train", "quantize", "quantize.api", "convert", "convert.from_fx"},
+    "report": set(),
 }
 # Top-level programs: they call the public API of every layer.
 PROGRAMS = {"cli", "commands", "demo", "__main__"}
