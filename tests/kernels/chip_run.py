@@ -88,17 +88,27 @@ def sources() -> list[Path]:
     return [CHIP / "run_cases.c", *host_build.kernel_sources("*_s8.c")]
 
 
-def build_host(folder: Path, compiler: str, options: tuple[str, ...]) -> Runner:
-    """The runner for this machine."""
+def vision_sources() -> list[Path]:
+    """The runner of preprocessing and detection."""
+    kernels = host_build.kernel_sources("edk_preprocess*.c", "edk_detect*.c", "edk_place_image.c", "edk_image_box.c")
+    return [CHIP / "run_vision.c", *kernels]
+
+
+def build_host(folder: Path, compiler: str, options: tuple[str, ...], files: Sequence[Path] | None = None) -> Runner:
+    """The runner for this machine; files: sources() unless given."""
     program = host_build.compiler(compiler)
-    return Runner(host_build.compile_c(program, (*options, f"-I{CHIP}"), sources(), folder / "run_cases"))
+    files = sources() if files is None else list(files)
+    return Runner(host_build.compile_c(program, (*options, f"-I{CHIP}"), files, folder / "run_cases"))
 
 
-def build_chip(folder: Path, name: str, options: tuple[str, ...] = ("-O2",)) -> Runner:
-    """The runner for a Cortex-M; name: of TARGETS."""
+def build_chip(
+    folder: Path, name: str, options: tuple[str, ...] = ("-O2",), files: Sequence[Path] | None = None
+) -> Runner:
+    """The runner for a Cortex-M; name: of TARGETS; files: sources() unless given."""
+    files = sources() if files is None else list(files)
     target = TARGETS[name]
     flags = (*target.options, "-mthumb", *options, f"-I{CHIP}", "--specs=rdimon.specs", "-nostartfiles", f"-L{CHIP}")
     flags += ("-T", str(CHIP / f"{target.machine}.ld"), "-ffunction-sections", "-Wl,--gc-sections")
     program = host_build.compiler("arm-none-eabi-gcc")
     elf = folder / f"{name}.elf"
-    return Runner(host_build.compile_c(program, flags, [*sources(), CHIP / "startup.c"], elf), target)
+    return Runner(host_build.compile_c(program, flags, [*files, CHIP / "startup.c"], elf), target)
