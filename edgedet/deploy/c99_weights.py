@@ -75,7 +75,7 @@ def channel_constants(
 def conv_scratch_bytes(kernel: tuple[int, int], in_channels: int) -> int:
     """edk_conv_s8_scratch_bytes; for FULLY_CONNECTED: kernel (1, 1), in_channels = depth."""
     taps = kernel[0] * kernel[1] * in_channels
-    return 9 * (-(-taps // 8) * 8) + 16
+    return 10 * (-(-taps // 8) * 8) + 16
 
 
 def depthwise_scratch_bytes(kernel: tuple[int, int], stride: int, dilation: int, out_width: int) -> int:

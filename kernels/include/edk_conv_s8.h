@@ -9,7 +9,6 @@
  *     4 bytes (EDK_ALIGN) is quicker.
  * bias: one per output channel, with the input's zero point folded in:
  *     bias[o] = operator's bias[o] - input_zero_point * sum of weights[o].
- *     Null: all zero, which is right only if the input's zero point is 0.
  * input_zero_point: code that taps outside the input read; -128 .. 127.
  * Accumulators are int32. |bias[o]| + 128 * (sum of |weights[o]|) must stay below 2^31; whoever makes the parameters
  * checks it.
@@ -23,8 +22,9 @@ typedef struct {
     int16_t input_zero_point;
 } edk_conv_params;
 
-/* Scratch of edk_conv_s8 in bytes: four unfolded windows as int16, one as int8. With n = kernel_height * kernel_width * in.channels:
- * 9 * (n rounded up to 8) + 16. The same on every processor. 0 if params is null or its sizes are not positive.
+/* Scratch of edk_conv_s8 in bytes: four unfolded windows as int16, one as int8, and a filter. With
+ * n = kernel_height * kernel_width * in.channels: 10 * (n rounded up to 8) + 16. The same on every processor. 0 if params
+ * is null, its sizes are not positive, or n exceeds 2^20.
  */
 size_t edk_conv_s8_scratch_bytes(const edk_conv_params *params);
 

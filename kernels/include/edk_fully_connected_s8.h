@@ -15,7 +15,7 @@ typedef struct {
     const int32_t *bias;
 } edk_fully_connected_params;
 
-/* Scratch in bytes: 9 * (depth rounded up to 8) + 16; 0 if params is null or its sizes are not positive. */
+/* Scratch in bytes: 10 * (depth rounded up to 8) + 16; 0 if params is null or its sizes are not positive. */
 size_t edk_fully_connected_s8_scratch_bytes(const edk_fully_connected_params *params);
 
 /* output[r][o] = requantize(bias[o] + sum of input[r][i] * weights[o][i]); input [rows][depth], output [rows][channels],

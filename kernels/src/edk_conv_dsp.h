@@ -2,7 +2,8 @@
  *
  * Windows are widened to int16 and interleaved so that the inner loop reads them with one pointer: for taps 4j .. 4j + 3
  * eight words, first the pairs (4j, 4j + 2) of windows 0 .. 3, then the pairs (4j + 1, 4j + 3). These are the pairs that
- * SXTB16 makes from four weights.
+ * SXTB16 makes from four weights. Windows end with zeros up to a multiple of eight taps, so that the loop may run on into
+ * the next filter's weights; the last filter has none behind it and is copied where that happens.
  */
 #ifndef EDK_CONV_DSP_H
 #define EDK_CONV_DSP_H
@@ -12,12 +13,17 @@
 #include "edk_unfold.h"
 
 #define EDK_CONV_PIXELS 4
+#define EDK_TEXT_OF(x) #x
+#define EDK_TEXT(x) EDK_TEXT_OF(x)
 
 typedef struct {
     const edk_conv_params *params;
     uint32_t *patch;
     int8_t *codes; /* one window as codes, for depths that are not multiples of four */
+    int8_t *last;  /* the last filter, filled up with zeros; used if taps is not a multiple of eight */
+    int finish;
     int32_t taps;
+    int32_t padded; /* taps rounded up to a multiple of eight */
 } edk_conv_block;
 
 static inline void edk_conv_block_init(edk_conv_block *block, const edk_conv_params *params, void *scratch)
@@ -25,7 +31,16 @@ static inline void edk_conv_block_init(edk_conv_block *block, const edk_conv_par
     block->params = params;
     block->patch = (uint32_t *)scratch;
     block->taps = params->window.kernel_height * params->window.kernel_width * params->in.channels;
-    block->codes = (int8_t *)scratch + 8 * ((block->taps + 3) / 4 * 4);
+    block->padded = (block->taps + 7) / 8 * 8;
+    block->codes = (int8_t *)scratch + 8 * block->padded;
+    block->last = block->codes + block->padded;
+    block->finish = edk_finish_of(&params->requant);
+    memset(block->patch + 2 * (block->padded - 8), 0, 64);
+    memset(block->codes + block->padded - 8, 0, 8);
+    if (block->padded > block->taps) {
+        memset(block->last, 0, (size_t)block->padded);
+        memcpy(block->last, params->weights + (ptrdiff_t)(params->out.channels - 1) * block->taps, (size_t)block->taps);
+    }
 }
 
 /* Widen `words` times four codes into one window; returns where the next go. */
@@ -88,8 +103,7 @@ static inline void edk_conv_block_fill(edk_conv_block *block, int slot, const in
     uint32_t *patch = block->patch + slot;
     if (p->in.channels % 4 != 0) {
         edk_unfold(p, input, y, x, block->codes);
-        memset(block->codes + block->taps, 0, (size_t)(-block->taps & 3));
-        edk_widen(block->codes, (block->taps + 3) / 4, patch);
+        edk_widen(block->codes, block->padded / 4, patch);
         return;
     }
     const int y0 = y * w->stride_height - w->pad_top, x0 = x * w->stride_width - w->pad_left;
@@ -133,96 +147,173 @@ static inline void edk_conv_block_fill(edk_conv_block *block, int slot, const in
     "smlad %[a2], r6, %[w1], %[a2]\n"     \
     "smlad %[a3], r8, %[w1], %[a3]\n"
 
-/* Add taps from *weights up to end, a multiple of eight and not 0; the loop does sixteen, an odd eight enter it half-way. */
-#define EDK_DOT4(name, load)                                                                                       \
-    static inline void name(const int8_t **weights, const int8_t *end, const uint32_t **patch, int32_t sums[4])    \
-    {                                                                                                              \
-        const int8_t *w = *weights;                                                                                \
-        const uint32_t *p = *patch;                                                                                \
-        int32_t a0 = sums[0], a1 = sums[1], a2 = sums[2], a3 = sums[3];                                            \
-        uint32_t t, w0, w1;                                                                                        \
-        __asm__ volatile("sub %[t], %[end], %[w]\n"                                                                \
-                         "tst %[t], #8\n"                                                                          \
-                         "bne 2f\n"                                                                                \
-                         "1:\n" EDK_EIGHT_TAPS(load) "2:\n" EDK_EIGHT_TAPS(load) "cmp %[w], %[end]\n"              \
-                         "bne 1b\n"                                                                                \
-                         : [a0] "+r"(a0), [a1] "+r"(a1), [a2] "+r"(a2), [a3] "+r"(a3), [w] "+r"(w), [p] "+r"(p),   \
-                           [t] "=&r"(t), [w0] "=&r"(w0), [w1] "=&r"(w1)                                            \
-                         : [end] "r"(end)                                                                          \
-                         : "r4", "r5", "r6", "r8", "cc", "memory");                                                \
-        *weights = w;                                                                                              \
-        *patch = p;                                                                                                \
-        sums[0] = a0;                                                                                              \
-        sums[1] = a1;                                                                                              \
-        sums[2] = a2;                                                                                              \
-        sums[3] = a3;                                                                                              \
+/* What the assembly below keeps in memory: it has no register to spare. */
+typedef struct {
+    const uint32_t *patch;
+    const int32_t *bias, *multiplier;
+    const int8_t *shift;
+    int8_t *out[EDK_CONV_PIXELS];
+    int32_t channel, channels; /* next and one behind the last */
+    int32_t taps;              /* that the loop does: a multiple of eight */
+    int32_t back;              /* weights that the loop runs into the next filter */
+    int32_t rounding;          /* 2 * zero point + 1: half and zero point, to be shifted by exponent - 1 */
+    int32_t finish;
+    int32_t low, high; /* codes */
+    const int8_t *end;
+    int32_t sums[EDK_CONV_PIXELS];
+} edk_conv_run;
+
+/* Accumulator to code: multiplier in r5, exponent in r6, half and zero point in r8. */
+#define EDK_FINISH_SUM(sum)             \
+    "lsl " sum ", " sum ", #1\n"        \
+    "smmulr " sum ", " sum ", r5\n"     \
+    "add " sum ", " sum ", r8\n"        \
+    "asr " sum ", " sum ", r6\n"        \
+    "ssat " sum ", #8, " sum "\n"
+
+/* The same with ties of negative numbers, and clipped to w0 .. w1. */
+#define EDK_FINISH_SIGNED(sum)                  \
+    "lsl " sum ", " sum ", #1\n"                \
+    "smmulr " sum ", " sum ", r5\n"             \
+    "add " sum ", " sum ", " sum ", asr #31\n"  \
+    "add " sum ", " sum ", r8\n"                \
+    "asr " sum ", " sum ", r6\n"                \
+    "cmp " sum ", %[w0]\n"                      \
+    "it lt\n"                                   \
+    "movlt " sum ", %[w0]\n"                    \
+    "cmp " sum ", %[w1]\n"                      \
+    "it gt\n"                                   \
+    "movgt " sum ", %[w1]\n"
+
+/* Filters channel .. channels - 1 times four windows, requantized as in edk_requant_dsp.h and stored. With EDK_FINISH_ANY
+ * one filter, whose sums it leaves in state->sums. `load` brings eight weights to w0 and w1. The loop does sixteen taps;
+ * an odd eight enter it half-way.
+ */
+#define EDK_CONV_RUN(name, load)                                                                                  \
+    static inline void name(edk_conv_run *state, const int8_t *weights)                                           \
+    {                                                                                                             \
+        edk_conv_run s = *state; /* on the stack, addressed from SP */                                            \
+        const int8_t *w = weights;                                                                                \
+        uint32_t a0, a1, a2, a3, p, t, w0, w1;                                                                    \
+        __asm__ volatile("ldr %[t], %[channel]\n"                                                                 \
+                         "3:\n"                                                                                   \
+                         "ldr %[p], %[bias]\n"                                                                    \
+                         "ldr %[a0], [%[p], %[t], lsl #2]\n"                                                      \
+                         "ldr %[p], %[patch]\n"                                                                   \
+                         "ldr %[t], %[taps]\n"                                                                    \
+                         "mov %[a1], %[a0]\n"                                                                     \
+                         "mov %[a2], %[a0]\n"                                                                     \
+                         "mov %[a3], %[a0]\n"                                                                     \
+                         "tst %[t], #8\n"                                                                         \
+                         "add %[t], %[t], %[w]\n"                                                                 \
+                         "str %[t], %[end]\n"                                                                     \
+                         "bne 2f\n"                                                                               \
+                         "1:\n" EDK_EIGHT_TAPS(load) "2:\n" EDK_EIGHT_TAPS(load)                                  \
+                         "ldr %[t], %[end]\n"                                                                     \
+                         "cmp %[w], %[t]\n"                                                                       \
+                         "bne 1b\n"                                                                               \
+                         "ldr r4, %[finish]\n"                                                                    \
+                         "cmp r4, #" EDK_TEXT(EDK_FINISH_NARROW) "\n"                                                    \
+                         "blt 6f\n"                                                                               \
+                         "ldr %[p], %[back]\n"                                                                    \
+                         "ldr %[t], %[channel]\n"                                                                 \
+                         "sub %[w], %[w], %[p]\n"                                                                 \
+                         "ldr %[p], %[multiplier]\n"                                                              \
+                         "ldr r5, [%[p], %[t], lsl #2]\n"                                                         \
+                         "ldr %[p], %[shift]\n"                                                                   \
+                         "ldrsb r6, [%[p], %[t]]\n"                                                               \
+                         "ldr r8, %[rounding]\n"                                                                  \
+                         "neg r6, r6\n"                                                                           \
+                         "sub %[p], r6, #1\n"                                                                     \
+                         "lsl r8, r8, %[p]\n"                                                                     \
+                         "cmp r4, #" EDK_TEXT(EDK_FINISH_NARROW) "\n"                                                    \
+                         "beq 5f\n" EDK_FINISH_SUM("%[a0]") EDK_FINISH_SUM("%[a1]") EDK_FINISH_SUM("%[a2]")       \
+                         EDK_FINISH_SUM("%[a3]")                                                                  \
+                         "4:\n"                                                                                   \
+                         "ldr %[w0], %[out0]\n"                                                                   \
+                         "ldr %[w1], %[out1]\n"                                                                   \
+                         "strb %[a0], [%[w0], %[t]]\n"                                                            \
+                         "strb %[a1], [%[w1], %[t]]\n"                                                            \
+                         "ldr %[w0], %[out2]\n"                                                                   \
+                         "ldr %[w1], %[out3]\n"                                                                   \
+                         "strb %[a2], [%[w0], %[t]]\n"                                                            \
+                         "strb %[a3], [%[w1], %[t]]\n"                                                            \
+                         "ldr %[p], %[channels]\n"                                                                \
+                         "add %[t], %[t], #1\n"                                                                   \
+                         "str %[t], %[channel]\n"                                                                 \
+                         "cmp %[t], %[p]\n"                                                                       \
+                         "bne 3b\n"                                                                               \
+                         "b 6f\n"                                                                                 \
+                         "5:\n"                                                                                   \
+                         "ldr %[w0], %[low]\n"                                                                    \
+                         "ldr %[w1], %[high]\n" EDK_FINISH_SIGNED("%[a0]") EDK_FINISH_SIGNED("%[a1]")             \
+                         EDK_FINISH_SIGNED("%[a2]") EDK_FINISH_SIGNED("%[a3]")                                    \
+                         "b 4b\n"                                                                                 \
+                         "6:\n"                                                                                   \
+                         : [w] "+r"(w), [a0] "=&r"(a0), [a1] "=&r"(a1), [a2] "=&r"(a2), [a3] "=&r"(a3),           \
+                           [p] "=&r"(p), [t] "=&r"(t), [w0] "=&r"(w0), [w1] "=&r"(w1), [channel] "+m"(s.channel), \
+                           [end] "+m"(s.end)                                                                      \
+                         : [bias] "m"(s.bias), [patch] "m"(s.patch), [taps] "m"(s.taps), [back] "m"(s.back),      \
+                           [multiplier] "m"(s.multiplier), [shift] "m"(s.shift), [rounding] "m"(s.rounding),      \
+                           [out0] "m"(s.out[0]), [out1] "m"(s.out[1]), [out2] "m"(s.out[2]),                      \
+                           [out3] "m"(s.out[3]), [channels] "m"(s.channels), [finish] "m"(s.finish),              \
+                           [low] "m"(s.low), [high] "m"(s.high)                                                   \
+                         : "r4", "r5", "r6", "r8", "cc", "memory");                                               \
+        state->sums[0] = (int32_t)a0;                                                                             \
+        state->sums[1] = (int32_t)a1;                                                                             \
+        state->sums[2] = (int32_t)a2;                                                                             \
+        state->sums[3] = (int32_t)a3;                                                                             \
     }
 
-EDK_DOT4(edk_dot4_aligned, "ldrd %[w0], %[w1], [%[w]], #8\n") /* LDRD faults on an address that is no multiple of 4 */
-EDK_DOT4(edk_dot4_any, "ldr %[w0], [%[w]], #4\nldr %[w1], [%[w]], #4\n")
+EDK_CONV_RUN(edk_conv_run_aligned, "ldrd %[w0], %[w1], [%[w]], #8\n") /* LDRD needs an address that is a multiple of 4 */
+EDK_CONV_RUN(edk_conv_run_any, "ldr %[w0], [%[w]], #4\nldr %[w1], [%[w]], #4\n")
 
-/* The last one to seven taps. Weights behind the last one count as 0, so that whatever the windows hold there is lost. */
-static inline void edk_dot4_rest(const int8_t *weights, int32_t count, const uint32_t *patch, int32_t sums[4])
+static inline void edk_conv_run_filters(edk_conv_run *run, const int8_t *weights)
 {
-    uint32_t words[2] = {0, 0};
-    memcpy(words, weights, (size_t)count);
-    for (int32_t i = 0; 4 * i < count; i++, patch += 8) {
-        const uint32_t even = edk_sxtb16(words[i]), odd = edk_sxtb16_odd(words[i]);
-        for (int j = 0; j < 4; j++) {
-            sums[j] = edk_smlad(patch[j], even, sums[j]);
-            sums[j] = edk_smlad(patch[4 + j], odd, sums[j]);
-        }
+    if (((uintptr_t)weights | (uintptr_t)run->back) % 4 == 0) {
+        edk_conv_run_aligned(run, weights);
+    } else {
+        edk_conv_run_any(run, weights);
     }
 }
 
-static inline void edk_conv_block_finish(const edk_conv_block *block, int finish, int filled, int8_t *const out[])
+/* One filter at a time, requantized in C: the last windows, which are fewer than four, and EDK_FINISH_ANY. */
+static inline void edk_conv_filter(const edk_conv_block *block, edk_conv_run *run, const int8_t *weights, int filled)
 {
-    const edk_conv_params *params = block->params;
-    const int32_t rest = block->taps % 8;
-    const int aligned = block->taps % 4 == 0 && edk_is_aligned(params->weights, 4);
-    const int8_t *weights = params->weights;
-    for (int o = 0; o < params->out.channels; o++, weights += rest) {
-        const uint32_t *patch = block->patch;
-        const int32_t bias = params->bias == NULL ? 0 : params->bias[o];
-        int32_t sums[4] = {bias, bias, bias, bias};
-        if (block->taps >= 8) {
-            const int8_t *end = weights + (block->taps - rest);
-            if (aligned) {
-                edk_dot4_aligned(&weights, end, &patch, sums);
-            } else {
-                edk_dot4_any(&weights, end, &patch, sums);
-            }
-        }
-        if (rest != 0) {
-            edk_dot4_rest(weights, rest, patch, sums);
-        }
-        const edk_channel channel = edk_channel_of(&params->requant, o);
-        if (filled == EDK_CONV_PIXELS) {
-            out[0][o] = edk_finish(&params->requant, &channel, finish, sums[0]);
-            out[1][o] = edk_finish(&params->requant, &channel, finish, sums[1]);
-            out[2][o] = edk_finish(&params->requant, &channel, finish, sums[2]);
-            out[3][o] = edk_finish(&params->requant, &channel, finish, sums[3]);
-            continue;
-        }
-        for (int i = 0; i < filled; i++) {
-            out[i][o] = edk_finish(&params->requant, &channel, finish, sums[i]);
-        }
+    const edk_requant *r = &block->params->requant;
+    const int32_t o = run->channel;
+    const edk_channel channel = edk_channel_of(r, o);
+    edk_conv_run_filters(run, weights);
+    for (int i = 0; i < filled; i++) {
+        run->out[i][o] = edk_finish(r, &channel, block->finish, run->sums[i]);
     }
 }
 
 /* Windows that are not filled hold codes of earlier ones, or nothing yet on the first call; they are not stored. */
 static inline void edk_conv_block_multiply(const edk_conv_block *block, int filled, int8_t *const out[])
 {
-    switch (edk_finish_of(&block->params->requant)) {
-    case EDK_FINISH_RELU:
-        edk_conv_block_finish(block, EDK_FINISH_RELU, filled, out);
-        break;
-    case EDK_FINISH_NARROW:
-        edk_conv_block_finish(block, EDK_FINISH_NARROW, filled, out);
-        break;
-    default:
-        edk_conv_block_finish(block, EDK_FINISH_ANY, filled, out);
-        break;
+    const edk_conv_params *params = block->params;
+    const edk_requant *r = &params->requant;
+    const int32_t back = block->padded - block->taps, channels = params->out.channels;
+    edk_conv_run run = {block->patch,  params->bias, r->multiplier, r->shift,
+                        {out[0], out[1], out[2], out[3]}, 0, channels - (back != 0), block->padded, back,
+                        2 * r->zero_point + 1, block->finish, r->act_min, r->act_max, NULL, {0}};
+    if (filled < EDK_CONV_PIXELS || block->finish == EDK_FINISH_ANY) {
+        run.finish = EDK_FINISH_ANY;
+        for (int32_t o = 0; o < channels; o++) {
+            const int copied = back != 0 && o == channels - 1;
+            run.channel = o;
+            edk_conv_filter(block, &run, copied ? block->last : params->weights + (ptrdiff_t)o * block->taps, filled);
+        }
+        return;
+    }
+    if (run.channels > 0) {
+        edk_conv_run_filters(&run, params->weights);
+    }
+    if (back != 0) {
+        run.channel = run.channels;
+        run.channels++;
+        edk_conv_run_filters(&run, block->last);
     }
 }
 

@@ -117,7 +117,7 @@ static inline __attribute__((always_inline)) void edk_conv_store(const edk_conv_
     const mve_pred16_t mask = vctp32q((uint32_t)count);
     const int32x4_t multiplier = vldrwq_z_s32(r->multiplier + channel, mask);
     const int32x4_t shift = vldrbq_z_s32(r->shift + channel, mask);
-    const int32x4_t bias = params->bias == NULL ? vdupq_n_s32(0) : vldrwq_z_s32(params->bias + channel, mask);
+    const int32x4_t bias = vldrwq_z_s32(params->bias + channel, mask);
     const int32x4_t zero = vdupq_n_s32(0);
     const int32x4_t right = finish == EDK_FINISH_ANY ? vminq_s32(shift, zero) : shift;
     const int32x4_t left = finish == EDK_FINISH_ANY ? vmaxq_s32(shift, zero) : zero;

@@ -58,7 +58,7 @@ static inline void edk_conv_block_multiply(const edk_conv_block *block, int fill
     for (int o = 0; o < params->out.channels; o++, weights += block->taps) {
         int32_t sums[EDK_CONV_PIXELS];
         edk_conv_dot4(block->patch, weights, block->taps, sums);
-        const int32_t bias = params->bias == NULL ? 0 : params->bias[o];
+        const int32_t bias = params->bias[o];
         for (int i = 0; i < filled; i++) {
             const int32_t scaled = edk_scale(sums[i] + bias, r->multiplier[o], r->shift[o]);
             out[i][o] = edk_clip_code(scaled, r->zero_point, r->act_min, r->act_max);

@@ -11,14 +11,14 @@ size_t edk_conv_s8_scratch_bytes(const edk_conv_params *params)
         return 0;
     }
     const size_t n = edk_window_size(&params->window, params->in.channels);
-    return n == 0 ? 0 : 9 * ((n + 7) / 8 * 8) + 16;
+    return n == 0 ? 0 : 10 * ((n + 7) / 8 * 8) + 16;
 }
 
 static edk_status check(const edk_conv_params *params, const int8_t *input, int8_t *output, const void *scratch,
                         size_t scratch_bytes)
 {
     if (params == NULL || input == NULL || output == NULL || scratch == NULL || params->weights == NULL ||
-        params->requant.multiplier == NULL || params->requant.shift == NULL) {
+        params->bias == NULL || params->requant.multiplier == NULL || params->requant.shift == NULL) {
         return EDK_ERROR_NULL;
     }
     if (!edk_view_ok(&params->in) || !edk_view_ok(&params->out) || !edk_window_ok(&params->window) ||

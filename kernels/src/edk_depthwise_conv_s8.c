@@ -24,7 +24,7 @@ static edk_status check(const edk_depthwise_conv_params *params, const int8_t *i
                         const void *scratch, size_t scratch_bytes)
 {
     if (params == NULL || input == NULL || output == NULL || scratch == NULL || params->weights == NULL ||
-        params->requant.multiplier == NULL || params->requant.shift == NULL) {
+        params->bias == NULL || params->requant.multiplier == NULL || params->requant.shift == NULL) {
         return EDK_ERROR_NULL;
     }
     if (!edk_view_ok(&params->in) || !edk_view_ok(&params->out) || !edk_window_ok(&params->window) ||

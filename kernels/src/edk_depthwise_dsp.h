@@ -133,7 +133,7 @@ static inline __attribute__((always_inline)) void edk_plane_channel(const edk_pl
     const int32_t apart = p->window.stride_width * pairs;
     const uint32_t *window = b->planes + (ptrdiff_t)c * b->plane;
     const uint32_t *weights = b->weights + (ptrdiff_t)c * width * pairs;
-    const int32_t bias = p->bias == NULL ? 0 : p->bias[channel];
+    const int32_t bias = p->bias[channel];
     int x = 0;
     for (; x + 4 <= p->out.width; x += 4, window += 4 * apart, out += 4 * pixel) {
         int32_t sums[4] = {bias, bias, bias, bias};

@@ -98,7 +98,7 @@ static inline __attribute__((always_inline)) void edk_plane_channel(const edk_pl
     const int shift = r->shift[channel];
     const int32x4_t multiplier = vdupq_n_s32(r->multiplier[channel]);
     const int32x4_t right = vdupq_n_s32(shift < 0 ? shift : 0), left = vdupq_n_s32(shift > 0 ? shift : 0);
-    const int32_t bias = p->bias == NULL ? 0 : p->bias[channel];
+    const int32_t bias = p->bias[channel];
     const uint32x4_t offsets = vmulq_n_u32(vidupq_n_u32(0, 1), (uint32_t)p->out.pixel_stride);
     int8x16_t weights[EDK_MAX_VECTORS];
     for (int i = 0; i < vectors; i++) {

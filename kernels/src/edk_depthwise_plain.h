@@ -53,7 +53,7 @@ static inline void edk_depthwise_pixel(const edk_depthwise_conv_params *p, const
     const edk_requant *r = &p->requant;
     int32_t sums[EDK_DEPTHWISE_BLOCK];
     for (int i = 0; i < count; i++) {
-        sums[i] = p->bias == NULL ? 0 : p->bias[channel0 + i];
+        sums[i] = p->bias[channel0 + i];
     }
     edk_depthwise_sums(p, input, y, x, channel0, count, sums);
     int8_t *out = output + (ptrdiff_t)y * p->out.row_stride + (ptrdiff_t)x * p->out.pixel_stride + channel0;

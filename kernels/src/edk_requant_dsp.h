@@ -29,7 +29,10 @@ static inline edk_channel edk_channel_of(const edk_requant *r, int channel)
     return c;
 }
 
-enum { EDK_FINISH_ANY, EDK_FINISH_NARROW, EDK_FINISH_RELU }; /* from slow to quick */
+/* From slow to quick; macros, since assembly compares with one of them. */
+#define EDK_FINISH_ANY 0
+#define EDK_FINISH_NARROW 1
+#define EDK_FINISH_RELU 2
 
 /* Which of the above fits every channel of a layer. EDK_FINISH_RELU also needs the whole range of codes above. */
 static inline int edk_finish_of(const edk_requant *r)
