@@ -13,13 +13,13 @@ The covariances leave the means out; bias correction takes care of those exactly
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.fx import GraphModule
-from torch.nn import functional
 
 from edgedet.quantize.fake_quant import QuantConv2d
 from edgedet.quantize.layer_walk import walk_layers
@@ -91,24 +91,23 @@ def covariances(
     """
     size, groups = conv.weight[0].numel(), conv.groups
     images = sum(len(x) for x in inputs)
-    wanted = -(-max(LEAST_POSITIONS, POSITIONS_PER_INPUT * size) // images)
+    per_image = -(-max(LEAST_POSITIONS, POSITIONS_PER_INPUT * size) // images)
     moments, sums = np.zeros((2, groups, size, size)), np.zeros((2, groups, size))
     center: Tensor | None = None  # a rough mean; without it float32 would lose small variances behind large means
     count = 0
-    # One image at a time: patches are up to 25 times larger than the images.
-    for pair in zip(torch.cat(list(exact_inputs)).split(1), torch.cat(list(inputs)).split(1), strict=True):
-        both = [_patches(conv, x)[0].reshape(groups, size, -1) for x in pair]
-        positions = both[0].shape[2]
-        if wanted < positions:
-            chosen = torch.from_numpy(np.sort(rng.permutation(positions)[:wanted]))
-            both = [p[:, :, chosen] for p in both]
+    for x_exact, x in zip(exact_inputs, inputs, strict=True):
+        views = [_windows(conv, values) for values in (x_exact, x)]
+        positions = math.prod(views[0].shape[:3])
+        chosen = np.sort(rng.permutation(positions)[: per_image * len(x)])
+        where = tuple(torch.from_numpy(axis) for axis in np.unravel_index(chosen, views[0].shape[:3]))
+        exact_patches, patches = (view[where].reshape(len(chosen), groups, size).permute(1, 2, 0) for view in views)
         if center is None:
-            center = both[1].mean(2, keepdim=True)
-        left_exact, left = both[0] - center, both[1] - center
-        count += left.shape[2]
-        for i, p in enumerate((left, left_exact)):
-            moments[i] += torch.bmm(p, left.transpose(1, 2)).double().numpy()
-            sums[i] += p.double().sum(2).numpy()
+            center = patches.mean(2, keepdim=True)
+        count += len(chosen)
+        right = (patches - center).transpose(1, 2)
+        for i, left in enumerate((patches - center, exact_patches - center)):
+            moments[i] += torch.bmm(left, right).numpy()
+            sums[i] += left.double().sum(2).numpy()
     own, cross = (moments[i] / count - (sums[i] / count)[:, :, None] * (sums[0] / count)[:, None, :] for i in (0, 1))
     diagonal = np.arange(size)
     damping = DAMPING * np.maximum(own[:, diagonal, diagonal].mean(axis=1), np.finfo(np.float32).tiny)
@@ -117,10 +116,18 @@ def covariances(
     return own, cross
 
 
-def _patches(conv: QuantConv2d, x: Tensor) -> Tensor:
-    """What the filters see: float32 (N, I * kernel area, positions), channels outermost."""
-    kernel = (conv.weight.shape[2], conv.weight.shape[3])
-    return functional.unfold(conv.pad(x), kernel, conv.dilation, 0, conv.stride)
+def _windows(conv: QuantConv2d, x: Tensor) -> Tensor:
+    """What the filters see at each output position, as a view: float32 (N, H', W', I, kernel height, kernel width)."""
+    x = conv.pad(x)
+    n, channels, height, width = x.shape
+    kernel = conv.weight.shape[2:]
+    rows, cols = (
+        (side - dilation * (taps - 1) - 1) // stride + 1
+        for side, taps, stride, dilation in zip((height, width), kernel, conv.stride, conv.dilation, strict=True)
+    )
+    batch, channel, row, col = x.stride()
+    steps = (batch, row * conv.stride[0], col * conv.stride[1], channel, row * conv.dilation[0], col * conv.dilation[1])
+    return x.as_strided((n, rows, cols, channels, *kernel), steps, x.storage_offset())
 
 
 def round_codes(
@@ -152,7 +159,7 @@ def round_codes(
             for j in range(local.shape[2]):
                 column = start + j
                 goal = current[:, :, column] - local[:, :, j] / (inner[:, j, j, None] * steps[:, :, 0])
-                new = np.clip(np.rint(goal), lower[:, :, column], upper[:, :, column])
+                new = np.maximum(np.minimum(np.rint(goal), upper[:, :, column]), lower[:, :, column])
                 moved[:, :, j] = (new - current[:, :, column]) * steps[:, :, 0]
                 current[:, :, column] = new
                 local += moved[:, :, j, None] * inner[:, None, j, :]

@@ -1,0 +1,138 @@
+"""Make docs/ptq.md: AP and time of post-training quantization, for each model and effort, on real data.
+
+    .venv/bin/python bench/ptq_table.py --data ../shared/data/bccd --runs runs/results
+
+Needs the trainings that bench/results.py leaves in --runs. Each row is quantized with the training images and evaluated
+with the integer simulator on all validation images. Finished rows in --out are kept, as long as checkpoint and options
+are the same; docs/ptq.json holds all digits.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgedet.config import available_models
+from edgedet.data.coco import CocoSplit, load_split
+from edgedet.data.paths import DataPaths
+from edgedet.evaluate.evaluator import describe_machine, evaluate, sha256_of
+from edgedet.evaluate.runtimes import open_runtime
+from edgedet.fileio import atomic_write_text
+from edgedet.quantize.api import QuantizeRequest, quantize_checkpoint
+from edgedet.train.runtime import TorchRuntime
+
+ROOT = Path(__file__).resolve().parent.parent
+# Row -> options of QuantizeRequest.
+ROWS: dict[str, dict[str, Any]] = {
+    "fast": {"effort": "fast"},
+    "fast, moving-average": {"effort": "fast", "calibration": "moving-average"},
+    "fast, percentile": {"effort": "fast", "calibration": "percentile"},
+    "fast, mse": {"effort": "fast", "calibration": "mse"},
+    "fast, kl": {"effort": "fast", "calibration": "kl"},
+    "fast, auto": {"effort": "fast", "calibration": "auto"},
+    "normal": {"effort": "normal"},
+    "best": {"effort": "best"},
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What to measure."""
+
+    data: Path
+    runs: Path
+    models: tuple[str, ...]
+    rows: tuple[str, ...]
+    seed: int
+
+
+def main() -> int:
+    """Measure, write docs/ptq.json after every row, then docs/ptq.md."""
+    settings = _settings()
+    split = load_split(settings.data, "valid")
+    path = ROOT / "docs" / "ptq.json"
+    done: dict[str, dict[str, Any]] = json.loads(path.read_text())["models"] if path.exists() else {}
+    for model in settings.models:
+        checkpoint = settings.runs / model / "last.pt"
+        known = done.get(model, {})
+        if known.get("checkpoint") != sha256_of(checkpoint) or known.get("seed") != settings.seed:
+            known = {"checkpoint": sha256_of(checkpoint), "seed": settings.seed, "rows": {}}
+            known["float_ap"] = evaluate(TorchRuntime.from_checkpoint(checkpoint), split).ap.stats[0]
+        for row in settings.rows:
+            if known["rows"].get(row, {}).get("options") != ROWS[row]:
+                known["rows"][row] = _measure(checkpoint, row, settings, split)
+            done[model] = known
+            content = {"commit": _commit(), "machine": describe_machine(), "images": len(split.images), "models": done}
+            atomic_write_text(path, json.dumps(content, indent=1) + "\n")
+    atomic_write_text(path.with_suffix(".md"), render(json.loads(path.read_text())))
+    return 0
+
+
+def _settings() -> Settings:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--runs", type=Path, default=Path("runs/results"), help="default: %(default)s")
+    parser.add_argument("--models", nargs="+", default=list(available_models()), choices=available_models())
+    parser.add_argument("--rows", nargs="+", default=list(ROWS), choices=list(ROWS))
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    return Settings(args.data, args.runs, tuple(args.models), tuple(args.rows), args.seed)
+
+
+def _measure(checkpoint: Path, row: str, settings: Settings, split: CocoSplit) -> dict[str, Any]:
+    out = settings.runs / checkpoint.parent.name / "ptq" / row.replace(", ", "_")
+    request = QuantizeRequest(checkpoint, DataPaths(settings.data), out, seed=settings.seed, **ROWS[row])
+    wall, cpu = time.perf_counter(), time.process_time()
+    report = quantize_checkpoint(request)
+    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    return {
+        "options": ROWS[row],
+        "ap": evaluate(open_runtime(report.model, "sim"), split).ap.stats[0],
+        "wall_s": wall,
+        "cpu_s": cpu,
+        "sha256": report.sha256,
+        "steps": [{"name": s.name, "error": s.error, "kept": s.kept} for s in report.steps],
+    }
+
+
+def _commit() -> str:
+    command = ["git", "rev-parse", "--short", "HEAD"]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def render(content: dict[str, Any]) -> str:
+    """docs/ptq.md from docs/ptq.json."""
+    lines = [
+        "# Post-training quantization",
+        "",
+        f"Made by bench/ptq_table.py at commit {content['commit']} on {content['machine']}. Don't edit by hand; "
+        "docs/ptq.json holds all digits.",
+        "",
+        f"COCO AP over {content['images']} validation images, integer simulator (= TFLite's reference kernels). Error: "
+        "of the network's outputs on calibration images that the steps did not learn from, squared, relative to their "
+        "variance, after the last step. CPU seconds count both cores.",
+        "",
+        "| model | effort | AP | AP - float | output error | CPU s | wall s | undone | sha256 |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for model, known in content["models"].items():
+        lines.append(f"| {model} | float | {known['float_ap']:.4f} | | | | | | |")
+        for row, result in known["rows"].items():
+            steps = result["steps"]
+            error = f"{100 * min(s['error'] for s in steps):.3f} %" if steps else ""
+            undone = ", ".join(s["name"] for s in steps if not s["kept"])
+            lines.append(
+                f"| {model} | {row} | {result['ap']:.4f} | {result['ap'] - known['float_ap']:+.4f} | {error} "
+                f"| {result['cpu_s']:.1f} | {result['wall_s']:.1f} | {undone} | `{result['sha256'][:16]}` |"
+            )
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
