@@ -4,7 +4,15 @@
 
 #include "edk_add_s8.h"
 #include "edk_check.h"
-#include "edk_scale.h"
+#include "edk_target.h"
+
+#if defined(EDK_USE_MVE)
+#include "edk_add_mve.h"
+#elif defined(EDK_USE_DSP)
+#include "edk_add_dsp.h"
+#else
+#include "edk_add_plain.h"
+#endif
 
 static inline edk_status edk_add_check(const edk_add_params *p, const int8_t *input1, const int8_t *input2,
                                        const int8_t *output)
@@ -22,21 +30,6 @@ static inline edk_status edk_add_check(const edk_add_params *p, const int8_t *in
         return EDK_ERROR_RANGE;
     }
     return EDK_OK;
-}
-
-/* One run of `count` elements. |code - zero point| << 20 is below 2^28, so that nothing overflows. */
-static inline void edk_add_run(const edk_add_params *p, const int8_t *input1, const int8_t *input2, int8_t *output,
-                               int32_t count, int sign)
-{
-    for (int32_t i = 0; i < count; i++) {
-        const int32_t a = (*input1 - p->zero_point1) * (1 << 20), b = (*input2 - p->zero_point2) * (1 << 20);
-        const int32_t sum =
-            edk_scale(a, p->multiplier1, p->shift1) + sign * edk_scale(b, p->multiplier2, p->shift2);
-        output[i] = edk_clip_code(edk_scale(sum, p->out_multiplier, p->out_shift), p->out_zero_point, p->act_min,
-                                  p->act_max);
-        input1 += p->in1.channel;
-        input2 += p->in2.channel;
-    }
 }
 
 /* Whether an operand is one run over the whole image. */

@@ -94,73 +94,80 @@ static inline void edk_planes_rows(const edk_planes *b, const int8_t *upper, con
     }
 }
 
-/* Four outputs of one channel, `apart` words between their windows. */
-static inline __attribute__((always_inline)) void edk_plane_dot4(const uint32_t *window, const uint32_t *weights,
-                                                                 int width, int pairs, int32_t apart, int32_t sums[4])
-{
-    int32_t s0 = sums[0], s1 = sums[1], s2 = sums[2], s3 = sums[3];
-    for (int kx = 0; kx < width; kx++, window += pairs, weights += pairs) {
-        for (int j = 0; j < pairs; j++) {
-            const uint32_t w = weights[j];
-            s0 = edk_smlad(window[j], w, s0);
-            s1 = edk_smlad(window[apart + j], w, s1);
-            s2 = edk_smlad(window[2 * apart + j], w, s2);
-            s3 = edk_smlad(window[3 * apart + j], w, s3);
-        }
+/* Four outputs with neighbouring windows of one channel. A column's words are in named registers, since LDM needs
+ * them in order; r7 is left out, since it may be the frame pointer. Each column is read at four offsets. */
+#define EDK_PLANE_DOT4(name, weights_column, column, back)                                                             \
+    static inline void name(const uint32_t *window, const uint32_t *weights, const uint32_t *end, int32_t sums[4])    \
+    {                                                                                                                  \
+        int32_t s0 = sums[0], s1 = sums[1], s2 = sums[2], s3 = sums[3];                                                \
+        __asm__ volatile("1:\n" weights_column column("%[s0]") column("%[s1]") column("%[s2]") column("%[s3]")         \
+                         "sub %[x], %[x], #" back "\n"                                                                 \
+                         "cmp %[w], %[end]\n"                                                                          \
+                         "bne 1b\n"                                                                                    \
+                         : [s0] "+r"(s0), [s1] "+r"(s1), [s2] "+r"(s2), [s3] "+r"(s3), [w] "+r"(weights),              \
+                           [x] "+r"(window)                                                                            \
+                         : [end] "r"(end)                                                                              \
+                         : "r4", "r5", "r6", "r8", "r9", "r10", "cc", "memory");                                       \
+        sums[0] = s0;                                                                                                  \
+        sums[1] = s1;                                                                                                  \
+        sums[2] = s2;                                                                                                  \
+        sums[3] = s3;                                                                                                  \
     }
-    sums[0] = s0;
-    sums[1] = s1;
-    sums[2] = s2;
-    sums[3] = s3;
-}
 
-static inline int32_t edk_plane_dot(const uint32_t *window, const uint32_t *weights, int32_t words, int32_t sum)
+#define EDK_COLUMN_2(sum)                  \
+    "ldmia %[x]!, {r8, r9}\n"              \
+    "smlad " sum ", r8, r4, " sum "\n"     \
+    "smlad " sum ", r9, r5, " sum "\n"
+#define EDK_COLUMN_3(sum)                  \
+    "ldmia %[x]!, {r8, r9, r10}\n"         \
+    "smlad " sum ", r8, r4, " sum "\n"     \
+    "smlad " sum ", r9, r5, " sum "\n"     \
+    "smlad " sum ", r10, r6, " sum "\n"
+
+/* Four columns forward for four outputs, three back: the next tap's column. */
+EDK_PLANE_DOT4(edk_plane_dot4_of_2, "ldmia %[w]!, {r4, r5}\n", EDK_COLUMN_2, "24")
+EDK_PLANE_DOT4(edk_plane_dot4_of_3, "ldmia %[w]!, {r4, r5, r6}\n", EDK_COLUMN_3, "36")
+
+/* One output. */
+static inline int32_t edk_plane_dot(const uint32_t *window, const uint32_t *weights, const uint32_t *end, int32_t sum)
 {
-    for (int32_t i = 0; i < words; i++) {
-        sum = edk_smlad(window[i], weights[i], sum);
+    while (weights < end) {
+        sum = edk_smlad(*window++, *weights++, sum);
     }
     return sum;
 }
 
 /* One row of output of one channel. */
-static inline __attribute__((always_inline)) void edk_plane_channel(const edk_planes *b, int c, int channel, int pairs,
-                                                                    int finish, int8_t *out)
+static inline void edk_plane_channel(const edk_planes *b, int c, int channel, int finish, int8_t *out)
 {
     const edk_depthwise_conv_params *p = b->params;
-    const edk_requant *r = &p->requant;
-    const edk_channel constants = edk_channel_of(r, channel);
-    const int width = p->window.kernel_width, pixel = p->out.pixel_stride;
-    const int32_t apart = p->window.stride_width * pairs;
+    const edk_channel constants = edk_channel_of(&p->requant, channel);
+    const int32_t words = p->window.kernel_width * b->pairs, apart = p->window.stride_width * b->pairs;
     const uint32_t *window = b->planes + (ptrdiff_t)c * b->plane;
-    const uint32_t *weights = b->weights + (ptrdiff_t)c * width * pairs;
+    const uint32_t *weights = b->weights + (ptrdiff_t)c * words, *end = weights + words;
+    const int fours = p->window.stride_width == 1 && (b->pairs == 2 || b->pairs == 3);
     const int32_t bias = p->bias[channel];
-    int x = 0;
-    for (; x + 4 <= p->out.width; x += 4, window += 4 * apart, out += 4 * pixel) {
+    for (int x = 0; x < p->out.width;) {
         int32_t sums[4] = {bias, bias, bias, bias};
-        if (p->window.stride_width == 1) {
-            edk_plane_dot4(window, weights, width, pairs, pairs, sums);
+        int count = 4;
+        if (!fours || x + 4 > p->out.width) {
+            sums[0] = edk_plane_dot(window, weights, end, bias);
+            count = 1;
+        } else if (b->pairs == 2) {
+            edk_plane_dot4_of_2(window, weights, end, sums);
         } else {
-            edk_plane_dot4(window, weights, width, pairs, apart, sums);
+            edk_plane_dot4_of_3(window, weights, end, sums);
         }
-        out[0] = edk_finish(r, &constants, finish, sums[0]);
-        out[pixel] = edk_finish(r, &constants, finish, sums[1]);
-        out[2 * pixel] = edk_finish(r, &constants, finish, sums[2]);
-        out[3 * pixel] = edk_finish(r, &constants, finish, sums[3]);
-    }
-    for (; x < p->out.width; x++, window += apart, out += pixel) {
-        *out = edk_finish(r, &constants, finish, edk_plane_dot(window, weights, width * pairs, bias));
-    }
-}
-
-static inline __attribute__((always_inline)) void edk_plane_channels(const edk_planes *b, int channel0, int pairs,
-                                                                     int8_t *row)
-{
-    const int finish = edk_finish_of(&b->params->requant);
-    for (int c = 0; c < EDK_PLANES; c++) {
+        x += count;
+        window += count * apart;
         if (finish == EDK_FINISH_RELU) {
-            edk_plane_channel(b, c, channel0 + c, pairs, EDK_FINISH_RELU, row + channel0 + c);
+            for (int i = 0; i < count; i++, out += p->out.pixel_stride) {
+                *out = edk_finish(&p->requant, &constants, EDK_FINISH_RELU, sums[i]);
+            }
         } else {
-            edk_plane_channel(b, c, channel0 + c, pairs, finish, row + channel0 + c);
+            for (int i = 0; i < count; i++, out += p->out.pixel_stride) {
+                *out = edk_finish(&p->requant, &constants, finish, sums[i]);
+            }
         }
     }
 }
@@ -183,22 +190,14 @@ static inline void edk_depthwise_core(const edk_depthwise_conv_params *p, const 
     const edk_planes b = {p, (uint32_t *)scratch,
                           (uint32_t *)scratch + EDK_PLANES * p->window.kernel_width * pairs,
                           edk_plane_columns(p) * pairs, pairs};
-    const int fits = edk_depthwise_fits_planes(p);
+    const int fits = edk_depthwise_fits_planes(p), finish = edk_finish_of(&p->requant);
     for (; fits && channel + EDK_PLANES <= p->out.channels; channel += EDK_PLANES) {
         edk_planes_weights(&b, channel);
         for (int y = 0; y < p->out.height; y++) {
             int8_t *row = output + (ptrdiff_t)y * p->out.row_stride;
             edk_planes_fill(&b, input, y, channel);
-            switch (pairs) {
-            case 2:
-                edk_plane_channels(&b, channel, 2, row);
-                break;
-            case 3:
-                edk_plane_channels(&b, channel, 3, row);
-                break;
-            default:
-                edk_plane_channels(&b, channel, pairs, row);
-                break;
+            for (int c = 0; c < EDK_PLANES; c++) {
+                edk_plane_channel(&b, c, channel + c, finish, row + channel + c);
             }
         }
     }

@@ -45,6 +45,14 @@ static inline int32_t edk_ssat8(int32_t x)
     return result;
 }
 
+/* The larger of each of four signed bytes. */
+static inline uint32_t edk_max4(uint32_t a, uint32_t b)
+{
+    uint32_t larger;
+    __asm__("ssub8 %0, %1, %2\n\tsel %0, %1, %2" : "=&r"(larger) : "r"(a), "r"(b));
+    return larger;
+}
+
 /* Four codes as one word, from any address. */
 static inline uint32_t edk_load4(const int8_t *codes)
 {

@@ -4,10 +4,28 @@
 
 #include "edk_pool.h"
 #include "edk_scale.h"
+#include "edk_target.h"
+
+#if defined(EDK_USE_MVE)
+#include <arm_mve.h>
+#elif defined(EDK_USE_DSP)
+#include "edk_dsp.h"
+#endif
 
 /* best = max(best, codes), element by element. */
 static void take_larger(int8_t *best, const int8_t *codes, int count)
 {
+#if defined(EDK_USE_MVE)
+    for (; count > 0; count -= 16, best += 16, codes += 16) {
+        const mve_pred16_t mask = vctp8q((uint32_t)count);
+        vstrbq_p_s8(best, vmaxq_s8(vldrbq_z_s8(best, mask), vldrbq_z_s8(codes, mask)), mask);
+    }
+#elif defined(EDK_USE_DSP)
+    for (; count >= 4; count -= 4, best += 4, codes += 4) {
+        const uint32_t larger = edk_max4(edk_load4(best), edk_load4(codes));
+        memcpy(best, &larger, 4);
+    }
+#endif
     for (int c = 0; c < count; c++) {
         best[c] = codes[c] > best[c] ? codes[c] : best[c];
     }
