@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import tomllib
 import types
 from collections.abc import Sequence
@@ -40,8 +41,11 @@ class ModelConfig:
         _one_of("model.activation", self.activation, ACTIVATIONS)
         _one_of("model.padding", self.padding, PADDINGS)
         _one_of("model.depthwise", self.depthwise, DEPTHWISE)
-        if not 0 < self.deepen <= 2 or not 0 < self.widen <= 2:
-            raise ConfigError(f"model.deepen and model.widen must be in (0, 2], got {self.deepen} and {self.widen}")
+        # Below 1/32 the stem has no channel left.
+        if not 0 < self.deepen <= 2 or not 1 / 32 <= self.widen <= 2:
+            raise ConfigError(
+                f"model.deepen must be in (0, 2] and model.widen in [0.03125, 2], got {self.deepen} and {self.widen}"
+            )
         if not 1 <= self.stacked_convs <= 4:
             raise ConfigError(f"model.stacked_convs must be 1..4, got {self.stacked_convs}")
 
@@ -100,7 +104,11 @@ class TrainConfig:
         for name in positive:
             if getattr(self, name) <= 0:
                 raise ConfigError(f"train.{name} must be positive, got {getattr(self, name)}")
-        for name in ("mosaic", "mixup", "flip", "flip_vertical", "close_mosaic", "warmup_fraction", "min_lr_ratio"):
+        for name in ("weight_decay", "grad_clip", "box_weight", "cls_weight", "threads"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"train.{name} must be 0 or more, got {getattr(self, name)}")
+        fractions = ("mosaic", "mixup", "flip", "flip_vertical", "close_mosaic", "warmup_fraction", "min_lr_ratio")
+        for name in (*fractions, "hsv_h", "hsv_s", "hsv_v"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"train.{name} must be in 0..1, got {getattr(self, name)}")
         if self.scale_min > self.scale_max:
@@ -185,6 +193,8 @@ def _coerce(kind: Any, value: Any, where: str) -> Any:
         return tuple(_coerce(k, v, where) for k, v in zip(item_kinds, value, strict=True))
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
+    if kind is float and type(value) is float and not math.isfinite(value):
+        raise ConfigError(f"{where}: expected a finite number, got {value!r}")
     if type(value) is not kind:
         raise ConfigError(f"{where}: expected {kind.__name__}, got {value!r}")
     return value

@@ -134,7 +134,7 @@ def test_option_types_reject_what_is_out_of_range() -> None:
     assert (positive_int("3"), whole_number("0"), threshold("0")) == (3, 0, 0.0)
     for function, texts in (
         (positive_int, ("0", "-1", "x", "1.5")),
-        (whole_number, ("-1", "x")),
+        (whole_number, ("-1", "x", str(2**63), "9" * 5000)),
         (threshold, ("1", "nan", "x")),
     ):
         for text in texts:
@@ -291,6 +291,7 @@ def test_train_bad_input_gives_one_line_and_no_folder(
     assert "lerning_rate" in fails(capfd, *start, "--set", "lerning_rate=1")
     assert "multiple of 32" in fails(capfd, *start, "--imgsz", "100")
     assert "multiple of 32" in fails(capfd, *start, "--imgsz", "96x100")
+    assert "take a larger batch or size" in fails(capfd, *start, "--imgsz", "32", "--batch", "1")
     assert "rtmdet_giant" in fails(capfd, "train", "rtmdet_giant", *start[2:])
     assert "nowhere" in fails(capfd, *start[:3], tmp_path / "nowhere", *start[4:])
     assert not (tmp_path / "run").exists()

@@ -57,7 +57,14 @@ def test_load_model_file_override_sets_one_key(override: str, section: str, key:
         ("activation=gelu", "activation must be one of silu, relu, relu6, hardswish; got 'gelu'"),
         ("mean=[0, 0]", "mean: expected 3 values"),
         ("scale_min=3.0", "scale_min 3.0 is larger"),
-        ("widen=0.0", r"must be in \(0, 2\]"),
+        ("widen=0.0", r"widen in \[0.03125, 2\]"),
+        ("widen=0.03", r"widen in \[0.03125, 2\]"),
+        ("threads=-1", "threads must be 0 or more, got -1"),
+        ("grad_clip=-1", "grad_clip must be 0 or more"),
+        ("weight_decay=-0.1", "weight_decay must be 0 or more"),
+        ("hsv_h=5", "hsv_h must be in 0..1, got 5.0"),
+        ("lr=nan", "lr: expected a finite number, got nan"),
+        ("scale_max=inf", "scale_max: expected a finite number, got inf"),
     ],
 )
 def test_load_model_file_bad_override_names_the_key(override: str, message: str) -> None:

@@ -54,9 +54,10 @@ def image_size(text: str) -> tuple[int, int]:
 
 
 def whole_number(text: str) -> int:
-    """Type of a seed."""
-    if not text.strip().isdecimal():
-        raise argparse.ArgumentTypeError(f"expected a whole number of at least 0, got {text!r}")
+    """Type of a seed: what every generator takes, torch's included."""
+    # The length first: Python refuses to read numbers of thousands of digits.
+    if not text.strip().isdecimal() or len(text) > 20 or int(text) >= 2**63:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 0 to 2^63 - 1, got {text!r}")
     return int(text)
 
 

@@ -130,6 +130,8 @@ def _set_up(request: TrainRequest) -> Run:
     if request.batch is not None:
         config = replace(config, batch=request.batch)
     preprocess = file.preprocess.spec(request.imgsz)
+    if config.batch == 1 and preprocess.width == preprocess.height == 32:
+        raise ConfigError("--imgsz 32 with --batch 1 leaves BatchNorm one value a channel; take a larger batch or size")
     refuse_existing(request.out, request.resume)
     train_split, valid_split = request.data.load("train"), request.data.load("valid")
     require_same_classes(train_split, valid_split)
@@ -173,15 +175,23 @@ def _resume(run: Run, trainer: Trainer) -> list[EpochRecord]:
     checkpoint = load_checkpoint(path)
     if checkpoint.resume is None:
         raise CheckpointError(f"{path}: holds no state to resume from; start anew without --resume")
-    before, now = checkpoint.info["identity"], json.loads(json.dumps(_identity(run)))
+    before, now = (json.loads(json.dumps(i)) for i in (checkpoint.info["identity"], _identity(run)))
     for key in now:
-        if json.loads(json.dumps(before.get(key))) != now[key]:
+        if before.get(key) != now[key]:
             raise ConfigError(
-                f"{path}: --resume with another {key}: the run has {before.get(key)}, asked for {now[key]}; "
+                f"{path}: --resume with another {key}: {_difference(before.get(key), now[key])}; "
                 "repeat the options of the interrupted run, or start anew with another --out"
             )
     trainer.load_state(checkpoint.weights, checkpoint.resume)
     return [EpochRecord(**record) for record in checkpoint.info["history"]]
+
+
+def _difference(before: Any, now: Any) -> str:
+    """What differs between two values of `_identity`, by key where they have keys."""
+    if not isinstance(before, dict) or not isinstance(now, dict):
+        return f"the run has {before}, asked for {now}"
+    keys = [key for key in sorted(before.keys() | now.keys()) if before.get(key) != now.get(key)]
+    return ", ".join(f"{key}: the run has {before.get(key)}, asked for {now.get(key)}" for key in keys)
 
 
 def _save(run: Run, trainer: Trainer, history: list[EpochRecord]) -> None:
