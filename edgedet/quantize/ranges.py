@@ -115,20 +115,24 @@ def divergence(centers: np.ndarray, counts: np.ndarray, low: float, high: float)
 
 
 def _search(histogram: Histogram, loss: Callable[[float, float], float]) -> Range:
-    """Least loss over a grid of low and high ends, one side after the other until neither moves."""
-    low, high = min(histogram.low, 0.0), max(histogram.high, 0.0)
-    if low == high:
-        return low, high
-    lows, highs = (end * np.arange(CANDIDATES, 0, -1) / CANDIDATES for end in (low, high))
-    best = loss(low, high)
+    """Least loss over a grid of low and high ends: both by the same factor first, then one after the other."""
+    full = min(histogram.low, 0.0), max(histogram.high, 0.0)
+    if full[0] == full[1]:
+        return full
+    fractions = np.arange(CANDIDATES, 0, -1) / CANDIDATES
+    lows, highs = ([end * float(f) for f in fractions] for end in full)
+
+    def least(candidates: list[Range]) -> Range:
+        losses = [loss(*candidate) for candidate in candidates]
+        return candidates[int(np.argmin(losses))]
+
+    best = least(list(zip(lows, highs, strict=True)))
     for _ in range(SWEEPS):
-        before = low, high
-        if high > 0:
-            losses = [best, *(loss(low, float(end)) for end in highs)]
-            best, high = min(losses), [high, *highs.tolist()][int(np.argmin(losses))]
-        if low < 0:
-            losses = [best, *(loss(float(end), high) for end in lows)]
-            best, low = min(losses), [low, *lows.tolist()][int(np.argmin(losses))]
-        if (low, high) == before:
+        before = best
+        if full[1] > 0:
+            best = least([best, *((best[0], high) for high in highs)])
+        if full[0] < 0:
+            best = least([best, *((low, best[1]) for low in lows)])
+        if best == before:
             break
-    return low, high
+    return best
