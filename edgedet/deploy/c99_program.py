@@ -110,8 +110,8 @@ def preprocess_scratch_bytes(spec: PreprocessSpec, image_width: int, image_heigh
     def taps(n_in: int, n_out: int) -> int:
         return min(-(-2 * max(n_in, n_out) // n_out), n_in)
 
-    sums, row = 64 * 3 * 4, 3 * image_width
-    return sums + 2 * new_width * (taps(image_width, new_width) + 1) + 2 * taps(image_height, new_height) + row
+    coefficients = new_width * (taps(image_width, new_width) + 1) + taps(image_height, new_height)
+    return 2 * coefficients + 3 * image_width
 
 
 def _check_ends(graph: Graph) -> None:

@@ -6,8 +6,9 @@
  * goes through the horizontal pass, rounded alike. Every sum is at most 255 * 2^15 + 2^14 < 2^23 + 2^14: uint32 never
  * overflows.
  *
- * The frame is read row by row and never copied. Each row takes part in about two rows of the output (enlarging: in as
- * many as it is enlarged), and is converted from its pixel format each time.
+ * The frame is never copied. Each of its rows takes part in about two rows of the output (enlarging: in about twice as
+ * many as it is enlarged) and is converted from its pixel format each time; all rows of an output row, 2 * height / new
+ * height of them, are read side by side.
  *
  * Pixel formats, bit-exact with edgedet.data.pixel_formats:
  *
@@ -60,8 +61,8 @@ typedef struct edk_preprocess_params {
     const int8_t *table; /* int8 [3][256], [channel][pixel value]: edgedet.data.preprocess.quantization_table */
 } edk_preprocess_params;
 
-/* Bytes of scratch that edk_preprocess needs: 768 for sums, 3 * image width for one row, 2 bytes for each coefficient
- * (about 2 * image width + 2 * image height / new height) and 2 * new width. 640x480 to 192x192: 5,774.
+/* Bytes of scratch that edk_preprocess needs: 3 * image width for one row, 2 bytes for each coefficient (about
+ * 2 * image width + 2 * image height / new height of them) and 2 * new width. 640x480 to 192x192: 5,006.
  *
  * Returns 0 for sides out of range, a null pointer or an unknown mode.
  */
@@ -71,7 +72,7 @@ size_t edk_preprocess_scratch_bytes(const edk_preprocess_params *params, int32_t
  *
  *   image          the frame
  *   params         the contract
- *   scratch        at least edk_preprocess_scratch_bytes(params, image->width, image->height) bytes, 4-byte aligned
+ *   scratch        at least edk_preprocess_scratch_bytes(params, image->width, image->height) bytes, 2-byte aligned
  *   output         int8 [input_height][input_width][3], NHWC, RGB
  *   placement      where the image lies in the input, for edk_image_box; may be null
  *

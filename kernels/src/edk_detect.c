@@ -79,14 +79,14 @@ static int32_t collect(const edk_detect_params *params, const int8_t *const *out
             if (cls[j] < threshold) {
                 continue;
             }
-            const edk_detect_candidate candidate = {(float)(cls[j] - level->cls_zero_point) * level->cls_scale,
-                                                    base + j};
+            const float logit = (float)(cls[j] - level->cls_zero_point) * level->cls_scale;
+            const edk_detect_candidate candidate = {{edk_detect_order(logit)}, base + j};
             if (size < budget) {
                 heap[size++] = candidate;
                 if (size == budget) {
                     edk_detect_make_heap(heap, size);
                 }
-            } else if (candidate.logit > heap[0].logit) { /* on a tie the earlier position stays */
+            } else if (candidate.key.order > heap[0].key.order) { /* on a tie the earlier position stays */
                 heap[0] = candidate;
                 edk_detect_sift_down(heap, size, 0);
             }
@@ -145,9 +145,12 @@ static int overlaps(const edk_detection *a, float area_a, const edk_detection *b
 {
     const float width = (a->box[2] < b->box[2] ? a->box[2] : b->box[2]) -
                         (a->box[0] > b->box[0] ? a->box[0] : b->box[0]);
+    if (!(width > 0.0f)) {
+        return 0;
+    }
     const float height = (a->box[3] < b->box[3] ? a->box[3] : b->box[3]) -
                          (a->box[1] > b->box[1] ? a->box[1] : b->box[1]);
-    if (!(width > 0.0f && height > 0.0f)) {
+    if (!(height > 0.0f)) {
         return 0;
     }
     const float shared = rounded(width * height);
@@ -168,11 +171,11 @@ static int32_t suppress(const edk_detect_params *params, const int8_t *const *ou
         const float area = area_of(found);
         int32_t k = 0;
         while (k < kept && (detections[k].label != found->label ||
-                            !overlaps(&detections[k], candidates[k].logit, found, area, params->nms_iou))) {
+                            !overlaps(&detections[k], candidates[k].key.area, found, area, params->nms_iou))) {
             ++k;
         }
         if (k == kept) {
-            candidates[kept++].logit = area;
+            candidates[kept++].key.area = area;
         }
     }
     return kept;

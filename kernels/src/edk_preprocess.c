@@ -35,78 +35,136 @@ static int32_t make_filter(int32_t n_in, int32_t n_out, int32_t index, uint16_t 
     return (int32_t)(high - low + 1);
 }
 
-static void add_rgb888(uint32_t *sums, const uint8_t *pixels, int32_t count, uint32_t coefficient)
+/* The rows of the frame that make one row of the reduced height. */
+typedef struct row_filter {
+    const uint8_t *pixels; /* of the first row */
+    size_t stride_bytes;
+    const uint16_t *coefficients;
+    int32_t taps;
+} row_filter;
+
+/* Vertical passes: one row of the reduced height, still as wide as the image. Each group of columns runs through all
+ * rows, so that its sums stay in registers. */
+
+static void make_row_rgb888(const row_filter *filter, int32_t width, uint8_t *row)
 {
-    for (int32_t i = 0; i < 3 * count; ++i) {
-        sums[i] += coefficient * pixels[i];
+    const uint16_t *const coefficients = filter->coefficients;
+    const int32_t bytes = 3 * width;
+    int32_t i = 0;
+    for (; i + 6 <= bytes; i += 6) { /* unrolled by hand: -O2 would keep the sums in memory */
+        uint32_t a = HALF, b = HALF, c = HALF, d = HALF, e = HALF, f = HALF;
+        const uint8_t *pixels = filter->pixels + i;
+        for (int32_t tap = 0; tap < filter->taps; ++tap) {
+            const uint32_t coefficient = coefficients[tap];
+            a += coefficient * pixels[0];
+            b += coefficient * pixels[1];
+            c += coefficient * pixels[2];
+            d += coefficient * pixels[3];
+            e += coefficient * pixels[4];
+            f += coefficient * pixels[5];
+            pixels += filter->stride_bytes;
+        }
+        row[i] = (uint8_t)(a >> COEFFICIENT_BITS);
+        row[i + 1] = (uint8_t)(b >> COEFFICIENT_BITS);
+        row[i + 2] = (uint8_t)(c >> COEFFICIENT_BITS);
+        row[i + 3] = (uint8_t)(d >> COEFFICIENT_BITS);
+        row[i + 4] = (uint8_t)(e >> COEFFICIENT_BITS);
+        row[i + 5] = (uint8_t)(f >> COEFFICIENT_BITS);
+    }
+    for (; i < bytes; ++i) { /* the last pixel of an odd width */
+        uint32_t sum = HALF;
+        const uint8_t *pixels = filter->pixels + i;
+        for (int32_t tap = 0; tap < filter->taps; ++tap) {
+            sum += (uint32_t)coefficients[tap] * *pixels;
+            pixels += filter->stride_bytes;
+        }
+        row[i] = (uint8_t)(sum >> COEFFICIENT_BITS);
     }
 }
 
-static void add_rgb565(uint32_t *sums, const uint8_t *pixels, int32_t count, uint32_t coefficient)
+static void make_row_rgb565(const row_filter *filter, int32_t width, uint8_t *row)
 {
-    for (int32_t i = 0; i < count; ++i) {
-        const uint32_t value = pixels[2 * i] | (uint32_t)pixels[2 * i + 1] << 8;
-        const uint32_t red = value >> 11;
-        const uint32_t green = value >> 5 & 0x3fU;
-        const uint32_t blue = value & 0x1fU;
-        sums[3 * i] += coefficient * (red << 3 | red >> 2);
-        sums[3 * i + 1] += coefficient * (green << 2 | green >> 4);
-        sums[3 * i + 2] += coefficient * (blue << 3 | blue >> 2);
+    const uint16_t *const coefficients = filter->coefficients;
+    for (int32_t x = 0; x < width; ++x) {
+        uint32_t r = HALF, g = HALF, b = HALF;
+        const uint8_t *pixel = filter->pixels + 2 * x;
+        for (int32_t tap = 0; tap < filter->taps; ++tap) {
+            const uint32_t coefficient = coefficients[tap];
+            const uint32_t value = pixel[0] | (uint32_t)pixel[1] << 8;
+            const uint32_t red = value >> 11;
+            const uint32_t green = value >> 5 & 0x3fU;
+            const uint32_t blue = value & 0x1fU;
+            r += coefficient * (red << 3 | red >> 2);
+            g += coefficient * (green << 2 | green >> 4);
+            b += coefficient * (blue << 3 | blue >> 2);
+            pixel += filter->stride_bytes;
+        }
+        row[3 * x] = (uint8_t)(r >> COEFFICIENT_BITS);
+        row[3 * x + 1] = (uint8_t)(g >> COEFFICIENT_BITS);
+        row[3 * x + 2] = (uint8_t)(b >> COEFFICIENT_BITS);
     }
 }
 
 /* floor(value / 65536), clipped to 0..255. */
 static uint32_t clip_16(int32_t value)
 {
-    if (value < 0) {
-        return 0;
+    if ((uint32_t)value >= 256U * 65536U) { /* one comparison for the many that need no clipping */
+        return value < 0 ? 0U : 255U;
     }
-    return value >= 256 * 65536 ? 255U : (uint32_t)value >> 16;
+    return (uint32_t)value >> 16;
 }
 
-static void add_yuyv(uint32_t *sums, const uint8_t *pixels, int32_t count, uint32_t coefficient)
+static void make_row_yuyv(const row_filter *filter, int32_t width, uint8_t *row)
 {
-    for (int32_t i = 0; i < count; ++i) {
-        const uint8_t *pair = pixels + 4 * (i / 2);
-        const int32_t u = pair[1] - 128;
-        const int32_t v = pair[3] - 128;
-        const int32_t luma = pair[2 * (i % 2)] * 65536 + 32768;
-        sums[3 * i] += coefficient * clip_16(luma + 91881 * v);
-        sums[3 * i + 1] += coefficient * clip_16(luma - 22554 * u - 46802 * v);
-        sums[3 * i + 2] += coefficient * clip_16(luma + 116130 * u);
+    const uint16_t *const coefficients = filter->coefficients;
+    for (int32_t x = 0; x < width; x += 2) {
+        uint32_t a = HALF, b = HALF, c = HALF, d = HALF, e = HALF, f = HALF;
+        const uint8_t *pair = filter->pixels + 2 * x;
+        for (int32_t tap = 0; tap < filter->taps; ++tap) {
+            const uint32_t coefficient = coefficients[tap];
+            const int32_t u = pair[1] - 128;
+            const int32_t v = pair[3] - 128;
+            const int32_t red = 91881 * v + 32768;
+            const int32_t green = -22554 * u - 46802 * v + 32768;
+            const int32_t blue = 116130 * u + 32768;
+            const int32_t left = pair[0] * 65536;
+            const int32_t right = pair[2] * 65536;
+            a += coefficient * clip_16(left + red);
+            b += coefficient * clip_16(left + green);
+            c += coefficient * clip_16(left + blue);
+            d += coefficient * clip_16(right + red);
+            e += coefficient * clip_16(right + green);
+            f += coefficient * clip_16(right + blue);
+            pair += filter->stride_bytes;
+        }
+        row[3 * x] = (uint8_t)(a >> COEFFICIENT_BITS);
+        row[3 * x + 1] = (uint8_t)(b >> COEFFICIENT_BITS);
+        row[3 * x + 2] = (uint8_t)(c >> COEFFICIENT_BITS);
+        row[3 * x + 3] = (uint8_t)(d >> COEFFICIENT_BITS);
+        row[3 * x + 4] = (uint8_t)(e >> COEFFICIENT_BITS);
+        row[3 * x + 5] = (uint8_t)(f >> COEFFICIENT_BITS);
     }
 }
 
-static size_t bytes_of_pixels(edk_pixel_format format, int32_t count)
+static void make_row(const edk_image *image, int32_t first, const uint16_t *coefficients, int32_t taps, uint8_t *row)
 {
-    return (size_t)count * (format == EDK_PIXELS_RGB888 ? 3U : 2U);
+    row_filter filter;
+    filter.stride_bytes = (size_t)image->stride_bytes;
+    filter.pixels = image->pixels + (size_t)first * filter.stride_bytes;
+    filter.coefficients = coefficients;
+    filter.taps = taps;
+    if (image->format == EDK_PIXELS_RGB888) {
+        make_row_rgb888(&filter, image->width, row);
+    } else if (image->format == EDK_PIXELS_RGB565) {
+        make_row_rgb565(&filter, image->width, row);
+    } else {
+        make_row_yuyv(&filter, image->width, row);
+    }
 }
 
-/* Vertical pass: one row of the reduced height, still as wide as the image. */
-static void make_row(const edk_image *image, int32_t first, const uint16_t *coefficients, int32_t taps, uint32_t *sums,
-                     uint8_t *row)
+static size_t row_bytes_of(const edk_image *image)
 {
-    for (int32_t x = 0; x < image->width; x += EDK_PREPROCESS_TILE) {
-        const int32_t rest = image->width - x;
-        const int32_t count = rest < EDK_PREPROCESS_TILE ? rest : EDK_PREPROCESS_TILE;
-        for (int32_t i = 0; i < 3 * count; ++i) {
-            sums[i] = HALF;
-        }
-        for (int32_t tap = 0; tap < taps; ++tap) {
-            const uint8_t *pixels = image->pixels + (size_t)(first + tap) * (size_t)image->stride_bytes +
-                                    bytes_of_pixels(image->format, x);
-            if (image->format == EDK_PIXELS_RGB888) {
-                add_rgb888(sums, pixels, count, coefficients[tap]);
-            } else if (image->format == EDK_PIXELS_RGB565) {
-                add_rgb565(sums, pixels, count, coefficients[tap]);
-            } else {
-                add_yuyv(sums, pixels, count, coefficients[tap]);
-            }
-        }
-        for (int32_t i = 0; i < 3 * count; ++i) {
-            row[3 * x + i] = (uint8_t)(sums[i] >> COEFFICIENT_BITS);
-        }
-    }
+    return (size_t)image->width * (image->format == EDK_PIXELS_RGB888 ? 3U : 2U);
 }
 
 static void fill(int8_t *output, int32_t count, const edk_preprocess_params *params)
@@ -154,7 +212,7 @@ static edk_status check_image(const edk_image *image)
         (image->format == EDK_PIXELS_YUYV && image->width % 2 != 0)) {
         return EDK_ERROR_SHAPE;
     }
-    const size_t row_bytes = bytes_of_pixels(image->format, image->width);
+    const size_t row_bytes = row_bytes_of(image);
     if (image->stride_bytes < 0 || (size_t)image->stride_bytes < row_bytes ||
         (size_t)image->stride_bytes > SIZE_MAX / 2 / (size_t)image->height) {
         return EDK_ERROR_SHAPE;
@@ -164,7 +222,6 @@ static edk_status check_image(const edk_image *image)
 
 /* The parts of the caller's scratch. */
 typedef struct workspace {
-    uint32_t *sums;
     uint16_t *coefficients_x;
     uint16_t *first_x;
     uint16_t *coefficients_y;
@@ -174,8 +231,7 @@ typedef struct workspace {
 static workspace divide_scratch(void *scratch, const edk_preprocess_layout *plan)
 {
     workspace parts;
-    parts.sums = scratch;
-    parts.coefficients_x = (uint16_t *)scratch + plan->coefficients_x / sizeof(uint16_t);
+    parts.coefficients_x = scratch;
     parts.first_x = (uint16_t *)scratch + plan->first_x / sizeof(uint16_t);
     parts.coefficients_y = (uint16_t *)scratch + plan->coefficients_y / sizeof(uint16_t);
     parts.row = (uint8_t *)scratch + plan->row;
@@ -210,7 +266,7 @@ edk_status edk_preprocess(const edk_image *image, const edk_preprocess_params *p
     if (status != EDK_OK) {
         return status;
     }
-    if ((uintptr_t)scratch % sizeof(uint32_t) != 0) {
+    if ((uintptr_t)scratch % sizeof(uint16_t) != 0) {
         return EDK_ERROR_ALIGNMENT;
     }
     const edk_preprocess_layout plan = edk_preprocess_plan(&placed);
@@ -223,7 +279,7 @@ edk_status edk_preprocess(const edk_image *image, const edk_preprocess_params *p
         int8_t *const output_row = output + 3 * (size_t)y * (size_t)params->input_width;
         int32_t first;
         const int32_t taps = make_filter(image->height, placed.new_height, y, parts.coefficients_y, &first);
-        make_row(image, first, parts.coefficients_y, taps, parts.sums, parts.row);
+        make_row(image, first, parts.coefficients_y, taps, parts.row);
         finish_row(parts.row, &placed, parts.coefficients_x, parts.first_x, plan.taps_x, params->table, output_row);
         fill(output_row + 3 * placed.new_width, params->input_width - placed.new_width, params);
     }

@@ -5,18 +5,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Columns whose sums are held at once: rows of the frame are read in pieces of 64 pixels, which keeps the sums small and
- * the reads long. Even, because YUYV comes in pairs. */
-#define EDK_PREPROCESS_TILE 64
-
 typedef struct edk_preprocess_layout {
     int32_t taps_x; /* coefficients of an output pixel, at most */
     int32_t taps_y;
-    size_t coefficients_x; /* byte offsets: uint16 [new_width][taps_x] */
-    size_t first_x;        /* uint16 [new_width] */
-    size_t coefficients_y; /* uint16 [taps_y] */
-    size_t row;            /* uint8 [image_width][3] */
-    size_t bytes;          /* of all; the sums, uint32 [TILE][3], are at 0 */
+    size_t first_x;        /* byte offset of uint16 [new_width]; at 0 are the coefficients, uint16 [new_width][taps_x] */
+    size_t coefficients_y; /* byte offset of uint16 [taps_y] */
+    size_t row;            /* byte offset of uint8 [image_width][3] */
+    size_t bytes;          /* of all */
 } edk_preprocess_layout;
 
 /* Sources with a weight lie in an open interval of 4 * max(n_in, n_out), in steps of 2 * n_out. */
@@ -32,8 +27,7 @@ static inline edk_preprocess_layout edk_preprocess_plan(const edk_placement *pla
     edk_preprocess_layout plan;
     plan.taps_x = edk_preprocess_taps(placement->image_width, placement->new_width);
     plan.taps_y = edk_preprocess_taps(placement->image_height, placement->new_height);
-    plan.coefficients_x = EDK_PREPROCESS_TILE * 3 * sizeof(uint32_t);
-    plan.first_x = plan.coefficients_x + (size_t)placement->new_width * (size_t)plan.taps_x * sizeof(uint16_t);
+    plan.first_x = (size_t)placement->new_width * (size_t)plan.taps_x * sizeof(uint16_t);
     plan.coefficients_y = plan.first_x + (size_t)placement->new_width * sizeof(uint16_t);
     plan.row = plan.coefficients_y + (size_t)plan.taps_y * sizeof(uint16_t);
     plan.bytes = plan.row + (size_t)placement->image_width * 3;
