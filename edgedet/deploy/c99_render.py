@@ -23,10 +23,12 @@ from edgedet.numerics.decode import score_table
 from edgedet.resources import resource_dir
 from edgedet.structs import Detections
 
-_FILES = (
+_NETWORK_FILES = (
     "model.h",
     "model.c",
     "model_data.h",
+)
+_PROJECT_FILES = (
     "model_data.c",
     "golden.h",
     "golden.c",
@@ -34,6 +36,7 @@ _FILES = (
     "Makefile",
     "CMakeLists.txt",
 )
+_BINARY_DATA = "model_data_binary.c"  # instead of model_data.c; 2 MB of numbers take a compiler seconds
 _CONTRACT_FILES = ("contract.h", "run.h", "run.c")
 _RUN_FUNCTIONS = ("edk_preprocess", "edk_preprocess_scratch_bytes", "edk_place_image", "edk_image_box", "edk_detect")
 
@@ -48,28 +51,35 @@ class GoldenVectors:
     detections: Detections | None  # in px of the network's input; None without contracts
 
 
-def render_c99(program: Program, model: Int8Model | None, model_sha256: str, golden: GoldenVectors) -> dict[str, str]:
+def render_c99(
+    program: Program, model: Int8Model | None, model_sha256: str, golden: GoldenVectors | None
+) -> dict[str, str]:
     """Text of every file but the manifest.
 
     Args:
         program: the network.
         model: with its contracts; None: the file has none, and edgedet_run() is left out.
         model_sha256: of the file, hexadecimal.
-        golden: for the self-test.
+        golden: for the self-test; None: no self-test and no build files, and the constants are read
+            from the files of `constant_files`: for a caller that compiles by itself.
     Returns:
         Path -> text.
     Raises:
         ToolchainError: Jinja2, a template or a kernel is missing.
     """
     kernels = _kernels(program, model is not None)
-    values = {**_model_values(program, model_sha256), **_golden_values(golden), "has_contract": model is not None}
-    names: tuple[str, ...] = _FILES
+    values = {**_model_values(program, model_sha256), "has_contract": model is not None}
+    if golden is not None:
+        values |= _golden_values(golden)
+        values["weights_rows"] = int8_rows(values["weights"])
+        values |= {f"{name}_rows": int_rows(values[name]) for name in ("words", "indices")}
+    names = (*_NETWORK_FILES, _BINARY_DATA) if golden is None else (*_NETWORK_FILES, *_PROJECT_FILES)
     if model is not None:
         # `outputs` of both stand for the same tensors; each template has its own view of them.
         run = _run_values(program, model)
         values["contract"] = contract_values(model)
         values |= run
-        names = (*_FILES, *_CONTRACT_FILES)
+        names = (*names, *_CONTRACT_FILES)
     own = [name for name in names if name.endswith(".c") and name not in ("golden.c", "selftest.c")]
     values["sources"] = [*own, *(name for name in kernels if name.endswith(".c"))]
     environment = _environment()
@@ -77,8 +87,19 @@ def render_c99(program: Program, model: Int8Model | None, model_sha256: str, gol
     for name in names:
         extra = values["contract"] if name == "contract.h" else {}
         texts[name] = environment.get_template(f"{name}.j2").render({**values, **extra})
+    if golden is None:
+        return {**texts, **kernels}
     picture = plan_picture(program.plan, f"arena of {program.plan.arena_bytes:,} bytes")
     return {**texts, "plan.txt": program.plan.to_text(), "plan.svg": picture, **kernels}
+
+
+def constant_files(program: Program) -> dict[str, bytes]:
+    """Files that model_data_binary.c includes, in the byte order of all targets (little endian)."""
+    pools = (program.constants.weights, program.constants.words, program.constants.indices)
+    return {
+        f"{pool.name.removeprefix('edgedet_')}.bin": pool.values().astype(pool.dtype.newbyteorder("<")).tobytes()
+        for pool in pools
+    }
 
 
 def _environment() -> Any:
@@ -116,15 +137,13 @@ def _model_values(program: Program, model_sha256: str) -> dict[str, Any]:
         "inputs": [_end(program, index) for index in graph.inputs],
         "outputs": [_end(program, index) for index in program.outputs],
         "steps": steps,
+        "step_count": len(program.steps),
         "params": params,
         "headers": [f"{name}.h" for name in sorted(functions)],
         "weights": weights,
         "weights_crc32": zlib.crc32(weights.tobytes()),
-        "weights_rows": int8_rows(weights),
         "words": words,
-        "words_rows": int_rows(words),
         "indices": indices,
-        "indices_rows": int_rows(indices),
     }
 
 

@@ -90,10 +90,12 @@ class Views:
     def bound(self, scratch: tuple[int, ...]) -> int:
         """Largest sum of bytes alive at once with the groups as they are."""
         lifetimes = [Lifetime(size, number, number) for number, size in enumerate(scratch) if size]
-        for root in self.roots():
-            members = self.members(root)
-            first = min(self.born[index] for index in members)
-            lifetimes.append(Lifetime(self.size_bytes(root), first, self.dies_of(members)))
+        spans: dict[int, tuple[int, int]] = {}
+        for index, born in self.born.items():
+            root, dies = self.root(index), self.dies[index]
+            first, last = spans.get(root, (born, dies))
+            spans[root] = (min(first, born), max(last, dies))
+        lifetimes += [Lifetime(self.size_bytes(root), *span) for root, span in spans.items()]
         return lower_bound(lifetimes)[0]
 
 

@@ -15,13 +15,17 @@ if TYPE_CHECKING:  # `--help` should not wait for NumPy and pycocotools
     from edgedet.evaluate.evaluator import EvalReport
     from edgedet.evaluate.runtimes import Runtime
 
-RUNTIMES = ("sim", "ref", "xnnpack", "tflm", "torch")
+RUNTIMES = (
+    *("sim", "ref", "xnnpack", "tflm", "c99", "qemu:cortex-m4", "qemu:cortex-m7", "qemu:cortex-m55"),
+    "torch",
+)
 SPLITS = ("train", "valid", "test")
 CHECKPOINT_SUFFIXES = (".pt", ".pth")
 
 RUNTIME_HELP = (
     "sim: NumPy integer simulator, the chip's arithmetic; ref: TFLite's reference kernels; xnnpack: the "
-    "interpreter's default kernels; tflm: TFLite Micro; torch: float checkpoint "
+    "interpreter's default kernels; tflm: TFLite Micro; c99: the generated C on this machine; qemu:...: the same C on "
+    "an emulated microcontroller, with instruction counts; torch: float checkpoint "
     "(default: sim for a .tflite, torch for a .pt)"
 )
 
@@ -101,6 +105,11 @@ def add_evaluate_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="T",
         help="detections below it are dropped (default: %(default)s, for the whole precision-recall curve)",
     )
+    parser.add_argument(
+        "--per-operator",
+        action="store_true",
+        help="with qemu:...: instructions of every operator, not only of every kind",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the report to FILE")
 
 
@@ -126,7 +135,9 @@ def choose_runtime(model: Path, runtime: str | None) -> str:
             "make an int8 file with `edgedet quantize` first"
         )
     if not is_checkpoint and name == "torch":
-        raise ConfigError(f"{model}: --runtime torch runs checkpoints; for a .tflite take sim, ref, xnnpack or tflm")
+        raise ConfigError(
+            f"{model}: --runtime torch runs checkpoints; for a .tflite take sim, ref, xnnpack, tflm, c99 or qemu:..."
+        )
     return name
 
 
@@ -153,6 +164,7 @@ def run_evaluate(args: argparse.Namespace, runtime: Runtime) -> EvalReport:
             score_threshold=args.score_threshold,
             progress=progress,
             model_path=args.model,
+            per_operator=args.per_operator,
         )
     if args.json is not None:
         atomic_write_text(args.json, report.to_json())

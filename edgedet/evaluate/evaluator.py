@@ -9,7 +9,7 @@ import platform
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -25,6 +25,14 @@ if TYPE_CHECKING:  # the training loop evaluates without loading simulator and f
 
 
 COCO_SCORE_THRESHOLD = 0.001  # low enough for the whole precision-recall curve; RTMDet's test_cfg
+
+
+@runtime_checkable
+class Detailed(Protocol):
+    """A runtime that measures more than time, for example instructions."""
+
+    def details(self, per_operator: bool) -> tuple[str, ...]:
+        """Lines for the report, about the images so far."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +67,7 @@ class EvalReport:
     max_detections: int
     input_size: tuple[int, int]  # width, height, px
     machine: str
+    details: tuple[str, ...] = ()  # what else the runtime measured, lines for the report
 
     def to_json(self) -> str:
         """JSON text, keys in the order of the fields, newline at the end."""
@@ -69,12 +78,14 @@ class EvalReport:
         """The table as pycocotools prints it, followed by timings and arithmetic."""
         t = self.timings
         per_class = "\n".join(f"  {row.name}: AP {row.ap:.3f}, AP50 {row.ap50:.3f}" for row in self.ap.per_class)
+        details = "".join(f"{line}\n" for line in self.details)
         return (
             f"{self.ap.table}"
             f"per class:\n{per_class}\n"
             f"images: {self.images} ({self.split}), input {self.input_size[0]}x{self.input_size[1]}\n"
             f"ms per image: preprocess {t.preprocess_ms:.2f}, invoke {t.invoke_ms:.2f}, decode {t.decode_ms:.2f}\n"
             f"runtime: {self.runtime}: {self.arithmetic}\n"
+            f"{details}"
         )
 
 
@@ -98,6 +109,7 @@ def evaluate(
     score_threshold: float = COCO_SCORE_THRESHOLD,
     progress: Progress | None = None,
     model_path: Path | None = None,
+    per_operator: bool = False,
 ) -> EvalReport:
     """Measure a model on a split.
 
@@ -108,6 +120,7 @@ def evaluate(
         score_threshold: detections below are dropped; 0.001 gives COCO AP.
         progress: called after each image.
         model_path: file of the model, for the report and its hash.
+        per_operator: details of every operator, from runtimes that measure them.
     Returns:
         AP, timings and what they belong to.
     Raises:
@@ -137,6 +150,7 @@ def evaluate(
         max_detections=runtime.outputs.max_detections,
         input_size=(runtime.preprocess.width, runtime.preprocess.height),
         machine=describe_machine(),
+        details=runtime.details(per_operator) if isinstance(runtime, Detailed) else (),
     )
 
 

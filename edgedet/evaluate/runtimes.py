@@ -30,6 +30,7 @@ from edgedet.numerics.decode import decode_int8
 from edgedet.structs import Detections, OutputSpec, PreprocessSpec
 
 INT8_RUNTIMES = ("sim", "ref", "xnnpack", "tflm")
+COMPILED_RUNTIMES = ("c99", "qemu:cortex-m4", "qemu:cortex-m7", "qemu:cortex-m55")  # these need a C compiler
 
 # q_input int8 (1, H, W, C) -> int8 outputs in the order of the file
 _Run = Callable[[np.ndarray], Sequence[np.ndarray]]
@@ -88,6 +89,7 @@ class Int8Runtime:
     arithmetic: str
     model: Int8Model
     run: _Run
+    measured: Callable[[bool], tuple[str, ...]] = lambda per_operator: ()  # see `details`
 
     @property
     def preprocess(self) -> PreprocessSpec:
@@ -127,6 +129,10 @@ class Int8Runtime:
         raw = self.run(x)
         return tuple(raw[position] for position in self.model.output_positions)
 
+    def details(self, per_operator: bool) -> tuple[str, ...]:
+        """What the runtime measured besides time, lines for a report; `per_operator`: of every operator."""
+        return self.measured(per_operator)
+
     def decode(self, raw: Sequence[np.ndarray], score_threshold: float) -> Detections:
         """Decode int8 outputs; thresholds other than the score's come from the contract.
 
@@ -146,7 +152,8 @@ def open_runtime(path: Path, name: str = "sim") -> Int8Runtime:
     Args:
         path: the file; must carry edgedet's metadata.
         name: `sim` (NumPy integer simulator, the chip's arithmetic), `ref` (TFLite's reference kernels), `xnnpack`
-            (the interpreter's default kernels) or `tflm` (TFLite Micro's reference kernels).
+            (the interpreter's default kernels), `tflm` (TFLite Micro's reference kernels), `c99` (the generated C on
+            this machine), `qemu:cortex-m4`, `-m7` or `-m55` (the same C on an emulated microcontroller).
     Returns:
         The runtime, ready to invoke.
     Raises:
@@ -159,10 +166,14 @@ def open_runtime(path: Path, name: str = "sim") -> Int8Runtime:
         "ref": _open_reference,
         "xnnpack": _open_default_kernels,
         "tflm": _open_tflm,
+        "c99": _open_c99,
     }
-    if name not in openers:
-        raise ConfigError(f"runtime must be one of {', '.join(INT8_RUNTIMES)} for a .tflite; got {name!r}")
+    known = (*INT8_RUNTIMES, *COMPILED_RUNTIMES)
+    if name not in known:
+        raise ConfigError(f"runtime must be one of {', '.join(known)} for a .tflite; got {name!r}")
     model = load_int8_model(path)
+    if name.startswith("qemu:"):
+        return _open_qemu(model, name)
     arithmetic, run = openers[name](model)
     return Int8Runtime(name, arithmetic, model, run)
 
@@ -292,6 +303,25 @@ def _open_tflm(model: Int8Model) -> tuple[str, _Run]:
         return [interpreter.get_output(index) for index in outputs]
 
     return f"int8, double rounding, TFLite Micro reference kernels, {package}", run
+
+
+def _open_c99(model: Int8Model) -> tuple[str, _Run]:
+    # Here, because the generator in deploy/ uses this module.
+    from edgedet.evaluate.c99_runtime import HOST_FLAGS, HostModule
+
+    module = HostModule(model.data, model.graph)
+    return f"int8, double rounding, edgedet's generated C on the host, {module.compiler} {' '.join(HOST_FLAGS)}", module
+
+
+def _open_qemu(model: Int8Model, name: str) -> Int8Runtime:
+    from edgedet.evaluate.c99_runtime import QemuModule
+
+    module = QemuModule(model.data, model.graph, name.removeprefix("qemu:"))
+    board = module.firmware.board
+    arithmetic = (
+        f"int8, double rounding, edgedet's generated C on QEMU {board.machine} ({board.cpu}); instructions, not cycles"
+    )
+    return Int8Runtime(name, arithmetic, model, module, module.details)
 
 
 def _ample_arena_bytes(model: Int8Model) -> int:

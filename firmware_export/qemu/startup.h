@@ -1,0 +1,10 @@
+/* What the boards' startup code offers. */
+#ifndef EDGEDET_STARTUP_H_
+#define EDGEDET_STARTUP_H_
+
+#include <stdint.h>
+
+/* SysTick ticks since reset. With -icount shift=0 one tick is 40 instructions on mps2 and 31.25 on mps3-an547. */
+uint64_t startup_ticks(void);
+
+#endif
