@@ -109,28 +109,45 @@ static inline void edk_dot_2x3(const int8_t *w0, const int8_t *w1, const int8_t 
 }
 
 /* Requantize sums of four channels from `channel` on, of which `count` exist, and store them for the filled windows. */
-static inline __attribute__((always_inline)) void edk_conv_store(const edk_conv_params *params, int finish,
-                                                                 const int32_t *sums, int channel, int count,
-                                                                 int filled, int8_t *const out[])
+static inline __attribute__((always_inline)) void edk_conv_store(const edk_conv_params *params, const edk_codes *codes,
+                                                                 int finish, const int32_t *sums, int channel,
+                                                                 int count, int filled, int8_t *const out[])
 {
     const edk_requant *r = &params->requant;
     const mve_pred16_t mask = vctp32q((uint32_t)count);
     const int32x4_t multiplier = vldrwq_z_s32(r->multiplier + channel, mask);
     const int32x4_t shift = vldrbq_z_s32(r->shift + channel, mask);
-    const int32x4_t bias = vldrwq_z_s32(params->bias + channel, mask);
-    const int32x4_t zero = vdupq_n_s32(0);
+    const int32x4_t bias = vldrwq_z_s32(params->bias + channel, mask), zero = vdupq_n_s32(0);
     const int32x4_t right = finish == EDK_FINISH_ANY ? vminq_s32(shift, zero) : shift;
     const int32x4_t left = finish == EDK_FINISH_ANY ? vmaxq_s32(shift, zero) : zero;
     for (int i = 0; i < filled; i++) {
         const int32x4_t sum = vaddq_s32(vldrwq_s32(sums + 4 * i), bias);
-        vstrbq_p_s32(out[i] + channel, edk_finish4(r, finish, sum, multiplier, right, left), mask);
+        vstrbq_p_s32(out[i] + channel, edk_finish4(codes, finish, sum, multiplier, right, left), mask);
     }
+}
+
+/* The same for four channels that exist and for all windows, without masks. */
+static inline __attribute__((always_inline)) void edk_conv_store_all(const edk_conv_params *params,
+                                                                     const edk_codes *codes, int finish,
+                                                                     const int32_t *sums, int channel,
+                                                                     int8_t *const out[])
+{
+    const int32x4_t multiplier = vldrwq_s32(params->requant.multiplier + channel);
+    const int32x4_t shift = vldrbq_s32(params->requant.shift + channel);
+    const int32x4_t bias = vldrwq_s32(params->bias + channel);
+    const int32x4_t a = vaddq_s32(vldrwq_s32(sums), bias);
+    vstrbq_s32(out[0] + channel, edk_finish4(codes, finish, a, multiplier, shift, shift));
+    const int32x4_t b = vaddq_s32(vldrwq_s32(sums + 4), bias);
+    vstrbq_s32(out[1] + channel, edk_finish4(codes, finish, b, multiplier, shift, shift));
+    const int32x4_t c = vaddq_s32(vldrwq_s32(sums + 8), bias);
+    vstrbq_s32(out[2] + channel, edk_finish4(codes, finish, c, multiplier, shift, shift));
 }
 
 static inline __attribute__((always_inline)) void edk_conv_block_finish(const edk_conv_block *block, int finish,
                                                                         int filled, int8_t *const out[])
 {
     const edk_conv_params *params = block->params;
+    const edk_codes codes = edk_codes_of(&params->requant);
     const int channels = params->out.channels;
     const int32_t taps = block->taps;
     const int8_t *weights = params->weights;
@@ -139,7 +156,11 @@ static inline __attribute__((always_inline)) void edk_conv_block_finish(const ed
     for (; channel + 4 <= channels; channel += 4, weights += 4 * taps) {
         edk_dot_2x3(weights, weights + taps, block->windows, taps, sums);
         edk_dot_2x3(weights + 2 * taps, weights + 3 * taps, block->windows, taps, sums + 2);
-        edk_conv_store(params, finish, sums, channel, 4, filled, out);
+        if (finish == EDK_FINISH_RELU && filled == EDK_CONV_PIXELS) {
+            edk_conv_store_all(params, &codes, finish, sums, channel, out);
+        } else {
+            edk_conv_store(params, &codes, finish, sums, channel, 4, filled, out);
+        }
     }
     const int rest = channels - channel;
     if (rest > 0) {
@@ -148,23 +169,17 @@ static inline __attribute__((always_inline)) void edk_conv_block_finish(const ed
         if (rest > 2) {
             edk_dot_2x3(weights + 2 * taps, weights + 2 * taps, block->windows, taps, sums + 2);
         }
-        edk_conv_store(params, finish, sums, channel, rest, filled, out);
+        edk_conv_store(params, &codes, finish, sums, channel, rest, filled, out);
     }
 }
 
 /* Windows that are not filled hold codes of earlier ones, or nothing yet on the first call; they are not stored. */
 static inline void edk_conv_block_multiply(const edk_conv_block *block, int filled, int8_t *const out[])
 {
-    switch (edk_finish_of(&block->params->requant)) {
-    case EDK_FINISH_RELU:
+    if (edk_finish_of(&block->params->requant) == EDK_FINISH_RELU) {
         edk_conv_block_finish(block, EDK_FINISH_RELU, filled, out);
-        break;
-    case EDK_FINISH_NARROW:
-        edk_conv_block_finish(block, EDK_FINISH_NARROW, filled, out);
-        break;
-    default:
+    } else {
         edk_conv_block_finish(block, EDK_FINISH_ANY, filled, out);
-        break;
     }
 }
 

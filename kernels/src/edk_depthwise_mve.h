@@ -93,6 +93,7 @@ static inline __attribute__((always_inline)) void edk_plane_channel(const edk_pl
 {
     const edk_depthwise_conv_params *p = b->params;
     const edk_requant *r = &p->requant;
+    const edk_codes codes = edk_codes_of(r);
     const int32_t step = p->window.stride_width * p->window.kernel_height;
     const int8_t *window = b->planes + (ptrdiff_t)c * b->plane;
     const int shift = r->shift[channel];
@@ -111,11 +112,11 @@ static inline __attribute__((always_inline)) void edk_plane_channel(const edk_pl
         sums = vsetq_lane_s32(edk_plane_dot(window + 2 * step, weights, vectors, bias), sums, 2);
         sums = vsetq_lane_s32(edk_plane_dot(window + 3 * step, weights, vectors, bias), sums, 3);
         window += 4 * step;
-        vstrbq_scatter_offset_s32(out, offsets, edk_finish4(r, finish, sums, multiplier, right, left));
+        vstrbq_scatter_offset_s32(out, offsets, edk_finish4(&codes, finish, sums, multiplier, right, left));
     }
     for (; x < p->out.width; x++, window += step, out += p->out.pixel_stride) {
         const int32x4_t sum = vdupq_n_s32(edk_plane_dot(window, weights, vectors, bias));
-        *out = (int8_t)vgetq_lane_s32(edk_finish4(r, finish, sum, multiplier, right, left), 0);
+        *out = (int8_t)vgetq_lane_s32(edk_finish4(&codes, finish, sum, multiplier, right, left), 0);
     }
 }
 
