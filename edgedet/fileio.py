@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +24,12 @@ def atomic_path(path: Path) -> Iterator[Path]:
         temporary = Path(folder) / path.name
         yield temporary
         os.replace(temporary, path)
+
+
+def remove_unfinished(path: Path) -> None:
+    """Remove what a process that was killed inside `atomic_path(path)` left beside `path`."""
+    for leftover in path.parent.glob(f".{path.name}.*"):
+        shutil.rmtree(leftover, ignore_errors=True)
 
 
 def atomic_write_bytes(path: Path, data: bytes) -> None:

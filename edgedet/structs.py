@@ -14,6 +14,7 @@ import numpy as np
 from edgedet.errors import ConfigError
 
 RESIZE_MODES = ("letterbox", "stretch")
+MAX_SIDE_PX = 4096  # far above what runs on a microcontroller; keeps typing errors from asking for terabytes
 
 
 @dataclass(frozen=True)
@@ -38,9 +39,10 @@ class PreprocessSpec:
     def __post_init__(self) -> None:
         for name in ("width", "height"):
             side = getattr(self, name)
-            if not isinstance(side, int) or side < 32 or side % 32:
+            if not isinstance(side, int) or not 32 <= side <= MAX_SIDE_PX or side % 32:
                 raise ConfigError(
-                    f"input {name} must be a positive multiple of 32, got {side!r}; try {_nearest_32(side)}"
+                    f"input {name} must be a positive multiple of 32, at most {MAX_SIDE_PX}, got {side!r}; "
+                    f"try {_nearest_32(side)}"
                 )
         _one_of("channel_order", self.channel_order, ("RGB",))
         _one_of("resize", self.resize, RESIZE_MODES)
@@ -115,7 +117,7 @@ class Detections:
 
 
 def _nearest_32(side: Any) -> int:
-    return max(32, round(side / 32) * 32) if isinstance(side, (int, float)) else 192
+    return min(MAX_SIDE_PX, max(32, round(side / 32) * 32)) if isinstance(side, (int, float)) else 192
 
 
 def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:

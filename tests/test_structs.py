@@ -25,9 +25,10 @@ def test_output_spec_tensor_names_are_in_contract_order() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"width": 100}, "width must be a positive multiple of 32, got 100; try 96"),
-        ({"height": 0}, "height must be a positive multiple of 32, got 0; try 32"),
-        ({"width": 192.0}, "multiple of 32, got 192.0"),
+        ({"width": 100}, "width must be a positive multiple of 32, at most 4096, got 100; try 96"),
+        ({"height": 0}, "height must be a positive multiple of 32, at most 4096, got 0; try 32"),
+        ({"width": 192.0}, "multiple of 32, at most 4096, got 192.0"),
+        ({"width": 9999968}, "got 9999968; try 4096"),
         ({"resize": "crop"}, "resize must be one of letterbox, stretch; got 'crop'"),
         ({"channel_order": "BGR"}, "channel_order must be one of RGB"),
         ({"pad_value": 256}, r"pad_value must be 0\.\.255"),

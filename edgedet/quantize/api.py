@@ -245,8 +245,8 @@ def quantize_checkpoint(
 
 
 def _check_classes(path: Path, checkpoint: Checkpoint, split: CocoSplit) -> None:
-    """Pictures of another data set are a mistake that only the number of classes betrays."""
-    if len(split.class_names) != checkpoint.num_classes:
+    """Pictures of another data set are a mistake that only the classes betray."""
+    if sorted(split.class_names) != sorted(checkpoint.outputs.class_names):
         raise DataError(
             f"{path}: knows {checkpoint.num_classes} classes ({', '.join(checkpoint.outputs.class_names)}), but "
             f"{split.ann_path} has {len(split.class_names)} ({', '.join(split.class_names)}); calibrate with the data "

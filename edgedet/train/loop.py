@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from edgedet.config import ModelFile, load_model_file
 from edgedet.data.coco import CocoSplit, require_same_classes
 from edgedet.data.paths import DataPaths
 from edgedet.errors import CheckpointError, ConfigError
-from edgedet.fileio import atomic_write_text
+from edgedet.fileio import atomic_write_text, remove_unfinished
 from edgedet.structs import OutputSpec, PreprocessSpec
 from edgedet.train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from edgedet.train.loader import steps_per_epoch
@@ -150,7 +151,9 @@ def _set_up(request: TrainRequest) -> Run:
 
 
 def refuse_existing(out: Path, resume: bool) -> None:
-    """Raises ConfigError when a folder holds a run that nobody asked to go on with."""
+    """Raises ConfigError when `out` is a file, or holds a run that nobody asked to go on with."""
+    if out.exists() and not out.is_dir():
+        raise ConfigError(f"--out {out}: is a file, expected a folder or a new name")
     if not resume and (out / LAST).exists():
         raise ConfigError(f"{out} already holds a run; go on with it by --resume, or give another --out")
 
@@ -164,15 +167,26 @@ def _identity(run: Run) -> dict[str, Any]:
         "train": asdict(run.file.train),
         "seed": run.seed,
         "start": None if run.start is None else run.start.source,
-        "train_images": len(run.train.images),
-        "valid_images": len(run.valid.images),
+        "train_images": _fingerprint(run.train),
+        "valid_images": _fingerprint(run.valid),
     }
+
+
+def _fingerprint(split: CocoSplit) -> dict[str, Any]:
+    """Changes when images are added, removed or renamed, or annotations edited; pixels are not read."""
+    hasher = hashlib.sha256()
+    for record in split.images:
+        hasher.update(f"{record.path.name} {record.width} {record.height}\n".encode())
+        hasher.update(record.boxes.tobytes() + record.labels.tobytes() + record.crowd.tobytes())
+    return {"images": len(split.images), "sha256": hasher.hexdigest()}
 
 
 def _resume(run: Run, trainer: Trainer) -> list[EpochRecord]:
     """Bring the trainer to the state of OUT/last.pt; return the history so far."""
     path = run.out / LAST
     checkpoint = load_checkpoint(path)
+    remove_unfinished(path)
+    remove_unfinished(run.out / BEST)
     if checkpoint.resume is None:
         raise CheckpointError(f"{path}: holds no state to resume from; start anew without --resume")
     before, now = (json.loads(json.dumps(i)) for i in (checkpoint.info["identity"], _identity(run)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -54,7 +53,8 @@ class Trainer:
         self.config = file.train
         self._preprocess, self._outputs, self._seed = preprocess, outputs, seed
         self.bf16 = self.config.bf16 and has_bf16()
-        torch.set_num_threads(self.config.threads or len(os.sched_getaffinity(0)))
+        if self.config.threads:  # else torch's own choice, which respects OMP_NUM_THREADS
+            torch.set_num_threads(self.config.threads)
         torch.manual_seed(seed)
         network = build_detector(file.model, len(outputs.class_names))
         if weights is not None:
@@ -103,12 +103,13 @@ class Trainer:
         )
         self._optimizer.zero_grad(set_to_none=True)
         losses.total.backward()
-        if self.config.grad_clip:
-            torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.grad_clip)
+        largest = self.config.grad_clip or float("inf")
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), largest).item()
         total = losses.total.item()
-        if not np.isfinite(total):
+        if not np.isfinite(total) or not np.isfinite(norm):
             raise EdgedetError(
-                f"the loss is {total} at iteration {step + 1}: training diverged; lower train.lr (now {self.config.lr})"
+                f"the loss is {total} and its gradient {norm} at iteration {step + 1}: training diverged; "
+                f"lower train.lr (now {self.config.lr})"
             )
         self._optimizer.step()
         self._average.update(step)
@@ -128,8 +129,18 @@ class Trainer:
             yield record.path.stem, draw_detections(pixels, found, self._outputs.class_names)
 
     def averaged_weights(self) -> dict[str, Tensor]:
-        """The weights to use, contiguous."""
-        return {name: value.contiguous() for name, value in self._average.model.state_dict().items()}
+        """The weights to use, contiguous.
+
+        Raises:
+            EdgedetError: one of them is not a number any more.
+        """
+        weights = {name: value.contiguous() for name, value in self._average.model.state_dict().items()}
+        broken = [name for name, value in weights.items() if not bool(torch.isfinite(value).all())]
+        if broken:
+            raise EdgedetError(
+                f"{broken[0]} holds NaN or infinity: training diverged; lower train.lr (now {self.config.lr})"
+            )
+        return weights
 
     def state(self) -> dict[str, Any]:
         """What `load_state` needs besides the averaged weights."""

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from edgedet.data.paths import DataPaths
-from edgedet.errors import CheckpointError, ConfigError
+from edgedet.errors import CheckpointError, ConfigError, EdgedetError
 from edgedet.evaluate.evaluator import evaluate
 from edgedet.train.checkpoint import load_checkpoint
 from edgedet.train.loop import TrainRequest, train
@@ -91,6 +91,34 @@ def test_train_into_an_existing_run_is_refused(tiny_coco: Path, tmp_path: Path) 
         train(_request(tiny_coco, tmp_path, epochs=1, resume=True, overrides=("threads=1", "lr=0.5")))
 
 
+def test_train_resume_with_edited_annotations_is_refused(tiny_coco: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    train(_request(tiny_coco, out, epochs=1))
+    leftover = out / ".last.pt.killed"
+    leftover.mkdir()
+    train(_request(tiny_coco, out, epochs=1, resume=True))
+    assert not leftover.exists()
+    ann = tiny_coco / "train" / "_annotations.coco.json"
+    document = json.loads(ann.read_text())
+    document["annotations"][0]["bbox"][2] -= 1
+    ann.write_text(json.dumps(document))
+    with pytest.raises(ConfigError, match="another train_images: sha256"):
+        train(_request(tiny_coco, out, epochs=1, resume=True))
+
+
+def test_train_into_a_file_is_refused(tiny_coco: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(ConfigError, match="is a file, expected a folder"):
+        train(_request(tiny_coco, tmp_path / "file"))
+
+
+def test_train_diverging_keeps_the_last_good_checkpoint(tiny_coco: Path, tmp_path: Path) -> None:
+    overrides = ("threads=1", "lr=1e30", "grad_clip=0.0", "bf16=false", "warmup_fraction=0.0")
+    with pytest.raises(EdgedetError, match=r"training diverged; lower train\.lr"):
+        train(_request(tiny_coco, tmp_path / "run", epochs=5, overrides=overrides))
+    assert not (tmp_path / "run" / "last.pt").exists() or load_checkpoint(tmp_path / "run" / "last.pt")
+
+
 def test_train_resume_without_a_run_says_so(tiny_coco: Path, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"last\.pt: no such checkpoint"):
         train(_request(tiny_coco, tmp_path / "none", resume=True))
@@ -104,7 +132,7 @@ def test_train_resume_without_a_run_says_so(tiny_coco: Path, tmp_path: Path) -> 
         ({"overrides": ("lr",)}, "expected key=value"),
         ({"overrides": ("lr=fast",)}, "lr: expected float, got 'fast'"),
         ({"overrides": ("mosaic=1.5",)}, r"mosaic must be in 0\.\.1"),
-        ({"imgsz": (100, 64)}, "multiple of 32, got 100; try 96"),
+        ({"imgsz": (100, 64)}, "multiple of 32, at most 4096, got 100; try 96"),
         ({"model": "rtmdet_huge"}, "no model 'rtmdet_huge'.*rtmdet_nano"),
     ],
 )
