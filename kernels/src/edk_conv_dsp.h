@@ -84,13 +84,12 @@ static inline void edk_widen_taps(const edk_conv_params *p, const int8_t *input,
     const uint32_t pair = ((uint32_t)p->input_zero_point & 0xFFFFu) * 0x10001u;
     for (int ky = 0; ky < w->kernel_height; ky++) {
         const int iy = y0 + ky * w->dilation_height;
-        const int8_t *row = input + (ptrdiff_t)iy * p->in.row_stride;
         for (int kx = 0; kx < w->kernel_width; kx++) {
             const int ix = x0 + kx * w->dilation_width;
             if (iy < 0 || iy >= p->in.height || ix < 0 || ix >= p->in.width) {
                 patch = edk_widen_fill(pair, words, patch);
             } else {
-                patch = edk_widen(row + (ptrdiff_t)ix * p->in.pixel_stride, words, patch);
+                patch = edk_widen(edk_pixel(p, input, iy, ix), words, patch);
             }
         }
     }
@@ -112,7 +111,7 @@ static inline void edk_conv_block_fill(edk_conv_block *block, int slot, const in
         edk_widen_taps(p, input, y0, x0, patch);
         return;
     }
-    const int8_t *row = input + (ptrdiff_t)y0 * p->in.row_stride + (ptrdiff_t)x0 * p->in.pixel_stride;
+    const int8_t *row = edk_pixel(p, input, y0, x0);
     for (int ky = 0; ky < w->kernel_height; ky++, row += (ptrdiff_t)w->dilation_height * p->in.row_stride) {
         patch = edk_widen(row, w->kernel_width * p->in.channels / 4, patch);
     }

@@ -58,16 +58,15 @@ static inline void edk_conv_block_fill(edk_conv_block *block, int slot, const in
     const edk_conv_params *p = block->params;
     const edk_window *w = &p->window;
     const int y0 = y * w->stride_height - w->pad_top, x0 = x * w->stride_width - w->pad_left;
-    const int8_t *row = input + (ptrdiff_t)y0 * p->in.row_stride + (ptrdiff_t)x0 * p->in.pixel_stride;
     const int inside = edk_window_inside(p, y0, x0);
     if (inside && w->kernel_height == 1 && w->kernel_width == 1) {
-        block->windows[slot] = row;
+        block->windows[slot] = edk_pixel(p, input, y0, x0);
         return;
     }
     int8_t *patch = block->room + (ptrdiff_t)slot * block->taps;
     block->windows[slot] = patch;
     if (inside && w->dilation_width == 1 && p->in.pixel_stride == p->in.channels) {
-        edk_unfold_rows(p, row, patch);
+        edk_unfold_rows(p, edk_pixel(p, input, y0, x0), patch);
     } else {
         edk_unfold(p, input, y, x, patch);
     }

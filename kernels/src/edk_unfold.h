@@ -14,6 +14,12 @@ static inline int edk_window_inside(const edk_conv_params *p, int y0, int x0)
            x0 + (w->kernel_width - 1) * w->dilation_width < p->in.width;
 }
 
+/* Input pixel (y, x), which must exist. */
+static inline const int8_t *edk_pixel(const edk_conv_params *p, const int8_t *input, int y, int x)
+{
+    return input + (ptrdiff_t)y * p->in.row_stride + (ptrdiff_t)x * p->in.pixel_stride;
+}
+
 /* Write the codes of output (y, x) in the order of the weights: [kernel_height][kernel_width][in.channels]. */
 static inline void edk_unfold(const edk_conv_params *p, const int8_t *input, int y, int x, int8_t *patch)
 {
@@ -24,10 +30,9 @@ static inline void edk_unfold(const edk_conv_params *p, const int8_t *input, int
     const int inside = joined && edk_window_inside(p, y0, x0);
     for (int ky = 0; ky < w->kernel_height; ky++) {
         const int iy = y0 + ky * w->dilation_height;
-        const int8_t *row = input + (ptrdiff_t)iy * p->in.row_stride;
         if (inside) {
             const int bytes = p->in.channels * w->kernel_width;
-            memcpy(patch, row + (ptrdiff_t)x0 * p->in.pixel_stride, (size_t)bytes);
+            memcpy(patch, edk_pixel(p, input, iy, x0), (size_t)bytes);
             patch += bytes;
             continue;
         }
@@ -36,7 +41,7 @@ static inline void edk_unfold(const edk_conv_params *p, const int8_t *input, int
             if (iy < 0 || iy >= p->in.height || ix < 0 || ix >= p->in.width) {
                 memset(patch, p->input_zero_point, channels);
             } else {
-                memcpy(patch, row + (ptrdiff_t)ix * p->in.pixel_stride, channels);
+                memcpy(patch, edk_pixel(p, input, iy, ix), channels);
             }
         }
     }
