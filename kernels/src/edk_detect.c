@@ -140,19 +140,16 @@ static float area_of(const edk_detection *detection)
     return rounded((detection->box[2] - detection->box[0]) * (detection->box[3] - detection->box[1]));
 }
 
-/* Step 4, for one pair of boxes. */
+/* Step 4, for one pair of boxes with areas. */
 static int overlaps(const edk_detection *a, float area_a, const edk_detection *b, float area_b, float nms_iou)
 {
+    if (a->box[2] <= b->box[0] || b->box[2] <= a->box[0] || a->box[3] <= b->box[1] || b->box[3] <= a->box[1]) {
+        return 0; /* most pairs end here */
+    }
     const float width = (a->box[2] < b->box[2] ? a->box[2] : b->box[2]) -
                         (a->box[0] > b->box[0] ? a->box[0] : b->box[0]);
-    if (!(width > 0.0f)) {
-        return 0;
-    }
     const float height = (a->box[3] < b->box[3] ? a->box[3] : b->box[3]) -
                          (a->box[1] > b->box[1] ? a->box[1] : b->box[1]);
-    if (!(height > 0.0f)) {
-        return 0;
-    }
     const float shared = rounded(width * height);
     return shared > nms_iou * ((area_a + area_b) - shared);
 }
