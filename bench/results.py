@@ -98,7 +98,18 @@ def train_command(model: str, settings: Settings) -> list[str]:
 def quantize_command(model: str, settings: Settings, out: Path) -> list[str]:
     """The quantization's command line, without the program."""
     checkpoint = settings.runs / model / "last.pt"
-    return ["quantize", str(checkpoint), "--data", str(settings.data), "--out", str(out), "--seed", str(settings.seed)]
+    return [
+        "quantize",
+        str(checkpoint),
+        "--data",
+        str(settings.data),
+        "--out",
+        str(out),
+        "--seed",
+        str(settings.seed),
+        "--effort",
+        "fast",
+    ]
 
 
 def _run(arguments: list[str], log: Path) -> None:
@@ -206,18 +217,19 @@ def render(content: dict[str, Any]) -> str:
         (
             "# Results\n",
             f"{made}, on {content['machine']}. Don't edit by hand; docs/results.json holds all digits.\n",
-            f"Data: {content['data']}, input {size}, from scratch, {content['epochs']} epochs. All figures are of the "
-            "last epoch (no epoch is picked on the validation split; the best one stands beside it). int8: PTQ, min-max, "
-            "128 seeded training images. sim = edgedet's NumPy integer simulator, ref = TFLite's reference kernels, "
-            "xnnpack = LiteRT's default kernels, tflm = TFLite Micro (reference kernels).\n",
+            f"Data: {content['data']}, input {size}, from scratch, {content['epochs']} epochs. All figures are of "
+            "the last epoch (no epoch is picked on the validation split; the best one stands beside it). int8: PTQ, "
+            "min-max, 128 seeded training images. sim = edgedet's NumPy integer simulator, ref = TFLite's reference "
+            "kernels, xnnpack = LiteRT's default kernels, tflm = TFLite Micro (reference kernels).\n",
             "## Accuracy: COCO AP / AP50 / AP75 on the validation split\n",
             _accuracy(rows),
             "## Exactness\n",
             f"Largest difference of any output from the simulator's over {PARITY_IMAGES} validation images, in LSB.\n",
             _exactness(rows),
             "## Size and speed\n",
-            "Arena: measured with the tflite_micro wheel, then with the margin for CMSIS-NN's scratch. ms per image: "
-            "invoke only. Training speed: median over epochs, two trainings side by side, one thread each.\n",
+            "Arena: of `edgedet deploy --target tflm`, measured with the tflite_micro wheel, then with the margin for "
+            "CMSIS-NN's scratch. ms per image: invoke only. Training speed: median over epochs, two trainings side by "
+            "side, one thread each.\n",
             _size_and_speed(rows),
             "## Operators of the int8 models\n",
             _table(["model", "operators"], [[r["model"], _operators(r["operators"])] for r in rows]),

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import importlib.metadata
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from edgedet import __version__
+from edgedet.convert.flatbuffer import serialize
 from edgedet.deploy.arena import ArenaReport, measure_arena, require_tflite_micro
 from edgedet.deploy.c99 import make_c99
 from edgedet.deploy.folder import FORMAT, FORMAT_VERSION, MANIFEST, check_replaceable, file_table, sha256, write_folder
@@ -18,6 +19,7 @@ from edgedet.deploy.golden import check_equal, golden_input
 from edgedet.deploy.plan import Plan
 from edgedet.deploy.tflm import Golden, render_sources, require_jinja2
 from edgedet.deploy.tflm_ops import OperatorUse, operators_used
+from edgedet.deploy.tflm_plan import PLAN_NAME, with_offline_plan
 from edgedet.errors import ConfigError
 from edgedet.evaluate.runtimes import Int8Model, load_int8_model
 from edgedet.evaluate.simulator import Simulator
@@ -159,6 +161,21 @@ def _deploy_c99(model: Path, ram_bytes: int | None, image: Path | None, seed: in
     )
 
 
+def _measured(
+    model: Int8Model, q_input: np.ndarray, margin_bytes: int | None
+) -> tuple[Int8Model, ArenaReport, tuple[np.ndarray, ...]]:
+    """The model, with a memory plan of its own where that needs less than TFLM's planner; its arena and outputs."""
+    arena, outputs = measure_arena(model.data, model.graph, q_input, margin_bytes)
+    graph = with_offline_plan(model.graph)
+    if graph is model.graph:
+        return model, arena, outputs
+    planned = replace(model, graph=graph, data=serialize(graph))
+    planned_arena, planned_outputs = measure_arena(planned.data, graph, q_input, margin_bytes)
+    if planned_arena.total_bytes < arena.total_bytes:
+        return planned, planned_arena, planned_outputs
+    return model, arena, outputs
+
+
 def _deploy_tflm(
     model: Int8Model, arena_margin_bytes: int | None, ram_bytes: int | None, image: Path | None, seed: int
 ) -> _Product:
@@ -167,7 +184,8 @@ def _deploy_tflm(
     operators = operators_used(model.graph, str(model.path))
     q_input = golden_input(model, image, seed)
     simulated = _contract_order(model, Simulator(model.graph).invoke(q_input))
-    arena, measured = measure_arena(model.data, model.graph, q_input, arena_margin_bytes)
+    source_sha256 = sha256(model.data)
+    model, arena, measured = _measured(model, q_input, arena_margin_bytes)
     if ram_bytes is not None and arena.total_bytes > ram_bytes:
         raise ConfigError(
             f"the limit is {ram_bytes:,} bytes of RAM, but the arena of TFLite Micro needs {arena.total_bytes:,}; "
@@ -176,12 +194,17 @@ def _deploy_tflm(
     check_equal(model.outputs.tensor_names, simulated, _contract_order(model, measured))
     source = f"drawn with seed {seed}" if image is None else f"image {image.name}, sha256 {sha256(image.read_bytes())}"
     golden = Golden(source, q_input, simulated)
-    sources = render_sources(model, sha256(model.data), operators, arena, golden)
+    sources = render_sources(model, source_sha256, operators, arena, golden)
     manifest = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
         "target": "tflm",
-        "model": {"name": model.path.name, "bytes": len(model.data), "sha256": sha256(model.data)},
+        "model": {"name": model.path.name, "sha256": source_sha256},
+        "model_data": {
+            "bytes": len(model.data),
+            "sha256": sha256(model.data),
+            "memory_plan": "in the model" if PLAN_NAME in dict(model.graph.metadata) else "TFLite Micro's own",
+        },
         "operators": [asdict(operator) for operator in operators],
         "arena": {
             **asdict(arena),
