@@ -94,7 +94,7 @@ def test_open_runtime_repeated_invocation_gives_fresh_arrays(toy_model: Path, to
 
 
 def test_open_runtime_unknown_name_lists_the_known_ones(toy_model: Path) -> None:
-    with pytest.raises(ConfigError, match=r"one of sim, ref, xnnpack, tflm for a .tflite; got 'gpu'"):
+    with pytest.raises(ConfigError, match=r"one of sim, ref, xnnpack, tflm, c99, .* for a .tflite; got 'gpu'"):
         open_runtime(toy_model, "gpu")
 
 
