@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -128,19 +129,24 @@ def measure_waterfall(request: WaterfallRequest, progress: Progress | None = Non
     base = _measure_float(meter, request, checkpoint, rebuilt)
     _measure_rounding(meter, checkpoint, rebuilt, base)
     _measure_integer(meter, request, simulator)
-    chain = [step for step in meter.steps if step.after and not step.aside]
-    worst = min(chain, key=lambda step: step.change)
     by_key = {step.key: step for step in meter.steps}
     interaction = by_key["fake_quant"].ap - by_key["weights"].ap - by_key["activations"].change
     return Waterfall(
         steps=tuple(meter.steps),
-        guilty=worst.key if worst.change < -request.guilty_drop else "",
+        guilty=find_guilty(meter.steps, request.guilty_drop),
         guilty_drop=request.guilty_drop,
         interaction=interaction,
         split=request.split.name,
         images=by_key["float"].images,
         notes=tuple(meter.notes),
     )
+
+
+def find_guilty(steps: Sequence[Step], guilty_drop: float) -> str:
+    """Key of the step of the chain that costs most, when it costs more than `guilty_drop` AP; else empty."""
+    chain = [step for step in steps if step.after and not step.aside]
+    worst = min(chain, key=lambda step: step.change)
+    return worst.key if worst.change < -guilty_drop else ""
 
 
 def add_to_report(waterfall: Waterfall, report: Path) -> None:

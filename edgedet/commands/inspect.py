@@ -1,0 +1,72 @@
+"""`edgedet inspect`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from edgedet.commands.shared import Commands, add_command
+from edgedet.evaluate.arguments import SPLITS, add_data_arguments, data_paths, positive_int, whole_number
+
+
+def add_inspect(commands: Commands) -> None:
+    """Options of `edgedet inspect`."""
+    parser = add_command(
+        commands,
+        "inspect",
+        "compare every layer of an int8 .tflite with the float checkpoint that it was made from",
+        (
+            "inspect runs/q/model_int8.tflite --against runs/bccd/best.pt --data bccd",
+            "inspect model_int8.tflite --against best.pt --data bccd --split train --images 64 --out diagnosis",
+        ),
+        _inspect,
+    )
+    parser.add_argument("model", type=Path, metavar="MODEL", help="int8 .tflite of edgedet quantize")
+    parser.add_argument("--against", type=Path, required=True, metavar="CKPT", help="checkpoint it was quantized from")
+    add_data_arguments(parser)
+    parser.add_argument("--split", choices=SPLITS, default="valid", help="default: %(default)s")
+    parser.add_argument(
+        "--images", type=positive_int, default=32, metavar="N", help="drawn with the seed (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--sensitivity-images",
+        type=positive_int,
+        default=8,
+        metavar="N",
+        help="of them, 1 to 8, on which the network runs once for every layer (default: %(default)s)",
+    )
+    parser.add_argument("--top", type=positive_int, default=15, metavar="N", help="layers shown (default: %(default)s)")
+    parser.add_argument("--seed", type=whole_number, default=0, metavar="S", help="default: %(default)s")
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="folder of inspect.csv, .json and .svg (default: beside the model)"
+    )
+
+
+def _inspect(args: argparse.Namespace) -> int:
+    from edgedet.diagnose.inspect import InspectRequest, inspect_model
+    from edgedet.evaluate.progress import show_progress
+    from edgedet.fileio import atomic_write_text
+    from edgedet.report.charts import LayerPoint, layers_chart
+
+    request = InspectRequest(
+        model=args.model,
+        checkpoint=args.against,
+        split=data_paths(args).load(args.split),
+        images=args.images,
+        sensitivity_images=args.sensitivity_images,
+        seed=args.seed,
+    )
+    with show_progress("inspect") as progress:
+        inspection = inspect_model(request, progress)
+    points = [LayerPoint(x.name, x.cumulative_db, x.alone_db, x.sensitivity) for x in inspection.layers]
+    folder = args.out or args.model.parent
+    contents = {
+        "inspect.csv": inspection.to_csv(),
+        "inspect.json": inspection.to_json(),
+        "inspect.svg": layers_chart(f"Layers of {args.model}", points),
+    }
+    print(inspection.text(args.top), end="")
+    for name, content in contents.items():
+        atomic_write_text(folder / name, content)
+        print(f"wrote {folder / name}")
+    return 0

@@ -1,0 +1,147 @@
+"""Float network, chip's integers and single rounded layers side by side, picture by picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.fx import Node
+
+from edgedet.data.coco import ImageRecord
+from edgedet.data.preprocess import load_image, normalize, quantize_input, resize_to_input
+from edgedet.diagnose.measures import RangeUse, Similarity, output_damage
+from edgedet.diagnose.nodes import NodeRunner
+from edgedet.diagnose.rebuild import Rebuilt
+from edgedet.evaluate.progress import Progress
+from edgedet.evaluate.runtimes import Int8Model
+from edgedet.evaluate.simulator import Simulator
+from edgedet.numerics.affine import dequantize
+from edgedet.quantize.fake_quant import FakeQuant, QuantConv2d
+
+
+@dataclass(frozen=True, eq=False)
+class Probe:
+    """One layer whose result is rounded, and what was measured of it."""
+
+    node: Node  # computes, in the frozen graph
+    rounding: Node  # the FakeQuant behind it
+    tensor: int  # of the file
+    kind: str  # operator, or INPUT
+    has_weights: bool
+    scale: float
+    zero_point: int
+    channels: int
+    cumulative: Similarity
+    alone: Similarity
+    weights: Similarity
+    range: RangeUse
+
+
+class LayerComparison:
+    """Feeds pictures to all forms of a network.
+
+    Args:
+        rebuilt: the networks behind the file.
+        model: the file.
+    """
+
+    def __init__(self, rebuilt: Rebuilt, model: Int8Model) -> None:
+        self._model = model
+        self._float = NodeRunner(rebuilt.scaled)
+        self._frozen = NodeRunner(rebuilt.frozen)
+        self._simulator = Simulator(model.graph)
+        self.probes = tuple(_probes(rebuilt, self._frozen, model))
+
+    def add(self, records: Sequence[ImageRecord]) -> Tensor:
+        """Measure pictures.
+
+        Args:
+            records: a few pictures; they run as one batch.
+        Returns:
+            The float network's input for them, float32 (N, 3, H, W).
+        """
+        spec = self._model.preprocess
+        pixels = np.stack([resize_to_input(load_image(record.path), spec)[0] for record in records])
+        x = torch.from_numpy(normalize(pixels, spec)).permute(0, 3, 1, 2)
+        env = self._float.values(x)
+        for probe in self.probes:
+            reference = _nhwc(env[probe.node.name])
+            before, after = self._alone(probe, env)
+            probe.alone.add(reference, _nhwc(after))
+            if probe.has_weights:
+                probe.weights.add(reference, _nhwc(before))
+        for number, picture in enumerate(pixels):
+            codes = quantize_input(picture, spec, self._model.input_scale, self._model.input_zero_point)[None]
+            values = self._simulator.invoke_all(codes)
+            for probe in self.probes:
+                reference = _nhwc(env[probe.node.name][number : number + 1])
+                chip = values[probe.tensor]
+                probe.cumulative.add(reference, dequantize(chip, probe.scale, probe.zero_point))
+                probe.range.add(reference, chip)
+        return x
+
+    def sensitivities(self, x: Tensor, progress: Progress | None = None) -> tuple[float, list[float]]:
+        """Damage at the outputs when only one layer is int8, for each.
+
+        Args:
+            x: float32 (N, 3, H, W); every layer costs a part of a forward pass over it.
+            progress: called with (layers done, layers in all).
+        Returns:
+            Damage of the whole fake-quantized network, and of each probe.
+        """
+        env = self._float.values(x)
+        reference = self._float.outputs(env, {})
+        together = output_damage(reference, self._frozen.outputs(self._frozen.values(x), {}))
+        found = []
+        for done, probe in enumerate(self.probes, 1):
+            changed = {probe.rounding.name: self._alone(probe, env)[1]}
+            found.append(output_damage(reference, self._float.outputs(env, changed)))
+            if progress is not None:
+                progress(done, len(self.probes))
+        return together, found
+
+    def _alone(self, probe: Probe, env: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """The layer with int8 weights on float inputs, before and after its result is rounded."""
+        with torch.inference_mode():
+            is_input = probe.node.op == "placeholder"
+            before = env[probe.node.name] if is_input else self._frozen.call(probe.node, env)
+            return before, self._frozen.call(probe.rounding, {probe.node.name: before})
+
+
+def _probes(rebuilt: Rebuilt, frozen: NodeRunner, model: Int8Model) -> list[Probe]:
+    producer_of = {op.outputs[0]: op.kind for op in model.graph.operators}
+    probes = []
+    for rounding in rebuilt.frozen.graph.nodes:
+        quant = frozen.modules.get(str(rounding.target)) if rounding.op == "call_module" else None
+        if not isinstance(quant, FakeQuant):
+            continue
+        node = rounding.all_input_nodes[0]
+        index = rebuilt.tensors[node.name]
+        scale, zero_point = float(quant.params.scale), quant.params.zero_point
+        channels = model.graph.tensors[index].shape[-1]
+        module = frozen.modules.get(str(node.target)) if node.op == "call_module" else None
+        probes.append(
+            Probe(
+                node=node,
+                rounding=rounding,
+                tensor=index,
+                kind=producer_of.get(index, "INPUT"),
+                has_weights=isinstance(module, QuantConv2d),
+                scale=scale,
+                zero_point=zero_point,
+                channels=channels,
+                cumulative=Similarity(),
+                alone=Similarity(),
+                weights=Similarity(),
+                range=RangeUse(scale, zero_point, channels),
+            )
+        )
+    return probes
+
+
+def _nhwc(x: Tensor) -> np.ndarray:
+    """(N, C, H, W) -> (N, H, W, C)."""
+    return x.permute(0, 2, 3, 1).numpy()

@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+import torch
+from torch.fx import GraphModule
+
+from edgedet.data.coco import CocoSplit
+from edgedet.diagnose.waterfall import (
+    Step,
+    Waterfall,
+    WaterfallRequest,
+    add_to_report,
+    find_guilty,
+    measure_waterfall,
+)
+from edgedet.errors import ConfigError, ToolchainError
+from edgedet.evaluate.evaluator import evaluate
+from edgedet.evaluate.runtimes import open_runtime
+from edgedet.train.runtime import TorchRuntime
+
+
+def steps(*changes: tuple[str, float]) -> list[Step]:
+    """A chain with these changes behind a float step."""
+    made, ap = [Step("float", "float", 0.5, 0.7, 9)], 0.5
+    for key, change in changes:
+        made.append(Step(key, key, ap + change, 0.7, 9, "before", change))
+        ap += change
+    return made
+
+
+@pytest.mark.parametrize(
+    ("changes", "guilty"),
+    [
+        ((("folded", 0.0), ("weights", -0.004)), ""),
+        ((("folded", 0.0), ("weights", -0.005)), ""),  # not beyond
+        ((("weights", -0.01), ("fake_quant", -0.02), ("integer", 0.001)), "fake_quant"),
+        ((("weights", -0.02), ("fake_quant", -0.01)), "weights"),
+        ((("weights", 0.0), ("activations", -0.3), ("fake_quant", -0.006)), "fake_quant"),  # not in the chain
+        ((("integer", 0.0), ("tflm", -0.1)), "tflm"),
+    ],
+)
+def test_find_guilty_takes_the_largest_drop_beyond_the_limit(
+    changes: tuple[tuple[str, float], ...], guilty: str
+) -> None:
+    assert find_guilty(steps(*changes), 0.005) == guilty
+
+
+@pytest.mark.slow
+def test_measure_waterfall_rows_equal_separate_evaluations(pico: Path, split: CocoSplit, maker: ModuleType) -> None:
+    pytest.importorskip("ai_edge_litert")
+    pytest.importorskip("tflite_micro")
+    seen: list[tuple[int, int]] = []
+    request = WaterfallRequest(pico / maker.MODEL, pico / maker.CHECKPOINT, split, checked_images=2)
+    waterfall = measure_waterfall(request, lambda done, total: seen.append((done, total)))
+    keys = [step.key for step in waterfall.steps]
+    assert keys == ["float", "folded", "weights", "activations", "fake_quant", "integer", "xnnpack", "tflm"]
+    assert waterfall.notes == ()
+    assert seen[-1][0] == seen[-1][1]
+    assert [done for done, _ in seen] == list(range(1, len(seen) + 1))
+    float_ap = evaluate(TorchRuntime.from_checkpoint(pico / maker.CHECKPOINT), split).ap.ap
+    assert waterfall.step("float").ap == float_ap
+    assert waterfall.step("integer").ap == evaluate(open_runtime(pico / maker.MODEL), split).ap.ap
+    assert waterfall.step("integer").note.startswith("2 images: 0 of ")
+    assert waterfall.step("tflm").images == 2
+    assert waterfall.step("tflm").change == 0  # the same integers
+    together = waterfall.step("fake_quant").ap - waterfall.step("folded").ap
+    alone = waterfall.step("weights").change + waterfall.step("activations").change
+    assert together == pytest.approx(alone + waterfall.interaction)
+
+
+@pytest.mark.slow
+def test_measure_waterfall_missing_interpreter_leaves_a_note(
+    pico: Path, split: CocoSplit, maker: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from edgedet.diagnose import waterfall as module
+
+    def only_simulator(path: Path, name: str) -> object:
+        if name != "sim":
+            raise ToolchainError(f"{name} is not installed")
+        return open_runtime(path, name)
+
+    monkeypatch.setattr(module, "open_runtime", only_simulator)
+    request = WaterfallRequest(pico / maker.MODEL, pico / maker.CHECKPOINT, split, images=1)
+    waterfall = measure_waterfall(request)
+    assert [step.key for step in waterfall.steps][-1] == "integer"
+    assert [note.partition(": ")[2].partition(":")[0] for note in waterfall.notes] == ["ref", "xnnpack", "tflm"]
+    assert waterfall.images == 1
+
+
+@pytest.mark.slow
+def test_measure_waterfall_fine_tuned_and_substituted_say_so(
+    pico: Path, split: CocoSplit, tmp_path: Path, maker: ModuleType
+) -> None:
+    def trained(lowered: GraphModule) -> GraphModule:
+        with torch.no_grad():
+            for parameter in lowered.parameters():
+                parameter *= torch.from_numpy(
+                    np.random.default_rng(0).uniform(0.8, 1.2, parameter.shape).astype(np.float32)
+                )
+        return lowered
+
+    maker.write_detector(tmp_path, change=trained)
+    (tmp_path / "other").mkdir()
+    maker.write_detector(tmp_path / "other", "rtmdet_nano_relu")
+    request = WaterfallRequest(
+        tmp_path / maker.MODEL, pico / maker.CHECKPOINT, split, 1, tmp_path / "other" / maker.CHECKPOINT, 1
+    )
+    waterfall = measure_waterfall(request)
+    assert [step.key for step in waterfall.steps][:4] == ["float", "folded", "substituted", "weights"]
+    assert waterfall.step("substituted").note == "relu -> relu6"
+    assert waterfall.step("weights").after == "substituted"
+    assert waterfall.step("weights").note == "fine-tuned weights"
+    assert "fine-tuned" in waterfall.notes[-1]
+
+
+def test_waterfall_request_without_images_raises(split: CocoSplit) -> None:
+    with pytest.raises(ConfigError, match="expected at least 1"):
+        WaterfallRequest(Path("m"), Path("c"), split, images=0)
+
+
+def test_waterfall_text_marks_the_guilty_step_and_report_holds_it(tmp_path: Path) -> None:
+    made = steps(("folded", 0.0), ("weights", -0.002), ("activations", -0.04), ("fake_quant", -0.05))
+    made[2] = Step("weights", "weights int8", 0.498, 0.7, 9, "folded", -0.002)
+    waterfall = Waterfall(tuple(made), "fake_quant", 0.005, -0.012, "valid", 9, ("something",))
+    lines = waterfall.text().splitlines()
+    assert [line for line in lines if "<- guilty" in line] == [next(x for x in lines if x.startswith("fake_quant"))]
+    assert "note: something" in lines
+    report = tmp_path / "report.json"
+    report.write_text('{"model": "m"}')
+    add_to_report(waterfall, report)
+    content = json.loads(report.read_text())
+    assert content["model"] == "m"
+    assert content["waterfall"]["steps"][4]["key"] == content["waterfall"]["guilty"] == "fake_quant"
