@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from edgedet.errors import ConfigError
+
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
@@ -24,6 +26,12 @@ def atomic_path(path: Path) -> Iterator[Path]:
         temporary = Path(folder) / path.name
         yield temporary
         os.replace(temporary, path)
+
+
+def refuse_folder(path: Path, option: str) -> None:
+    """Raises ConfigError when a file is to be written where a folder is; called before long work."""
+    if path.is_dir():
+        raise ConfigError(f"{option} {path}: is a folder, expected the name of a file")
 
 
 def remove_unfinished(path: Path) -> None:

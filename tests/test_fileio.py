@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from edgedet.fileio import atomic_path, atomic_write_bytes, atomic_write_text
+from edgedet.errors import ConfigError
+from edgedet.fileio import atomic_path, atomic_write_bytes, atomic_write_text, refuse_folder, remove_unfinished
 
 
 def test_atomic_write_creates_the_folder_and_leaves_nothing_else(tmp_path: Path) -> None:
@@ -28,3 +29,17 @@ def test_atomic_path_error_keeps_the_old_file_and_removes_the_new(tmp_path: Path
         fail()
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_refuse_folder_names_the_option(tmp_path: Path) -> None:
+    refuse_folder(tmp_path / "new.json", "--json")
+    with pytest.raises(ConfigError, match="--json .* is a folder, expected the name of a file"):
+        refuse_folder(tmp_path, "--json")
+
+
+def test_remove_unfinished_takes_only_what_belongs_to_the_file(tmp_path: Path) -> None:
+    for name in (".a.pt.x1", ".b.pt.x1"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "a.pt").write_text("whole")
+    remove_unfinished(tmp_path / "a.pt")
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".b.pt.x1", "a.pt"]

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from edgedet.commands.shared import Commands, add_command
+from edgedet.fileio import refuse_folder
 
 
 def add_convert(commands: Commands) -> None:
@@ -28,6 +29,7 @@ def _convert(args: argparse.Namespace) -> int:
     graph = read_tflite(args.model)
     print(summarize(graph).to_text())
     if args.out is not None:
+        refuse_folder(args.out, "--out")
         write_tflite(graph, args.out)
         print(f"wrote {args.out}")
     return 0

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgedet.errors import ConfigError
-from edgedet.fileio import atomic_write_text
+from edgedet.fileio import atomic_write_text, refuse_folder
 
 if TYPE_CHECKING:  # `--help` should not wait for NumPy and pycocotools
     from edgedet.data.paths import DataPaths
@@ -153,6 +153,8 @@ def run_evaluate(args: argparse.Namespace, runtime: Runtime) -> EvalReport:
     from edgedet.evaluate.evaluator import evaluate
     from edgedet.evaluate.progress import show_progress
 
+    if args.json is not None:
+        refuse_folder(args.json, "--json")
     split = data_paths(args).load(args.split)
     for warning in split.warnings:
         sys.stderr.write(f"warning: {split.name}: {warning.text}\n")

@@ -106,6 +106,10 @@ def read_torch_file(path: Path) -> Any:
     """
     if not path.is_file():
         raise CheckpointError(f"{path}: no such checkpoint; expected a .pt file written by edgedet train")
+    with path.open("rb") as file:
+        head = file.read(8)
+    if head[4:8] == b"TFL3":
+        raise CheckpointError(f"{path}: is a .tflite, expected a checkpoint (.pt) of edgedet train")
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, ValueError, KeyError, zipfile.BadZipFile, pickle.UnpicklingError, OSError) as error:

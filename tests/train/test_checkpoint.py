@@ -44,6 +44,12 @@ def test_load_checkpoint_truncated_is_one_clear_error(checkpoint: Checkpoint, tm
         load_checkpoint(path)
 
 
+def test_load_checkpoint_tflite_says_what_it_is(tmp_path: Path) -> None:
+    (tmp_path / "m.pt").write_bytes(b"\x1c\0\0\0TFL3 and more")
+    with pytest.raises(CheckpointError, match=r"m\.pt: is a \.tflite, expected a checkpoint"):
+        load_checkpoint(tmp_path / "m.pt")
+
+
 def test_load_checkpoint_missing_names_the_file(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"none\.pt: no such checkpoint"):
         load_checkpoint(tmp_path / "none.pt")
