@@ -33,7 +33,7 @@ def test_atomic_path_error_keeps_the_old_file_and_removes_the_new(tmp_path: Path
 
 def test_refuse_folder_names_the_option(tmp_path: Path) -> None:
     refuse_folder(tmp_path / "new.json", "--json")
-    with pytest.raises(ConfigError, match="--json .* is a folder, expected the name of a file"):
+    with pytest.raises(ConfigError, match=r"--json .* is a folder, expected the name of a file"):
         refuse_folder(tmp_path, "--json")
 
 
