@@ -7,11 +7,12 @@ header; nothing else decides how a pixel becomes a number or what an output mean
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from edgedet.errors import ConfigError
+
+if TYPE_CHECKING:  # the command line reads this module before NumPy's threads are chosen
+    import numpy as np
 
 RESIZE_MODES = ("letterbox", "stretch")
 MAX_SIDE_PX = 4096  # far above what runs on a microcontroller; keeps typing errors from asking for terabytes
