@@ -1,4 +1,5 @@
-/* Core of edk_conv_s8 in plain C: four windows as int16, one filter at a time; compilers vectorize the loop over taps. */
+/* Core of edk_conv_s8 in plain C: four windows as int16, one filter at a time; compilers vectorize the loop over taps.
+ * On a PC with AVX2 that loop is written with intrinsics. */
 #ifndef EDK_CONV_PLAIN_H
 #define EDK_CONV_PLAIN_H
 
@@ -10,6 +11,7 @@
 typedef struct {
     const edk_conv_params *params;
     int16_t *patch; /* [EDK_CONV_PIXELS][taps] */
+    int8_t *codes;  /* one window */
     int32_t taps;
 } edk_conv_block;
 
@@ -18,20 +20,27 @@ static inline void edk_conv_block_init(edk_conv_block *block, const edk_conv_par
     block->params = params;
     block->patch = (int16_t *)scratch;
     block->taps = params->window.kernel_height * params->window.kernel_width * params->in.channels;
+    block->codes = (int8_t *)scratch + 8 * (ptrdiff_t)block->taps;
 }
 
-/* The codes are unfolded into the upper half of the window's int16 room and widened from the front. */
-static inline void edk_conv_block_fill(edk_conv_block *block, int slot, const int8_t *input, int y, int x)
+/* Room for codes and for the widened window does not overlap, which lets compilers vectorize. */
+static inline void edk_widen_plain(const int8_t *restrict codes, int16_t *restrict patch, int32_t taps)
 {
-    int16_t *patch = block->patch + (ptrdiff_t)slot * block->taps;
-    int8_t *codes = (int8_t *)patch + block->taps;
-    edk_unfold(block->params, input, y, x, codes);
-    for (int32_t k = 0; k < block->taps; k++) {
-        const int8_t code = codes[k];
-        patch[k] = code;
+    for (int32_t k = 0; k < taps; k++) {
+        patch[k] = codes[k];
     }
 }
 
+static inline void edk_conv_block_fill(edk_conv_block *block, int slot, const int8_t *input, int y, int x)
+{
+    edk_unfold(block->params, input, y, x, block->codes);
+    edk_widen_plain(block->codes, block->patch + (ptrdiff_t)slot * block->taps, block->taps);
+}
+
+#if defined(EDK_USE_AVX2)
+#include "edk_conv_avx2.h"
+#else
+/* sums[i] = window i times one filter. */
 static inline void edk_conv_dot4(const int16_t *patch, const int8_t *weights, int32_t taps, int32_t sums[4])
 {
     const int16_t *p1 = patch + taps, *p2 = p1 + taps, *p3 = p2 + taps;
@@ -48,6 +57,7 @@ static inline void edk_conv_dot4(const int16_t *patch, const int8_t *weights, in
     sums[2] = s2;
     sums[3] = s3;
 }
+#endif
 
 /* Windows that are not filled hold codes of earlier ones, or nothing yet on the first call; they are not stored. */
 static inline void edk_conv_block_multiply(const edk_conv_block *block, int filled, int8_t *const out[])

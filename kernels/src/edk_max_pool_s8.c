@@ -41,6 +41,9 @@ static void pool_pixel(const edk_pool_params *p, const int8_t *input, int8_t *ou
             take_larger(out, codes, channels);
         }
     }
+    if (p->act_min == -128 && p->act_max == 127) {
+        return;
+    }
     for (int c = 0; c < channels; c++) {
         out[c] = (int8_t)edk_clip(out[c], p->act_min, p->act_max);
     }

@@ -34,8 +34,14 @@ def check(results: list) -> None:
 
 @pytest.mark.parametrize(
     ("compiler", "options"),
-    [("gcc", host_build.HOST), ("gcc", ("-O3",)), ("clang", ("-O2",)), ("gcc", host_build.SANITIZERS)],
-    ids=["gcc", "gcc-O3", "clang", "sanitizers"],
+    [
+        ("gcc", host_build.HOST),
+        ("gcc", ("-O3",)),
+        ("clang", ("-O2",)),
+        ("gcc", host_build.SANITIZERS),
+        ("gcc", (*host_build.SANITIZERS, *host_build.HOST)),
+    ],
+    ids=["native", "gcc-O3", "clang", "sanitizers", "sanitizers-native"],
 )
 def test_operators_on_host_are_bit_exact(tmp_path: Path, compiler: str, options: tuple[str, ...]) -> None:
     runner = chip_run.build_host(tmp_path, compiler, options)
@@ -43,6 +49,7 @@ def test_operators_on_host_are_bit_exact(tmp_path: Path, compiler: str, options:
 
 
 @pytest.mark.parametrize("target", sorted(chip_run.TARGETS))
-def test_operators_on_chip_are_bit_exact(tmp_path: Path, target: str) -> None:
-    runner = chip_run.build_chip(tmp_path, target)
+@pytest.mark.parametrize("options", [("-O2",), ("-Os",)], ids=["O2", "Os"])
+def test_operators_on_chip_are_bit_exact(tmp_path: Path, target: str, options: tuple[str, ...]) -> None:
+    runner = chip_run.build_chip(tmp_path, target, options)
     check(runner.run(CASES, tmp_path))
