@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from edgedet.data.paths import DataPaths
 from edgedet.errors import CheckpointError, ConfigError, ConversionError, DataError
 from edgedet.net.random_weights import random_detector, random_pictures
 from edgedet.quantize.api import MANIFEST_FILE, MODEL_FILE, REPORT_FILE, QuantizeRequest, quantize_checkpoint
+from edgedet.quantize.ptq import PtqOptions
+from edgedet.quantize.range_choice import METHODS, RangePlan
 from edgedet.structs import OutputSpec
 from edgedet.train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 
@@ -86,7 +89,18 @@ def test_quantize_checkpoint_too_few_images_uses_all_and_says_so(checkpoint, dat
     assert report.notes[0] in report.text()
 
 
-@pytest.mark.parametrize(("changes", "text"), [({"method": "magic"}, "ptq"), ({"calib_images": 0}, "at least 1")])
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"method": "magic"}, "ptq"),
+        ({"calib_images": 0}, "at least 1"),
+        ({"effort": "heroic"}, "fast, normal, best"),
+        ({"calibration": "magic"}, "moving-average"),
+        ({"calibration_for": (("a", "magic"),)}, "moving-average"),
+        ({"weights": "magic"}, "minmax, mse"),
+        ({"percentile": 0.0}, "--percentile"),
+    ],
+)
 def test_quantize_request_wrong_option_is_an_error(checkpoint, data, tmp_path, changes, text):
     with pytest.raises(ConfigError, match=text):
         request(checkpoint, data, tmp_path, **changes)
@@ -117,9 +131,10 @@ def test_quantize_checkpoint_dead_layer_is_named_and_nothing_is_written(checkpoi
     weights = dict(loaded.weights)
     weights["backbone.stem.1.bn.bias"] = weights["backbone.stem.1.bn.bias"] * 0 - 1000
     save_checkpoint(replace(loaded, weights=weights), tmp_path / "dead.pt")
-    with pytest.raises(ConversionError, match=r"backbone\.stem\.1\.conv"):
-        quantize_checkpoint(request(tmp_path / "dead.pt", data, tmp_path / "q"))
-    assert not (tmp_path / "q").exists()
+    for effort in ("fast", "normal", "best"):
+        with pytest.raises(ConversionError, match=r"backbone\.stem\.1\.conv"):
+            quantize_checkpoint(request(tmp_path / "dead.pt", data, tmp_path / "q", effort=effort))
+        assert not (tmp_path / "q").exists()
 
 
 def test_quantize_checkpoint_file_has_the_pixels_scale(checkpoint, data, tmp_path):
@@ -127,3 +142,81 @@ def test_quantize_checkpoint_file_has_the_pixels_scale(checkpoint, data, tmp_pat
     quantization = graph.tensors[graph.inputs[0]].quantization
     assert quantization.scale.tolist() == [np.float32(1 / 255)]
     assert quantization.zero_point.tolist() == [-128]
+
+
+def test_quantize_checkpoint_report_names_steps_and_ranges(checkpoint, data, tmp_path):
+    steps: list[str] = []
+    report = quantize_checkpoint(request(checkpoint, data, tmp_path / "q", effort="best"), on_step=steps.append)
+    assert steps[-2:] == ["adaptive rounding", "bias correction"]
+    content = json.loads(report.report.read_text())
+    assert content == report.to_json()
+    assert content["effort"] == "best"
+    assert content["options"]["adaround"] is True
+    assert content["options"]["ranges"]["method"] == "auto"
+    assert {r["method"] for r in content["ranges"]} <= set(METHODS)
+    assert [s["name"] for s in content["steps"]][-1] == "bias correction"
+    assert "adaptive rounding: output error" in report.text()
+    assert json.loads(report.manifest.read_text())["options"] == content["options"]
+
+
+def test_quantize_request_single_options_override_the_effort(checkpoint, data, tmp_path):
+    changed = request(
+        checkpoint, data, tmp_path, effort="best", calibration="kl", adaround=False, weights="minmax", seed=5,
+        calibration_for=(("neck.out_convs.0.conv", "mse"),),
+    ).options  # fmt: skip
+    assert changed.ranges == RangePlan("kl", (("neck.out_convs.0.conv", "mse"),))
+    assert (changed.adaround, changed.weights, changed.seed) == (False, "minmax", 5)
+    assert changed.equalize
+    assert changed.bias_correction
+    assert request(checkpoint, data, tmp_path, effort="fast").options == PtqOptions()
+
+
+def test_quantize_checkpoint_layer_of_calibration_for_must_exist(checkpoint, data, tmp_path):
+    bad = request(checkpoint, data, tmp_path / "q", calibration_for=(("neck.outconvs", "mse"),))
+    with pytest.raises(ConfigError, match=r"no such layer; similar names: .*neck\.out_convs"):
+        quantize_checkpoint(bad)
+    assert not (tmp_path / "q").exists()
+
+
+def copy_of(data: Path, target: Path) -> dict:
+    """A copy of the data set; gives its annotations."""
+    shutil.copytree(data, target)
+    return json.loads((target / "train" / "_annotations.coco.json").read_text())
+
+
+@pytest.mark.parametrize("effort", ["fast", "best"])
+def test_quantize_checkpoint_constant_images_are_named_and_nothing_is_written(checkpoint, data, tmp_path, effort):
+    copy_of(data, tmp_path / "d")
+    for path in (tmp_path / "d" / "train").glob("*.png"):
+        Image.new("RGB", (120, 80), (7, 90, 200)).save(path)
+    with pytest.raises(DataError, match=r"\.png: shows a single colour, as do all 3"):
+        quantize_checkpoint(request(checkpoint, tmp_path / "d", tmp_path / "q", effort=effort))
+    assert not (tmp_path / "q").exists()
+
+
+def test_quantize_checkpoint_one_good_image_among_constant_ones_is_enough(checkpoint, data, tmp_path):
+    copy_of(data, tmp_path / "d")
+    for path in sorted((tmp_path / "d" / "train").glob("*.png"))[1:]:
+        Image.new("RGB", (120, 80), (7, 90, 200)).save(path)
+    bad = request(checkpoint, tmp_path / "d", tmp_path / "q", effort="fast", calib_images=5)
+    assert quantize_checkpoint(bad).model.exists()
+
+
+def test_quantize_checkpoint_of_another_class_count_is_an_error(checkpoint, data, tmp_path):
+    coco = copy_of(data, tmp_path / "d")
+    coco["categories"].append({"id": 2, "name": "platelet"})
+    coco["annotations"][0]["category_id"] = 2
+    (tmp_path / "d" / "train" / "_annotations.coco.json").write_text(json.dumps(coco))
+    with pytest.raises(DataError, match=r"best\.pt: knows 1 classes \(cell\).*_annotations\.coco\.json has 2"):
+        quantize_checkpoint(request(checkpoint, tmp_path / "d", tmp_path / "q"))
+    assert not (tmp_path / "q").exists()
+
+
+def test_quantize_checkpoint_nan_weight_is_named(checkpoint, data, tmp_path):
+    loaded = load_checkpoint(checkpoint)
+    weights = {name: value.clone() for name, value in loaded.weights.items()}
+    weights["neck.out_convs.0.depthwise_conv.conv.weight"][0] = np.nan
+    save_checkpoint(replace(loaded, weights=weights), tmp_path / "nan.pt")
+    with pytest.raises(CheckpointError, match=r"neck\.out_convs\.0\.depthwise_conv\.conv\.weight holds NaN"):
+        quantize_checkpoint(request(tmp_path / "nan.pt", data, tmp_path / "q"))
+    assert not (tmp_path / "q").exists()

@@ -12,7 +12,7 @@ from PIL import Image
 from edgedet.data.coco import CocoSplit, ImageRecord
 from edgedet.data.preprocess import load_image, normalize, resize_to_input
 from edgedet.errors import DataError
-from edgedet.quantize.calibration_data import draw_images, image_batches, make_manifest
+from edgedet.quantize.calibration_data import ImageFiles, check_not_constant, draw_images, image_batches, make_manifest
 from edgedet.structs import PreprocessSpec
 
 SPEC = PreprocessSpec(64, 32)
@@ -79,3 +79,30 @@ def test_make_manifest_missing_file_is_an_error(tmp_path):
     gone = record(tmp_path / "gone.png", 0)
     with pytest.raises(DataError, match=r"gone\.png"):
         make_manifest([gone], split_of([gone]), SPEC, "ptq", 0)
+
+
+def test_make_manifest_keeps_the_options(images):
+    options = {"weights": "mse", "ranges": {"method": "auto"}}
+    assert (
+        json.loads(make_manifest(images[:1], split_of(images), SPEC, "ptq", 0, options).to_json())["options"] == options
+    )
+
+
+def test_image_files_read_any_part(images):
+    files = ImageFiles(tuple(images), SPEC)
+    assert len(files) == 7
+    parts = [torch.cat(list(files.batches(*part))) for part in ((0, 7), (2, 5))]
+    assert torch.equal(parts[0][2:5], parts[1])
+    assert list(files.batches(3, 3)) == []
+
+
+def test_check_not_constant_stops_at_the_first_good_image(images, tmp_path):
+    Image.new("RGB", (40, 30), (9, 9, 9)).save(images[0].path)
+    gone = record(tmp_path / "gone.png", 9)
+    check_not_constant([images[0], images[1], gone])
+    with pytest.raises(DataError, match=r"0\.png: shows a single colour"):
+        check_not_constant([images[0]])
+    almost = Image.new("RGB", (40, 30), (9, 9, 9))
+    almost.putpixel((39, 29), (9, 9, 10))
+    almost.save(images[0].path)
+    check_not_constant([images[0]])

@@ -80,7 +80,7 @@ def test_equalize_leaves_other_activations_alone(activation):
 
 def test_equalize_relu6_only_channels_that_provably_stay_below_6():
     # Inputs of the second convolution are 0..6. Channel 0: at most 6 * 1 + 1 = 7, clipped. Channel 1: at most
-    # 6 * 0.01, far from 6. Channel 2: bias -10 and weight 1, never above 0. Channel 3: at most 3, may grow twofold only.
+    # 6 * 0.01, far from 6. Channel 2: bias -10 and weight 1, never above 0. Channel 3: at most 3, may only double.
     model = nn.Sequential(nn.Conv2d(3, 1, 1), nn.ReLU6(), nn.Conv2d(1, 4, 1), nn.ReLU6(), nn.Conv2d(4, 1, 1)).eval()
     model[2].weight.data = torch.tensor([1.0, 0.01, 1.0, 0.5]).reshape(4, 1, 1, 1)
     model[2].bias.data = torch.tensor([1.0, 0.0, -10.0, -0.00001])
