@@ -215,6 +215,18 @@ def test_make_plan_reshaped_tensor_is_not_spread_over_pixels() -> None:
     assert plan.views[a].buffer == plan.views[flat].buffer != plan.views[y].buffer
 
 
+def test_make_plan_rows_joined_inside_a_channel_concatenation_stay_whole() -> None:
+    m = maker.GraphMaker(16)
+    x = m.input((1, 6, 6, 4))
+    a = m.conv(x, 4)
+    b = m.alias_scale(m.conv(a, 4), a)
+    rows = m.same("CONCATENATION", [a, b], (1, 12, 6, 4), g.ConcatOptions(1))
+    y = m.concat([m.alias_scale(m.conv(rows, 3), a), rows])
+    graph = m.graph([m.conv(y, 3)])
+    _, plan = check(graph, m.codes(graph))
+    assert plan.views[a].buffer == plan.views[rows].buffer != plan.views[y].buffer
+
+
 def test_lower_pad_that_is_a_model_output_stays() -> None:
     m = maker.GraphMaker(15)
     x = m.input((1, 8, 8, 4))
