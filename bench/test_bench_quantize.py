@@ -1,7 +1,7 @@
 """How long quantization takes, and how much memory: rtmdet_nano at 192x192, 3 classes, random weights.
 
 Marks of issue 2: fake-quantized graph -> .tflite under 1 s; PTQ with 128 images under 30 s on 2 cores, peak memory
-under 2 GB.
+under 2 GB (effort fast). Of issue 3: effort normal under 60 s, best under 5 minutes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,10 @@ from edgedet.config import load_model_file
 from edgedet.convert.flatbuffer import parse_tflite, serialize
 from edgedet.convert.from_fx import graph_from_fx
 from edgedet.net.random_weights import random_detector, random_pictures
+from edgedet.quantize.adaround import round_codes
 from edgedet.quantize.api import QuantizedModel, quantize_model
+from edgedet.quantize.histogram import Histogram
+from edgedet.quantize.ranges import kl_range, mse_range, percentile_range
 from edgedet.structs import OutputSpec
 from edgedet.train.checkpoint import Checkpoint, save_checkpoint
 
@@ -36,7 +39,8 @@ import json, resource, sys
 from pathlib import Path
 from edgedet.data.paths import DataPaths
 from edgedet.quantize.api import QuantizeRequest, quantize_checkpoint
-report = quantize_checkpoint(QuantizeRequest(Path(sys.argv[1]), DataPaths(Path(sys.argv[2])), Path(sys.argv[3])))
+checkpoint, data, out = (Path(path) for path in sys.argv[1:4])
+report = quantize_checkpoint(QuantizeRequest(checkpoint, DataPaths(data), out, effort=sys.argv[4]))
 print(json.dumps({"report": report.to_json(), "peak_kib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}))
 """
 
@@ -78,16 +82,52 @@ def job(tmp_path_factory) -> tuple[Path, Path]:
     return root / "best.pt", root
 
 
-def test_bench_ptq_128_images_whole_command(benchmark, job):
+@pytest.mark.parametrize("effort", ["fast", "normal", "best"])
+def test_bench_ptq_128_images_whole_command(benchmark, job, effort):
     checkpoint, root = job
 
     def run() -> dict:
-        command = [sys.executable, "-c", QUANTIZE, str(checkpoint), str(root), str(root / "out")]
+        command = [sys.executable, "-c", QUANTIZE, str(checkpoint), str(root), str(root / "out"), effort]
         return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
     result = benchmark.pedantic(run, rounds=1)
-    assert result["report"]["calib_images"] == IMAGES
+    assert (result["report"]["calib_images"], result["report"]["effort"]) == (IMAGES, effort)
     parse_tflite((root / "out" / "model_int8.tflite").read_bytes(), "bench")
     benchmark.extra_info["peak_mib"] = result["peak_kib"] // 1024
     benchmark.extra_info["seconds"] = result["report"]["seconds"]
     print(f"\npeak {result['peak_kib'] // 1024} MiB, seconds {result['report']['seconds']}")
+
+
+@pytest.mark.parametrize("find", [percentile_range, mse_range, kl_range])
+def test_bench_range_from_histogram(benchmark, find):
+    values = np.random.default_rng(0).normal(size=1_000_000).astype(np.float32)
+    histogram = Histogram()
+    histogram.add(torch.from_numpy(values))
+    low, high = benchmark(find, histogram)
+    assert values.min() <= low < -2.5
+    assert 2.5 < high <= values.max()
+
+
+def test_bench_histogram_million_values(benchmark):
+    values = torch.from_numpy(np.random.default_rng(0).normal(size=1_000_000).astype(np.float32))
+    histogram = Histogram()
+    histogram.add(values)
+    assert histogram.bins()[1].sum() == len(values)
+    benchmark(histogram.add, values)
+
+
+def test_bench_round_codes_largest_layer(benchmark):
+    """Of nano: 3x3, 128 -> 256 channels."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(1152, 2304)) + rng.normal(size=2304)
+    own = (x @ x.T / 2304 + 0.01 * np.eye(1152))[None]
+    weight = rng.normal(size=(1, 256, 1152))
+    steps = np.abs(weight).max(axis=2, keepdims=True) / 127
+    start = np.rint(weight / steps).astype(np.int8)
+
+    def loss(codes: np.ndarray) -> float:
+        difference = codes * steps - weight
+        return float(np.sum(difference * (difference @ own)))
+
+    found = benchmark.pedantic(lambda: round_codes(weight, steps, start, own, own), rounds=3)
+    assert loss(found) < 0.5 * loss(start)
