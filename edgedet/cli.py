@@ -15,7 +15,10 @@ from edgedet.commands.convert import add_convert
 from edgedet.commands.data import add_data_commands
 from edgedet.commands.deploy import add_deploy
 from edgedet.commands.evaluate import add_evaluate, add_predict
+from edgedet.commands.inspect import add_inspect
+from edgedet.commands.lint import add_lint
 from edgedet.commands.quantize import add_quantize
+from edgedet.commands.substitute import add_substitute
 from edgedet.commands.train import add_train
 from edgedet.errors import EdgedetError, missing_extra
 from edgedet.evaluate.threads import limit_blas_threads
@@ -35,7 +38,18 @@ EXTRAS = {
 }
 
 # In the order in which a user needs them, and `--help` shows them.
-ADD_COMMANDS = (add_data_commands, add_train, add_quantize, add_convert, add_evaluate, add_predict, add_deploy)
+ADD_COMMANDS = (
+    add_data_commands,
+    add_train,
+    add_substitute,
+    add_quantize,
+    add_inspect,
+    add_lint,
+    add_convert,
+    add_evaluate,
+    add_predict,
+    add_deploy,
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -58,7 +58,9 @@ def positive_number(text: str) -> float:
 
 def refuse_qat_options(args: argparse.Namespace) -> None:
     """Raises ConfigError when an option was given that only QAT takes."""
-    given = [option for name, option in QAT_OPTIONS.items() if getattr(args, name)]
+    given = [option for name, option in QAT_OPTIONS.items() if getattr(args, name) not in (None, False)]
+    if args.resume and args.activation is None and not args.no_channel_attention:
+        given.append("--resume")
     if given:
         raise ConfigError(f"{', '.join(given)}: only --method qat takes this, found --method {args.method}")
 

@@ -6,8 +6,11 @@ import argparse
 import sys
 from pathlib import Path
 
+from edgedet.commands.qat import add_qat_arguments, add_run_arguments, refuse_qat_options, run_qat
 from edgedet.commands.shared import Commands, add_command
+from edgedet.commands.substitute import add_substitution_arguments, substituted_checkpoint
 from edgedet.commands.waterfall import add_waterfall_arguments, run_waterfall, waterfall_split
+from edgedet.errors import ConfigError
 from edgedet.evaluate.arguments import add_data_arguments, data_paths, positive_int, whole_number
 
 
@@ -22,6 +25,9 @@ def add_quantize(commands: Commands) -> None:
             "quantize runs/bccd/best.pt --data bccd --out runs/q --effort best --calib-images 205 --seed 7",
             "quantize best.pt --data bccd --out runs/q --calibration mse --calibration-for neck.out_convs.0.conv=kl",
             "quantize runs/bccd/best.pt --data bccd --out runs/q --waterfall",
+            "quantize runs/bccd/best.pt --method qat --epochs 5 --data bccd --out runs/qat",
+            "quantize runs/bccd/best.pt --method qat --distill --images photos --out runs/distilled",
+            "quantize runs/nano/best.pt --activation relu6 --no-channel-attention --data bccd --out runs/ncadc",
             "quantize runs/ab/best.pt --train-ann a.json --train-images a --out runs/q",
         ),
         _quantize,
@@ -31,7 +37,12 @@ def add_quantize(commands: Commands) -> None:
     parser.add_argument(
         "--out", type=Path, required=True, metavar="RUN", help="folder of model_int8.tflite and reports"
     )
-    parser.add_argument("--method", default="ptq", metavar="M", help="ptq: post-training quantization (default: ptq)")
+    parser.add_argument(
+        "--method",
+        default="ptq",
+        metavar="M",
+        help="ptq: post-training quantization; qat: train on with fake quantization (default: ptq)",
+    )
     parser.add_argument(
         "--calib-images",
         type=positive_int,
@@ -40,7 +51,10 @@ def add_quantize(commands: Commands) -> None:
         help="training images to calibrate on, drawn with the seed (default: %(default)s)",
     )
     parser.add_argument("--seed", type=whole_number, default=0, metavar="S", help="default: %(default)s")
+    add_run_arguments(parser)
     _add_step_arguments(parser)
+    add_qat_arguments(parser)
+    add_substitution_arguments(parser)
     add_waterfall_arguments(parser)
 
 
@@ -48,10 +62,9 @@ def _add_step_arguments(parser: argparse.ArgumentParser) -> None:
     steps = parser.add_argument_group("steps of ptq", "What --effort chooses; each option below it overrides one step.")
     steps.add_argument(
         "--effort",
-        default="normal",
         metavar="E",
         help="fast: min-max ranges; normal: auto ranges and bias correction; best: also clipped weights, adaptive "
-        "rounding, and equalization where it helps (default: %(default)s)",
+        "rounding, and equalization where it helps (default: normal)",
     )
     steps.add_argument(
         "--calibration",
@@ -92,17 +105,29 @@ def _layer_choice(text: str) -> tuple[str, str]:
 
 
 def _quantize(args: argparse.Namespace) -> int:
+    if args.method == "qat":
+        _refuse_step_options(args)
+    else:
+        refuse_qat_options(args)
+    split = waterfall_split(args)
+    checkpoint = substituted_checkpoint(args)
+    model = run_qat(args, checkpoint) if args.method == "qat" else _run_ptq(args, checkpoint)
+    run_waterfall(args, split, model, checkpoint, None if checkpoint == args.checkpoint else args.checkpoint)
+    return 0
+
+
+def _run_ptq(args: argparse.Namespace, checkpoint: Path) -> Path:
     from edgedet.evaluate.progress import show_progress
     from edgedet.quantize.api import QuantizeRequest, quantize_checkpoint
 
     request = QuantizeRequest(
-        checkpoint=args.checkpoint,
+        checkpoint=checkpoint,
         data=data_paths(args),
         out=args.out,
         method=args.method,
         calib_images=args.calib_images,
         seed=args.seed,
-        effort=args.effort,
+        effort=args.effort or "normal",
         calibration=args.calibration,
         calibration_for=tuple(args.calibration_for),
         percentile=args.percentile,
@@ -111,12 +136,20 @@ def _quantize(args: argparse.Namespace) -> int:
         adaround=args.adaround,
         bias_correction=args.bias_correction,
     )
-    split = waterfall_split(args)
     with show_progress("calibrate") as progress:
         report = quantize_checkpoint(request, progress, _announce)
     print(report.text(), end="")
-    run_waterfall(args, split, report.model, args.checkpoint)
-    return 0
+    return report.model
+
+
+def _refuse_step_options(args: argparse.Namespace) -> None:
+    """Raises ConfigError when a step of ptq was asked for together with qat, which has no use for it."""
+    names = ("effort", "calibration", "weights", "equalize", "adaround", "bias_correction")
+    given = [f"--{name.replace('_', '-')}" for name in names if getattr(args, name) is not None]
+    if args.calibration_for:
+        given.append("--calibration-for")
+    if given:
+        raise ConfigError(f"{', '.join(given)}: only --method ptq takes this, found --method qat")
 
 
 def _announce(step: str) -> None:

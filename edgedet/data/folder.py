@@ -64,9 +64,7 @@ def ground_truth_of(
                 }
             )
     return {
-        "images": [
-            {"id": r.image_id, "file_name": r.path.name, "width": r.width, "height": r.height} for r in records
-        ],
+        "images": [{"id": r.image_id, "file_name": r.path.name, "width": r.width, "height": r.height} for r in records],
         "annotations": annotations,
         "categories": [{"id": i, "name": name} for i, name in zip(category_ids, class_names, strict=True)],
     }

@@ -29,7 +29,7 @@ from edgedet.quantize.qat_check import CHECK_RUNTIMES, FileCheck, check_file
 from edgedet.quantize.qat_state import STATE_FILE, load_state, save_state
 from edgedet.quantize.qat_trainer import QatTrainer
 from edgedet.train.checkpoint import Checkpoint, load_checkpoint
-from edgedet.train.fine_tune import training_settings, weak_augmentation
+from edgedet.train.fine_tune import require_model_classes, training_settings, weak_augmentation
 from edgedet.train.log import EpochRecord, TrainLog
 from edgedet.train.runtime import TorchRuntime
 
@@ -195,13 +195,16 @@ def _set_up(request: QatRequest) -> _Run:
         train = load_folder(request.images, outputs.class_names, outputs.category_ids)
     else:
         train = request.data.load("train")
+        if not request.distill:
+            require_model_classes(checkpoint, train)
     if request.images is not None and request.data.data is None and request.data.val_ann is None:
         float_runtime = TorchRuntime(channels_last(checkpoint.build()), checkpoint.preprocess, outputs)
         judge = self_labelled(float_runtime, train, SELF_LABELLED_IMAGES)
         text = f"against the float model's own detections in {len(judge.images)} training images (no annotations given)"
     else:
         judge = request.data.load("valid")
-        require_same_classes(train, judge)
+        if request.images is None:
+            require_same_classes(train, judge)
         text = f"COCO AP of {len(judge.images)} images of split {judge.name}, {judge.ann_path}"
     config = replace(
         weak_augmentation(training_settings(checkpoint)),

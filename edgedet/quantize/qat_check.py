@@ -7,6 +7,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from edgedet.data.coco import CocoSplit
 from edgedet.errors import ConversionError
 from edgedet.evaluate.evaluator import evaluate
@@ -16,7 +18,7 @@ from edgedet.fileio import atomic_write_bytes
 MODEL_FILE = "model_int8.tflite"
 REJECTED_FILE = "model_int8.rejected.tflite"
 CHECK_RUNTIMES = ("ref", "sim")
-AP_TOLERANCE = 0.005  # between the network that was trained and the file
+AP_TOLERANCE = 0.005  # between the network that was trained and the file; larger on tiny splits, see `ap_tolerance`
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,22 @@ class FileCheck:
     path: Path
     ap: float
     arithmetic: str  # which arithmetic and package measured it
+
+
+def ap_tolerance(split: CocoSplit) -> float:
+    """Largest difference of two APs that may come from rounding alone.
+
+    Float and integer arithmetic differ by a step here and there, which can move one detection across an IoU threshold.
+    Where a split has few objects, that one detection is more than 0.005 of AP.
+
+    Args:
+        split: images that both APs are of.
+    Returns:
+        `AP_TOLERANCE`, or one object of the rarest class that occurs, whichever is larger.
+    """
+    counts = np.bincount(np.concatenate([record.labels for record in split.images]))
+    present = counts[counts > 0]
+    return max(AP_TOLERANCE, 1.0 / (len(present) * int(present.min()))) if len(present) else AP_TOLERANCE
 
 
 def check_file(data: bytes, out: Path, runtime: str, split: CocoSplit, expected_ap: float) -> FileCheck:
@@ -41,7 +59,7 @@ def check_file(data: bytes, out: Path, runtime: str, split: CocoSplit, expected_
     Returns:
         The accepted file, OUT/model_int8.tflite.
     Raises:
-        ConversionError: the APs differ by more than `AP_TOLERANCE`. The file is OUT/model_int8.rejected.tflite, and
+        ConversionError: the APs differ by more than `ap_tolerance`. The file is OUT/model_int8.rejected.tflite, and
             OUT/model_int8.tflite is gone, an older one included.
     """
     candidate, accepted = out / REJECTED_FILE, out / MODEL_FILE
@@ -50,11 +68,11 @@ def check_file(data: bytes, out: Path, runtime: str, split: CocoSplit, expected_
     available = any(importlib.util.find_spec(name) for name in ("ai_edge_litert", "tflite_runtime"))
     used = runtime if available or runtime != "ref" else "sim"
     opened = open_runtime(candidate, used)
-    ap = evaluate(opened, split).ap.ap
-    if not abs(ap - expected_ap) <= AP_TOLERANCE:
+    ap, tolerance = evaluate(opened, split).ap.ap, ap_tolerance(split)
+    if not abs(ap - expected_ap) <= tolerance:
         raise ConversionError(
             f"{candidate}: AP {ap:.4f} ({used}: {opened.arithmetic}), but the fake-quantized network that was trained "
-            f"has {expected_ap:.4f}; expected a difference of at most {AP_TOLERANCE}. The file is kept under this name "
+            f"has {expected_ap:.4f}; expected a difference of at most {tolerance:.4f}. The file is kept under this name "
             f"for `edgedet inspect`; there is no {MODEL_FILE}. Please report it with the checkpoint"
         )
     os.replace(candidate, accepted)

@@ -116,9 +116,7 @@ class QatConv2d(nn.Module):
     def __init__(self, source: QuantConv2d) -> None:
         super().__init__()
         self.conv = copy.deepcopy(source)
-        self.register_buffer(
-            "weight_zero_point", torch.zeros(len(source.weight), dtype=torch.int32), persistent=False
-        )
+        self.register_buffer("weight_zero_point", torch.zeros(len(source.weight), dtype=torch.int32), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """float32 (N, I, H, W) -> (N, O, H', W'), after the fused activation, before the output's FakeQuant."""

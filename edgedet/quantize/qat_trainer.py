@@ -114,9 +114,7 @@ class QatTrainer:
     def _losses(self, outputs: Sequence[Tensor], batch: Batch) -> Losses:
         config = self.config
         if self._teacher is None:
-            return detection_loss(
-                outputs, batch.targets, self._grid, config.topk, config.cls_weight, config.box_weight
-            )
+            return detection_loss(outputs, batch.targets, self._grid, config.topk, config.cls_weight, config.box_weight)
         with torch.no_grad():
             wanted = self._teacher(batch.images)
         return distillation_loss(outputs, wanted, self._grid, config.cls_weight, config.box_weight)

@@ -29,7 +29,7 @@ from edgedet.net.rtmdet import channels_last
 from edgedet.quantize.api import quantize_model
 from edgedet.quantize.calibration_data import draw_images, image_batches
 from edgedet.train.checkpoint import Checkpoint, load_checkpoint
-from edgedet.train.fine_tune import training_settings
+from edgedet.train.fine_tune import require_model_classes, training_settings
 from edgedet.train.loop import Run, Start, TrainResult, refuse_existing, run_training
 from edgedet.train.runtime import TorchRuntime
 
@@ -124,7 +124,9 @@ class SubstituteReport:
         return content
 
 
-def substitute(checkpoint: Checkpoint, activation: str, channel_attention: bool, batches: Sequence[Tensor]) -> Checkpoint:
+def substitute(
+    checkpoint: Checkpoint, activation: str, channel_attention: bool, batches: Sequence[Tensor]
+) -> Checkpoint:
     """Replace activations and drop channel attention in a trained network, without training.
 
     Weights are carried over. A dropped attention leaves its mean factor of each channel behind, in the weights of the
@@ -244,6 +246,7 @@ def substitute_checkpoint(request: SubstituteRequest) -> SubstituteReport:
     refuse_existing(request.out, request.resume)
     old = load_checkpoint(request.checkpoint)
     train, valid = request.data.load("train"), request.data.load("valid")
+    require_model_classes(old, train)
     require_same_classes(train, valid)
     batches = list(image_batches(draw_images(train, request.images, request.seed), old.preprocess))
     if len(batches) > 1 and len(batches[-1]) < len(batches[0]):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from edgedet.config import TrainConfig, available_models, build, load_model_file
-from edgedet.errors import ConfigError
+from edgedet.data.coco import CocoSplit
+from edgedet.errors import ConfigError, DataError
 from edgedet.train.checkpoint import Checkpoint
 
 # Resize and colour stay this close to what the network sees in use; strong augmentation would pull a trained network
@@ -46,3 +47,16 @@ def weak_augmentation(config: TrainConfig) -> TrainConfig:
         hsv_s=config.hsv_s * WEAK_HSV,
         hsv_v=config.hsv_v * WEAK_HSV,
     )
+
+
+def require_model_classes(checkpoint: Checkpoint, split: CocoSplit) -> None:
+    """Make sure that a label of the training split means the same to the network.
+
+    Raises:
+        DataError: other classes, another number of them, or another order.
+    """
+    if checkpoint.outputs.class_names != split.class_names:
+        raise DataError(
+            f"{split.ann_path}: classes {list(split.class_names)}, but the checkpoint knows "
+            f"{list(checkpoint.outputs.class_names)}; fine-tune on the data set that it was trained on, or train anew"
+        )
