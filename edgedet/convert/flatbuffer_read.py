@@ -10,9 +10,9 @@ import numpy as np
 import tflite
 
 from edgedet.convert.check import check_graph
-from edgedet.convert.graph import Graph, Operator, Quantization, Tensor
-from edgedet.convert.op_options import read_options
-from edgedet.errors import ConversionError
+from edgedet.convert.graph import Graph, NoOptions, Operator, Options, Quantization, Tensor
+from edgedet.convert.op_options import SPECS, read_options
+from edgedet.errors import ConversionError, UnsupportedOpError
 
 IDENTIFIER = b"TFL3"
 SCHEMA_VERSION = 3
@@ -34,27 +34,58 @@ _TENSOR_NAME, _MODEL_DESCRIPTION, _METADATA_NAME, _CUSTOM_CODE = 10, 10, 4, 6
 
 def parse(data: bytes, source: str) -> Graph:
     """Parse and check a TFLite model; see `flatbuffer.parse_tflite`."""
+    graph = _parse(data, source, loose=False)
+    check_graph(graph, source)
+    return graph
+
+
+def _parse(data: bytes, source: str, loose: bool) -> Graph:
     if len(data) < 16:
         raise ConversionError(f"{source}: {len(data)} bytes are not a TFLite model; the file is empty or truncated")
     if data[4:8] != IDENTIFIER:
         raise ConversionError(f"{source}: not a TFLite model: bytes 4..8 are {data[4:8]!r}, expected {IDENTIFIER!r}")
     try:
-        graph = _Reader(data, source).graph()
+        return _Reader(data, source, loose).graph()
     except (struct.error, IndexError, ValueError, TypeError, OverflowError) as error:
         # The flatbuffers accessors follow offsets without checks of their own; this is how a wrong one ends.
         raise ConversionError(
             f"{source}: the file is damaged or truncated ({len(data)} bytes read; {error}); export or copy it again"
         ) from error
-    check_graph(graph, source)
+
+
+def parse_loosely(data: bytes, source: str) -> Graph:
+    """Parse a TFLite model that edgedet may not be able to run: float, mixed, with operators that it does not know.
+
+    For reports about a file. An operator that edgedet does not carry has no options, and the graph is not checked,
+    except that every index is one.
+
+    Args:
+        data: the whole file.
+        source: its name, for errors.
+    Raises:
+        ConversionError: not a TFLite model, damaged or truncated.
+    """
+    graph = _parse(data, source, loose=True)
+    count = len(graph.tensors)
+    for number, operator in enumerate(graph.operators):
+        spec = SPECS.get(operator.kind)
+        if spec is not None and (len(operator.inputs) < spec.min_inputs or not operator.outputs):
+            raise ConversionError(f"{source}: operator {number} ({operator.kind}) lacks inputs or outputs")
+    indices = [index for op in graph.operators for index in (*op.inputs, *op.outputs)]
+    if not all(-1 <= index < count for index in (*indices, *graph.inputs, *graph.outputs)):
+        raise ConversionError(f"{source}: an operator names a tensor that is not there; the file is damaged")
+    if any(index < 0 for op in graph.operators for index in op.outputs) or min((*graph.inputs, *graph.outputs, 0)) < 0:
+        raise ConversionError(f"{source}: an output without a tensor; the file is damaged")
     return graph
 
 
 class _Reader:
     """One pass over a flatbuffer."""
 
-    def __init__(self, data: bytes, source: str) -> None:
+    def __init__(self, data: bytes, source: str, loose: bool = False) -> None:
         self.data = data
         self.source = source
+        self.loose = loose
         self.model = tflite.Model.GetRootAs(data, 0)
 
     def graph(self) -> Graph:
@@ -123,8 +154,11 @@ class _Reader:
         name = self._text(tensor, _TENSOR_NAME)
         where = f"{self.source}: tensor {index} ({name!r})"
         dtype = _DTYPES.get(tensor.Type())
+        kind = _TYPE_NAMES.get(tensor.Type(), f"number {tensor.Type()}")
+        if dtype is None and self.loose:
+            raw = self._buffer(tensor.Buffer(), buffers, where)
+            return Tensor(name, self._ints(tensor, "Shape"), kind.lower(), None, raw if raw.size else None)
         if dtype is None:
-            kind = _TYPE_NAMES.get(tensor.Type(), f"number {tensor.Type()}")
             raise ConversionError(f"{where}: type {kind} is not supported, only {', '.join(_DTYPES.values())}")
         if tensor.IsVariable() or tensor.Sparsity() is not None:
             raise ConversionError(f"{where}: variable and sparse tensors are not supported; export a plain model")
@@ -170,7 +204,12 @@ class _Reader:
         if not 0 <= opcode < len(codes):
             raise ConversionError(f"{self.source}: operator {index} has code {opcode}, there are {len(codes)} codes")
         kind, version = codes[opcode]
-        options = read_options(kind, operator, f"{self.source}: operator {index}")
+        options: Options = NoOptions()
+        try:
+            options = read_options(kind, operator, f"{self.source}: operator {index}")
+        except UnsupportedOpError:
+            if not self.loose:
+                raise
         return Operator(kind, self._ints(operator, "Inputs"), self._ints(operator, "Outputs"), options, version)
 
     def _metadata(self, buffers: int) -> tuple[tuple[str, bytes], ...]:

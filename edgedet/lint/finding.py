@@ -1,0 +1,120 @@
+"""What lint says: findings, and the subject that they are about."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from typing import Any
+
+from edgedet.convert.graph import Graph, Operator, Tensor
+
+SEVERITIES = ("error", "warning", "info")
+FORMATS = ("tflite", "checkpoint", "onnx")
+EXAMPLES = 3  # places that are named; the others are counted
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that will hurt, in one or more places."""
+
+    code: str  # kebab-case, stable
+    severity: str  # error: wrong or does not run; warning: costs accuracy, memory or time; info: good to know
+    where: tuple[str, ...]  # names of tensors or operators
+    why: str
+    fix: str
+    command: str = ""  # of edgedet, where it has one for the fix
+
+    def __post_init__(self) -> None:
+        assert self.severity in SEVERITIES, self.severity
+
+    def text(self) -> str:
+        """Lines for a terminal, each with its end."""
+        places = ", ".join(self.where[:EXAMPLES])
+        more = f" and {len(self.where) - EXAMPLES} more" if len(self.where) > EXAMPLES else ""
+        lines = [f"{self.severity}: {self.code}: {places}{more}", f"  why: {self.why}", f"  fix: {self.fix}"]
+        if self.command:
+            lines.append(f"  run: {self.command}")
+        return "\n".join(lines) + "\n"
+
+
+@dataclass(frozen=True)
+class LintReport:
+    """All findings about one file, the worst first."""
+
+    source: str
+    format: str  # one of FORMATS
+    findings: tuple[Finding, ...]
+
+    def count(self, severity: str) -> int:
+        """Findings of one severity."""
+        return sum(finding.severity == severity for finding in self.findings)
+
+    def text(self) -> str:
+        """The whole report, each line with its end."""
+        counts = ", ".join(f"{self.count(severity)} {severity}" for severity in SEVERITIES)
+        return "".join(finding.text() for finding in self.findings) + f"{self.source}: {counts}\n"
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-able dict."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """A network in the form that the rules look at: NHWC, TFLite's operators, whatever the file was.
+
+    For a checkpoint it is the graph that its int8 file will have; its scales mean nothing. For ONNX, operators that
+    TFLite lacks keep their ONNX name, tensors are float32, and padding stands in PADs where it is not TFLite's SAME.
+    """
+
+    source: str
+    format: str  # one of FORMATS
+    graph: Graph
+    has_contract: bool = True  # False: a .tflite without edgedet's metadata
+    producers: dict[int, Operator] = field(init=False)
+    readers: dict[int, list[Operator]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        producers = {index: op for op in self.graph.operators for index in op.outputs}
+        readers: dict[int, list[Operator]] = {}
+        for op in self.graph.operators:
+            for index in dict.fromkeys(op.inputs):
+                readers.setdefault(index, []).append(op)
+        object.__setattr__(self, "producers", producers)
+        object.__setattr__(self, "readers", readers)
+
+    @cached_property
+    def is_int8(self) -> bool:
+        """True for a file with scales that mean something; a float file gets other advice."""
+        return self.format == "tflite" and any(
+            t.dtype == "int8" and t.data is None and t.quantization is not None for t in self.graph.tensors
+        )
+
+    @property
+    def checkpoint(self) -> str:
+        """The checkpoint in command lines."""
+        return self.source if self.format == "checkpoint" else "CKPT"
+
+    def tensor(self, index: int) -> Tensor:
+        """Tensor by index."""
+        return self.graph.tensors[index]
+
+    def name(self, op: Operator) -> str:
+        """What an operator is called in findings: the tensor that it writes."""
+        return self.graph.tensors[op.outputs[0]].name if op.outputs else op.kind
+
+    def of_kind(self, *kinds: str) -> list[Operator]:
+        """Operators of these kinds, in order."""
+        return [op for op in self.graph.operators if op.kind in kinds]
+
+    def activations(self, op: Operator) -> list[Tensor]:
+        """Inputs that are no constants."""
+        return [self.tensor(i) for i in op.inputs if i >= 0 and self.tensor(i).data is None]
+
+    def names(self, ops: Iterable[Operator]) -> tuple[str, ...]:
+        """`name` of each."""
+        return tuple(self.name(op) for op in ops)
+
+
+Rule = Callable[[Subject], list[Finding]]

@@ -1,0 +1,262 @@
+"""Rules about the numbers of a quantized file: float islands, scales that must agree, zero points."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from edgedet.convert import graph as g
+from edgedet.lint.finding import Finding, Rule, Subject
+
+_COPYING = ("CONCATENATION", "MAX_POOL_2D", "RESIZE_NEAREST_NEIGHBOR", "PAD", "RESHAPE", "TRANSPOSE")
+_CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
+_BIAS_TOLERANCE = 1e-3  # relative; converters multiply the scales in float32 or float64
+_LOGISTIC = g.Quantization(np.array([1 / 256], np.float32), np.array([-128], np.int64))
+
+
+def float_islands(subject: Subject) -> list[Finding]:
+    """Float tensors in an int8 file, or a float file."""
+    if subject.format != "tflite":
+        return []
+    if not subject.is_int8:
+        return [
+            Finding(
+                "float-model",
+                "warning",
+                (subject.source,),
+                "no activation of this file is quantized: four times the memory, and microcontrollers without a fast "
+                "FPU need ten times as long",
+                "quantize the checkpoint that it came from",
+                f"edgedet quantize {subject.checkpoint} --data DIR --out RUN",
+            )
+        ]
+    borders = {*subject.graph.inputs, *subject.graph.outputs}
+    inside: list[str] = []
+    at_border: list[str] = []
+    for index, tensor in enumerate(subject.graph.tensors):
+        if tensor.dtype in ("float32", "float16") and tensor.data is None:
+            (at_border if index in borders else inside).append(tensor.name)
+    findings = []
+    if inside:
+        findings.append(
+            Finding(
+                "float-island",
+                "error",
+                tuple(inside),
+                "between DEQUANTIZE and QUANTIZE the network computes in float: slow on the chip, four times the "
+                "memory, no kernel in CMSIS-NN or on Ethos-U, and edgedet refuses to run it",
+                "quantize every operator; `edgedet quantize` writes no float operator",
+                f"edgedet quantize {subject.checkpoint} --data DIR --out RUN",
+            )
+        )
+    if at_border:
+        findings.append(
+            Finding(
+                "float-border",
+                "warning",
+                tuple(at_border),
+                "float inputs or outputs add a QUANTIZE or DEQUANTIZE over the largest tensors, and hide the codes "
+                "that the decoder could compare as integers",
+                "export with int8 inputs and outputs",
+                f"edgedet quantize {subject.checkpoint} --data DIR --out RUN",
+            )
+        )
+    return findings
+
+
+def requantize(subject: Subject) -> list[Finding]:
+    """QUANTIZE from int8 to int8."""
+    if not subject.is_int8:
+        return []
+    guilty = [op for op in subject.of_kind("QUANTIZE") if subject.tensor(op.inputs[0]).dtype == "int8"]
+    guilty = [op for op in guilty if subject.tensor(op.outputs[0]).dtype == "int8"]
+    if not guilty:
+        return []
+    return [
+        Finding(
+            "requantize",
+            "warning",
+            subject.names(guilty),
+            "a QUANTIZE between two int8 tensors rounds a second time and costs a pass over the tensor; converters put "
+            "it in front of concatenations whose inputs were given different scales",
+            "give linked concatenations one scale over the whole graph",
+            f"edgedet quantize {subject.checkpoint} --data DIR --out RUN",
+        )
+    ]
+
+
+def unequal_scales(subject: Subject) -> list[Finding]:
+    """Operators that copy codes between different scales."""
+    if not subject.is_int8:
+        return []
+    guilty = []
+    for op in subject.of_kind(*_COPYING):
+        tensors = [*subject.activations(op), *(subject.tensor(i) for i in op.outputs)]
+        found = [t.quantization for t in tensors if t.dtype == "int8"]
+        if any(quantization != found[0] for quantization in found):
+            guilty.append(op)
+    if not guilty:
+        return []
+    return [
+        Finding(
+            "unequal-scales",
+            "error",
+            tuple(f"{subject.name(op)} ({op.kind})" for op in guilty),
+            "these operators copy codes; where input and output have different scales, interpreters refuse the file "
+            "at loading (13 concatenations of a SiLU network measured) or compute wrong values",
+            "give all tensors that such operators link one scale, over the whole graph",
+            f"edgedet quantize {subject.checkpoint} --data DIR --out RUN",
+        )
+    ]
+
+
+def input_quantization(subject: Subject) -> list[Finding]:
+    """Input whose codes are not pixel - 128."""
+    if not subject.is_int8:
+        return []
+    findings = []
+    for tensor in (subject.tensor(i) for i in subject.graph.inputs):
+        if tensor.dtype == "uint8" or (tensor.dtype == "int16"):
+            findings.append(
+                Finding(
+                    "input-type",
+                    "warning",
+                    (f"{tensor.name} {tensor.dtype}",),
+                    "TFLite Micro's optimized kernels and edgedet take int8 inputs",
+                    "export with an int8 input",
+                )
+            )
+        if tensor.dtype != "int8" or tensor.quantization is None:
+            continue
+        zero_point = int(tensor.quantization.zero_point[0])
+        if zero_point != -128:
+            findings.append(
+                Finding(
+                    "input-zero-point",
+                    "warning",
+                    (f"{tensor.name}: zero point {zero_point}, scale {float(tensor.quantization.scale[0]):.6g}",),
+                    "with another zero point than -128 an input code is not pixel - 128: the firmware multiplies and "
+                    "rounds every pixel, or feeds wrong values when it assumes the usual",
+                    "train with mean 0 and std 255 (normalization costs nothing, the first convolution learns it)",
+                    "edgedet train MODEL --data DIR --out RUN --set 'preprocess.mean=[0,0,0]' "
+                    "'preprocess.std=[255,255,255]'",
+                )
+            )
+    return findings
+
+
+def weight_scales(subject: Subject) -> list[Finding]:
+    """Weights with one scale for all channels, or with zero points."""
+    if not subject.is_int8:
+        return []
+    coarse, offset = [], []
+    for op in subject.of_kind("CONV_2D", "DEPTHWISE_CONV_2D"):
+        weight = subject.tensor(op.inputs[1])
+        quantization = weight.quantization
+        if quantization is None or weight.dtype != "int8":
+            continue
+        channels = weight.shape[0] if op.kind == "CONV_2D" else weight.shape[-1]
+        if quantization.scale.size == 1 and channels > 1:
+            coarse.append(op)
+        if quantization.zero_point.any():
+            offset.append(op)
+    findings = []
+    if coarse:
+        findings.append(
+            Finding(
+                "per-tensor-weights",
+                "warning",
+                subject.names(coarse),
+                "one scale for all output channels of a convolution: after BatchNorm folding channels differ by "
+                "factors of 10 to 100, and the small ones keep a few codes; depthwise layers suffer most",
+                "quantize weights per channel",
+                f"edgedet quantize {subject.checkpoint} --data DIR --out RUN",
+            )
+        )
+    if offset:
+        findings.append(
+            Finding(
+                "asymmetric-weights",
+                "error",
+                subject.names(offset),
+                "TFLite's int8 weights are symmetric: kernels ignore a zero point of weights and compute wrong values",
+                "quantize weights symmetrically",
+                f"edgedet quantize {subject.checkpoint} --data DIR --out RUN",
+            )
+        )
+    return findings
+
+
+def prescribed_scales(subject: Subject) -> list[Finding]:
+    """Bias and LOGISTIC, whose scales TFLite prescribes."""
+    if not subject.is_int8:
+        return []
+    findings = []
+    biases = [op for op in subject.of_kind(*_CONVOLUTIONS) if not _bias_fits(subject, op)]
+    if biases:
+        findings.append(
+            Finding(
+                "bias-scale",
+                "error",
+                subject.names(biases),
+                "a bias is added to the accumulator, whose scale is input scale times weight scale; with another scale "
+                "it is added wrongly",
+                "convert again; do not edit scales of activations afterwards",
+                f"edgedet quantize {subject.checkpoint} --data DIR --out RUN",
+            )
+        )
+    sigmoids = [
+        op
+        for op in subject.of_kind("LOGISTIC")
+        if subject.tensor(op.outputs[0]).dtype == "int8" and subject.tensor(op.outputs[0]).quantization != _LOGISTIC
+    ]
+    if sigmoids:
+        findings.append(
+            Finding(
+                "logistic-scale",
+                "error",
+                subject.names(sigmoids),
+                "TFLite prescribes scale 1/256 and zero point -128 for the result of an int8 LOGISTIC; with others "
+                "the interpreter fails or the values are wrong",
+                "convert again with that scale fixed",
+                f"edgedet quantize {subject.checkpoint} --data DIR --out RUN",
+            )
+        )
+    return findings
+
+
+def missing_contract(subject: Subject) -> list[Finding]:
+    """No edgedet metadata."""
+    if subject.has_contract or not subject.is_int8:
+        return []
+    return [
+        Finding(
+            "no-contract",
+            "warning",
+            (subject.source,),
+            "the file does not say how a picture becomes its input and what its outputs mean: evaluate and deploy "
+            "to TFLite Micro refuse it, and firmware has to guess",
+            "make the file with edgedet, or add the metadata with edgedet.convert.metadata.contract_metadata",
+            f"edgedet quantize {subject.checkpoint} --data DIR --out RUN",
+        )
+    ]
+
+
+def _bias_fits(subject: Subject, op: g.Operator) -> bool:
+    if len(op.inputs) < 3 or op.inputs[2] < 0:
+        return True
+    source, weight, bias = (subject.tensor(i).quantization for i in op.inputs[:3])
+    if source is None or weight is None or bias is None or subject.tensor(op.inputs[2]).dtype != "int32":
+        return True
+    expected = source.scale[0].astype(np.float64) * weight.scale
+    return bias.scale.shape == expected.shape and bool(np.allclose(bias.scale, expected, rtol=_BIAS_TOLERANCE, atol=0))
+
+
+SCALE_RULES: tuple[Rule, ...] = (
+    float_islands,
+    requantize,
+    unequal_scales,
+    input_quantization,
+    weight_scales,
+    prescribed_scales,
+    missing_contract,
+)

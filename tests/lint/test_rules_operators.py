@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import ModuleType
+
+import pytest
+
+from edgedet.convert import graph as g
+from edgedet.lint.finding import Finding
+
+Codes = Callable[..., dict[str, Finding]]
+
+
+def test_no_tflm_kernel_names_the_operators(maker: ModuleType, codes: Codes) -> None:
+    m = maker.GraphMaker(0)
+    x = m.input((1, 32, 32, 3))
+    y = m.same("TILE", [x], (1, 32, 32, 6))
+    z = m.same("CUSTOM (TFLite_Detection_PostProcess)", [y], (1, 10, 4))
+    finding = codes(m.graph([z]))["no-tflm-kernel"]
+    assert finding.severity == "error"
+    assert finding.where == ("t1 (TILE)", "t2 (CUSTOM (TFLite_Detection_PostProcess))")
+
+
+def test_no_tflm_kernel_known_operators_are_fine(maker: ModuleType, codes: Codes) -> None:
+    m = maker.GraphMaker(1)
+    assert codes(m.graph([m.conv(m.input((1, 32, 32, 3)), 4)])) == {}
+
+
+def test_silu_product_with_own_sigmoid_only(maker: ModuleType, codes: Codes) -> None:
+    m = maker.GraphMaker(0)
+    x = m.conv(m.input((1, 32, 32, 3)), 4)
+    other = m.conv(x, 4)
+    gate = m.add("LOGISTIC", [x], m.tensors[x].shape, (1 / 256, -128))
+    swish = m.add("MUL", [x, gate], m.tensors[x].shape, (0.02, -100), g.ElementwiseOptions(), name="swish")
+    found = codes(m.graph([m.conv(swish, 4)]), "checkpoint")
+    assert found["silu"].where == ("swish",)
+    assert found["silu"].command == "edgedet substitute it.tflite --activation relu6 --data DIR --out RUN"
+    assert codes(m.graph([m.conv(swish, 4)]))["silu"].command.split()[2] == "CKPT"
+    m.operators[-3:] = []
+    m.operators[-1] = g.Operator("MUL", (other, gate), (swish,), g.ElementwiseOptions())
+    assert "silu" not in codes(m.graph([swish]))
+
+
+def test_channel_attention_mean_that_gates_its_map(maker: ModuleType, codes: Codes) -> None:
+    m = maker.GraphMaker(0)
+    x = m.conv(m.input((1, 32, 32, 3)), 8)
+    axes = m.constant([1, 2])
+    mean = m.add("MEAN", [x, axes], (1, 1, 1, 8), (0.02, 0), g.ReduceOptions(True))
+    gate = m.conv(mean, 8, (1, 1), activation="RELU")
+    product = m.add("MUL", [x, gate], m.tensors[x].shape, (0.02, 0), g.ElementwiseOptions(), name="gated")
+    found = codes(m.graph([m.conv(product, 4)]))
+    assert found["channel-attention"].where == ("gated",)
+    assert "--no-channel-attention" in found["channel-attention"].command
+    classifier = maker.GraphMaker(0)
+    x = classifier.conv(classifier.input((1, 32, 32, 3)), 8)
+    mean = classifier.add("MEAN", [x, classifier.constant([1, 2])], (1, 1, 1, 8), (0.02, 0), g.ReduceOptions(True))
+    assert codes(classifier.graph([classifier.conv(mean, 8, (1, 1))])) == {}
+
+
+def padded(maker: ModuleType, stride: int) -> g.Graph:
+    """PAD, then a 3x3 convolution."""
+    m = maker.GraphMaker(0)
+    x = m.input((1, 32, 32, 3))
+    pads = m.constant([[0, 0], [1, 1], [1, 1], [0, 0]])
+    wide = m.same("PAD", [x, pads], (1, 34, 34, 3))
+    return m.graph([m.conv(wide, 4, stride=(stride, stride), padding="VALID")])
+
+
+def test_symmetric_padding_in_front_of_a_strided_convolution(maker: ModuleType, codes: Codes) -> None:
+    found = codes(padded(maker, 2))
+    assert set(found) == {"symmetric-padding"}
+    assert "model.padding=same" in found["symmetric-padding"].command
+    assert codes(padded(maker, 1)) == {}
+
+
+@pytest.mark.parametrize(("size", "expected"), [(5, False), (9, True), (13, True)])
+def test_large_pool(maker: ModuleType, codes: Codes, size: int, expected: bool) -> None:
+    m = maker.GraphMaker(0)
+    x = m.conv(m.input((1, 32, 32, 3)), 4)
+    found = codes(m.graph([m.pool("MAX_POOL_2D", x, size, 1)]))
+    assert ("large-pool" in found) == expected
+    assert not expected or f"({size}x{size})" in found["large-pool"].where[0]
+
+
+def test_transpose_unless_it_only_moves_ones(maker: ModuleType, codes: Codes) -> None:
+    for shape, expected in (((1, 32, 32, 3), True), ((1, 1, 1, 8), False)):
+        m = maker.GraphMaker(0)
+        x = m.input((1, 32, 32, 3)) if expected else m.conv(m.input((1, 32, 32, 3)), 8, (32, 32), padding="VALID")
+        y = m.same("TRANSPOSE", [x, m.constant([0, 3, 1, 2])], (shape[0], shape[3], *shape[1:3]))
+        assert ("transpose" in codes(m.graph([y]))) == expected
+
+
+def test_standalone_relu_scales_decide_the_severity(maker: ModuleType, codes: Codes) -> None:
+    m = maker.GraphMaker(0)
+    x = m.conv(m.input((1, 32, 32, 3)), 4)
+    wrong = m.add("RELU6", [x], m.tensors[x].shape, (6 / 255, -128), name="wrong")
+    extra = m.same("RELU", [wrong], m.tensors[x].shape)
+    found = codes(m.graph([m.conv(extra, 4, activation="RELU6")]))
+    assert found["standalone-relu"].severity == "error"
+    assert found["standalone-relu"].where == ("wrong",)
+    assert found["unfused-relu"].where == (m.tensors[extra].name,)
+    # an ONNX file has no fused activations yet: the first follows a convolution, the second does not
+    found = codes(m.graph([m.conv(extra, 4)]), "onnx")
+    assert "standalone-relu" not in found
+    assert found["unfused-relu"].where == (m.tensors[extra].name,)
+
+
+@pytest.mark.parametrize(
+    ("shape", "code"),
+    [((1, 96, 64, 3), ""), ((1, 100, 96, 3), "input-size"), ((1, 16, 32, 3), "input-size"), ((2, 32, 32, 3), "batch")],
+)
+def test_input_size(maker: ModuleType, codes: Codes, shape: tuple[int, ...], code: str) -> None:
+    m = maker.GraphMaker(0)
+    assert set(codes(m.graph([m.conv(m.input(shape), 4)]))) == ({code} if code else set())
