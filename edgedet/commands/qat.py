@@ -59,8 +59,8 @@ def positive_number(text: str) -> float:
 def refuse_qat_options(args: argparse.Namespace) -> None:
     """Raises ConfigError when an option was given that only QAT takes."""
     given = [option for name, option in QAT_OPTIONS.items() if getattr(args, name) not in (None, False)]
-    if args.resume and args.activation is None and not args.no_channel_attention:
-        given.append("--resume")
+    if args.activation is None and not args.no_channel_attention:  # a substitution trains, too
+        given += [option for option, value in (("--resume", args.resume), ("--threads", args.threads)) if value]
     if given:
         raise ConfigError(f"{', '.join(given)}: only --method qat takes this, found --method {args.method}")
 
