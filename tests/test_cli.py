@@ -19,7 +19,10 @@ from edgedet.errors import ConfigError
 from edgedet.evaluate.arguments import choose_runtime, image_size, positive_int, threshold, whole_number
 
 REPO = Path(__file__).resolve().parents[1]
-COMMANDS = ("train", "quantize", "convert", "evaluate", "predict", "deploy", "data check", "data synth")
+COMMANDS = (
+    "train", "substitute", "quantize", "inspect", "lint", "convert", "evaluate", "predict", "deploy", "data check",
+    "data synth",
+)  # fmt: skip
 
 
 def load_toy() -> ModuleType:
@@ -302,6 +305,10 @@ def test_truncated_checkpoint_gives_one_line(toy: Path, tmp_path: Path, capfd: p
     checkpoint = tmp_path / "cut.pt"
     checkpoint.write_bytes(b"PK\x03\x04 and no more")
     assert "cut.pt" in fails(capfd, "evaluate", checkpoint, "--data", toy / "data")
+    assert "cut.pt" in fails(capfd, "lint", checkpoint)
+    model = toy / "model.tflite"
+    assert "cut.pt" in fails(capfd, "inspect", model, "--against", checkpoint, "--data", toy / "data")
+    assert not (toy / "inspect.json").exists()
     assert "cut.pt" in fails(capfd, "quantize", checkpoint, "--data", toy / "data", "--out", tmp_path / "q")
     assert not (tmp_path / "q").exists()
 
@@ -330,9 +337,16 @@ def test_whole_way_train_quantize_evaluate_predict(
     assert main(["train", "rtmdet_pico_relu6", *data, *options]) == 0
     checkpoint = run / "last.pt"
     assert main(["evaluate", str(checkpoint), *data]) == 0
-    assert main(["quantize", str(checkpoint), *data, "--out", str(quantized), "--calib-images", "4"]) == 0
-    capfd.readouterr()
+    few = ["--calib-images", "4", "--waterfall", "--waterfall-images", "2"]
+    assert main(["quantize", str(checkpoint), *data, "--out", str(quantized), *few]) == 0
+    assert "AP waterfall (valid, 2 images)" in capfd.readouterr().out
+    assert json.loads((quantized / "report.json").read_text())["waterfall"]["images"] == 2
+    assert (quantized / "waterfall.svg").is_file()
     model = str(quantized / "model_int8.tflite")
+    assert main(["lint", model]) == 0
+    assert main(["inspect", model, "--against", str(checkpoint), *data, "--images", "2", "--top", "3"]) == 0
+    assert "the 3 most sensitive" in capfd.readouterr().out
+    assert all((quantized / f"inspect.{kind}").is_file() for kind in ("csv", "json", "svg"))
     assert main(["evaluate", model, *data]) == 0
     assert "int8" in capfd.readouterr().out.splitlines()[-1]
     image = tmp_path / "noise.png"
