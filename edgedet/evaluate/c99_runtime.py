@@ -19,6 +19,7 @@ from edgedet.deploy.plan_offsets import ALIGNMENT
 from edgedet.deploy.tflm import require_jinja2
 from edgedet.errors import ShapeError, ToolchainError
 from edgedet.evaluate.qemu import Firmware, board_of, build_firmware, run_firmware
+from edgedet.evaluate.runtimes import Int8Model
 from edgedet.evaluate.simulator import Simulator
 from edgedet.evaluate.toolchain import require_program, run_program
 
@@ -40,14 +41,17 @@ class StepCost:
 class _Module:
     """Generated sources in a temporary folder that lives as long as this object."""
 
-    def __init__(self, data: bytes, graph: Graph) -> None:
+    def __init__(self, data: bytes, graph: Graph, model: Int8Model | None = None) -> None:
         require_jinja2()
         Simulator(graph)  # names what it does not support; the generator relies on its checks
         self.graph = graph
-        self.program: Program = build_program(graph, graph.outputs, None)
+        positions = range(len(graph.outputs)) if model is None else model.output_positions
+        self.outputs = tuple(graph.outputs[position] for position in positions)  # in the order of the module
+        preprocess = None if model is None else model.preprocess
+        self.program: Program = build_program(graph, self.outputs, preprocess)
         self._folder = tempfile.TemporaryDirectory(prefix="edgedet-c99-")
         self.folder = Path(self._folder.name)
-        texts = render_c99(self.program, None, hashlib.sha256(data).hexdigest(), None)
+        texts = render_c99(self.program, model, hashlib.sha256(data).hexdigest(), None)
         for name, text in texts.items():
             path = self.folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -68,10 +72,11 @@ class _Module:
                 )
 
     def output_arrays(self, flat: np.ndarray) -> list[np.ndarray]:
-        """Outputs laid end to end, as arrays in the order of the file."""
-        shapes = [self.graph.tensors[index].shape for index in self.graph.outputs]
+        """Outputs as the module lays them end to end, as arrays in the order of the file."""
+        shapes = [self.graph.tensors[index].shape for index in self.outputs]
         ends = np.cumsum([int(np.prod(shape, dtype=np.int64)) for shape in shapes])
-        return [part.reshape(shape) for part, shape in zip(np.split(flat, ends[:-1]), shapes, strict=True)]
+        parts = dict(zip(self.outputs, np.split(flat, ends[:-1]), strict=True))
+        return [parts[index].reshape(self.graph.tensors[index].shape) for index in self.graph.outputs]
 
 
 class HostModule:
@@ -128,7 +133,9 @@ class HostModule:
 class QemuModule:
     """The generated C on an emulated microcontroller; counts instructions."""
 
-    def __init__(self, data: bytes, graph: Graph, cpu: str, flags: Sequence[str] = ()) -> None:
+    def __init__(
+        self, data: bytes, graph: Graph, cpu: str, flags: Sequence[str] = (), model: Int8Model | None = None
+    ) -> None:
         """Generate, compile, link.
 
         Args:
@@ -136,14 +143,17 @@ class QemuModule:
             graph: int8, checked.
             cpu: cortex-m4, cortex-m7 or cortex-m55.
             flags: further compiler flags.
+            model: the same file with its contracts: decoding on the chip is measured, too.
         Raises:
             ConfigError: unknown processor.
             ToolchainError: a program is missing, or the module does not fit the board.
             UnsupportedOpError: an operator has no C kernel.
         """
         board = board_of(cpu)
-        self._module = _Module(data, graph)
-        self.firmware: Firmware = build_firmware(board, self._module.folder, self._module.sources, flags)
+        self._module = _Module(data, graph, model)
+        self._has_run = model is not None
+        defines = ("-DEDGEDET_HAS_RUN",) if self._has_run else ()
+        self.firmware: Firmware = build_firmware(board, self._module.folder, self._module.sources, (*flags, *defines))
         self._instructions: list[np.ndarray] = []  # of every image: whole network, then every step
         outputs = (graph.tensors[index].shape for index in graph.outputs)
         self._output_bytes = sum(int(np.prod(shape, dtype=np.int64)) for shape in outputs)
@@ -181,6 +191,12 @@ class QemuModule:
         """Mean of an image's instructions so far; 0.0 before the first."""
         return float(np.mean([row[0] for row in self._instructions])) if self._instructions else 0.0
 
+    def detect_instructions(self) -> float:
+        """Mean of decoding and NMS at the contract's thresholds; 0.0 without contracts."""
+        if not self._has_run or not self._instructions:
+            return 0.0
+        return float(np.mean([row[-1] for row in self._instructions]))
+
     def costs(self) -> list[StepCost]:
         """Mean instructions of every step that has code."""
         program = self._module.program
@@ -209,9 +225,14 @@ class QemuModule:
         lines = [
             f"instructions per image: {total / 1e6:.2f} M, {total / macs:.3f} per MAC ({macs / 1e6:.1f} M MACs), "
             f"mean of {len(self._instructions)}",
-            f"flash: {sizes.code:,} bytes of code and parameters, {sizes.weights:,} of weights; "
+            f"flash: {sizes.code:,} bytes of code, {sizes.parameters:,} of parameters, {sizes.weights:,} of weights; "
             f"RAM: arena {sizes.arena:,}",
         ]
+        if self._has_run:
+            found = self.detect_instructions()
+            lines.append(
+                f"decode + NMS: {found / 1e6:.3f} M instructions, {100 * found / total:.2f} % of the network's"
+            )
         kinds: dict[str, list[StepCost]] = defaultdict(list)
         for cost in costs:
             kinds[cost.kind].append(cost)

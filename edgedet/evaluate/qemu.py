@@ -55,7 +55,8 @@ BOARDS = {
 class Sizes:
     """Sections of a firmware image, bytes."""
 
-    code: int  # vectors, instructions and their constants, parameters of the steps; without weights
+    code: int  # vectors, instructions and their constants; start-up and semihosting included
+    parameters: int  # of the steps, and the tables of edgedet_run()
     weights: int  # model_data_binary.o
     data: int  # .data and .bss
     arena: int
@@ -154,6 +155,7 @@ def _sizes(table: str) -> Sizes:
             found[parts[0]] = int(parts[1])
     return Sizes(
         code=found.get(".text", 0) + found.get(".ARM.exidx", 0) + found.get(".data", 0),
+        parameters=found.get(".parameters", 0),
         weights=found.get(".weights", 0),
         data=found.get(".data", 0) + found.get(".bss", 0),
         arena=found.get(".arena", 0),

@@ -316,7 +316,7 @@ def _open_c99(model: Int8Model) -> tuple[str, _Run]:
 def _open_qemu(model: Int8Model, name: str) -> Int8Runtime:
     from edgedet.evaluate.c99_runtime import QemuModule
 
-    module = QemuModule(model.data, model.graph, name.removeprefix("qemu:"))
+    module = QemuModule(model.data, model.graph, name.removeprefix("qemu:"), model=model)
     board = module.firmware.board
     arithmetic = (
         f"int8, double rounding, edgedet's generated C on QEMU {board.machine} ({board.cpu}); instructions, not cycles"

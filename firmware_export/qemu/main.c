@@ -2,13 +2,17 @@
  *
  * input.bin    the inputs of each image, one after the other, without a header
  * output.bin   the outputs of each image in the order of edgedet_model_outputs
- * ticks.bin    uint64 for each image: ticks of edgedet_invoke(), then of every step
+ * ticks.bin    uint64 for each image: ticks of edgedet_invoke(), then of every step; with EDGEDET_HAS_RUN the last step
+ *              is edgedet_detect()
  *
- * Exit status: 0; 1 a file; 2 edgedet_invoke().
+ * Exit status: 0; 1 a file; 2 edgedet_invoke() or edgedet_detect().
  */
 #include <string.h>
 
 #include "model.h"
+#ifdef EDGEDET_HAS_RUN
+#include "run.h"
+#endif
 #include "semihosting.h"
 #include "startup.h"
 
@@ -40,6 +44,23 @@ static edk_status invoke(void)
     return status;
 }
 
+#ifdef EDGEDET_HAS_RUN
+static edk_status detect(void)
+{
+    static edk_detection found[100];
+    int32_t count = 0;
+    const uint64_t start = startup_ticks();
+    const edk_status status = edgedet_detect(arena, sizeof arena, found, 100, &count);
+    ticks[EDGEDET_MODEL_STEPS] = startup_ticks() - start;
+    return status;
+}
+#else
+static edk_status detect(void)
+{
+    return EDK_OK;
+}
+#endif
+
 int main(void)
 {
     const int input = semihosting_open("input.bin", 0);
@@ -60,7 +81,7 @@ int main(void)
                 return fail(1, "input.bin ends early");
             }
         }
-        const edk_status status = invoke();
+        edk_status status = invoke();
         if (status != EDK_OK) {
             return fail(2, edk_status_text(status));
         }
@@ -68,6 +89,10 @@ int main(void)
             if (!semihosting_write(output, edgedet_output_at(arena, i), edgedet_model_outputs[i].bytes)) {
                 return fail(1, "output.bin can't be written");
             }
+        }
+        status = detect();
+        if (status != EDK_OK) {
+            return fail(2, edk_status_text(status));
         }
         if (!semihosting_write(times, ticks, sizeof ticks)) {
             return fail(1, "ticks.bin can't be written");

@@ -373,3 +373,17 @@ def test_preprocess_scratch_bytes_equals_the_kernel(
             assert library.edk_preprocess_scratch_bytes(ctypes.byref(params), *size) == preprocess_scratch_bytes(
                 spec, *size
             )
+
+
+def test_main_deploy_c99_prints_arena_and_files(
+    tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from edgedet.cli import main
+
+    out = tmp_path / "module"
+    assert main(["deploy", str(tiny_model), "--target", "c99", "--out", str(out)]) == 0
+    printed = capsys.readouterr().out
+    assert f"arena:     {read_arena_bytes(out):,} bytes, input, outputs and scratch included" in printed
+    assert f"wrote      {out / 'model.c'}" in printed
+    assert main(["deploy", str(tiny_model), "--target", "c99", "--out", str(out), "--ram", "100"]) == 2
+    assert "the limit is 100 bytes of RAM, but the smallest arena" in capsys.readouterr().err
