@@ -58,7 +58,8 @@ def positive_number(text: str) -> float:
 
 def refuse_qat_options(args: argparse.Namespace) -> None:
     """Raises ConfigError when an option was given that only QAT takes."""
-    given = [option for name, option in QAT_OPTIONS.items() if getattr(args, name) not in (None, False)]
+    values = {option: getattr(args, name) for name, option in QAT_OPTIONS.items()}
+    given = [option for option, value in values.items() if value is not None and value is not False]  # 0 is given, too
     if args.activation is None and not args.no_channel_attention:  # a substitution trains, too
         given += [option for option, value in (("--resume", args.resume), ("--threads", args.threads)) if value]
     if given:

@@ -30,13 +30,13 @@ class _LearnedRounding(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: FunctionCtx, x: Tensor, scale: Tensor, zero_point: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(ctx: FunctionCtx, x: Tensor, scale: Tensor, zero_point: Tensor) -> Tensor:
         y = torch.fake_quantize_per_tensor_affine(x, scale, zero_point, QMIN, QMAX)
-        ctx.save_for_backward(x, y, scale, zero_point)  # type: ignore[attr-defined]
+        ctx.save_for_backward(x, y, scale, zero_point)
         return y
 
     @staticmethod
-    def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor, Tensor, None]:  # type: ignore[override]
+    def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor, Tensor, None]:
         x, y, scale, zero_point = ctx.saved_tensors  # type: ignore[attr-defined]
         # Half a step beyond the outermost grid points still rounds to them.
         inside = (x >= (QMIN - zero_point - 0.5) * scale) & (x <= (QMAX - zero_point + 0.5) * scale)
