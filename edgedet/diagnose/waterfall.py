@@ -239,8 +239,9 @@ def _measure_integer(meter: _Meter, request: WaterfallRequest, simulator: Int8Ru
         meter.measure("xnnpack", "XNNPACK", xnnpack, "integer")
     tflm = _open(request.model, "tflm", meter)
     if tflm is not None:
-        note = f"{few} images, against the simulator on the same"
-        step = meter.measure("tflm", "TFLite Micro", tflm, "integer", note, few)
+        step = meter.measure(
+            "tflm", f"TFLite Micro, {few} images", tflm, "integer", "against the simulator on the same images", few
+        )
         meter.compare_on(few, step, simulator)
 
 

@@ -99,7 +99,8 @@ def layers_chart(title: str, layers: Sequence[LayerPoint]) -> str:
         svg.rect(x - step * 0.4, base - tall, step * 0.8, tall, RED, words)
     svg.line(left, base, svg.width - 20, base, GREY)
     svg.label(left, top - 8, "SQNR: blue cumulative, orange the layer quantized alone", size=11, fill=GREY)
-    svg.label(left, base - lower - 12, f"sensitivity of the outputs, largest {worst:.3g}", size=11, fill=GREY)
+    named = "".join(f": {p.name}, {p.sensitivity:.3g}" for p in layers if p.sensitivity == worst)
+    svg.label(left, base - lower - 12, f"sensitivity of the outputs, largest{named}", size=11, fill=GREY)
     svg.label(svg.width - 20, base + 18, "layers, from input to outputs", "end", 11, GREY)
     return svg.text()
 

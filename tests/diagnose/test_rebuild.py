@@ -60,6 +60,7 @@ def test_rebuild_gives_the_file_again_and_the_float_function(pico: Path, maker: 
     assert {graph.tensors[i].name for i in rebuilt.tensors.values()} >= {"input", "cls_8", "box_32"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["rtmdet_nano", "rtmdet_nano_relu"])
 def test_rebuild_attention_silu_and_padding_are_matched(name: str, tmp_path: Path, maker: ModuleType) -> None:
     maker.write_detector(tmp_path, name)
