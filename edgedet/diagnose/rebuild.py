@@ -25,9 +25,9 @@ from edgedet.quantize.prepare import quantized_by
 from edgedet.quantize.qparams import AffineParams
 from edgedet.train.checkpoint import Checkpoint
 
-# Root mean square distance between the checkpoint's weights and the file's, in weight steps, above which the file was
-# fine-tuned. Rounding to nearest gives 0.29, adaptive rounding and clipping stay below 0.6.
-FINE_TUNED_STEPS = 1.0
+# Share of the weights that differ from the checkpoint's by more than one step, above which the file was fine-tuned.
+# Rounding, up or down, never moves a weight that far, and clipped ones are not counted.
+FINE_TUNED_SHARE = 0.001
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,11 +41,12 @@ class Rebuilt:
     gains: dict[str, np.ndarray]  # FX node -> float64 (C,): values in `scaled` / values in `folded`
     rescaled: bool  # some gain is not 1
     weight_distance: float  # RMS of file's weights - scaled float weights, weight steps
+    weights_moved: float  # share of the weights for which that is more than one step, 0..1
 
     @property
     def fine_tuned(self) -> bool:
         """True when the weights differ by more than rounding: QAT, or another checkpoint of the same training."""
-        return self.weight_distance > FINE_TUNED_STEPS
+        return self.weights_moved > FINE_TUNED_SHARE
 
 
 def rebuild(graph: Graph, checkpoint: Checkpoint, source: str) -> Rebuilt:
@@ -75,6 +76,7 @@ def rebuild(graph: Graph, checkpoint: Checkpoint, source: str) -> Rebuilt:
     found = channel_gains(prepared, frozen)
     gains = found or {name: np.ones(1) for name in tensors}
     scaled = _scale_weights(prepared, gains) if found else prepared
+    distance, moved = _weight_distance(scaled, frozen)
     return Rebuilt(
         folded=without_rounding(prepared),
         scaled=without_rounding(scaled),
@@ -82,7 +84,8 @@ def rebuild(graph: Graph, checkpoint: Checkpoint, source: str) -> Rebuilt:
         tensors=tensors,
         gains=gains,
         rescaled=found is not None,
-        weight_distance=_weight_distance(scaled, frozen),
+        weight_distance=distance,
+        weights_moved=moved,
     )
 
 
@@ -228,9 +231,9 @@ def _scale_weights(prepared: GraphModule, gains: dict[str, np.ndarray]) -> Graph
     return result
 
 
-def _weight_distance(scaled: GraphModule, frozen: GraphModule) -> float:
-    """RMS distance of the weights, weight steps, over all convolutions; what fits no code counts as it is clipped."""
-    squares, count = 0.0, 0
+def _weight_distance(scaled: GraphModule, frozen: GraphModule) -> tuple[float, float]:
+    """RMS distance of the weights, weight steps, and the share that moved by more than one; clipped as codes are."""
+    squares, moved, count = 0.0, 0, 0
     for path, conv in frozen.named_modules():
         if isinstance(conv, QuantConv2d):
             assert conv.weight_scale is not None
@@ -239,4 +242,5 @@ def _weight_distance(scaled: GraphModule, frozen: GraphModule) -> float:
             steps = weight / conv.weight_scale.numpy()[:, None, None, None].astype(np.float64)
             distance = np.clip(steps, -127.5, 127.5) - conv.weight_code.numpy()
             squares, count = squares + float((distance**2).sum()), count + distance.size
-    return float(np.sqrt(squares / max(count, 1)))
+            moved += int(np.count_nonzero(np.abs(distance) > 1.0))
+    return float(np.sqrt(squares / max(count, 1))), moved / max(count, 1)
