@@ -56,6 +56,7 @@ def main() -> int:
     """Measure, write docs/ptq.json after every row, then docs/ptq.md."""
     settings = _settings()
     split = load_split(settings.data, "valid")
+    commit = _commit()  # of the code that this process has loaded
     path = ROOT / "docs" / "ptq.json"
     done: dict[str, dict[str, Any]] = json.loads(path.read_text())["models"] if path.exists() else {}
     for model in settings.models:
@@ -66,9 +67,9 @@ def main() -> int:
             known["float_ap"] = evaluate(TorchRuntime.from_checkpoint(checkpoint), split).ap.stats[0]
         for row in settings.rows:
             if known["rows"].get(row, {}).get("options") != ROWS[row]:
-                known["rows"][row] = _measure(checkpoint, row, settings, split)
+                known["rows"][row] = _measure(checkpoint, row, settings, split) | {"commit": commit}
             done[model] = known
-            content = {"commit": _commit(), "machine": describe_machine(), "images": len(split.images), "models": done}
+            content = {"machine": describe_machine(), "images": len(split.images), "models": done}
             atomic_write_text(path, json.dumps(content, indent=1) + "\n")
     atomic_write_text(path.with_suffix(".md"), render(json.loads(path.read_text())))
     return 0
@@ -102,21 +103,28 @@ def _measure(checkpoint: Path, row: str, settings: Settings, split: CocoSplit) -
 
 
 def _commit() -> str:
-    command = ["git", "rev-parse", "--short", "HEAD"]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+    """Commit of the working tree; says so when the package differs from it."""
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+
+    dirty = git("status", "--porcelain", "--", "edgedet", "models")
+    return git("rev-parse", "--short", "HEAD") + (" + uncommitted changes" if dirty else "")
 
 
 def render(content: dict[str, Any]) -> str:
     """docs/ptq.md from docs/ptq.json."""
+    commits = sorted({row["commit"] for known in content["models"].values() for row in known["rows"].values()})
     lines = [
         "# Post-training quantization",
         "",
-        f"Made by bench/ptq_table.py at commit {content['commit']} on {content['machine']}. Don't edit by hand; "
+        f"Made by bench/ptq_table.py at commit {', '.join(commits)} on {content['machine']}. Don't edit by hand; "
         "docs/ptq.json holds all digits.",
         "",
         f"COCO AP over {content['images']} validation images, integer simulator (= TFLite's reference kernels). Error: "
         "of the network's outputs on calibration images that the steps did not learn from, squared, relative to their "
-        "variance, after the last step. CPU seconds count both cores.",
+        "variance, after the last step that was kept. CPU seconds are those of all threads; wall seconds depend on what else "
+        "the machine had to do.",
         "",
         "| model | effort | AP | AP - float | output error | CPU s | wall s | undone | sha256 |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
