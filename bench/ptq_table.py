@@ -123,8 +123,8 @@ def render(content: dict[str, Any]) -> str:
         "",
         f"COCO AP over {content['images']} validation images, integer simulator (= TFLite's reference kernels). Error: "
         "of the network's outputs on calibration images that the steps did not learn from, squared, relative to their "
-        "variance, after the last step that was kept. CPU seconds are those of all threads; wall seconds depend on what else "
-        "the machine had to do.",
+        "variance, after the last step that was kept. CPU seconds are those of all threads; wall seconds depend on "
+        "what else the machine had to do.",
         "",
         "| model | effort | AP | AP - float | output error | CPU s | wall s | undone | sha256 |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
