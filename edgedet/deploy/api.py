@@ -16,6 +16,7 @@ from edgedet.deploy.arena import ArenaReport, measure_arena, require_tflite_micr
 from edgedet.deploy.c99 import make_c99
 from edgedet.deploy.folder import FORMAT, FORMAT_VERSION, MANIFEST, check_replaceable, file_table, sha256, write_folder
 from edgedet.deploy.golden import check_equal, golden_input
+from edgedet.deploy.patch_search import PatchReport
 from edgedet.deploy.plan import Plan
 from edgedet.deploy.tflm import Golden, render_sources, require_jinja2
 from edgedet.deploy.tflm_ops import OperatorUse, operators_used
@@ -39,6 +40,7 @@ class DeployReport:
     arena_bytes: int
     arena: ArenaReport | None  # target tflm: how the arena was measured
     plan: Plan | None  # target c99: the planned arena
+    patches: PatchReport | None  # target c99: the first steps run patch by patch, to fit a limit
     has_run: bool  # target c99: with edgedet_run(), because the file carries its contracts
     golden_source: str  # where the golden input comes from
 
@@ -60,6 +62,8 @@ class DeployReport:
                 f"is below {self.plan.bound_bytes:,})"
             )
             lines.append(f"steps:     {len(self.plan.kinds)}, {len(self.plan.elided)} of them need no code")
+            if self.patches is not None:
+                lines.append(f"patches:   {self.patches.text()}")
             if not self.has_run:
                 lines.append(
                     "interface: edgedet_invoke() only; the file carries no preprocessing and output contracts, so "
@@ -82,6 +86,7 @@ class _Product:
     golden_source: str
     arena: ArenaReport | None = None
     plan: Plan | None = None
+    patches: PatchReport | None = None
     has_run: bool = False
 
 
@@ -106,7 +111,8 @@ def deploy(
         out: folder to write; it may exist when it is empty or an earlier deployment, which is then replaced.
         arena_margin_bytes: only tflm: added to the measured arena; None: what CMSIS-NN's scratch needs, see
             `deploy.arena`.
-        ram_bytes: largest arena that is allowed; None: any.
+        ram_bytes: largest arena that is allowed; target c99 runs the first steps patch by patch when it must. None:
+            any.
         image: picture for the golden vectors; None: a drawn one.
         seed: of the drawn picture.
     Returns:
@@ -141,6 +147,7 @@ def deploy(
         arena_bytes=product.arena_bytes,
         arena=product.arena,
         plan=product.plan,
+        patches=product.patches,
         has_run=product.has_run,
         golden_source=product.golden_source,
     )
@@ -157,6 +164,7 @@ def _deploy_c99(model: Path, ram_bytes: int | None, image: Path | None, seed: in
         module.program.plan.arena_bytes,
         module.golden_source,
         plan=module.program.plan,
+        patches=module.program.patches,
         has_run=module.model is not None,
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,11 @@ from edgedet import __version__
 from edgedet.convert.flatbuffer import parse_tflite
 from edgedet.convert.graph import Graph, Tensor
 from edgedet.convert.metadata import METADATA_NAME
-from edgedet.deploy.c99_program import Program, build_program, macs_of
+from edgedet.deploy.c99_program import Program, build_program
 from edgedet.deploy.c99_render import GoldenVectors, render_c99
 from edgedet.deploy.folder import FORMAT, FORMAT_VERSION, file_table, sha256
 from edgedet.deploy.golden import draw_pixels, golden_input
+from edgedet.deploy.steps import macs_of
 from edgedet.deploy.tflm import require_jinja2
 from edgedet.errors import ConfigError, ConversionError
 from edgedet.evaluate.runtimes import Int8Model, load_int8_model
@@ -137,6 +138,7 @@ def _manifest(
             "bound_bytes": plan.bound_bytes,
             "scratch_bytes": max((b.size_bytes for b in plan.buffers if b.kind == "scratch"), default=0),
         },
+        "patches": None if program.patches is None else asdict(program.patches),
         "weights_bytes": sum(pool.values().nbytes for pool in (program.constants.weights, program.constants.words)),
         "contract": None
         if model is None

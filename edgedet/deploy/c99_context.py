@@ -91,7 +91,9 @@ class StepContext:
 
     def pointer(self, index: int, offset: int = 0) -> str:
         """C expression of a tensor's address, plus an offset in bytes."""
-        data = self.tensor(index).data
+        data, window = self.tensor(index).data, self.step.window(index)
+        if window is not None:
+            offset += window.top * self.row_stride(index) + window.left * self.pitch(index)
         if data is not None:
             return _plus(self.constants.weights.add(data), offset)
         view = self.plan.views[index]
@@ -106,19 +108,22 @@ class StepContext:
             return (self.tensor(index).shape or (1,))[-1]
         return self.plan.views[index].pitch
 
+    def row_stride(self, index: int) -> int:
+        """Bytes from a row to the next."""
+        return (1, 1, *self.tensor(index).shape)[-2] * self.pitch(index)
+
     def view(self, index: int) -> str:
-        """`edk_view` of one image of a tensor."""
+        """`edk_view` of one image of what the step touches of a tensor."""
         _, height, width, channels = self.nhwc(index)
-        return c_struct(height, width, channels, self.pitch(index), width * self.pitch(index))
+        return c_struct(height, width, channels, self.pitch(index), self.row_stride(index))
 
     def image_bytes(self, index: int) -> int:
         """Distance between the images of a batch, bytes."""
-        _, height, width, _ = self.nhwc(index)
-        return height * width * self.pitch(index)
+        return self.nhwc(index)[1] * self.row_stride(index)
 
     def nhwc(self, index: int) -> tuple[int, int, int, int]:
-        """Shape with exactly four sides: ones in front, or leading sides multiplied into the first."""
-        shape = self.tensor(index).shape
+        """Shape that the step touches, with exactly four sides: leading sides are added or multiplied together."""
+        shape = self.step.shape(self.graph, index)
         padded = (1,) * (4 - len(shape)) + shape
         lead = int(np.prod(padded[:-3], dtype=np.int64))
         sides = (lead, padded[-3], padded[-2], padded[-1])

@@ -52,7 +52,7 @@ def _copy_channels(ctx: StepContext, index: int, out: int, offset: int) -> list[
     """Copy a tensor into the pixels of a wider one."""
     batch, height, width, channels = ctx.nhwc(index)
     pitch = ctx.pitch(out)
-    target = c_struct(height, width, channels, pitch, width * pitch)
+    target = c_struct(height, width, channels, pitch, ctx.row_stride(out))
     params = c_fields((("in", ctx.view(index)), ("out", target)))
     return [
         Call(
@@ -61,7 +61,7 @@ def _copy_channels(ctx: StepContext, index: int, out: int, offset: int) -> list[
             params,
             (
                 ctx.pointer(index, image * ctx.image_bytes(index)),
-                ctx.pointer(out, offset + image * height * width * pitch),
+                ctx.pointer(out, offset + image * ctx.image_bytes(out)),
             ),
         )
         for image in range(batch)

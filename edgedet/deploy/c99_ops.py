@@ -164,7 +164,7 @@ def _window(
         # The operator's own input is the padded one: the tensor that the last operator of the step names.
         size = ctx.tensor(ctx.op.operator.inputs[0]).shape[1 + axis]
         _, before, _ = window_padding(size, reach, options.stride[axis], options.padding, ctx.op.where)
-        pads.append(before + ctx.step.pad[axis])
+        pads.append(before + ctx.step.pad[axis] if ctx.step.explicit_pad is None else ctx.step.explicit_pad[axis])
     values = (*kernel, *options.stride, *dilation, *pads)
     if max(values) > MAX_SIDE:
         raise ctx.unsupported(f"a window of {values} (kernel, stride, dilation, padding); sides go up to {MAX_SIDE}")
@@ -214,11 +214,11 @@ def _steps(ctx: StepContext, index: int) -> str:
     """edk_steps of an operand: 0 along an axis that is broadcast."""
     out = ctx.nhwc(ctx.step.outputs[0])
     own, pitch = ctx.nhwc(index), ctx.pitch(index)
-    row = own[2] * pitch if own[1] == out[1] and own[1] > 1 else 0
+    row = ctx.row_stride(index) if own[1] == out[1] and own[1] > 1 else 0
     pixel = pitch if own[2] == out[2] and own[2] > 1 else 0
     channel = 1 if own[3] == out[3] else 0
     if own == out:
-        row, pixel = own[2] * pitch, pitch
+        row, pixel = ctx.row_stride(index), pitch
     return c_struct(row, pixel, channel)
 
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from edgedet.convert.graph import Graph, NoOptions
 from edgedet.data.preprocess import fitted_size
 from edgedet.deploy.c99_context import Call, Constants, StepContext
 from edgedet.deploy.c99_ops import SHARING, calls_of, scratch_bytes
-from edgedet.deploy.plan import Plan, make_plan
+from edgedet.deploy.patch_search import PatchReport, plan_within
+from edgedet.deploy.plan import Plan
 from edgedet.deploy.steps import Step, lower
-from edgedet.errors import ConfigError, UnsupportedOpError
+from edgedet.errors import UnsupportedOpError
 from edgedet.numerics.decode import MAX_CANDIDATES
 from edgedet.structs import PreprocessSpec
 
@@ -25,7 +24,7 @@ _CANDIDATE_BYTES = 8  # of edk_detect_scratch_bytes()
 class Program:
     """Everything that the files are rendered from."""
 
-    graph: Graph
+    graph: Graph  # with the tensors of the patches behind those of the file
     steps: tuple[Step, ...]
     plan: Plan
     constants: Constants
@@ -33,6 +32,7 @@ class Program:
     outputs: tuple[int, ...]  # tensor indices, in the order of edgedet_output_at()
     preprocess_scratch: tuple[int, int]  # (offset, bytes) in the arena; (0, 0) without contracts
     detect_scratch: tuple[int, int]
+    patches: PatchReport | None  # the first steps run patch by patch
 
 
 def build_program(
@@ -48,36 +48,30 @@ def build_program(
         graph: checked, and accepted by the `Simulator`.
         outputs: tensor indices in the order of the generated interface.
         preprocess: input contract; None: the program has no edgedet_run().
-        ram_bytes: largest arena that is allowed; None: any.
+        ram_bytes: largest arena that is allowed; where the plan is larger, the first steps run patch by patch. None:
+            any.
         seed: of the planner's search.
     Returns:
         The program.
     Raises:
         UnsupportedOpError: an operator has no kernel, or an input or output is not int8.
-        ConfigError: the smallest plan is larger than `ram_bytes`.
+        ConfigError: not even with patches does the arena fit `ram_bytes`.
     """
     _check_ends(graph)
-    steps = lower(graph)
-    if preprocess is not None:
-        steps = (
-            Step((), PREPROCESS, (), graph.inputs, NoOptions()),
-            *steps,
-            Step((), DETECT, graph.outputs, (), NoOptions()),
-        )
 
-    def scratch(step: Step) -> int:
+    def around(steps: tuple[Step, ...]) -> tuple[Step, ...]:
+        if preprocess is None:
+            return steps
+        before = Step((), PREPROCESS, (), graph.inputs, NoOptions())
+        return (before, *steps, Step((), DETECT, graph.outputs, (), NoOptions()))
+
+    def scratch(whole: Graph, step: Step) -> int:
         if step.kind == PREPROCESS:
             assert preprocess is not None
             return preprocess_scratch_bytes(preprocess, CAMERA_WIDTH, CAMERA_HEIGHT)
-        return _CANDIDATE_BYTES * MAX_CANDIDATES if step.kind == DETECT else scratch_bytes(graph, step)
+        return _CANDIDATE_BYTES * MAX_CANDIDATES if step.kind == DETECT else scratch_bytes(whole, step)
 
-    plan = make_plan(graph, steps, scratch, SHARING, seed)
-    if ram_bytes is not None and plan.arena_bytes > ram_bytes:
-        raise ConfigError(
-            f"the limit is {ram_bytes:,} bytes of RAM, but the smallest arena for this model is {plan.arena_bytes:,} "
-            f"bytes: {plan.bound_bytes:,} are alive at once at step {plan.bound_step} "
-            f"({plan.kinds[plan.bound_step]}). Take a smaller input or a narrower model, or raise the limit"
-        )
+    graph, steps, plan, patches = plan_within(ram_bytes, graph, lower(graph), around, scratch, SHARING, seed)
     constants = Constants()
     calls = []
     for number, step in enumerate(steps):
@@ -93,6 +87,7 @@ def build_program(
         outputs=outputs,
         preprocess_scratch=_free_block(plan, 0) if preprocess is not None else (0, 0),
         detect_scratch=_free_block(plan, last) if preprocess is not None else (0, 0),
+        patches=patches,
     )
 
 
@@ -142,13 +137,3 @@ def _free_block(plan: Plan, step: int) -> tuple[int, int]:
             best = (begin, start - begin)
         position = max(position, end)
     return best
-
-
-def macs_of(graph: Graph, step: Step) -> int:
-    """Multiply-accumulates of a step's last operator; 0 for everything but weighted operators."""
-    if step.kind not in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"):
-        return 0
-    weights = graph.tensors[step.inputs[1]].shape
-    channels = weights[-1] if step.kind == "DEPTHWISE_CONV_2D" else weights[0]
-    taps = int(np.prod(weights, dtype=np.int64)) // channels
-    return int(np.prod(graph.tensors[step.outputs[0]].shape, dtype=np.int64)) * taps

@@ -90,7 +90,7 @@ def render_c99(
     if golden is None:
         return {**texts, **kernels}
     picture = plan_picture(program.plan, f"arena of {program.plan.arena_bytes:,} bytes")
-    return {**texts, "plan.txt": program.plan.to_text(), "plan.svg": picture, **kernels}
+    return {**texts, "plan.txt": _plan_text(program), "plan.svg": picture, **kernels}
 
 
 def constant_files(program: Program) -> dict[str, bytes]:
@@ -100,6 +100,10 @@ def constant_files(program: Program) -> dict[str, bytes]:
         f"{pool.name.removeprefix('edgedet_')}.bin": pool.values().astype(pool.dtype.newbyteorder("<")).tobytes()
         for pool in pools
     }
+
+
+def _plan_text(program: Program) -> str:
+    return program.plan.to_text() + ("" if program.patches is None else f"\n{program.patches.text()}\n")
 
 
 def _environment() -> Any:
@@ -168,17 +172,18 @@ def _end(program: Program, index: int) -> dict[str, Any]:
 def _steps(program: Program) -> tuple[list[dict[str, str]], list[dict[str, Any]]]:
     """(parameter structs, steps) for model.c."""
     params: list[dict[str, str]] = []
+    names: dict[tuple[str, str], str] = {}  # patches of one size share their parameters
     steps = []
     for number, (step, calls) in enumerate(zip(program.steps, program.calls, strict=True)):
         if not step.operators:
             continue  # outside the network
-        names: dict[str, str] = {}
         lines: list[str] = []
-        for call in calls:
-            if call.params_type and call.params not in names:
-                names[call.params] = f"params_{number}" + (f"_{len(names)}" if names else "")
-                params.append({"type": call.params_type, "name": names[call.params], "text": call.params})
-            lines += _lines(program, number, call, names)
+        for part, call in enumerate(calls):
+            key = (call.params_type, call.params)
+            if call.params_type and key not in names:
+                names[key] = f"params_{number}" + (f"_{part}" if part else "")
+                params.append({"type": call.params_type, "name": names[key], "text": call.params})
+            lines += _lines(program, number, call, names.get(key, ""))
         kinds = ", ".join(program.graph.operators[operator].kind for operator in step.operators)
         output = program.graph.tensors[step.outputs[0]]
         done = "" if calls else "; already in place"
@@ -187,11 +192,11 @@ def _steps(program: Program) -> tuple[list[dict[str, str]], list[dict[str, Any]]
     return params, steps
 
 
-def _lines(program: Program, number: int, call: Call, names: dict[str, str]) -> list[str]:
+def _lines(program: Program, number: int, call: Call, params: str) -> list[str]:
     """A call and the check of its status."""
     if not call.params_type:
         return [f"{call.kernel}({', '.join(call.arguments)});"]
-    arguments = [f"&{names[call.params]}", *call.arguments]
+    arguments = [f"&{params}", *call.arguments]
     if call.scratch:
         buffer = program.plan.buffers[program.plan.scratch[number]]
         arguments += [f"arena + {buffer.offset}", f"{buffer.size_bytes}u"]

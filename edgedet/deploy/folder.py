@@ -15,6 +15,7 @@ from edgedet.errors import ConfigError, ToolchainError
 MANIFEST = "manifest.json"
 FORMAT = "edgedet-deploy"
 FORMAT_VERSION = 1
+BUILD_FOLDER = "build"  # what the generated Makefile and CMake write into; goes with the deployment
 
 
 def sha256(data: bytes) -> str:
@@ -32,7 +33,7 @@ def check_replaceable(out: Path) -> None:
     """Refuse a path that holds anything but an earlier deployment.
 
     Raises:
-        ConfigError: `out` is a file, or a folder with files that no deployment wrote.
+        ConfigError: `out` is a file, or a folder with files that neither a deployment nor its build wrote.
     """
     if not out.exists():
         return
@@ -49,6 +50,7 @@ def check_replaceable(out: Path) -> None:
             f"{out} is not empty and holds no {MANIFEST} of an earlier deployment; give a new or empty folder"
         )
     present = {path.relative_to(out).as_posix() for path in out.rglob("*") if not path.is_dir()}
+    present = {name for name in present if not name.startswith(f"{BUILD_FOLDER}/")}
     strangers = sorted(present - set(found.get("files", {})) - {MANIFEST})
     if strangers:
         raise ConfigError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from dataclasses import dataclass
 
@@ -43,6 +44,7 @@ class Views:
         self.writer: dict[int, Step] = {}
         self.readers: dict[int, list[Step]] = defaultdict(list)
         self.hosts: dict[int, _Host] = {}
+        self.guests: dict[int, list[int]] = defaultdict(list)  # the other way round
         self.elided: frozenset[int] = frozenset()
         self.hosted_inputs: dict[int, tuple[int, ...]] = {}  # step of a concatenation -> inputs already in place
         for number, step in enumerate(steps):
@@ -51,14 +53,15 @@ class Views:
                     self.dies[index] = number
                     self.readers[index].append(step)
             for index in step.outputs:
-                self.born[index] = self.dies[index] = number
+                self.born.setdefault(index, number)  # patches write one tensor in several steps
+                self.dies[index] = number
                 self.writer[index] = step
         self.dies.update((index, len(steps) - 1) for index in graph.outputs if index in self.born)
 
     def size_bytes(self, index: int) -> int:
         """Of one tensor."""
         tensor = self.graph.tensors[index]
-        return int(np.prod(tensor.shape, dtype=np.int64)) * np.dtype(tensor.dtype).itemsize
+        return math.prod(tensor.shape) * np.dtype(tensor.dtype).itemsize
 
     def locate(self, index: int) -> tuple[int, int, int]:
         """(root tensor, offset in bytes from its start, pitch in bytes)."""
@@ -81,7 +84,19 @@ class Views:
 
     def members(self, root: int) -> tuple[int, ...]:
         """Tensors in the buffer of a root, itself first, in order of birth."""
-        return (root, *(index for index in self.born if index != root and self.root(index) == root))
+        found = [root]
+        for index in found:  # grows while it is read
+            found += self.guests[index]
+        return (root, *sorted(found[1:], key=lambda index: (self.born[index], index)))
+
+    def put(self, index: int, host: _Host) -> None:
+        """Let a tensor lie in another."""
+        self.hosts[index] = host
+        self.guests[host.tensor].append(index)
+
+    def take_out(self, index: int) -> None:
+        """Undo `put`."""
+        self.guests[self.hosts.pop(index).tensor].remove(index)
 
     def dies_of(self, indices: tuple[int, ...]) -> int:
         """Last step that reads one of them."""
@@ -114,7 +129,7 @@ def share(graph: Graph, steps: tuple[Step, ...], sharing: Sharing, scratch: tupl
     elided = set()
     for number, step in enumerate(steps):
         if step.kind in RESHAPES and _keep_reshape(views, step):
-            views.hosts[step.outputs[0]] = _Host(step.inputs[0], 0, FLAT)
+            views.put(step.outputs[0], _Host(step.inputs[0], 0, FLAT))
             elided.add(number)
         elif step.kind in sharing.in_place:
             _keep_in_place(views, number, step)
@@ -143,7 +158,7 @@ def _keep_in_place(views: Views, number: int, step: Step) -> None:
         members = views.members(views.root(index))
         kept = any(m in views.graph.inputs or m in views.graph.outputs for m in members)
         if not kept and views.dies_of(members) <= number:
-            views.hosts[out] = _Host(index, 0, SAME)
+            views.put(out, _Host(index, 0, SAME))
             return
 
 
@@ -154,18 +169,24 @@ def _write_into(views: Views, number: int, step: Step, sharing: Sharing, scratch
     shape = views.graph.tensors[out].shape
     axis = options.axis % len(shape)
     outer, inner = int(np.prod(shape[:axis])), int(np.prod(shape[axis + 1 :]))
-    if outer > 1 and inner > 1:
-        return False  # neither one block of bytes nor a part of every pixel
+    if (outer > 1 and inner > 1) or step.window(out) is not None:
+        return False  # neither one block of bytes nor a part of every pixel; or a patch of a larger tensor
     mode = FLAT if outer == 1 else CHANNELS
-    before, saved = views.bound(scratch), dict(views.hosts)
-    hosted, offset = [], 0
+    before = views.bound(scratch)
+    hosted, roots, offset = [], [], 0
     for index in step.inputs:
-        if index in views.born and _can_be_hosted(views, number, index, out, mode, sharing):
-            views.hosts[views.root(index)] = _Host(out, offset, mode)
+        if (
+            index in views.born
+            and step.window(index) is None
+            and _can_be_hosted(views, number, index, out, mode, sharing)
+        ):
             hosted.append(index)
+            roots.append(views.root(index))
+            views.put(roots[-1], _Host(out, offset, mode))
         offset += views.graph.tensors[index].shape[axis] * inner
     if not hosted or views.bound(scratch) > before:
-        views.hosts = saved
+        for root in roots:
+            views.take_out(root)
         return False
     views.hosted_inputs[number] = tuple(hosted)
     # A tensor that stands twice among the inputs is in place once.

@@ -25,6 +25,17 @@ BINARY = ("ADD", "SUB", "MUL")
 CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D")
 
 
+@dataclass(frozen=True)
+class Window:
+    """Rows and columns of a tensor (1, H, W, C) that a step touches instead of the whole."""
+
+    tensor: int
+    top: int
+    left: int
+    height: int
+    width: int
+
+
 @dataclass(frozen=True, eq=False)
 class Step:
     """What one call of a kernel does."""
@@ -36,6 +47,20 @@ class Step:
     options: Options
     pad: tuple[int, int] = (0, 0)  # rows above and columns to the left, from a folded PAD
     table: np.ndarray | None = None  # int8 (256,), indexed by the byte of the code; TABLE only
+    windows: tuple[Window, ...] = ()  # of a patch; tensors without one are touched whole
+    explicit_pad: tuple[int, int] | None = None  # of a patch: all rows above and columns to the left
+
+    def window(self, tensor: int) -> Window | None:
+        """What the step touches of a tensor; None: everything."""
+        for window in self.windows:
+            if window.tensor == tensor:
+                return window
+        return None
+
+    def shape(self, graph: Graph, tensor: int) -> tuple[int, ...]:
+        """Shape of what the step touches of a tensor."""
+        whole, window = graph.tensors[tensor].shape, self.window(tensor)
+        return whole if window is None else (whole[0], window.height, window.width, whole[3])
 
 
 def lower(graph: Graph) -> tuple[Step, ...]:
@@ -177,3 +202,13 @@ def _fuse_one(graph: Graph, step: Step, done: dict[int, Step], readers: Counter[
         table = binary_table(ctx)[pair]
         return replace(_table_step(step, other, table), operators=(*maker.operators, *step.operators))
     return step
+
+
+def macs_of(graph: Graph, step: Step) -> int:
+    """Multiply-accumulates of a step's last operator; 0 for everything but weighted operators."""
+    if step.kind not in (*CONVOLUTIONS, "FULLY_CONNECTED"):
+        return 0
+    weights = graph.tensors[step.inputs[1]].shape
+    channels = weights[-1] if step.kind == "DEPTHWISE_CONV_2D" else weights[0]
+    taps = int(np.prod(weights, dtype=np.int64)) // channels
+    return int(np.prod(step.shape(graph, step.outputs[0]), dtype=np.int64)) * taps

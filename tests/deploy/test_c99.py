@@ -47,8 +47,8 @@ def build(folder: Path, flags: str, *targets: str) -> None:
 
 
 def selftest(folder: Path, flags: str = "-O1") -> tuple[int, str]:
-    build(folder, flags, "selftest")
-    done = subprocess.run([folder / "selftest"], capture_output=True, text=True, check=False)
+    build(folder, flags, "build/selftest")
+    done = subprocess.run([folder / "build" / "selftest"], capture_output=True, text=True, check=False)
     return done.returncode, done.stdout
 
 
@@ -62,8 +62,8 @@ def test_deploy_c99_builds_without_warnings_and_passes(
     tiny_c99: DeployReport, tmp_path: Path, require_tool: Callable[..., str], compiler: str
 ) -> None:
     folder = copied(tiny_c99, tmp_path)
-    build(folder, STRICT, f"CC={require_tool(compiler)}", "selftest")
-    done = subprocess.run([folder / "selftest"], capture_output=True, text=True, check=False)
+    build(folder, STRICT, f"CC={require_tool(compiler)}", "build/selftest")
+    done = subprocess.run([folder / "build" / "selftest"], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "PASS\n")
 
 
