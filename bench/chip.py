@@ -120,14 +120,16 @@ def measure(path: Path, name: str, cpus: list[str], data: Path | None, images: i
 def table(rows: list[Row]) -> str:
     """Markdown."""
     lines = [
-        "| model | processor | M instructions | per MAC | decode + NMS | flash: code | parameters | weights | arena (bound) |",
+        "| model | processor | M instructions | per MAC | decode + NMS | flash: code | parameters | weights | arena "
+        "(bound) |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for row in rows:
         share = f"{100 * row.detect_instructions / row.instructions:.2f} %" if row.detect_instructions else "-"
         lines.append(
             f"| {row.model} | {row.cpu} | {row.instructions / 1e6:.1f} | {row.per_mac:.3f} | {share} | "
-            f"{row.code_bytes:,} | {row.parameters_bytes:,} | {row.weights_bytes:,} | {row.arena_bytes:,} ({row.bound_bytes:,}) |"
+            f"{row.code_bytes:,} | {row.parameters_bytes:,} | {row.weights_bytes:,} | {row.arena_bytes:,} "
+            f"({row.bound_bytes:,}) |"
         )
     return "\n".join(lines)
 

@@ -13,9 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from edgedet.convert.graph import Graph
-from edgedet.deploy.c99_program import Program, build_program, macs_of
+from edgedet.deploy.c99_program import Program, build_program
 from edgedet.deploy.c99_render import constant_files, render_c99
 from edgedet.deploy.plan_offsets import ALIGNMENT
+from edgedet.deploy.steps import macs_of
 from edgedet.deploy.tflm import require_jinja2
 from edgedet.errors import ShapeError, ToolchainError
 from edgedet.evaluate.qemu import Firmware, board_of, build_firmware, run_firmware
