@@ -27,12 +27,28 @@ ALLOWED: dict[str, set[str]] = {
     "quantize.api": {"numerics", "data", "net", "train", "quantize", "convert", "convert.from_fx"},
     # Training with fake quantization and fine-tuning after a substitution measure what they made.
     "quantize.qat": {
-        "numerics", "data", "net", "train", "quantize", "quantize.api", "quantize.qat_check", "convert",
-        "convert.from_fx", "evaluate",
+        "numerics",
+        "data",
+        "net",
+        "train",
+        "quantize",
+        "quantize.api",
+        "quantize.qat_check",
+        "convert",
+        "convert.from_fx",
+        "evaluate",
     },
     "quantize.qat_check": {"data", "evaluate"},
     "quantize.substitute": {
-        "numerics", "data", "net", "train", "quantize", "quantize.api", "convert", "evaluate", "deploy",
+        "numerics",
+        "data",
+        "net",
+        "train",
+        "quantize",
+        "quantize.api",
+        "convert",
+        "evaluate",
+        "deploy",
     },
     "convert": {"numerics"},
     "convert.from_fx": {"numerics", "net", "quantize", "convert"},
@@ -41,7 +57,17 @@ ALLOWED: dict[str, set[str]] = {
     "evaluate.c99_runtime": {"numerics", "data", "convert", "evaluate", "deploy"},
     "deploy": {"numerics", "data", "convert", "evaluate"},
     # Runs every form of a network against the others, so it knows all layers but deploy.
-    "diagnose": {"numerics", "data", "net", "train", "quantize", "quantize.api", "convert", "convert.from_fx", "evaluate"},
+    "diagnose": {
+        "numerics",
+        "data",
+        "net",
+        "train",
+        "quantize",
+        "quantize.api",
+        "convert",
+        "convert.from_fx",
+        "evaluate",
+    },
     # Findings about a file; only what needs torch (lint.checkpoint) knows quantize.
     "lint": {"numerics", "convert", "deploy", "lint.checkpoint"},
     "lint.checkpoint": {"lint", "train", "quantize", "quantize.api", "convert", "convert.from_fx"},
@@ -53,8 +79,6 @@ HEAVY = {"torch", "tensorflow", "cv2", "onnx", "onnx2tf", "rich", "tensorboard"}
 LIGHT_LAYERS = ("numerics", "data", "convert", "evaluate", "deploy")
 # Drawing and augmentation may use OpenCV (extra `train`); nothing light imports them, as the test below shows.
 CV2_PREFIXES = ("data.synth", "data.augment")
-
-MODULES = {"data.synth", "data.augment", "data.synth_draw"}
 
 MODULES = {
     ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__"): path

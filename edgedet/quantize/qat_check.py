@@ -71,8 +71,8 @@ def check_file(data: bytes, out: Path, runtime: str, split: CocoSplit, expected_
     ap, tolerance = evaluate(opened, split).ap.ap, ap_tolerance(split)
     if not abs(ap - expected_ap) <= tolerance:
         raise ConversionError(
-            f"{candidate}: AP {ap:.4f} ({used}: {opened.arithmetic}), but the fake-quantized network that was trained "
-            f"has {expected_ap:.4f}; expected a difference of at most {tolerance:.4f}. The file is kept under this name "
+            f"{candidate}: AP {ap:.4f} ({used}: {opened.arithmetic}), but the fake-quantized network that was "
+            f"trained has {expected_ap:.4f}; expected a difference of at most {tolerance:.4f}. The file is kept under this name "
             f"for `edgedet inspect`; there is no {MODEL_FILE}. Please report it with the checkpoint"
         )
     os.replace(candidate, accepted)
