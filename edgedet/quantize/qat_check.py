@@ -72,8 +72,8 @@ def check_file(data: bytes, out: Path, runtime: str, split: CocoSplit, expected_
     if not abs(ap - expected_ap) <= tolerance:
         raise ConversionError(
             f"{candidate}: AP {ap:.4f} ({used}: {opened.arithmetic}), but the fake-quantized network that was "
-            f"trained has {expected_ap:.4f}; expected a difference of at most {tolerance:.4f}. The file is kept under this name "
-            f"for `edgedet inspect`; there is no {MODEL_FILE}. Please report it with the checkpoint"
+            f"trained has {expected_ap:.4f}; expected a difference of at most {tolerance:.4f}. The file is kept under "
+            f"this name for `edgedet inspect`; there is no {MODEL_FILE}. Please report it with the checkpoint"
         )
     os.replace(candidate, accepted)
     absent = "" if used == runtime else "; no LiteRT installed, so the reference kernels themselves were not run"
