@@ -27,7 +27,9 @@ _spec.loader.exec_module(maker)
 SOFT = 0.05  # a scale for activations
 
 
-def check(graph: g.Graph, inputs: tuple[np.ndarray, ...] | None = None, reference: bool = True) -> None:
+def assert_equal_everywhere(
+    graph: g.Graph, inputs: tuple[np.ndarray, ...] | None = None, reference: bool = True
+) -> None:
     """Compare every tensor with the reference kernels and every output with TFLite Micro."""
     data = serialize(graph)
     graph = parse_tflite(data, "test")
@@ -83,7 +85,7 @@ def test_conv_2d_equals_both_interpreters(case: str, size: tuple[int, int]) -> N
     m = maker.GraphMaker(len(case))
     x = m.input((1, *size, 5), SOFT, -13)
     # TFLite refuses an int8 convolution without bias, TFLite Micro takes it.
-    check(m.graph([m.conv(x, 7, **CONVS[case])]), reference=case != "no bias")
+    assert_equal_everywhere(m.graph([m.conv(x, 7, **CONVS[case])]), reference=case != "no bias")
 
 
 @pytest.mark.parametrize("multiplier", [1, 3])
@@ -94,18 +96,18 @@ def test_depthwise_conv_2d_equals_both_interpreters(case: str, multiplier: int) 
     options = dict(CONVS[case])
     if "stride" in options:
         options["stride"] = (2, 2)  # TFLite's depthwise convolution takes equal strides only
-    check(m.graph([m.conv(x, 4 * multiplier, depthwise=True, **options)]))
+    assert_equal_everywhere(m.graph([m.conv(x, 4 * multiplier, depthwise=True, **options)]))
 
 
 def test_depthwise_conv_2d_5x5_equals_both_interpreters() -> None:
     m = maker.GraphMaker(0)
-    check(m.graph([m.conv(m.input((1, 13, 11, 16)), 16, (5, 5), depthwise=True, activation="RELU6")]))
+    assert_equal_everywhere(m.graph([m.conv(m.input((1, 13, 11, 16)), 16, (5, 5), depthwise=True, activation="RELU6")]))
 
 
 def test_conv_2d_on_one_pixel_equals_both_interpreters() -> None:
     m = maker.GraphMaker(0)
     x = m.input((1, 1, 1, 32), SOFT, 3)
-    check(m.graph([m.conv(m.conv(x, 16, (1, 1)), 8, (3, 3))]))
+    assert_equal_everywhere(m.graph([m.conv(m.conv(x, 16, (1, 1)), 8, (3, 3))]))
 
 
 def test_conv_2d_beyond_float32_sums_equals_both_interpreters() -> None:
@@ -120,10 +122,10 @@ def test_conv_2d_beyond_float32_sums_equals_both_interpreters() -> None:
     extreme[2, ..., ::2] = -126
     m.tensors[weights] = g.Tensor(old.name, old.shape, old.dtype, old.quantization, extreme)
     rng = np.random.default_rng(0)
-    check(m.graph([y]), (rng.choice(np.array([-128, 127, 126], np.int8), (1, 4, 4, 200)),))
+    assert_equal_everywhere(m.graph([y]), (rng.choice(np.array([-128, 127, 126], np.int8), (1, 4, 4, 200)),))
     old_out = m.tensors[y]
     m.tensors[y] = g.Tensor(old_out.name, old_out.shape, "int8", maker.quantization(m.scale(y) * 500, 0))
-    check(m.graph([y]), (np.full((1, 4, 4, 200), 127, np.int8),))
+    assert_equal_everywhere(m.graph([y]), (np.full((1, 4, 4, 200), 127, np.int8),))
 
 
 def test_conv_2d_output_scale_below_product_equals_both_interpreters() -> None:
@@ -133,7 +135,7 @@ def test_conv_2d_output_scale_below_product_equals_both_interpreters() -> None:
     y = m.conv(x, 3, (1, 1), zero_point=4)
     old = m.tensors[y]
     m.tensors[y] = g.Tensor(old.name, old.shape, "int8", maker.quantization(m.scale(y) / 3000, 4))
-    check(m.graph([y]), (np.random.default_rng(0).integers(-2, 3, (1, 4, 4, 2)).astype(np.int8),))
+    assert_equal_everywhere(m.graph([y]), (np.random.default_rng(0).integers(-2, 3, (1, 4, 4, 2)).astype(np.int8),))
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -148,7 +150,7 @@ def test_binary_all_pairs_equal_both_interpreters(kind: str, seed: int) -> None:
     a, b = (m.input(first.shape, s, z) for s, z in zip(scales, zeros[:2], strict=True))
     out = scales[0] * scales[1] * 90 if kind == "MUL" else max(scales) * rng.uniform(0.7, 2)
     activation = ("NONE", "RELU", "RELU6")[seed % 3]
-    check(
+    assert_equal_everywhere(
         m.graph([m.add(kind, [a, b], first.shape, (out, zeros[2]), g.ElementwiseOptions(activation))]), (first, second)
     )
 
@@ -160,7 +162,7 @@ def test_binary_all_pairs_equal_both_interpreters(kind: str, seed: int) -> None:
 def test_binary_broadcasts_like_both_interpreters(kind: str, shapes: tuple[tuple[int, ...], ...]) -> None:
     m = maker.GraphMaker(3)
     a, b = m.input(shapes[0], 0.02, -9), m.input(shapes[1], 0.05, 77)
-    check(m.graph([m.add(kind, [a, b], (1, 5, 4, 6), (0.06, 3), g.ElementwiseOptions())]))
+    assert_equal_everywhere(m.graph([m.add(kind, [a, b], (1, 5, 4, 6), (0.06, 3), g.ElementwiseOptions())]))
 
 
 def test_binary_with_constant_equals_both_interpreters() -> None:
@@ -169,7 +171,7 @@ def test_binary_with_constant_equals_both_interpreters() -> None:
     b = m.tensor(
         (1, 1, 1, 3), "int8", maker.quantization(0.01, 5), np.array([-128, 0, 127], np.int8).reshape(1, 1, 1, 3)
     )
-    check(m.graph([m.add("MUL", [a, b], (1, 4, 4, 3), (0.02, 3), g.ElementwiseOptions("RELU"))]))
+    assert_equal_everywhere(m.graph([m.add("MUL", [a, b], (1, 4, 4, 3), (0.02, 3), g.ElementwiseOptions("RELU"))]))
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -186,7 +188,7 @@ def test_unary_all_codes_equal_both_interpreters(kind: str, seed: int) -> None:
     m = maker.GraphMaker(seed)
     x = m.input((1, 16, 16, 1), scale, zero_point)
     options = g.LeakyReluOptions(float(np.float32(0.1))) if kind == "LEAKY_RELU" else g.NoOptions()
-    check(m.graph([m.add(kind, [x], (1, 16, 16, 1), target, options)]), (all_codes(),))
+    assert_equal_everywhere(m.graph([m.add(kind, [x], (1, 16, 16, 1), target, options)]), (all_codes(),))
 
 
 @pytest.mark.parametrize("kind", ["MAX_POOL_2D", "AVERAGE_POOL_2D"])
@@ -197,7 +199,7 @@ def test_pool_equals_both_interpreters(kind: str, size: int, stride: int, paddin
     for side in (6, 7):
         m = maker.GraphMaker(size)
         x = m.input((1, side, side + 1, 3), SOFT, 9)
-        check(m.graph([m.pool(kind, x, size, stride, padding, "RELU6" if size == 3 else "NONE")]))
+        assert_equal_everywhere(m.graph([m.pool(kind, x, size, stride, padding, "RELU6" if size == 3 else "NONE")]))
 
 
 @pytest.mark.parametrize("shape", [(1, 7, 5, 3), (1, 6, 6, 64), (1, 1, 1, 4), (1, 40, 40, 2)])
@@ -208,13 +210,15 @@ def test_mean_equals_both_interpreters(shape: tuple[int, ...], same_scale: bool)
     params = (m.scale(x), -11) if same_scale else (0.017, 40)
     kept = m.add("MEAN", [x, m.constant([1, 2])], (1, 1, 1, shape[3]), params, g.ReduceOptions(True))
     flat = m.add("MEAN", [x, m.constant([2, 1])], (1, shape[3]), params, g.ReduceOptions(False))
-    check(m.graph([kept, flat]))
+    assert_equal_everywhere(m.graph([kept, flat]))
 
 
 def test_reduce_max_equals_both_interpreters() -> None:
     m = maker.GraphMaker(5)
     x = m.input((1, 5, 4, 3), 0.031, -11)
-    check(m.graph([m.same("REDUCE_MAX", [x, m.constant([1, 2])], (1, 1, 1, 3), g.ReduceOptions(True))]))
+    assert_equal_everywhere(
+        m.graph([m.same("REDUCE_MAX", [x, m.constant([1, 2])], (1, 1, 1, 3), g.ReduceOptions(True))])
+    )
 
 
 @pytest.mark.parametrize("scale", [0.4, 0.031])
@@ -223,7 +227,7 @@ def test_sum_equals_tflite_micro(scale: float) -> None:
     m = maker.GraphMaker(5)
     x = m.input((1, 5, 4, 3), 0.031, -11)
     y = m.add("SUM", [x, m.constant([1, 2])], (1, 1, 1, 3), (scale, 3), g.ReduceOptions(True))
-    check(m.graph([y]), reference=False)
+    assert_equal_everywhere(m.graph([y]), reference=False)
 
 
 @pytest.mark.parametrize("options", [g.ResizeOptions(), g.ResizeOptions(True), g.ResizeOptions(False, True)])
@@ -232,7 +236,7 @@ def test_sum_equals_tflite_micro(scale: float) -> None:
 def test_resize_equals_both_interpreters(kind: str, options: g.ResizeOptions, size: tuple[int, int]) -> None:
     m = maker.GraphMaker(1)
     x = m.input((1, 3, 5, 4), SOFT, 7)
-    check(m.graph([m.same(kind, [x, m.constant(size)], (1, *size, 4), options)]))
+    assert_equal_everywhere(m.graph([m.same(kind, [x, m.constant(size)], (1, *size, 4), options)]))
 
 
 def test_shape_operators_equal_both_interpreters() -> None:
@@ -257,7 +261,7 @@ def test_shape_operators_equal_both_interpreters() -> None:
         m.same("MINIMUM", [x, value], (1, 4, 6, 4)),
         m.concat([x, x, x]),
     ]
-    check(m.graph(outputs))
+    assert_equal_everywhere(m.graph(outputs))
 
 
 def test_squeeze_and_split_equal_both_interpreters() -> None:
@@ -266,7 +270,7 @@ def test_squeeze_and_split_equal_both_interpreters() -> None:
     squeezed = m.same("SQUEEZE", [x], (6, 4), g.SqueezeOptions((0, 1)))
     parts = [m.tensor((1, 1, 2, 4), "int8", maker.quantization(SOFT, 7)) for _ in range(3)]
     m.operators.append(g.Operator("SPLIT", (m.constant(2), x), tuple(parts), g.SplitOptions(3)))
-    check(m.graph([squeezed, *parts]))
+    assert_equal_everywhere(m.graph([squeezed, *parts]))
 
 
 @pytest.mark.parametrize("per_channel", [True, False])
@@ -281,15 +285,15 @@ def test_fully_connected_equals_both_interpreters(per_channel: bool, bias: bool)
         codes = m.rng.integers(-5000, 5000, 9).astype(np.int32)
         inputs.append(m.tensor((9,), "int32", maker.quantization(scale * np.float32(0.02)), codes))
     y = m.add("FULLY_CONNECTED", inputs, (1, 9), (0.03, -5), g.FullyConnectedOptions("RELU"))
-    check(m.graph([y]))
+    assert_equal_everywhere(m.graph([y]))
 
 
 def test_example_of_another_tool_every_tensor_equals(shared_dir: Path) -> None:
-    check(read_tflite(shared_dir / "data" / "example_15_ops_int8.tflite"))
+    assert_equal_everywhere(read_tflite(shared_dir / "data" / "example_15_ops_int8.tflite"))
 
 
 def test_detector_every_tensor_equals() -> None:
-    check(maker.rtmdet_like(64, classes=4, seed=1))
+    assert_equal_everywhere(maker.rtmdet_like(64, classes=4, seed=1))
 
 
 def test_squeeze_and_excite_with_silu_equals_both_interpreters() -> None:
@@ -300,7 +304,7 @@ def test_squeeze_and_excite_with_silu_equals_both_interpreters() -> None:
     mean = m.add("MEAN", [x, m.constant([1, 2])], (1, 1, 1, 16), (0.01, -100), g.ReduceOptions(True))
     attention = m.conv(mean, 16, (1, 1), activation="RELU6")
     x = m.add("MUL", [attention, x], m.tensors[x].shape, (0.03, -90), g.ElementwiseOptions())
-    check(m.graph([x]))
+    assert_equal_everywhere(m.graph([x]))
 
 
 def test_invoke_twice_gives_same_and_independent_outputs() -> None:
