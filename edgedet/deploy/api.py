@@ -184,6 +184,15 @@ def _measured(
     return model, arena, outputs
 
 
+def _check_ram(arena: ArenaReport, ram_bytes: int | None) -> None:
+    """Raises ConfigError when the arena is larger than the limit."""
+    if ram_bytes is not None and arena.total_bytes > ram_bytes:
+        raise ConfigError(
+            f"the limit is {ram_bytes:,} bytes of RAM, but the arena of TFLite Micro needs {arena.total_bytes:,}; "
+            "take a smaller input or a narrower model, target c99, or raise the limit"
+        )
+
+
 def _deploy_tflm(
     model: Int8Model, arena_margin_bytes: int | None, ram_bytes: int | None, image: Path | None, seed: int
 ) -> _Product:
@@ -194,11 +203,7 @@ def _deploy_tflm(
     simulated = _contract_order(model, Simulator(model.graph).invoke(q_input))
     source_sha256 = sha256(model.data)
     model, arena, measured = _measured(model, q_input, arena_margin_bytes)
-    if ram_bytes is not None and arena.total_bytes > ram_bytes:
-        raise ConfigError(
-            f"the limit is {ram_bytes:,} bytes of RAM, but the arena of TFLite Micro needs {arena.total_bytes:,}; "
-            "take a smaller input or a narrower model, target c99, or raise the limit"
-        )
+    _check_ram(arena, ram_bytes)
     check_equal(model.outputs.tensor_names, simulated, _contract_order(model, measured))
     source = f"drawn with seed {seed}" if image is None else f"image {image.name}, sha256 {sha256(image.read_bytes())}"
     golden = Golden(source, q_input, simulated)
