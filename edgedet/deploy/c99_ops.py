@@ -179,6 +179,8 @@ def _binary(ctx: StepContext) -> list[Call]:
     (scale1, zero1), (scale2, zero2), (scale, zero) = (_params(ctx, index) for index in (first, second, out))
     low, high = activation_range(options.activation, scale, zero)
     _, height, width, channels = ctx.nhwc(out)
+    for index in (first, second):
+        _check_leading_sides(ctx, index, out)
     common = [
         *(("height", height), ("width", width), ("channels", channels)),
         *(("in1", _steps(ctx, first)), ("in2", _steps(ctx, second)), ("out", _steps(ctx, out))),
@@ -199,6 +201,16 @@ def _binary(ctx: StepContext) -> list[Call]:
         Call(f"edk_{kind.lower()}_s8", params_type, c_fields([*common, *scaling]), pointers)
         for pointers in _images(ctx, (first, second), out)
     ]
+
+
+def _check_leading_sides(ctx: StepContext, index: int, out: int) -> None:
+    """Images of an operand are all of the output's, or one for all; anything between has no kernel."""
+    rank = max(len(ctx.tensor(out).shape), 4)
+    own, whole = ((1,) * (rank - len(shape)) + shape for shape in (ctx.tensor(i).shape for i in (index, out)))
+    if own[:-3] != whole[:-3] and any(side != 1 for side in own[:-3]):
+        raise ctx.unsupported(
+            f"tensor {ctx.tensor(index).name!r} of shape {own} repeated to {whole} along leading sides"
+        )
 
 
 def _scaling(

@@ -212,9 +212,18 @@ def _can_be_hosted(views: Views, number: int, index: int, out: int, mode: str, s
 
 
 def _all_pitched(views: Views, members: tuple[int, ...], sharing: Sharing) -> bool:
-    for index in members:
-        if views.writer[index].kind not in sharing.pitched_write:
-            return False
-        if any(step.kind not in sharing.pitched_read for step in views.readers[index]):
-            return False
+    return all(
+        _takes_pitch(views, views.writer[index], sharing.pitched_write)
+        and all(_takes_pitch(views, step, sharing.pitched_read) for step in views.readers[index])
+        for index in members
+    )
+
+
+def _takes_pitch(views: Views, step: Step, kinds: frozenset[str]) -> bool:
+    """Whether a step may read or write a part of every pixel; a concatenation copies whole pixels along other axes."""
+    if step.kind not in kinds:
+        return False
+    if isinstance(step.options, ConcatOptions):
+        rank = len(views.graph.tensors[step.outputs[0]].shape)
+        return step.options.axis % rank == rank - 1
     return True

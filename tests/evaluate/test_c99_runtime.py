@@ -135,6 +135,49 @@ def test_evaluate_on_host_and_chip_gives_the_same_digits(
     assert sum("CONV_2D" in line for line in found.details) > 60
 
 
+def _two_concats(axis: int, hosted: bool) -> g.Graph:
+    """A concatenation along height or width whose input (or output) also lies in one along the channels."""
+    quantization = g.Quantization(np.array([0.1], np.float32), np.array([0], np.int64))
+    long = tuple(side * (2 if i == axis else 1) for i, side in enumerate((1, 4, 4, 8)))
+    if hosted:
+        shapes = {"x": (1, 4, 4, 8), "y": long, "long": long, "other": long, "joined": (*long[:3], 16)}
+        operators = [((0, 0), 2, axis), ((1,), 3, None), ((3, 2), 4, 3)]
+        inputs, outputs = (0, 1), (4,)
+    else:
+        shapes = {"x": (1, 4, 4, 8), "a": (1, 4, 4, 8), "b": (1, 4, 4, 8), "joined": (1, 4, 4, 16), "long": long}
+        operators = [((0,), 1, None), ((0,), 2, None), ((1, 2), 3, 3), ((1, 0), 4, axis)]
+        inputs, outputs = (0,), (3, 4)
+    return g.Graph(
+        tuple(g.Tensor(name, shape, "int8", quantization) for name, shape in shapes.items()),
+        tuple(
+            g.Operator("RELU", sources, (out,))
+            if along is None
+            else g.Operator("CONCATENATION", sources, (out,), g.ConcatOptions(axis=along))
+            for sources, out, along in operators
+        ),
+        inputs,
+        outputs,
+    )
+
+
+@pytest.mark.parametrize("axis", [1, 2])
+@pytest.mark.parametrize("hosted", [False, True])
+def test_host_module_concat_along_height_or_width_beside_channels(axis: int, hosted: bool, compiler: str) -> None:
+    graph = _two_concats(axis, hosted)
+    rng = np.random.default_rng(0)
+    codes = [rng.integers(-128, 128, graph.tensors[i].shape).astype(np.int8) for i in graph.inputs]
+    assert equal(HostModule(b"", graph)(*codes), Simulator(graph).invoke(*codes))
+
+
+def test_host_module_broadcast_along_one_of_two_leading_axes_is_an_error(compiler: str) -> None:
+    quantization = g.Quantization(np.array([0.1], np.float32), np.array([0], np.int64))
+    shapes = {"a": (2, 3, 4, 4, 8), "b": (1, 3, 4, 4, 8), "sum": (2, 3, 4, 4, 8)}
+    tensors = tuple(g.Tensor(name, shape, "int8", quantization) for name, shape in shapes.items())
+    graph = g.Graph(tensors, (g.Operator("ADD", (0, 1), (2,), g.ElementwiseOptions()),), (0, 1), (2,))
+    with pytest.raises(UnsupportedOpError, match=r"'b' of shape .* along leading sides"):
+        HostModule(b"", graph)
+
+
 def test_host_module_wrong_shape_is_an_error(compiler: str) -> None:
     module = HostModule(b"", mixed_graph())
     with pytest.raises(ShapeError, match="takes int8"):
