@@ -221,8 +221,8 @@ def render(content: dict[str, Any]) -> str:
             "the last epoch (no epoch is picked on the validation split; the best one stands beside it). int8: PTQ, "
             "min-max, 128 seeded training images. sim = edgedet's NumPy integer simulator, ref = TFLite's reference "
             "kernels, xnnpack = LiteRT's default kernels, tflm = TFLite Micro (reference kernels).\n",
-            "Elsewhere: [instructions, flash and RAM of generated C on emulated chips](chip.md), [PTQ by calibrator and "
-            "effort](ptq.md), [QAT](qat.md), [speed](speed.md).\n",
+            "Elsewhere: [instructions, flash and RAM of generated C on emulated chips](chip.md), "
+            "[PTQ by calibrator and effort](ptq.md), [QAT](qat.md), [speed](speed.md).\n",
             "## Accuracy: COCO AP / AP50 / AP75 on the validation split\n",
             _accuracy(rows),
             "## Exactness\n",
