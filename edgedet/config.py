@@ -13,7 +13,7 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from edgedet.errors import ConfigError
 from edgedet.resources import resource_dir
-from edgedet.structs import PreprocessSpec
+from edgedet.structs import PreprocessSpec, require_one_of
 
 ACTIVATIONS = ("silu", "relu", "relu6", "hardswish")
 PADDINGS = ("symmetric", "same")
@@ -38,9 +38,9 @@ class ModelConfig:
     padding: str  # symmetric (torch, MMDetection) | same (TFLite: a stride-2 3x3 pads bottom/right only)
 
     def __post_init__(self) -> None:
-        _one_of("model.activation", self.activation, ACTIVATIONS)
-        _one_of("model.padding", self.padding, PADDINGS)
-        _one_of("model.depthwise", self.depthwise, DEPTHWISE)
+        require_one_of("model.activation", self.activation, ACTIVATIONS)
+        require_one_of("model.padding", self.padding, PADDINGS)
+        require_one_of("model.depthwise", self.depthwise, DEPTHWISE)
         # Below 1/32 the stem has no channel left.
         if not 0 < self.deepen <= 2 or not 1 / 32 <= self.widen <= 2:
             raise ConfigError(
@@ -215,8 +215,3 @@ def _apply_override(table: dict[str, Any], override: str) -> None:
     except tomllib.TOMLDecodeError:
         value = text.strip()  # a bare word, as in activation=relu6
     table[matches[0]][name] = value
-
-
-def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise ConfigError(f"{name} must be one of {', '.join(allowed)}; got {value!r}")

@@ -45,10 +45,10 @@ class PreprocessSpec:
                     f"input {name} must be a positive multiple of 32, at most {MAX_SIDE_PX}, got {side!r}; "
                     f"try {_nearest_32(side)}"
                 )
-        _one_of("channel_order", self.channel_order, ("RGB",))
-        _one_of("resize", self.resize, RESIZE_MODES)
-        _one_of("interpolation", self.interpolation, ("area",))
-        _one_of("rounding", self.rounding, ("half_away_from_zero",))
+        require_one_of("channel_order", self.channel_order, ("RGB",))
+        require_one_of("resize", self.resize, RESIZE_MODES)
+        require_one_of("interpolation", self.interpolation, ("area",))
+        require_one_of("rounding", self.rounding, ("half_away_from_zero",))
         if not 0 <= self.pad_value <= 255:
             raise ConfigError(f"pad_value must be 0..255, got {self.pad_value}")
         if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
@@ -121,7 +121,8 @@ def _nearest_32(side: Any) -> int:
     return min(MAX_SIDE_PX, max(32, round(side / 32) * 32)) if isinstance(side, (int, float)) else 192
 
 
-def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
+def require_one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    """Raises ConfigError, with the choices, when `value` is none of them."""
     if value not in allowed:
         raise ConfigError(f"{name} must be one of {', '.join(allowed)}; got {value!r}")
 

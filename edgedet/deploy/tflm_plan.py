@@ -1,9 +1,9 @@
 """A better memory plan for TFLite Micro, carried in the model file.
 
 TFLM places activations greedily by size when it starts, which can leave gaps: rtmdet_nano_ncadc_relu6 at 192x192 gets
-294,912 bytes where 221,184 are enough (bench/results.py, docs/results.md). A model may bring its own plan instead: the
-metadata buffer `OfflineMemoryAllocation`, int32: version (1), subgraph (0), number of tensors, and for each tensor its
-offset from the start of the arena, -1 for those that TFLM places itself.
+294,912 bytes where 221,184 are enough (`head_bytes` of `deploy.arena.measure_arena`, without and with a plan). A model
+may bring its own plan instead: the metadata buffer `OfflineMemoryAllocation`, int32: version (1), subgraph (0), number
+of tensors, and for each tensor its offset from the start of the arena, -1 for those that TFLM places itself.
 
 Source: TFLite Micro's documentation of its memory management, "offline planned tensor allocations".
 """
