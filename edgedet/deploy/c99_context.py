@@ -46,6 +46,15 @@ class Pool:
         """Everything stored, one zero at least (C has no empty arrays)."""
         return np.concatenate(self._parts) if self._size else np.zeros(1, self.dtype)
 
+    @property
+    def short_name(self) -> str:
+        """Without the prefix that all generated symbols have."""
+        return self.name.removeprefix("edgedet_")
+
+    def little_endian(self) -> bytes:
+        """`values()` as little-endian memory holds them."""
+        return self.values().astype(self.dtype.newbyteorder("<")).tobytes()
+
 
 @dataclass(frozen=True)
 class Constants:
@@ -54,6 +63,11 @@ class Constants:
     weights: Pool = field(default_factory=lambda: Pool("edgedet_weights", np.int8))
     words: Pool = field(default_factory=lambda: Pool("edgedet_words", np.int32))
     indices: Pool = field(default_factory=lambda: Pool("edgedet_indices", np.int16))
+
+    @property
+    def pools(self) -> tuple[Pool, ...]:
+        """All of them."""
+        return self.weights, self.words, self.indices
 
 
 @dataclass(frozen=True)

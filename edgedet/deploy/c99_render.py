@@ -95,11 +95,7 @@ def render_c99(
 
 def constant_files(program: Program) -> dict[str, bytes]:
     """Files that model_data_binary.c includes, in the byte order of all targets (little endian)."""
-    pools = (program.constants.weights, program.constants.words, program.constants.indices)
-    return {
-        f"{pool.name.removeprefix('edgedet_')}.bin": pool.values().astype(pool.dtype.newbyteorder("<")).tobytes()
-        for pool in pools
-    }
+    return {f"{pool.short_name}.bin": pool.little_endian() for pool in program.constants.pools}
 
 
 def _plan_text(program: Program) -> str:
@@ -132,7 +128,6 @@ def _kernels(program: Program, has_contract: bool) -> dict[str, str]:
 def _model_values(program: Program, model_sha256: str) -> dict[str, Any]:
     graph, constants = program.graph, program.constants
     params, steps = _steps(program)
-    weights, words, indices = (pool.values() for pool in (constants.weights, constants.words, constants.indices))
     functions = {call.kernel for calls in program.calls for call in calls if call.params_type}
     return {
         "edgedet_version": __version__,
@@ -144,10 +139,8 @@ def _model_values(program: Program, model_sha256: str) -> dict[str, Any]:
         "step_count": len(program.steps),
         "params": params,
         "headers": [f"{name}.h" for name in sorted(functions)],
-        "weights": weights,
-        "weights_crc32": zlib.crc32(weights.tobytes()),
-        "words": words,
-        "indices": indices,
+        **{pool.short_name: pool.values() for pool in constants.pools},
+        **{f"{pool.short_name}_crc32": zlib.crc32(pool.little_endian()) for pool in constants.pools},
     }
 
 

@@ -56,6 +56,30 @@ def copied(report: DeployReport, folder: Path) -> Path:
     return Path(shutil.copytree(report.out, folder / "copy"))
 
 
+POOLS = {"edgedet_weights": np.int8, "edgedet_words": np.int32, "edgedet_indices": np.int16}
+
+
+def find_constants(source: str, pool: str) -> re.Match[str]:
+    """The numbers of an array as C writes them, commas between."""
+    found = re.search(rf"{pool}\[.*?\{{\s*(.*?),?\s*\}};", source, re.DOTALL)
+    assert found is not None
+    return found
+
+
+def constants_of(folder: Path, pool: str) -> np.ndarray:
+    source = (folder / "model_data.c").read_text(encoding="utf-8")
+    return np.array(find_constants(source, pool)[1].split(","), POOLS[pool])
+
+
+def flip_bits(folder: Path, pool: str, position: int, mask: int) -> None:
+    """Change one byte of an array in model_data.c; position: of the byte in little-endian memory."""
+    source, numbers = (folder / "model_data.c").read_text(encoding="utf-8"), constants_of(folder, pool)
+    numbers.view(np.uint8)[position] ^= mask
+    found = find_constants(source, pool)
+    changed = source[: found.start(1)] + ",".join(map(str, numbers.tolist())) + source[found.end(1) :]
+    (folder / "model_data.c").write_text(changed, encoding="utf-8")
+
+
 @pytest.mark.toolchain
 @pytest.mark.parametrize("compiler", ["gcc", "clang"])
 def test_deploy_c99_builds_without_warnings_and_passes(
@@ -95,19 +119,64 @@ def test_deploy_c99_flipped_weight_fails_and_names_the_outputs(
     graph = read_tflite(tiny_model)
     weights = graph.tensors[graph.tensor_index("cls_16/weights")].data
     assert weights is not None
-    source = (folder / "model_data.c").read_text(encoding="utf-8")
     # The last layer before output cls_16: no other output may differ.
-    numbers = re.search(r"edgedet_weights\[.*?\{(.*?)\};", source, re.DOTALL)
-    assert numbers is not None
-    codes = np.array(numbers[1].replace("\n", "").strip(" ,").split(","), np.int16)
+    codes = constants_of(folder, "edgedet_weights")
     start = next(i for i in range(len(codes)) if np.array_equal(codes[i : i + weights.size], weights.ravel()))
-    codes[start] = -1 - codes[start]
-    changed = source[: numbers.start(1)] + ",".join(map(str, codes.tolist())) + source[numbers.end(1) :]
-    (folder / "model_data.c").write_text(changed, encoding="utf-8")
+    flip_bits(folder, "edgedet_weights", start, 0xFF)
     status, text = selftest(folder)
     assert status == 1
     assert text.endswith("FAIL\n")
-    assert "FAIL weights" in text
+    assert "FAIL edgedet_weights: the checksum" in text
+    assert re.findall(r"FAIL output \d \((\w+)\)", text) == ["cls_16"]
+
+
+@pytest.fixture(scope="module")
+def built_module(tmp_path_factory: pytest.TempPathFactory, require_tool: Callable[..., str]) -> Path:
+    """A module that uses all three pools, compiled; a changed file alone is compiled again."""
+    require_tool("cc")
+    folder = tmp_path_factory.mktemp("built")
+    out = deploy(foreign(folder, every_operator()), "c99", folder / "module").out
+    assert selftest(out) == (0, "PASS\n")
+    return out
+
+
+@pytest.mark.toolchain
+@pytest.mark.parametrize("pool", POOLS)
+@pytest.mark.parametrize("place", [0.0, 0.5, 1.0])
+def test_deploy_c99_flipped_bit_of_any_constant_fails_its_checksum(
+    built_module: Path, tmp_path: Path, pool: str, place: float
+) -> None:
+    folder = Path(shutil.copytree(built_module, tmp_path / "copy"))
+    size_bytes = constants_of(folder, pool).nbytes
+    # One bit of the first, a middle and the last byte: also where no output of this one input shows it.
+    flip_bits(folder, pool, round(place * (size_bytes - 1)), 1)
+    status, text = selftest(folder)
+    assert status == 1
+    assert re.findall(r"FAIL (\w+): the checksum is wrong", text) == [pool]
+    assert text.endswith("FAIL\n")
+
+
+@pytest.mark.toolchain
+def test_deploy_c99_flipped_bias_fails_its_checksum_and_the_output_behind_it(
+    tiny_c99: DeployReport, tiny_model: Path, tmp_path: Path, require_tool: Callable[..., str]
+) -> None:
+    require_tool("cc")
+    folder = copied(tiny_c99, tmp_path)
+    graph = read_tflite(tiny_model)
+    operator = next(o for o in graph.operators if graph.tensors[o.outputs[0]].name == "cls_16")
+    source, weights, bias = (graph.tensors[index] for index in operator.inputs)
+    assert source.quantization is not None
+    assert weights.data is not None
+    assert bias.data is not None
+    # As the generator stores it: with the input's zero point folded in.
+    zero_point = int(source.quantization.zero_point[0])
+    folded = bias.data - zero_point * weights.data.reshape(len(bias.data), -1).astype(np.int32).sum(axis=1)
+    words = constants_of(folder, "edgedet_words")
+    start = next(i for i in range(len(words)) if np.array_equal(words[i : i + folded.size], folded))
+    flip_bits(folder, "edgedet_words", 4 * start + 2, 1)  # by 2^16
+    status, text = selftest(folder)
+    assert status == 1
+    assert "FAIL edgedet_words: the checksum is wrong" in text
     assert re.findall(r"FAIL output \d \((\w+)\)", text) == ["cls_16"]
 
 
