@@ -13,6 +13,7 @@ from edgedet import __version__
 from edgedet.convert.flatbuffer import parse_tflite
 from edgedet.convert.graph import Graph, Tensor
 from edgedet.convert.metadata import METADATA_NAME
+from edgedet.deploy.c99_ops import check_operators
 from edgedet.deploy.c99_program import Program, build_program
 from edgedet.deploy.c99_render import GoldenVectors, render_c99
 from edgedet.deploy.folder import FORMAT, FORMAT_VERSION, file_table, sha256
@@ -61,6 +62,7 @@ def make_c99(path: Path, *, image: Path | None = None, ram_bytes: int | None = N
             f"{path} carries no preprocessing contract, so no image can become its input; leave the image out, or "
             "add the contracts with edgedet.convert.metadata.contract_metadata"
         )
+    check_operators(graph)
     simulator = Simulator(graph)
     positions = range(len(graph.outputs)) if model is None else model.output_positions
     outputs = tuple(graph.outputs[position] for position in positions)

@@ -18,8 +18,8 @@ from edgedet.deploy import c99_moves
 from edgedet.deploy.c99_context import MAX_SIDE, Call, StepContext, c_fields, c_struct
 from edgedet.deploy.c99_weights import REQUANT_NARROW, channel_constants, conv_scratch_bytes, depthwise_scratch_bytes
 from edgedet.deploy.plan_views import Sharing
-from edgedet.deploy.steps import TABLE, UNARY, Step
-from edgedet.evaluate.simulator_context import window_padding
+from edgedet.deploy.steps import TABLE, UNARY, Step, needed_operators
+from edgedet.evaluate.simulator_context import OpContext, Workspace, window_padding
 from edgedet.evaluate.simulator_conv import checked_weights, dense_multipliers, real_multipliers
 from edgedet.evaluate.simulator_ops import reduce_axes
 from edgedet.numerics.integer import activation_range, mean_multiplier, quantize_multiplier
@@ -47,17 +47,30 @@ def calls_of(ctx: StepContext) -> list[Call]:
     """Kernel calls of a step.
 
     Args:
-        ctx: the step.
+        ctx: the step, of a graph that `check_operators` accepts.
     Returns:
         In order; one per image of a batch.
     Raises:
-        UnsupportedOpError: there is no kernel, or not for these options.
+        UnsupportedOpError: there is no kernel for these options.
     """
-    if ctx.step.kind not in _EMITTERS:
-        raise ctx.unsupported(
-            f"there is no C kernel for {ctx.step.kind}; there are kernels for {', '.join(supported_kinds())}"
-        )
     return _EMITTERS[ctx.step.kind](ctx)
+
+
+def check_operators(graph: Graph) -> None:
+    """Check that there is a C kernel for every operator that an output depends on, whatever its options.
+
+    Ask this before the `Simulator`, which has other operators and would list those.
+
+    Args:
+        graph: checked.
+    Raises:
+        UnsupportedOpError: names the first operator without a kernel and lists those with one.
+    """
+    for number, operator in needed_operators(graph):
+        if operator.kind not in supported_kinds():
+            raise OpContext(graph, number, Workspace()).unsupported(
+                f"there is no C kernel for {operator.kind}; there are kernels for {', '.join(supported_kinds())}"
+            )
 
 
 def supported_kinds() -> list[str]:

@@ -45,7 +45,7 @@ def build_program(
     """Lower, plan and generate the calls.
 
     Args:
-        graph: checked, and accepted by the `Simulator`.
+        graph: checked, and accepted by `check_operators` and the `Simulator`.
         outputs: tensor indices in the order of the generated interface.
         preprocess: input contract; None: the program has no edgedet_run().
         ram_bytes: largest arena that is allowed; where the plan is larger, the first steps run patch by patch. None:
@@ -54,7 +54,7 @@ def build_program(
     Returns:
         The program.
     Raises:
-        UnsupportedOpError: an operator has no kernel, or an input or output is not int8.
+        UnsupportedOpError: an operator has no kernel for its options, or an input or output is not int8.
         ConfigError: not even with patches does the arena fit `ram_bytes`.
     """
     _check_ends(graph)

@@ -73,15 +73,15 @@ def lower(graph: Graph) -> tuple[Step, ...]:
     """
     steps = [
         Step((number,), operator.kind, operator.inputs, operator.outputs, operator.options)
-        for number, operator in _needed(graph)
+        for number, operator in needed_operators(graph)
     ]
     steps = _fold_pads(graph, steps)
     steps = [_as_table(graph, step) for step in steps]
     return tuple(_fuse_tables(graph, steps))
 
 
-def _needed(graph: Graph) -> list[tuple[int, Operator]]:
-    """Operators that an output depends on, with their numbers."""
+def needed_operators(graph: Graph) -> list[tuple[int, Operator]]:
+    """Operators that an output depends on, with their numbers in the graph, in its order."""
     wanted = set(graph.outputs)
     kept = []
     for number, operator in reversed(list(enumerate(graph.operators))):

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from edgedet.convert.graph import Graph
+from edgedet.deploy.c99_ops import check_operators
 from edgedet.deploy.c99_program import Program, build_program
 from edgedet.deploy.c99_render import constant_files, render_c99
 from edgedet.deploy.plan_offsets import ALIGNMENT
@@ -44,6 +45,7 @@ class _Module:
 
     def __init__(self, data: bytes, graph: Graph, model: Int8Model | None = None) -> None:
         require_jinja2()
+        check_operators(graph)
         Simulator(graph)  # names what it does not support; the generator relies on its checks
         self.graph = graph
         positions = range(len(graph.outputs)) if model is None else model.output_positions

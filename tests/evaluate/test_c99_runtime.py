@@ -192,6 +192,10 @@ def test_host_module_operator_without_kernel_is_an_error(compiler: str) -> None:
     graph = m.graph([m.same("REDUCE_MAX", [x, m.constant([1])], (1, 4, 4), g.ReduceOptions())])
     with pytest.raises(UnsupportedOpError, match="no C kernel for REDUCE_MAX"):
         HostModule(b"", graph)
+    # One that the simulator does not have either: the list must still be that of the C kernels.
+    graph = m.graph([m.add("SOFTMAX", [x], (1, 4, 4, 4), (1 / 256, -128), g.SoftmaxOptions())])
+    with pytest.raises(UnsupportedOpError, match="no C kernel for SOFTMAX; there are kernels for ADD, AVERAGE_POOL_2D"):
+        HostModule(b"", graph)
 
 
 def test_qemu_module_unknown_processor_lists_the_known_ones() -> None:
