@@ -31,7 +31,7 @@ EXTRAS = {
     "rich": "train",
     "ai_edge_litert": "runtime",
     "tflite_micro": "tflm",
-    "jinja2": "tflm",
+    "jinja2": "c99",
     "onnx": "onnx",
     "onnx2tf": "onnx",
     "tensorflow": "onnx",

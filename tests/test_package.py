@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import edgedet
+from edgedet.cli import EXTRAS
 from edgedet.errors import ToolchainError
 from edgedet.resources import RESOURCES, resource_dir
 
@@ -46,6 +48,19 @@ def test_pyproject_package_list_matches_the_folders() -> None:
     listed = set(tomllib.loads((REPO / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]["packages"])
     present = {".".join(p.parent.relative_to(REPO).parts) for p in (REPO / "edgedet").rglob("__init__.py")}
     assert listed == present | {f"edgedet._resources.{name}" for name in RESOURCES}
+
+
+def test_extras_bring_what_the_errors_promise() -> None:
+    project = tomllib.loads((REPO / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    names = {
+        extra: {re.split(r"[^\w-]", requirement)[0].lower() for requirement in requirements}
+        for extra, requirements in project["optional-dependencies"].items()
+    }
+    distributions = {"cv2": "opencv-python-headless"}
+    for module, extra in EXTRAS.items():
+        assert distributions.get(module, module.replace("_", "-")) in names[extra], module
+    # Both targets of deploy render templates.
+    assert "jinja2" in names["c99"] & names["tflm"]
 
 
 def test_resource_dir_checkout_finds_every_folder() -> None:

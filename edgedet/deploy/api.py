@@ -121,7 +121,7 @@ def deploy(
         ConfigError: unknown target, negative margin, an arena above `ram_bytes`, or `out` holds something else.
         ConversionError: the file is damaged, lacks metadata, or TFLite Micro computes other bytes than the simulator.
         UnsupportedOpError: the target has no kernel for an operator.
-        ToolchainError: the extra `tflm` is missing, or TFLite Micro refuses the model.
+        ToolchainError: the extra of the target's name is missing, or TFLite Micro refuses the model.
         DataError: the image is missing or broken.
     """
     if target not in TARGETS:
@@ -196,7 +196,7 @@ def _check_ram(arena: ArenaReport, ram_bytes: int | None) -> None:
 def _deploy_tflm(
     model: Int8Model, arena_margin_bytes: int | None, ram_bytes: int | None, image: Path | None, seed: int
 ) -> _Product:
-    require_jinja2()
+    require_jinja2("tflm")
     require_tflite_micro()
     operators = operators_used(model.graph, str(model.path))
     q_input = golden_input(model, image, seed)

@@ -55,7 +55,7 @@ def make_c99(path: Path, *, image: Path | None = None, ram_bytes: int | None = N
         DataError: the image is missing or broken.
         ToolchainError: Jinja2 is missing.
     """
-    require_jinja2()
+    require_jinja2("c99")
     data, graph, model = load_any(path)
     if model is None and image is not None:
         raise ConfigError(

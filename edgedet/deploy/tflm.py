@@ -31,10 +31,10 @@ class Golden:
     q_outputs: tuple[np.ndarray, ...]  # int8 (1, h, w, c), contract order
 
 
-def require_jinja2() -> None:
-    """Raises ToolchainError when Jinja2 is not installed."""
+def require_jinja2(target: str) -> None:
+    """Raises ToolchainError when Jinja2 is not installed; every target has an extra of its name that brings it."""
     if importlib.util.find_spec("jinja2") is None:
-        raise missing_extra("jinja2", "tflm")
+        raise missing_extra("jinja2", target)
 
 
 def render_sources(
@@ -53,7 +53,7 @@ def render_sources(
     Raises:
         ToolchainError: Jinja2 or the templates are missing.
     """
-    require_jinja2()
+    require_jinja2("tflm")
     import jinja2
 
     environment = jinja2.Environment(

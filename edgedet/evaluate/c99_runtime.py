@@ -44,7 +44,7 @@ class _Module:
     """Generated sources in a temporary folder that lives as long as this object."""
 
     def __init__(self, data: bytes, graph: Graph, model: Int8Model | None = None) -> None:
-        require_jinja2()
+        require_jinja2("c99")
         check_operators(graph)
         Simulator(graph)  # names what it does not support; the generator relies on its checks
         self.graph = graph

@@ -8,6 +8,7 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -426,6 +427,20 @@ def test_deploy_c99_ram_limit_below_the_smallest_arena_says_how_much_is_needed(
         ConfigError, match=f"limit is {need - 1:,} bytes of RAM, but the smallest arena .* {need:,} bytes"
     ):
         deploy(tiny_model, "c99", tmp_path / "out", ram_bytes=need - 1)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("target", ["c99", "tflm"])
+def test_main_deploy_without_jinja2_names_the_extra_of_the_target(
+    target: str, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from edgedet.cli import main
+
+    monkeypatch.setitem(sys.modules, "jinja2", None)  # what an import of it then finds: nothing
+    assert main(["deploy", str(tiny_model), "--target", target, "--out", str(tmp_path / "out")]) == 2
+    assert capsys.readouterr().err == (
+        f'error: jinja2 is not installed, but this step needs it: pip install "edgedet[{target}]"\n'
+    )
     assert not (tmp_path / "out").exists()
 
 
