@@ -12,13 +12,19 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from edgedet.data.coco import CocoSplit
 from edgedet.errors import EdgedetError
-from edgedet.evaluate.evaluator import EvalReport, evaluate
 from edgedet.evaluate.progress import show_progress
-from edgedet.evaluate.runtimes import Runtime
+from edgedet.evaluate.threads import limit_blas_threads
 from edgedet.resources import resource_dir
+
+# Whatever loads NumPy is imported inside functions, after main() has limited its threads.
+if TYPE_CHECKING:
+    from edgedet.data.coco import CocoSplit
+    from edgedet.evaluate.evaluator import EvalReport
+    from edgedet.evaluate.runtimes import Runtime
+    from edgedet.quantize.api import QuantizeReport
 
 CHECKPOINT = "rtmdet_pico_relu6_synth.pt"  # in models/, trained on the training images of another seed
 IMAGES = 400  # 320 to calibrate from, 80 to evaluate on
@@ -69,25 +75,15 @@ def run_demo(out: Path, checkpoint: Path, images: int, seed: int) -> DemoResult:
         EdgedetError: what the steps raise.
     """
     from edgedet.data.paths import DataPaths
-    from edgedet.data.synth import make_synthetic
     from edgedet.deploy.api import deploy
     from edgedet.evaluate.predict import predict
     from edgedet.evaluate.runtimes import open_runtime
-    from edgedet.quantize.api import QuantizeRequest, quantize_checkpoint
     from edgedet.train.runtime import TorchRuntime
 
     start = time.perf_counter()
-    data, run, firmware, pictures = out / "synth", out / "quantized", out / "firmware", out / "pictures"
-
-    _announce("data", "synth", "--out", data, "--images", images, "--seed", seed)
-    with show_progress("data synth") as progress:
-        make_synthetic(data, images=images, seed=seed, progress=progress)
-
-    _announce("quantize", checkpoint, "--data", data, "--out", run, "--calib-images", CALIB_IMAGES)
-    with show_progress("calibrate") as progress:
-        request = QuantizeRequest(checkpoint, DataPaths(data), run, calib_images=CALIB_IMAGES)
-        quantized = quantize_checkpoint(request, progress)
-    print(quantized.text(), end="")
+    data, firmware, pictures = out / "synth", out / "firmware", out / "pictures"
+    _draw(data, images, seed)
+    quantized = _quantize(checkpoint, data, out / "quantized")
 
     valid = DataPaths(data).load("valid")
     float_report = _measure(checkpoint, TorchRuntime.from_checkpoint(checkpoint), valid, data)
@@ -132,6 +128,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--images", type=int, default=IMAGES, metavar="N", help="default: %(default)s")
     parser.add_argument("--seed", type=int, default=SEED, metavar="S", help="default: %(default)s")
     parser.add_argument("--checkpoint", type=Path, metavar="CKPT", help=f"default: models/{CHECKPOINT}")
+    limit_blas_threads()
     args = parser.parse_args(argv)
     try:
         checkpoint = args.checkpoint or _relative(resource_dir("models") / CHECKPOINT)
@@ -143,8 +140,32 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _draw(data: Path, images: int, seed: int) -> None:
+    """Draw the synthetic data set."""
+    from edgedet.data.synth import make_synthetic
+
+    _announce("data", "synth", "--out", data, "--images", images, "--seed", seed)
+    with show_progress("data synth") as progress:
+        make_synthetic(data, images=images, seed=seed, progress=progress)
+
+
+def _quantize(checkpoint: Path, data: Path, out: Path) -> QuantizeReport:
+    """Make the int8 file and print the report."""
+    from edgedet.data.paths import DataPaths
+    from edgedet.quantize.api import QuantizeRequest, quantize_checkpoint
+
+    _announce("quantize", checkpoint, "--data", data, "--out", out, "--calib-images", CALIB_IMAGES)
+    with show_progress("calibrate") as progress:
+        request = QuantizeRequest(checkpoint, DataPaths(data), out, calib_images=CALIB_IMAGES)
+        report = quantize_checkpoint(request, progress)
+    print(report.text(), end="")
+    return report
+
+
 def _measure(model: Path, runtime: Runtime, split: CocoSplit, data: Path) -> EvalReport:
     """Evaluate one form of the network and print the report."""
+    from edgedet.evaluate.evaluator import evaluate
+
     _announce("evaluate", model, "--data", data)
     with show_progress("evaluate") as progress:
         report = evaluate(runtime, split, progress=progress, model_path=model)
