@@ -93,6 +93,8 @@ class ElementwiseOptions:
     """ADD, SUB, MUL."""
 
     activation: str = "NONE"
+    # Of int16 ADD and SUB: True lets TFLite take another kernel for power-of-two scales, which TFLite Micro does not.
+    pot_scale_int16: bool = True  # the schema's default, without meaning in int8
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,7 @@ _PADDING = _Field("padding", ("Padding",), "padding")
 _STRIDE = _Field("stride", ("StrideH", "StrideW"), "positive")
 _DILATION = _Field("dilation", ("DilationHFactor", "DilationWFactor"), "positive")
 _ACTIVATION = _Field("activation", ("FusedActivationFunction",), "activation")
+_POT_SCALE = _Field("pot_scale_int16", ("PotScaleInt16",), "bool")
 _POOL = (_Field("filter", ("FilterHeight", "FilterWidth"), "positive"), _STRIDE, _PADDING, _ACTIVATION)
 _RESIZE = (
     _Field("align_corners", ("AlignCorners",), "bool"),
@@ -93,8 +94,8 @@ SPECS: dict[str, OperatorSpec] = {
     ),
     "MAX_POOL_2D": OperatorSpec(1, 1, g.PoolOptions, "Pool2DOptions", _POOL),
     "AVERAGE_POOL_2D": OperatorSpec(1, 1, g.PoolOptions, "Pool2DOptions", _POOL),
-    "ADD": OperatorSpec(2, 2, g.ElementwiseOptions, "AddOptions", (_ACTIVATION,)),
-    "SUB": OperatorSpec(2, 2, g.ElementwiseOptions, "SubOptions", (_ACTIVATION,)),
+    "ADD": OperatorSpec(2, 2, g.ElementwiseOptions, "AddOptions", (_ACTIVATION, _POT_SCALE)),
+    "SUB": OperatorSpec(2, 2, g.ElementwiseOptions, "SubOptions", (_ACTIVATION, _POT_SCALE)),
     "MUL": OperatorSpec(2, 2, g.ElementwiseOptions, "MulOptions", (_ACTIVATION,)),
     "CONCATENATION": OperatorSpec(
         1, MANY, g.ConcatOptions, "ConcatenationOptions", (_Field("axis", ("Axis",), "int"), _ACTIVATION)
@@ -285,7 +286,23 @@ def write_options(builder: flatbuffers.Builder, kind: str, options: g.Options) -
 _INT8_VERSION = {"CONV_2D": 3, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 4}
 # DEPTH_TO_SPACE should be 2 by that table, but the interpreters register version 1 only, int8 included.
 _INT8_SINCE_1 = ("RESHAPE", "HARD_SWISH", "QUANTIZE", "SQUEEZE", "LEAKY_RELU", "PRELU", "EXPAND_DIMS", "DEPTH_TO_SPACE")
-_INT16_VERSION = {"QUANTIZE": 2, "LEAKY_RELU": 2, "CONV_2D": 4, "DEPTHWISE_CONV_2D": 5, "MUL": 4, "MAXIMUM": 4}
+# The same for int16, where it is not 3. ADD and SUB need theirs for general scales; QUANTIZE has a rule of its own.
+_INT16_VERSION = {
+    "LEAKY_RELU": 2,
+    "CONV_2D": 4,
+    "DEPTHWISE_CONV_2D": 5,
+    "MUL": 4,
+    "SUB": 5,
+    "MAXIMUM": 4,
+    "MINIMUM": 4,
+    "RESIZE_NEAREST_NEIGHBOR": 4,
+    "RESIZE_BILINEAR": 4,
+    "SPLIT": 4,
+    "SLICE": 4,
+    "TRANSPOSE": 5,
+}
+# They have no version of their own for int16.
+_INT16_SINCE_1 = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS", "STRIDED_SLICE")
 
 
 def operator_version(operator: g.Operator, tensors: tuple[g.Tensor, ...]) -> int:
@@ -320,7 +337,7 @@ def operator_version(operator: g.Operator, tensors: tuple[g.Tensor, ...]) -> int
     if kind == "QUANTIZE":
         return 2 if tensors[operator.outputs[0]].dtype == "int16" else 1
     if first.dtype == "int16":
-        return _INT16_VERSION.get(kind, 3)
+        return 1 if kind in _INT16_SINCE_1 else _INT16_VERSION.get(kind, 3)
     if first.dtype != "int8" or kind in _INT8_SINCE_1:
         return 1
     return _INT8_VERSION.get(kind, 2)

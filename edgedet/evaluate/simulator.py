@@ -1,5 +1,7 @@
 """NumPy integer simulator of an int8 graph: the chip's arithmetic, fast enough for AP runs.
 
+Operators may also have int16 activations (weights int8, biases int64), with QUANTIZE at the borders.
+
 Bit-exact with TFLite's reference kernels and TFLite Micro (0 LSB on every tensor). Convolutions run on BLAS with floats
 that hold every sum exactly; everything else is integers, tables, or float64 proven to give the integers' bits.
 """
@@ -7,12 +9,13 @@ that hold every sum exactly; everything else is integers, tables, or float64 pro
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from edgedet.convert.graph import Graph
 from edgedet.errors import ShapeError, UnsupportedOpError
-from edgedet.evaluate import simulator_conv, simulator_ops, simulator_shapes
+from edgedet.evaluate import simulator_conv, simulator_int16, simulator_ops, simulator_shapes
 from edgedet.evaluate.simulator_context import Kernel, OpContext, Workspace
 
 _BUILDERS: dict[str, Callable[[OpContext], Kernel]] = {
@@ -63,7 +66,7 @@ class Simulator:
         """Pack weights, build tables, prove requantizations and check every shape.
 
         Args:
-            graph: int8, checked (as `read_tflite` returns it).
+            graph: int8, or int8 and int16, checked (as `read_tflite` returns it).
         Raises:
             UnsupportedOpError: names the operator, its output tensor, and what is not supported.
             ConversionError: a tensor's shape contradicts its operator.
@@ -81,7 +84,7 @@ class Simulator:
         """Run the graph.
 
         Args:
-            q_inputs: one array per graph input, of its shape and dtype (int8); they are not changed.
+            q_inputs: one array per graph input, of its shape and dtype; they are not changed.
         Returns:
             Copies of the outputs, in the order of `graph.outputs`.
         Raises:
@@ -126,8 +129,11 @@ class Simulator:
 
 
 def _build(ctx: OpContext) -> Kernel:
-    if ctx.operator.kind not in _BUILDERS:
-        raise UnsupportedOpError(
-            f"{ctx.where}: the simulator has no {ctx.operator.kind}; it has {', '.join(sorted(_BUILDERS))}"
-        )
-    return _BUILDERS[ctx.operator.kind](ctx)
+    builders, dtype = _BUILDERS, "int8"
+    if simulator_int16.uses_int16(ctx):
+        builders, dtype = simulator_int16.BUILDERS, "int16"
+    kind = ctx.operator.kind
+    if kind not in builders:
+        have = ", ".join(sorted(builders))
+        raise UnsupportedOpError(f"{ctx.where}: the simulator has no {dtype} {kind}; in {dtype} it has {have}")
+    return builders[kind](replace(ctx, dtype=dtype))

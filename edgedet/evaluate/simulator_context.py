@@ -35,6 +35,13 @@ class OpContext:
     graph: Graph
     number: int  # in graph.operators
     workspace: Workspace
+    dtype: str = "int8"  # of the activations, int8 or int16
+
+    @property
+    def limits(self) -> tuple[int, int]:
+        """Smallest and largest code of the activations."""
+        info = np.iinfo(self.dtype)
+        return int(info.min), int(info.max)
 
     @property
     def operator(self) -> Operator:
@@ -73,16 +80,20 @@ class OpContext:
         return tensor.quantization
 
     def params(self, tensor: Tensor) -> Params:
-        """(scale, zero point) of an int8 tensor with one scale."""
-        if tensor.dtype != "int8":
-            raise self.unsupported(f"tensor {tensor.name!r} is {tensor.dtype}; the simulator computes int8 only")
+        """(scale, zero point) of an activation, of the operator's dtype, with one scale."""
+        if tensor.dtype != self.dtype:
+            raise self.unsupported(f"tensor {tensor.name!r} is {tensor.dtype}, expected {self.dtype} here")
+        return self.any_params(tensor)
+
+    def any_params(self, tensor: Tensor) -> Params:
+        """(scale, zero point) of a tensor of any dtype with one scale."""
         quantization = self.quantization(tensor)
         if quantization.scale.size != 1:
             raise self.unsupported(f"activation {tensor.name!r} has {quantization.scale.size} scales, expected 1")
         return float(quantization.scale[0]), int(quantization.zero_point[0])
 
     def require_one_scale(self, *tensors: Tensor) -> Params:
-        """(scale, zero point) of int8 tensors that the operator copies between and that must therefore agree."""
+        """(scale, zero point) of activations that the operator copies between and that must therefore agree."""
         params = [self.params(tensor) for tensor in tensors]
         if len(set(params)) != 1:
             found = ", ".join(f"{t.name!r} {p}" for t, p in zip(tensors, params, strict=True))

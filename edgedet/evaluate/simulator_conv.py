@@ -9,6 +9,7 @@ from numpy.lib.stride_tricks import as_strided
 
 from edgedet.convert.graph import ConvOptions, DepthwiseConvOptions, FullyConnectedOptions, Tensor
 from edgedet.evaluate.simulator_context import Kernel, OpContext, window_padding
+from edgedet.numerics.int16 import MAX_SHIFT, WideRequantizer
 from edgedet.numerics.integer import activation_range, quantize_multipliers
 from edgedet.numerics.requantize import Requantizer
 
@@ -16,7 +17,9 @@ _FLOAT32_EXACT = 2**24  # float32 holds every integer up to here, whatever the o
 _BLOCK_BYTES = 1 << 19  # of an im2col block; it should stay in the second-level cache until BLAS has read it
 
 
-def _requantizer(ctx: OpContext, scales: np.ndarray, weight_sums: np.ndarray, reach: np.ndarray) -> Requantizer:
+def _requantizer(
+    ctx: OpContext, scales: np.ndarray, weight_sums: np.ndarray, reach: np.ndarray
+) -> Requantizer | WideRequantizer:
     """Requantizer of a weighted operator.
 
     Args:
@@ -25,19 +28,38 @@ def _requantizer(ctx: OpContext, scales: np.ndarray, weight_sums: np.ndarray, re
         weight_sums: int64 (channels,), sums of the weights, for the input's zero point.
         reach: int64 (channels,), largest absolute sum of weights times raw codes.
     """
-    channels = weight_sums.size
-    operator = ctx.operator
     scale, zero_point = ctx.params(ctx.output())
-    bias = np.zeros(channels, np.int64)
-    if len(operator.inputs) > 2 and operator.inputs[2] >= 0:
-        bias = ctx.constant(2, "the bias").astype(np.int64).ravel()
-        if bias.size != channels:
-            raise ctx.unsupported(f"{bias.size} biases for {channels} channels")
-    multiplier, shift = quantize_multipliers(np.broadcast_to(scales, (channels,)))
+    bias = _bias(ctx, weight_sums.size)
+    multiplier, shift = quantize_multipliers(np.broadcast_to(scales, (weight_sums.size,)))
+    options = ctx.operator.options
+    assert isinstance(options, ConvOptions | DepthwiseConvOptions | FullyConnectedOptions)
+    limits = activation_range(options.activation, scale, zero_point, *ctx.limits)
+    if ctx.dtype == "int16":
+        if shift.max() > MAX_SHIFT:
+            raise ctx.unsupported(f"input scale * weight scale / output scale reaches {scales.max():g}, too large")
+        return WideRequantizer(multiplier, shift, bias, limits, reach)
     offset = bias - ctx.params(ctx.input(0))[1] * weight_sums
-    assert isinstance(operator.options, ConvOptions | DepthwiseConvOptions | FullyConnectedOptions)
-    limits = activation_range(operator.options.activation, scale, zero_point)
     return Requantizer(multiplier, shift, offset, zero_point, limits, reach)
+
+
+def _bias(ctx: OpContext, channels: int) -> np.ndarray:
+    """Biases as int64 (channels,), zeros when there are none; int64 in the file where activations are int16."""
+    if len(ctx.operator.inputs) < 3 or ctx.operator.inputs[2] < 0:
+        return np.zeros(channels, np.int64)
+    data = ctx.constant(2, "the bias")
+    if ctx.dtype == "int16" and data.dtype != np.int64:
+        raise ctx.unsupported(
+            f"bias {ctx.input(2).name!r} is {data.dtype}; with int16 activations it must be int64, because TFLite and "
+            "TFLite Micro compute different results with other types"
+        )
+    if data.size != channels:
+        raise ctx.unsupported(f"{data.size} biases for {channels} channels")
+    return data.astype(np.int64).ravel()
+
+
+def _reach(ctx: OpContext, weights: np.ndarray, axis: int) -> np.ndarray:
+    """Largest absolute sum of weights times raw codes: int64, summed along `axis`."""
+    return -ctx.limits[0] * np.abs(weights).sum(axis=axis)
 
 
 def checked_weights(ctx: OpContext) -> np.ndarray:
@@ -124,7 +146,7 @@ def conv_2d(ctx: OpContext) -> Kernel:
         raise ctx.unsupported(f"grouped convolution: {ctx.input(0).shape[-1]} input channels, weights for {depth}")
     window = _Window(ctx, (kernel_height, kernel_width), channels)
     columns = weights.reshape(channels, -1).astype(np.int64)
-    reach = 128 * np.abs(columns).sum(axis=1)
+    reach = _reach(ctx, columns, axis=1)
     requantizer = _requantizer(ctx, real_multipliers(ctx, channels), columns.sum(axis=1), reach)
     dtype = np.float32 if reach.max() <= _FLOAT32_EXACT else np.float64
     matrix = np.ascontiguousarray(columns.T.astype(dtype))
@@ -166,22 +188,21 @@ def depthwise_conv_2d(ctx: OpContext) -> Kernel:
         raise ctx.unsupported(f"weights of shape {weights.shape} do not fit {depth} input channels")
     window = _Window(ctx, (kernel_height, kernel_width), channels)
     taps = weights.reshape(-1, channels).astype(np.int64)
-    reach = 128 * np.abs(taps).sum(axis=0)
+    reach = _reach(ctx, taps, axis=0)
     requantizer = _requantizer(ctx, real_multipliers(ctx, channels), taps.sum(axis=0), reach)
-    if reach.max() > _FLOAT32_EXACT:
-        raise ctx.unsupported(f"a depthwise filter of {kernel_height}x{kernel_width} is too large")
+    dtype = np.float32 if reach.max() <= _FLOAT32_EXACT else np.float64
     repeat = channels // depth
     shape = (window.batch, window.out_height, window.out_width, channels)
     # With stride 1 a row of the output is one contiguous run of the padded input: long loops instead of one per pixel.
     flat = window.stride[1] == 1 and repeat == 1
-    tap_rows = np.tile(taps, (1, window.out_width)).astype(np.float32) if flat else taps.astype(np.float32)
+    tap_rows = (np.tile(taps, (1, window.out_width)) if flat else taps).astype(dtype)
     workspace = ctx.workspace
 
     def run(inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> None:
-        patches = window.patches(window.pad(inputs[0], np.float32))
+        patches = window.patches(window.pad(inputs[0], dtype))
         work_shape = (*shape[:2], shape[2] * channels) if flat else shape
-        accumulator = workspace.take("accumulator", work_shape, np.float32)
-        product = workspace.take("im2col", work_shape, np.float32)
+        accumulator = workspace.take("accumulator", work_shape, dtype)
+        product = workspace.take("im2col", work_shape, dtype)
         for number, tap in enumerate(tap_rows):
             x = patches[:, :, :, number // kernel_width, number % kernel_width]
             if flat:
@@ -209,7 +230,7 @@ def fully_connected(ctx: OpContext) -> Kernel:
     if rows * depth != _count(ctx.input(0)) or _count(ctx.output()) != rows * channels:
         raise ctx.unsupported(f"shapes {ctx.input(0).shape} x {weights.shape} -> {ctx.output().shape} do not fit")
     columns = weights.astype(np.int64)
-    reach = 128 * np.abs(columns).sum(axis=1)
+    reach = _reach(ctx, columns, axis=1)
     requantizer = _requantizer(ctx, dense_multipliers(ctx, channels), columns.sum(axis=1), reach)
     matrix = np.ascontiguousarray(columns.T.astype(np.float64))
 

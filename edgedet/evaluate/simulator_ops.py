@@ -1,4 +1,4 @@
-"""Elementwise operators, pooling, reductions and resizing of the simulator."""
+"""Elementwise operators of int8; pooling, reductions and resizing of int8 and int16."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from edgedet.numerics import tables
 from edgedet.numerics.integer import (
     activation_range,
     mean_multiplier,
+    multiply_by_quantized_multiplier,
     quantize_multiplier,
-    requantize,
     rounded_average,
 )
 
@@ -62,7 +62,7 @@ def unary_table(ctx: OpContext) -> np.ndarray:
 
 def binary(ctx: OpContext) -> Kernel:
     """ADD, SUB and MUL with broadcasting, as a lookup in all pairs of codes."""
-    _require_broadcast(ctx)
+    require_broadcast(ctx)
     flat = binary_table(ctx).ravel()
     workspace = ctx.workspace
 
@@ -86,7 +86,8 @@ def binary_table(ctx: OpContext) -> np.ndarray:
     return tables.add_table(*operands, options.activation, sign=1 if kind == "ADD" else -1)
 
 
-def _require_broadcast(ctx: OpContext) -> None:
+def require_broadcast(ctx: OpContext) -> None:
+    """Raise when the two inputs do not broadcast to the output."""
     shapes = ctx.input(0).shape, ctx.input(1).shape
     try:
         expected = np.broadcast_shapes(*shapes)
@@ -98,7 +99,7 @@ def _require_broadcast(ctx: OpContext) -> None:
 def maximum_minimum(ctx: OpContext) -> Kernel:
     """MAXIMUM and MINIMUM of raw codes, which must share one scale."""
     ctx.require_one_scale(ctx.input(0), ctx.input(1), ctx.output())
-    _require_broadcast(ctx)
+    require_broadcast(ctx)
     function = np.maximum if ctx.operator.kind == "MAXIMUM" else np.minimum
 
     def run(inputs: Arrays, outputs: Arrays) -> None:
@@ -111,11 +112,12 @@ def max_pool_2d(ctx: OpContext) -> Kernel:
     """MAX_POOL_2D: rows, then columns."""
     options, (height, width) = _pool(ctx)
     scale, zero_point = ctx.require_one_scale(ctx.input(0), ctx.output())
-    low, high = activation_range(options.activation, scale, zero_point)
-    clamps = (low, high) != (-128, 127)
+    lowest = ctx.limits[0]
+    low, high = activation_range(options.activation, scale, zero_point, *ctx.limits)
+    clamps = (low, high) != ctx.limits
 
     def run(inputs: Arrays, outputs: Arrays) -> None:
-        padded = np.pad(inputs[0], ((0, 0), height[1:], width[1:], (0, 0)), constant_values=-128)
+        padded = np.pad(inputs[0], ((0, 0), height[1:], width[1:], (0, 0)), constant_values=lowest)
         rows = padded[:, _window_slice(0, height[0], options.stride[0])].copy()
         for i in range(1, options.filter[0]):
             np.maximum(rows, padded[:, _window_slice(i, height[0], options.stride[0])], out=rows)
@@ -132,7 +134,7 @@ def average_pool_2d(ctx: OpContext) -> Kernel:
     """AVERAGE_POOL_2D over the elements inside the input, ties away from zero."""
     options, (height, width) = _pool(ctx)
     scale, zero_point = ctx.require_one_scale(ctx.input(0), ctx.output())
-    low, high = activation_range(options.activation, scale, zero_point)
+    low, high = activation_range(options.activation, scale, zero_point, *ctx.limits)
 
     def sums(x: np.ndarray) -> np.ndarray:
         padded = np.pad(x, ((0, 0), height[1:], width[1:], (0, 0)))
@@ -192,7 +194,8 @@ def reduce(ctx: OpContext) -> Kernel:
 
     def run(inputs: Arrays, outputs: Arrays) -> None:
         total = inputs[0].sum(axis=axes, dtype=np.int64) - zero_in * count
-        outputs[0][...] = requantize(total, multiplier, shift, zero_out).reshape(outputs[0].shape)
+        scaled = multiply_by_quantized_multiplier(total, multiplier, shift) + zero_out
+        outputs[0][...] = np.clip(scaled, *ctx.limits).reshape(outputs[0].shape)
 
     return run
 
