@@ -490,10 +490,15 @@ def test_load_split_bccd_agrees_with_pycocotools(bccd_dir: Path) -> None:
 # --- Both splits -------------------------------------------------------------------------------------------------
 
 
-def test_require_same_classes_equal_lists_pass(tmp_path: Path) -> None:
+def test_require_same_classes_equal_lists_in_another_order_mean_the_same_labels(tmp_path: Path) -> None:
     write_roboflow(tmp_path, document())
-    write_roboflow(tmp_path, document(), "valid")
-    require_same_classes(load_split(tmp_path, "train"), load_split(tmp_path, "valid"))
+    turned = document()
+    turned["categories"].reverse()
+    write_roboflow(tmp_path, turned, "valid")
+    train, valid = load_split(tmp_path, "train"), load_split(tmp_path, "valid")
+    require_same_classes(train, valid)
+    assert train.class_names == valid.class_names == ("cat", "dog")
+    assert train.images[0].labels.tolist() == valid.images[0].labels.tolist() == [1, 0]
 
 
 @pytest.mark.parametrize("change", [{"id": 8, "name": "dog"}, {"id": 7, "name": "fox"}])

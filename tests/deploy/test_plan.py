@@ -330,7 +330,13 @@ def test_make_plan_random_graphs_lose_nothing(seed: int) -> None:
             y = m.conv(y, 4)
         pool.append(y)
     graph = m.graph([pool[-1], pool[7], pool[-2]])
-    check(graph, m.codes(graph))
+    steps, plan = check(graph, m.codes(graph))
+    # Again and again in one arena: what an image leaves there must not reach the next one.
+    runner, simulator = ArenaRunner(graph, steps, plan), Simulator(graph)
+    for _ in range(2):
+        codes = m.codes(graph)
+        pairs = zip(runner.run(codes), simulator.invoke(*codes), strict=True)
+        assert all(np.array_equal(found, expected) for found, expected in pairs)
 
 
 def test_make_plan_detector_reaches_the_bound() -> None:

@@ -26,8 +26,14 @@ def test_waterfall_chart_bars_are_as_long_as_their_values() -> None:
     assert "0.250  -0.250" in texts
 
 
-def test_waterfall_chart_all_zero_is_drawn() -> None:
-    parsed(waterfall_chart("nothing", [Bar("float", 0.0), Bar("aside", 0.0, aside=True)]))
+def test_waterfall_chart_all_zero_is_drawn_without_length() -> None:
+    root = parsed(waterfall_chart("nothing", [Bar("float", 0.0), Bar("aside", 0.0, aside=True)]))
+    rects = [r for r in root.iter(f"{NAMESPACE}rect") if r.find(f"{NAMESPACE}title") is not None]
+    assert [float(r.get("width", "")) for r in rects] == [0.0, 0.0]
+    assert [t.text for t in root.iter(f"{NAMESPACE}text")].count("0.000") == 2
+    numbers = [float(line.get(end, "nan")) for line in root.iter(f"{NAMESPACE}line") for end in ("x1", "x2")]
+    assert numbers
+    assert all(0 <= number <= float(root.get("width", "")) for number in numbers)
 
 
 def test_layers_chart_infinite_and_negative_values_stay_inside() -> None:
