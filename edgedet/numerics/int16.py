@@ -15,6 +15,7 @@ from edgedet.numerics.integer import (
     INT32_MIN,
     multiply_by_quantized_multiplier,
     quantize_multiplier,
+    reduce_multiplier,
 )
 from edgedet.numerics.tables import Params
 
@@ -27,18 +28,6 @@ _ADD_SHIFT = 15  # bits by which ADD and SUB scale their inputs up
 # From input scale to the table of LOGISTIC: 24 entries per unit of the input, 512 steps between two entries.
 _STEPS_PER_UNIT = 24 * 512
 _STEPS_PER_ENTRY = 512
-
-
-def reduce_multiplier(multiplier: np.ndarray | int) -> np.ndarray:
-    """Q31 multiplier rounded to Q15, ties up; what would not fit saturates.
-
-    Args:
-        multiplier: from `quantize_multiplier`, 0 or 2^30..2^31-1.
-    Returns:
-        int64, 0 or 2^14..2^15-1.
-    """
-    multiplier = np.asarray(multiplier, np.int64)
-    return np.where(multiplier < 0x7FFF0000, (multiplier + (1 << 15)) >> 16, 0x7FFF)
 
 
 def requantize_wide(

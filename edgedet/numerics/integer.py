@@ -55,6 +55,18 @@ def quantize_multipliers(reals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return pairs[:, 0].reshape(np.shape(reals)), pairs[:, 1].reshape(np.shape(reals))
 
 
+def reduce_multiplier(multiplier: np.ndarray | int) -> np.ndarray:
+    """Q31 multiplier rounded to Q15, ties up; what would not fit saturates.
+
+    Args:
+        multiplier: from `quantize_multiplier`, 0 or 2^30..2^31-1.
+    Returns:
+        int64, 0 or 2^14..2^15-1.
+    """
+    multiplier = np.asarray(multiplier, np.int64)
+    return np.where(multiplier < 0x7FFF0000, (multiplier + (1 << 15)) >> 16, 0x7FFF)
+
+
 def saturating_rounding_doubling_high_mul(a: np.ndarray | int, b: np.ndarray | int) -> np.ndarray:
     """High half of 2 * a * b: (a * b * 2) / 2^32, rounded to nearest, ties up; -2^31 * -2^31 saturates.
 

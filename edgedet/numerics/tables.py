@@ -16,6 +16,7 @@ from edgedet.numerics.integer import (
     activation_range,
     multiply_by_quantized_multiplier,
     quantize_multiplier,
+    reduce_multiplier,
     rounding_divide_by_pot,
 )
 
@@ -109,7 +110,7 @@ def tanh_table(source: Params) -> np.ndarray:
 
 def _multiplier_int16(real: float) -> tuple[int, int]:
     multiplier, shift = quantize_multiplier(real)
-    return (multiplier + (1 << 15)) >> 16 if multiplier < 0x7FFF0000 else 0x7FFF, shift
+    return int(reduce_multiplier(multiplier)), shift
 
 
 def _int16(values: np.ndarray) -> np.ndarray:

@@ -147,3 +147,9 @@ def test_requantizer_random_layers_are_proven_and_exact() -> None:
         out = np.empty(sums.shape, np.int8)
         fast(sums.astype(np.float32), out, np.empty(sums.shape))
         assert (out == n.requantize(sums + offset, multiplier, shift, zero_point)).all()
+
+
+def test_reduce_multiplier_rounds_ties_up_and_saturates() -> None:
+    q31 = np.array([0, 1 << 30, (1 << 30) + 0x7FFF, (1 << 30) + 0x8000, 0x7FFEFFFF, 0x7FFF0000, 0x7FFFFFFF])
+    expected = [0, 1 << 14, 1 << 14, (1 << 14) + 1, 0x7FFF, 0x7FFF, 0x7FFF]
+    np.testing.assert_array_equal(n.reduce_multiplier(q31), expected)
