@@ -89,6 +89,7 @@ def run_qat(args: argparse.Namespace, checkpoint: Path) -> Path:
         seed=args.seed,
         threads=args.threads or 0,
         resume=args.resume,
+        int16=args.int16,
         **given,
     )
     report = qat_checkpoint(request)

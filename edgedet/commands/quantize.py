@@ -24,6 +24,7 @@ def add_quantize(commands: Commands) -> None:
             "quantize runs/bccd/best.pt --data bccd --out runs/q",
             "quantize runs/bccd/best.pt --data bccd --out runs/q --effort best --calib-images 205 --seed 7",
             "quantize best.pt --data bccd --out runs/q --calibration mse --calibration-for neck.out_convs.0.conv=kl",
+            "quantize best.pt --data bccd --out runs/q --int16 auto",
             "quantize runs/bccd/best.pt --data bccd --out runs/q --waterfall",
             "quantize runs/bccd/best.pt --method qat --epochs 5 --data bccd --out runs/qat",
             "quantize runs/bccd/best.pt --method qat --distill --images photos --out runs/distilled",
@@ -51,6 +52,14 @@ def add_quantize(commands: Commands) -> None:
         help="training images to calibrate on, drawn with the seed (default: %(default)s)",
     )
     parser.add_argument("--seed", type=whole_number, default=0, metavar="S", help="default: %(default)s")
+    parser.add_argument(
+        "--int16",
+        type=_layer_names,
+        default=(),
+        metavar="auto|LAYER,...",
+        help="int16 instead of int8 results (16x8 operators) for these layers, or where int8 does most of the damage; "
+        "costs time and arena; targets: tflm",
+    )
     add_run_arguments(parser)
     _add_step_arguments(parser)
     add_qat_arguments(parser)
@@ -96,6 +105,14 @@ def _add_step_arguments(parser: argparse.ArgumentParser) -> None:
         steps.add_argument(f"--{name}", action=argparse.BooleanOptionalAction, help=text)
 
 
+def _layer_names(text: str) -> tuple[str, ...]:
+    """`auto`, or layer names with commas."""
+    names = tuple(name.strip() for name in text.split(","))
+    if not all(names):
+        raise argparse.ArgumentTypeError(f"{text!r}: expected auto, or layer names separated by commas")
+    return names
+
+
 def _layer_choice(text: str) -> tuple[str, str]:
     """`LAYER=CALIBRATOR`."""
     layer, separator, method = text.rpartition("=")
@@ -135,6 +152,7 @@ def _run_ptq(args: argparse.Namespace, checkpoint: Path) -> Path:
         equalize=args.equalize,
         adaround=args.adaround,
         bias_correction=args.bias_correction,
+        int16=args.int16,
     )
     with show_progress("calibrate") as progress:
         report = quantize_checkpoint(request, progress, _announce)

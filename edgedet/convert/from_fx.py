@@ -19,11 +19,12 @@ from edgedet.convert import graph as g
 from edgedet.convert.metadata import contract_metadata
 from edgedet.errors import ConversionError, UnsupportedOpError
 from edgedet.quantize.fake_quant import FakeQuant, QuantConv2d
-from edgedet.quantize.prepare import quantized_by
+from edgedet.quantize.prepare import quantized_by, requantizes
 from edgedet.quantize.qparams import AffineParams
 from edgedet.structs import OutputSpec, PreprocessSpec
 
 INPUT_NAME = "input"
+BORDER_SUFFIX = ".int16"  # of an int16 copy of an int8 tensor, in front of or behind a 16-bit operator
 _NHWC_AXIS = (0, 3, 1, 2)  # NCHW axis -> NHWC axis
 _NO_OPTIONS = g.NoOptions()
 _FUSED = {"none": "NONE", "relu": "RELU", "relu6": "RELU6", "unit": "RELU"}
@@ -131,6 +132,8 @@ class _Builder:
             self.outputs = [self._index[output] for output in self.output_names]
         elif node.op == "placeholder":
             self.inputs.append(self._result(node, INPUT_NAME))
+        elif requantizes(node, self.modules):
+            self._emit("QUANTIZE", node)
         elif isinstance(module, FakeQuant):
             self._index[node] = self._index[node.args[0]]  # type: ignore[index]
         elif isinstance(module, QuantConv2d):
@@ -149,7 +152,10 @@ class _Builder:
         elif node.target is operator.add or node.target is operator.mul:
             if len(node.all_input_nodes) != len(node.args):
                 raise UnsupportedOpError(f"{node.name}: {node.args} must be two different tensors")
-            self._emit("ADD" if node.target is operator.add else "MUL", node, options=g.ElementwiseOptions())
+            kind = "ADD" if node.target is operator.add else "MUL"
+            # Without this TFLite's int16 ADD would take another kernel when all scales are powers of two.
+            plain = kind == "ADD" and quantized_by(node, self.modules).bits == 16
+            self._emit(kind, node, options=g.ElementwiseOptions(pot_scale_int16=not plain))
         elif node.target is torch.cat:
             self._concatenation(node)
         elif node.target is torch.mean:
@@ -165,15 +171,29 @@ class _Builder:
 
     def _label(self, node: Node) -> str:
         """Path of the layer, or the node's name where the path does not say which call it is."""
+        module = self.modules.get(str(node.target)) if node.op == "call_module" else None
+        if isinstance(module, FakeQuant):
+            source = node.all_input_nodes[0]
+            if requantizes(node, self.modules) and not self._follows_border(node):
+                return self._label(source) + (BORDER_SUFFIX if module.bits == 16 else ".int8")
+            return self._label(source)
         target = str(node.target)
         called_once = node.op == "call_module" and sum(str(other.target) == target for other in node.graph.nodes) == 1
         return target if called_once else node.name
 
+    def _follows_border(self, node: Node) -> bool:
+        """True for the FakeQuant that brings a 16-bit operator's result back to int8: it has the layer's own name."""
+        source = self.modules.get(str(node.all_input_nodes[0].target))
+        return isinstance(source, FakeQuant) and source.border
+
     def _result(self, node: Node, label: str) -> int:
         """New tensor for a node's result, named by the contract when it is an output."""
         names = [self.output_names[n] for n in (node, *node.users) if n in self.output_names]
-        params = quantized_by(node, self.modules).params
-        self._index[node] = self._tensor(names[0] if names else label, self.shapes[node], "int8", _per_tensor(params))
+        quant = quantized_by(node, self.modules)
+        if quant.border and self.modules.get(str(node.target)) is not quant:
+            label += BORDER_SUFFIX
+        name, dtype = names[0] if names else label, f"int{quant.params.bits}"
+        self._index[node] = self._tensor(name, self.shapes[node], dtype, _per_tensor(quant.params))
         return self._index[node]
 
     def _tensor(
@@ -236,7 +256,7 @@ class _Builder:
             shape = (1, height + top + bottom, width + left + right, channels)
             # The zero point of the same scale: PAD fills with it, and it means exactly 0.
             quantization = self.tensors[index].quantization
-            self._padded[key] = self._tensor(f"{conv.name}.padded", shape, "int8", quantization)
+            self._padded[key] = self._tensor(f"{conv.name}.padded", shape, self.tensors[index].dtype, quantization)
             amounts = self._pad_amounts(conv.padding, conv.name)
             self.operators.append(g.Operator("PAD", (index, amounts), (self._padded[key],)))
         return self._padded[key], "VALID"

@@ -71,6 +71,16 @@ def check_operators(graph: Graph) -> None:
             raise OpContext(graph, number, Workspace()).unsupported(
                 f"there is no C kernel for {operator.kind}; there are kernels for {', '.join(supported_kinds())}"
             )
+        wide = [graph.tensors[i].name for i in (*operator.inputs, *operator.outputs) if _is_int16(graph, i)]
+        if wide:
+            raise OpContext(graph, number, Workspace()).unsupported(
+                f"tensor {wide[0]!r} is int16, and the C kernels compute int8; quantize without --int16, or deploy "
+                "with --target tflm"
+            )
+
+
+def _is_int16(graph: Graph, index: int) -> bool:
+    return index >= 0 and graph.tensors[index].dtype == "int16"
 
 
 def supported_kinds() -> list[str]:

@@ -20,6 +20,7 @@ from edgedet.evaluate.runtimes import Int8Model
 from edgedet.evaluate.simulator import Simulator
 from edgedet.numerics.affine import dequantize
 from edgedet.quantize.fake_quant import FakeQuant, QuantConv2d
+from edgedet.quantize.prepare import requantizes
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +28,7 @@ class Probe:
     """One layer whose result is rounded, and what was measured of it."""
 
     node: Node  # computes, in the frozen graph
-    rounding: Node  # the FakeQuant behind it
+    roundings: tuple[Node, ...]  # the FakeQuant behind it; two where a 16-bit operator's result goes back to int8
     tensor: int  # of the file
     kind: str  # operator, or INPUT
     has_weights: bool
@@ -97,7 +98,7 @@ class LayerComparison:
         together = output_damage(reference, self._frozen.outputs(self._frozen.values(x), {}))
         found = []
         for done, probe in enumerate(self.probes, 1):
-            changed = {probe.rounding.name: self._alone(probe, env)[1]}
+            changed = {probe.roundings[-1].name: self._alone(probe, env)[1]}
             found.append(output_damage(reference, self._float.outputs(env, changed)))
             if progress is not None:
                 progress(done, len(self.probes))
@@ -107,8 +108,10 @@ class LayerComparison:
         """The layer with int8 weights on float inputs, before and after its result is rounded."""
         with torch.inference_mode():
             is_input = probe.node.op == "placeholder"
-            before = env[probe.node.name] if is_input else self._frozen.call(probe.node, env)
-            return before, self._frozen.call(probe.rounding, {probe.node.name: before})
+            before = after = env[probe.node.name] if is_input else self._frozen.call(probe.node, env)
+            for rounding in probe.roundings:
+                after = self._frozen.call(rounding, {rounding.all_input_nodes[0].name: after})
+            return before, after
 
 
 def _probes(rebuilt: Rebuilt, frozen: NodeRunner, model: Int8Model) -> list[Probe]:
@@ -116,19 +119,25 @@ def _probes(rebuilt: Rebuilt, frozen: NodeRunner, model: Int8Model) -> list[Prob
     probes = []
     for rounding in rebuilt.frozen.graph.nodes:
         quant = frozen.modules.get(str(rounding.target)) if rounding.op == "call_module" else None
-        if not isinstance(quant, FakeQuant):
+        if not isinstance(quant, FakeQuant) or quant.border:
             continue
         node = rounding.all_input_nodes[0]
-        index = rebuilt.tensors[node.name]
+        roundings: tuple[Node, ...] = (rounding,)
+        if requantizes(rounding, frozen.modules):
+            border = frozen.modules.get(str(node.target))
+            if not (isinstance(border, FakeQuant) and border.border):
+                continue  # an int8 copy of an int16 result, for an operator without int16 kernel
+            node, roundings = node.all_input_nodes[0], (node, rounding)
+        index = rebuilt.tensors[rounding.name if len(roundings) > 1 else node.name]
         scale, zero_point = float(quant.params.scale), quant.params.zero_point
         channels = model.graph.tensors[index].shape[-1]
         module = frozen.modules.get(str(node.target)) if node.op == "call_module" else None
         probes.append(
             Probe(
                 node=node,
-                rounding=rounding,
+                roundings=roundings,
                 tensor=index,
-                kind=producer_of.get(index, "INPUT"),
+                kind=producer_of.get(rebuilt.tensors[node.name], "INPUT"),
                 has_weights=isinstance(module, QuantConv2d),
                 scale=scale,
                 zero_point=zero_point,
@@ -136,7 +145,7 @@ def _probes(rebuilt: Rebuilt, frozen: NodeRunner, model: Int8Model) -> list[Prob
                 cumulative=Similarity(),
                 alone=Similarity(),
                 weights=Similarity(),
-                range=RangeUse(scale, zero_point, channels),
+                range=RangeUse(scale, zero_point, channels, quant.bits),
             )
         )
     return probes

@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from edgedet.quantize.qparams import LIMITS
+
 SATURATED_SHARE = 0.01  # of a channel's values beyond the range, above which the channel counts as saturated
 
 
@@ -44,23 +46,26 @@ class Similarity:
 
 
 class RangeUse:
-    """How a tensor's values fill its int8 range.
+    """How a tensor's values fill the range of its type.
 
     Args:
         scale: of the tensor.
         zero_point: of the tensor.
         channels: last axis of the tensor.
+        bits: 8 or 16.
     """
 
-    def __init__(self, scale: float, zero_point: int, channels: int) -> None:
-        self._low, self._high = ((code - zero_point) * scale for code in (-128.5, 127.5))
-        self._smallest = np.full(channels, 127, np.int64)
-        self._largest = np.full(channels, -128, np.int64)
+    def __init__(self, scale: float, zero_point: int, channels: int, bits: int = 8) -> None:
+        low, high = LIMITS[bits]
+        self._steps = high - low
+        self._low, self._high = ((code - zero_point) * scale for code in (low - 0.5, high + 0.5))
+        self._smallest = np.full(channels, high, np.int64)
+        self._largest = np.full(channels, low, np.int64)
         self._beyond = np.zeros(channels, np.int64)
         self._values = 0  # of one channel
 
     def add(self, reference: np.ndarray, codes: np.ndarray) -> None:
-        """Take float32 values before rounding and the int8 codes that the chip computed, both (..., C)."""
+        """Take float32 values before rounding and the codes that the chip computed, both (..., C)."""
         values, codes = reference.reshape(-1, reference.shape[-1]), codes.reshape(-1, codes.shape[-1])
         self._smallest = np.minimum(self._smallest, codes.min(axis=0))
         self._largest = np.maximum(self._largest, codes.max(axis=0))
@@ -69,8 +74,8 @@ class RangeUse:
 
     @property
     def range_use(self) -> float:
-        """Part of the 255 steps between the smallest and the largest code, 0..1."""
-        return float(self._largest.max() - self._smallest.min()) / 255
+        """Part of the steps (255, or 65535) between the smallest and the largest code, 0..1."""
+        return float(self._largest.max() - self._smallest.min()) / self._steps
 
     @property
     def clipped(self) -> float:

@@ -15,13 +15,14 @@ import torch
 from torch import nn
 from torch.fx import GraphModule, Node
 
-from edgedet.convert.from_fx import graph_from_fx
+from edgedet.convert.from_fx import BORDER_SUFFIX, graph_from_fx
 from edgedet.convert.graph import Graph, Operator, Quantization, Tensor
 from edgedet.diagnose.gains import channel_gains
-from edgedet.errors import ConversionError
+from edgedet.errors import ConfigError, ConversionError
 from edgedet.quantize.api import prepare_model
 from edgedet.quantize.fake_quant import FakeQuant, QuantConv2d
-from edgedet.quantize.prepare import quantized_by
+from edgedet.quantize.int16 import groups_of, settle_borders, widen
+from edgedet.quantize.prepare import quantized_by, requantizes
 from edgedet.quantize.qparams import AffineParams
 from edgedet.train.checkpoint import Checkpoint
 
@@ -61,13 +62,14 @@ def rebuild(graph: Graph, checkpoint: Checkpoint, source: str) -> Rebuilt:
     Raises:
         ConversionError: the file was not made from a checkpoint of this architecture, classes and input size.
     """
-    prepared = prepare_model(checkpoint.build(), checkpoint.preprocess)
+    prepared = _widened_like(prepare_model(checkpoint.build(), checkpoint.preprocess), graph, source)
     frozen = copy.deepcopy(prepared)
     modules = dict(frozen.named_modules(remove_duplicate=False))
     tensors = _match(frozen, modules, graph, source)
     for node in frozen.graph.nodes:
         if node.name in tensors:
             _take_scale(quantized_by(node, modules), graph.tensors[tensors[node.name]], source)
+    settle_borders(frozen)
     for node, number in _operators(frozen, modules, graph, source).items():
         conv = modules.get(str(node.target)) if node.op == "call_module" else None
         if isinstance(conv, QuantConv2d):
@@ -116,7 +118,8 @@ def computing_nodes(graph_module: GraphModule, modules: dict[str, nn.Module]) ->
     return [
         node
         for node in graph_module.graph.nodes
-        if node.op in ("call_module", "call_function") and not isinstance(modules.get(str(node.target)), FakeQuant)
+        if node.op in ("call_module", "call_function")
+        and (not isinstance(modules.get(str(node.target)), FakeQuant) or requantizes(node, modules))
     ]
 
 
@@ -130,18 +133,35 @@ def _replaced(graph_module: GraphModule, convolutions: GraphModule | None, keep_
     return result
 
 
+def _widened_like(prepared: GraphModule, graph: Graph, source: str) -> GraphModule:
+    """The prepared network with int16 results where the file has them."""
+    modules = dict(prepared.named_modules(remove_duplicate=False))
+    nodes = computing_nodes(prepared, modules)
+    operators = [op for op in graph.operators if op.kind != "QUANTIZE" and not _is_padding(op, graph)]
+    if all(graph.tensors[op.outputs[0]].dtype == "int8" for op in operators) or len(nodes) != len(operators):
+        return prepared  # where the numbers differ, `_operators` says so
+    results = [(node, graph.tensors[op.outputs[0]]) for node, op in zip(nodes, operators, strict=True)]
+    wide = [n for n, tensor in results if tensor.dtype == "int16" and not tensor.name.endswith(BORDER_SUFFIX)]
+    try:
+        names = groups_of(prepared, [node.name for node in wide], source)
+    except ConfigError as error:
+        raise ConversionError(f"{source}: not an int16 file of `edgedet quantize`: {error}") from error
+    return widen(prepared, names)
+
+
+def _is_padding(op: Operator, graph: Graph) -> bool:
+    """True for the PAD in front of a convolution, which belongs to no node."""
+    return op.kind == "PAD" and graph.tensors[op.outputs[0]].name.endswith(".padded")
+
+
 def _operators(graph_module: GraphModule, modules: dict[str, nn.Module], graph: Graph, source: str) -> dict[Node, int]:
     """Operator of each computing node; the PADs in front of convolutions belong to none."""
     nodes = computing_nodes(graph_module, modules)
-    numbers = [
-        number
-        for number, op in enumerate(graph.operators)
-        if not (op.kind == "PAD" and graph.tensors[op.outputs[0]].name.endswith(".padded"))
-    ]
+    numbers = [number for number, op in enumerate(graph.operators) if not _is_padding(op, graph)]
     if len(nodes) != len(numbers):
         raise ConversionError(
             f"{source}: {len(numbers)} operators, the checkpoint's network has {len(nodes)}; give the checkpoint that "
-            "this file was quantized from, and a file of `edgedet quantize` with int8 activations throughout"
+            "this file was quantized from, and a file of `edgedet quantize`"
         )
     return dict(zip(nodes, numbers, strict=True))
 
@@ -165,11 +185,12 @@ def _match(graph_module: GraphModule, modules: dict[str, nn.Module], graph: Grap
 
 def _take_scale(quant: FakeQuant, tensor: Tensor, source: str) -> None:
     """Set a FakeQuant from a tensor; the last conversion check finds tensors that contradict each other."""
-    if tensor.dtype != "int8" or tensor.quantization is None or tensor.quantization.scale.size != 1:
-        raise ConversionError(f"{source}: tensor {tensor.name!r} is {tensor.dtype}, expected int8 with one scale")
+    dtype = f"int{quant.bits}"
+    if tensor.dtype != dtype or tensor.quantization is None or tensor.quantization.scale.size != 1:
+        raise ConversionError(f"{source}: tensor {tensor.name!r} is {tensor.dtype}, expected {dtype} with one scale")
     scale, zero_point = tensor.quantization.scale[0], int(tensor.quantization.zero_point[0])
     if not quant.fixed:
-        quant.set_params(AffineParams(np.float32(scale), zero_point))
+        quant.set_params(AffineParams(np.float32(scale), zero_point, quant.bits))
 
 
 def _take_codes(conv: QuantConv2d, graph: Graph, op: Operator, source: str) -> None:

@@ -16,15 +16,16 @@ from __future__ import annotations
 
 import operator
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from torch import nn
-from torch.fx import GraphModule
+from torch.fx import GraphModule, Node
 
 from edgedet.numerics.integer import multiply_by_quantized_multiplier, quantize_multiplier
 from edgedet.quantize.fake_quant import FakeQuant
+from edgedet.quantize.int16 import border_bases, settle_borders
 from edgedet.quantize.prepare import quantized_by
 from edgedet.quantize.qparams import QMAX, QMIN, AffineParams
 
@@ -38,8 +39,10 @@ def logistic_agrees(source: AffineParams) -> bool:
     """True when no input code of a LOGISTIC has a result close to a tie.
 
     Args:
-        source: scale and zero point of the input.
+        source: scale and zero point of the input; of an int16 LOGISTIC all kernels have one table.
     """
+    if source.bits == 16:
+        return True
     x = (np.arange(QMIN, QMAX + 1) - source.zero_point) * np.float64(source.scale)
     steps = 256.0 / (1.0 + np.exp(-x))
     return bool(np.abs(steps - np.floor(steps) - 0.5).min() > LOGISTIC_MARGIN)
@@ -56,8 +59,8 @@ def mul_agrees(first: AffineParams, second: AffineParams, target: AffineParams) 
         quantize_multiplier(float(first.scale * second.scale / target.scale)),
         quantize_multiplier(float(first.scale) * float(second.scale) / float(target.scale)),
     }
-    if len(multipliers) == 1:
-        return True
+    if len(multipliers) == 1 or target.bits == 16:  # 2^32 pairs of int16 codes are too many to look at
+        return len(multipliers) == 1
     codes = np.arange(QMIN, QMAX + 1)
     products = np.multiply.outer(codes - first.zero_point, codes - second.zero_point)
     results = [
@@ -74,13 +77,19 @@ def settle_scales(graph_module: GraphModule) -> None:
         graph_module: calibrated.
     """
     modules = dict(graph_module.named_modules(remove_duplicate=False))
+    bases = border_bases(graph_module)
     tensors = Counter(modules.get(str(node.target)) for node in graph_module.graph.nodes)
     users: dict[FakeQuant, list[_Product | _Sigmoid]] = {}
-    for operator_ in _operators(graph_module, modules):
+    for operator_ in _operators(graph_module, modules, bases):
         free = [quant for quant in operator_.quants if not quant.fixed]
         if free:
             # The group with the fewest tensors binds the fewest other operators.
             users.setdefault(min(free, key=lambda quant: tensors[quant]), []).append(operator_)
+    _settle_all(users)
+    settle_borders(graph_module)
+
+
+def _settle_all(users: Mapping[FakeQuant, list[_Product | _Sigmoid]]) -> None:
     for _ in range(SWEEPS):
         unsettled = [quant for quant, operators in users.items() if not all(o.agrees() for o in operators)]
         if not unsettled:
@@ -91,14 +100,26 @@ def settle_scales(graph_module: GraphModule) -> None:
 
 
 @dataclass(frozen=True, eq=False)
+class _Operand:
+    """A tensor of an operator."""
+
+    quant: FakeQuant  # that decides its scale
+    border: bool  # the tensor is the int16 copy of an int8 one
+
+    @property
+    def params(self) -> AffineParams:
+        return self.quant.params.widened if self.border else self.quant.params
+
+
+@dataclass(frozen=True, eq=False)
 class _Sigmoid:
     """A LOGISTIC."""
 
-    source: FakeQuant
+    source: _Operand
 
     @property
     def quants(self) -> tuple[FakeQuant, ...]:
-        return (self.source,)
+        return (self.source.quant,)
 
     def agrees(self) -> bool:
         return logistic_agrees(self.source.params)
@@ -112,31 +133,38 @@ class _Sigmoid:
 class _Product:
     """A MUL."""
 
-    first: FakeQuant
-    second: FakeQuant
-    target: FakeQuant
+    first: _Operand
+    second: _Operand
+    target: _Operand
 
     @property
     def quants(self) -> tuple[FakeQuant, ...]:
-        return self.first, self.second, self.target
+        return self.first.quant, self.second.quant, self.target.quant
 
     def agrees(self) -> bool:
         return mul_agrees(self.first.params, self.second.params, self.target.params)
 
     def error(self, quant: FakeQuant, scales: np.ndarray) -> np.ndarray:
         """Relative difference of the two multipliers, float64, for each candidate scale of `quant`, float32."""
+        # At a border all scales are divided by the same power of two, which changes no relative difference.
         first, second, target = (scales if q is quant else np.full_like(scales, q.params.scale) for q in self.quants)
         exact = first.astype(np.float64) * second.astype(np.float64) / target.astype(np.float64)
         return np.abs((first * second / target).astype(np.float64) / exact - 1.0)
 
 
-def _operators(graph_module: GraphModule, modules: dict[str, nn.Module]) -> Iterator[_Product | _Sigmoid]:
+def _operators(
+    graph_module: GraphModule, modules: dict[str, nn.Module], bases: Mapping[FakeQuant, FakeQuant]
+) -> Iterator[_Product | _Sigmoid]:
+    def operand(node: Node) -> _Operand:
+        quant = quantized_by(node, modules)
+        return _Operand(bases.get(quant, quant), quant in bases)
+
     for node in graph_module.graph.nodes:
         if node.op == "call_module" and isinstance(modules[str(node.target)], nn.Sigmoid):
-            yield _Sigmoid(quantized_by(node.all_input_nodes[0], modules))
+            yield _Sigmoid(operand(node.all_input_nodes[0]))
         elif node.target is operator.mul:
-            inputs = [quantized_by(source, modules) for source in node.all_input_nodes]
-            yield _Product(inputs[0], inputs[-1], quantized_by(node, modules))
+            inputs = [operand(source) for source in node.all_input_nodes]
+            yield _Product(inputs[0], inputs[-1], operand(node))
 
 
 def _settle(quant: FakeQuant, operators: list[_Product | _Sigmoid]) -> None:
@@ -149,7 +177,7 @@ def _settle(quant: FakeQuant, operators: list[_Product | _Sigmoid]) -> None:
     parts = errors.reshape(CHECKED, -1)
     best = parts.argmin(axis=1) + np.arange(CHECKED) * parts.shape[1]
     for scale in scales[best]:
-        quant.set_params(AffineParams(scale, before.zero_point))
+        quant.set_params(AffineParams(scale, before.zero_point, before.bits))
         if all(o.agrees() for o in operators):
             return
     quant.set_params(before)

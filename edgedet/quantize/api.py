@@ -25,6 +25,7 @@ from edgedet.quantize.calibrate import calibrate, freeze
 from edgedet.quantize.calibration_data import ImageFiles, check_not_constant, draw_images, make_manifest
 from edgedet.quantize.fake_quant import FakeQuant
 from edgedet.quantize.fold import fold_batch_norm
+from edgedet.quantize.int16 import AUTO
 from edgedet.quantize.lower import lower_activations
 from edgedet.quantize.observers import MinMaxObserver, Observer
 from edgedet.quantize.prepare import prepare
@@ -60,6 +61,7 @@ class QuantizeRequest:
     equalize: bool | None = None
     adaround: bool | None = None
     bias_correction: bool | None = None
+    int16: tuple[str, ...] = ()  # layers whose result is int16 (16x8 operators); ("auto",): where it helps
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
@@ -84,7 +86,7 @@ class QuantizeRequest:
             for name in ("weights", "equalize", "adaround", "bias_correction")
             if (chosen_by_user := getattr(self, name)) is not None
         }
-        return replace(chosen, ranges=ranges, seed=self.seed, **switches)
+        return replace(chosen, ranges=ranges, seed=self.seed, int16=self.int16, **switches)
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,7 @@ class QuantizeReport:
     options: PtqOptions
     ranges: tuple[TensorRange, ...]  # of the groups that calibration decided about
     steps: tuple[Step, ...]  # with the error of the network's outputs; none when there was nothing to choose
+    int16: tuple[str, ...]  # layers (first of each group) whose results are int16
     calib_images_asked: int
     calib_images: int  # used
     seed: int
@@ -120,6 +123,7 @@ class QuantizeReport:
             f"{self.manifest}",
             f"operators:   {sum(count for _, count in self.operators)} ({operators})",
             f"scales:      {self.scale_groups} groups of activations ({methods}), weights {self.options.weights}",
+            *([f"int16:       {', '.join(self.int16)}"] if self.int16 else []),
             *(
                 f"step:        {step.name}: output error {100 * step.error:.3f} %{'' if step.kept else ', undone'}"
                 for step in self.steps
@@ -137,7 +141,7 @@ class QuantizeReport:
         content["operators"] = dict(self.operators)
         content["options"] = _options_json(self.options)
         content["seconds"] = {step: round(value, 4) for step, value in self.seconds}
-        for key in ("ranges", "steps", "notes"):
+        for key in ("ranges", "steps", "int16", "notes"):
             content[key] = list(content[key])
         return content
 
@@ -145,6 +149,7 @@ class QuantizeReport:
 def _options_json(options: PtqOptions) -> dict[str, Any]:
     content = asdict(options)
     content["ranges"]["per_tensor"] = dict(options.ranges.per_tensor)
+    content["int16"] = list(options.int16)
     return content
 
 
@@ -158,7 +163,7 @@ class QuantizedModel:
     @property
     def scale_groups(self) -> int:
         """Number of groups of activations that share a scale."""
-        return sum(isinstance(module, FakeQuant) for module in self.fake_quant.modules())
+        return len({m.name for m in self.fake_quant.modules() if isinstance(m, FakeQuant)})
 
 
 def prepare_model(model: nn.Module, preprocess: PreprocessSpec) -> GraphModule:
@@ -295,6 +300,8 @@ def _report(
         notes.append(
             f"{request.calib_images} calibration images were asked for, the training split has {images}: all used"
         )
+    if request.int16 == (AUTO,) and not result.int16:
+        notes.append("--int16 auto: no layer is worth it, everything is int8 (see the steps)")
     return QuantizeReport(
         model=request.out / MODEL_FILE,
         manifest=request.out / MANIFEST_FILE,
@@ -308,6 +315,7 @@ def _report(
         options=request.options,
         ranges=result.ranges,
         steps=result.steps,
+        int16=result.int16,
         calib_images_asked=request.calib_images,
         calib_images=images,
         seed=request.seed,

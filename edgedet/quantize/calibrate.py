@@ -95,7 +95,7 @@ def set_ranges(prepared: GraphModule, ranges: Mapping[str, tuple[float, float]])
     calibrated = channels_last(copy.deepcopy(prepared))
     for quant in calibrated.modules():
         if isinstance(quant, FakeQuant) and not quant.fixed:
-            quant.set_params(affine_params(*ranges[quant.name], quant.name))
+            quant.set_params(affine_params(*ranges[quant.name], quant.name, quant.bits))
     settle_scales(calibrated)
     return calibrated
 
@@ -112,6 +112,10 @@ class _Blind:
     def range(self) -> tuple[float, float]:
         """Nothing seen."""
         return math.inf, -math.inf
+
+    def extremes(self) -> tuple[float, float]:
+        """Nothing seen."""
+        return self.range()
 
 
 _BLIND = _Blind()
@@ -134,7 +138,7 @@ def freeze(calibrated: GraphModule) -> GraphModule:
         if isinstance(module, QuantConv2d):
             source = node.args[0]
             assert isinstance(source, Node)
-            module.freeze(quantized_by(source, modules).params.scale)
+            module.freeze(quantized_by(source, modules).params)
     return channels_last(frozen)
 
 

@@ -14,8 +14,7 @@ from torch.nn import functional
 from edgedet.errors import ConversionError
 from edgedet.quantize.observers import Observer
 from edgedet.quantize.qparams import (
-    QMAX,
-    QMIN,
+    LIMITS,
     AffineParams,
     bias_codes,
     bias_scales,
@@ -28,23 +27,28 @@ FUSED_ACTIVATIONS = ("none", "relu", "relu6", "unit")
 
 
 class FakeQuant(nn.Module):
-    """Per-tensor affine int8 fake quantization, -128..127; all tensors of one shared-scale group share one instance.
+    """Per-tensor fake quantization, affine int8 or symmetric int16; all tensors of one shared-scale group share one.
 
-    With an observer it passes values on and lets the observer see them; otherwise it rounds them to the int8 grid.
+    With an observer it passes values on and lets the observer see them; otherwise it rounds them to the grid.
     torch rounds ties to even after adding the zero point, TFLite away from zero: they differ by one step at exact ties.
 
     Args:
         name: path of the first layer of the group, for errors.
         fixed: parameters that calibration must not change; None: calibrated.
+        bits: 8 or 16.
+        border: int16 in front of or behind a 16-bit operator whose neighbour is int8; its scale is not calibrated but
+            follows the group of the same name (`settle_borders`).
     """
 
     scale: Tensor  # float32 ()
     zero_point: Tensor  # int32 ()
 
-    def __init__(self, name: str, fixed: AffineParams | None = None) -> None:
+    def __init__(self, name: str, fixed: AffineParams | None = None, bits: int = 8, border: bool = False) -> None:
         super().__init__()
         self.name = name
-        self.fixed = fixed is not None
+        self.bits = bits
+        self.border = border
+        self.fixed = fixed is not None or border
         self.observer: Observer | None = None
         self.register_buffer("scale", torch.tensor(0.0))
         self.register_buffer("zero_point", torch.tensor(0, dtype=torch.int32))
@@ -52,13 +56,14 @@ class FakeQuant(nn.Module):
             self.set_params(fixed)
 
     def set_params(self, params: AffineParams) -> None:
-        """Take scale and zero point."""
+        """Take scale, zero point and width."""
+        self.bits = params.bits
         self.scale = torch.tensor(params.scale, dtype=torch.float32)
         self.zero_point = torch.tensor(params.zero_point, dtype=torch.int32)
 
     @property
     def params(self) -> AffineParams:
-        """Scale and zero point.
+        """Scale, zero point and width.
 
         Raises:
             ConversionError: not calibrated.
@@ -66,16 +71,16 @@ class FakeQuant(nn.Module):
         scale = np.float32(self.scale.item())
         if scale <= 0:
             raise ConversionError(f"{self.name}: has no scale yet; calibrate the prepared graph first")
-        return AffineParams(scale, int(self.zero_point.item()))
+        return AffineParams(scale, int(self.zero_point.item()), self.bits)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Values on the int8 grid, float32, same shape; with an observer, the values as they came."""
+        """Values on the grid, float32, same shape; with an observer, the values as they came."""
         if self.observer is not None:
             self.observer.update(x)
             return x
         if self.scale <= 0:
             raise ConversionError(f"{self.name}: has no scale yet; calibrate the prepared graph first")
-        return torch.fake_quantize_per_tensor_affine(x, self.scale, self.zero_point, QMIN, QMAX)
+        return torch.fake_quantize_per_tensor_affine(x, self.scale, self.zero_point, *LIMITS[self.bits])
 
 
 class QuantConv2d(nn.Module):
@@ -91,7 +96,7 @@ class QuantConv2d(nn.Module):
     weight_scale: Tensor | None  # float32 (O,)
     weight_code: Tensor | None  # int8 (O, I, H, W)
     bias_scale: Tensor | None  # float32 (O,)
-    bias_code: Tensor | None  # int32 (O,)
+    bias_code: Tensor | None  # int32 (O,); int64 behind an int16 input
 
     def __init__(self, conv: nn.Conv2d, name: str, activation: str, padding: tuple[int, int, int, int]) -> None:
         super().__init__()
@@ -152,15 +157,15 @@ class QuantConv2d(nn.Module):
         self.weight_scale, self.weight_code = torch.from_numpy(scales), torch.from_numpy(codes)
         self.weight = nn.Parameter(torch.from_numpy(codes * scales[:, None, None, None]))
 
-    def freeze(self, input_scale: np.float32) -> None:
+    def freeze(self, source: AffineParams) -> None:
         """Turn weights and bias into integer codes, and let the forward pass use exactly what the codes mean.
 
         Weights that `set_weight_codes` decided stay as they are; others get the scale of their largest value.
 
         Args:
-            input_scale: of the tensor that the convolution reads.
+            source: of the tensor that the convolution reads.
         Raises:
-            ConversionError: NaN weights, or a bias that does not fit into int32.
+            ConversionError: NaN weights, or a bias that does not fit into the accumulator.
         """
         if self.weight_scale is None or self.weight_code is None:
             weight = self.weight.detach().numpy()
@@ -169,7 +174,7 @@ class QuantConv2d(nn.Module):
         assert self.weight_scale is not None
         assert self.weight_code is not None
         scales, codes = self.weight_scale.numpy(), self.weight_code.numpy()
-        b_scales = bias_scales(input_scale, scales)
-        b_codes = bias_codes(self.bias.detach().numpy(), b_scales, codes, self.name)
+        b_scales = bias_scales(source.scale, scales)
+        b_codes = bias_codes(self.bias.detach().numpy(), b_scales, codes, self.name, source.bits)
         self.bias_scale, self.bias_code = torch.from_numpy(b_scales), torch.from_numpy(b_codes)
         self.bias = nn.Parameter(torch.from_numpy((b_codes * b_scales.astype(np.float64)).astype(np.float32)))

@@ -28,6 +28,9 @@ class Observer(Protocol):
     def range(self) -> tuple[float, float]:
         """(low, high) to quantize; low > high when nothing was seen, NaN when a value was NaN."""
 
+    def extremes(self) -> tuple[float, float]:
+        """(smallest, largest) value seen."""
+
 
 class MinMaxObserver:
     """The smallest and the largest value ever seen."""
@@ -49,6 +52,10 @@ class MinMaxObserver:
         """(smallest, largest) value seen."""
         return float(self._low), float(self._high)
 
+    def extremes(self) -> tuple[float, float]:
+        """The same."""
+        return self.range()
+
 
 class MovingAverageObserver:
     """Exponential moving average of each image's smallest and largest value, in the order of the images.
@@ -59,9 +66,11 @@ class MovingAverageObserver:
     def __init__(self) -> None:
         self._batch: tuple[Tensor, Tensor] | None = None  # float32 (N,) each, of the images of the current batch
         self._average: Tensor | None = None  # float64 (2,)
+        self._seen = MinMaxObserver()
 
     def update(self, values: Tensor) -> None:
         """Take in one tensor (N, ...) of the current batch; NaN stays."""
+        self._seen.update(values)
         low, high = torch.aminmax(values.detach().reshape(len(values), -1), dim=1)
         if self._batch is not None:
             low, high = torch.minimum(low, self._batch[0]), torch.maximum(high, self._batch[1])
@@ -81,6 +90,10 @@ class MovingAverageObserver:
             return float("inf"), float("-inf")
         low, high = self._average.tolist()
         return low, high
+
+    def extremes(self) -> tuple[float, float]:
+        """(smallest, largest) value seen."""
+        return self._seen.range()
 
 
 class StatisticsObserver:
@@ -102,3 +115,7 @@ class StatisticsObserver:
     def range(self) -> tuple[float, float]:
         """(smallest, largest) value seen."""
         return self.histogram.low, self.histogram.high
+
+    def extremes(self) -> tuple[float, float]:
+        """The same."""
+        return self.range()

@@ -66,6 +66,17 @@ def quantized_by(node: Node, modules: dict[str, nn.Module]) -> FakeQuant:
     return found.pop()
 
 
+def requantizes(node: Node, modules: dict[str, nn.Module]) -> bool:
+    """True for a FakeQuant behind a tensor that has its own scale already: a QUANTIZE in the file.
+
+    Args:
+        node: of a prepared graph.
+        modules: of the graph, by path.
+    """
+    module = modules.get(str(node.target)) if node.op == "call_module" else None
+    return isinstance(module, FakeQuant) and quantized_by(node.all_input_nodes[0], modules) is not module
+
+
 def _fuse_convolutions(graph_module: GraphModule) -> None:
     """Replace [zero padding +] convolution [+ activation] by one QuantConv2d."""
     modules = dict(graph_module.named_modules(remove_duplicate=False))

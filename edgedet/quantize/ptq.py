@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule
@@ -17,6 +16,8 @@ from edgedet.quantize.bias_correction import correct_biases
 from edgedet.quantize.calibrate import freeze, set_ranges
 from edgedet.quantize.equalize import equalize
 from edgedet.quantize.fold import fold_batch_norm
+from edgedet.quantize.int16 import AUTO, check_int16_option, groups_of, int16_names, widen
+from edgedet.quantize.int16_choice import choose_int16, output_error
 from edgedet.quantize.layer_walk import images_for_walk, run_exact
 from edgedet.quantize.lower import lower_activations
 from edgedet.quantize.prepare import prepare
@@ -26,7 +27,6 @@ from edgedet.quantize.weights import WEIGHT_METHODS, quantize_weights
 from edgedet.structs import PreprocessSpec
 
 MIN_TO_SPLIT = 8  # calibration images; with fewer, steps are judged on the images that they learned from
-_TINY = 1e-30  # keeps quotients finite
 
 
 @dataclass(frozen=True)
@@ -38,11 +38,13 @@ class PtqOptions:
     equalize: bool = False  # cross-layer equalization, kept where it lowers the error of the network's outputs
     adaround: bool = False  # each weight up or down, whichever serves the layer's output
     bias_correction: bool = False  # give every channel the mean that it has in the float network
+    int16: tuple[str, ...] = ()  # layers whose result is int16; ("auto",): where int8 does most of the damage
     seed: int = 0  # of the positions that adaround looks at
 
     def __post_init__(self) -> None:
         if self.weights not in WEIGHT_METHODS:
             raise ConfigError(f"--weights {self.weights!r}: expected one of {', '.join(WEIGHT_METHODS)}")
+        check_int16_option(self.int16)
 
 
 EFFORTS: dict[str, PtqOptions] = {
@@ -68,6 +70,7 @@ class PtqResult:
     frozen: GraphModule  # fake-quantized, with integer codes
     ranges: tuple[TensorRange, ...]
     steps: tuple[Step, ...]  # none when nothing but ranges and weights was asked for
+    int16: tuple[str, ...] = ()  # first layers of the groups whose results are int16
 
 
 class CalibrationImages(Protocol):
@@ -119,42 +122,98 @@ def post_training_quantize(
     Raises:
         EdgedetError: what the steps raise.
     """
+    ptq = _Ptq(preprocess, images, options, reports)
     lowered = lower_activations(fold_batch_norm(model))
-    pixels = input_params(preprocess)
-    again = list(images.batches(0, min(AUTO_IMAGES, len(images))))
-
-    def quantized_with(graph: GraphModule) -> tuple[GraphModule, tuple[TensorRange, ...], GraphModule]:
-        reports.begin("ranges")
-        prepared = prepare(graph, pixels)
-        ranges = find_ranges(prepared, images.batches(0, len(images)), again, options.ranges, reports.images)
-        calibrated = set_ranges(prepared, {r.name: (r.low, r.high) for r in ranges})
-        return prepared, ranges, quantize_weights(calibrated, options.weights)
-
-    prepared, ranges, quantized = quantized_with(lowered)
-    if not (options.equalize or options.adaround or options.bias_correction):
-        return PtqResult(freeze(quantized), ranges, ())
+    start = ptq.quantized(lowered)
+    improves = options.equalize or options.adaround or options.bias_correction
+    if not (improves or options.int16):
+        return PtqResult(freeze(start.quantized), start.ranges, ())
     fitting, judging = split_images(len(images), images_for_walk(preprocess.width, preprocess.height))
-    referee = _Referee(prepared, list(images.batches(*judging)))
-    error = referee.judge(quantized)
+    referee = _Referee(start.prepared, list(images.batches(*judging)))
+    batches = list(images.batches(*fitting))
+    error = referee.judge(start.quantized)
     steps = [Step("ranges and weights", error, kept=True)]
+    names: tuple[str, ...] = ()
+    if options.int16:
+        names = ptq.int16_groups(start, batches)
+        wider = ptq.widened(start, names)
+        title = f"int16 results of {', '.join(wider.wide) or 'no layer'}"
+        best, kept = referee.compare(wider.quantized, error, title, steps)
+        if kept or options.int16 != (AUTO,):  # what was asked for by name is not undone
+            steps[-1] = replace(steps[-1], kept=True)
+            start, error = wider, steps[-1].error
+        else:
+            names, error = (), best
     if options.equalize:
         equal, channels = equalize(lowered)
         if channels:
-            other = quantized_with(equal)
-            error, kept = referee.compare(other[2], error, f"equalize {channels} channels", steps)
-            prepared, ranges, quantized = other if kept else (prepared, ranges, quantized)
-    batches = list(images.batches(*fitting))
+            other = ptq.widened(ptq.quantized(equal), names)
+            error, kept = referee.compare(other.quantized, error, f"equalize {channels} channels", steps)
+            start = other if kept else start
+    quantized = start.quantized
     if options.adaround:
         reports.begin("adaptive rounding")
-        rounded = adaround(prepared, quantized, batches, options.seed)
+        rounded = adaround(start.prepared, quantized, batches, options.seed)
         error, kept = referee.compare(rounded, error, "adaptive rounding", steps)
         quantized = rounded if kept else quantized
     if options.bias_correction:
         reports.begin("bias correction")
-        corrected = correct_biases(prepared, quantized, batches)
+        corrected = correct_biases(start.prepared, quantized, batches)
         error, kept = referee.compare(corrected, error, "bias correction", steps)
         quantized = corrected if kept else quantized
-    return PtqResult(freeze(quantized), ranges, tuple(steps))
+    return PtqResult(freeze(quantized), start.ranges, tuple(steps), start.wide)
+
+
+@dataclass(frozen=True, eq=False)
+class _Stage:
+    """A network between two steps."""
+
+    prepared: GraphModule  # float
+    ranges: tuple[TensorRange, ...]
+    quantized: GraphModule  # ranges and weights decided
+
+    @property
+    def wide(self) -> tuple[str, ...]:
+        """Names of the groups whose results are int16."""
+        return int16_names(self.prepared)
+
+
+@dataclass(frozen=True, eq=False)
+class _Ptq:
+    """What all steps know."""
+
+    preprocess: PreprocessSpec
+    images: CalibrationImages
+    options: PtqOptions
+    reports: Reports
+
+    def quantized(self, lowered: GraphModule) -> _Stage:
+        """Ranges and weights of a lowered network, int8 throughout."""
+        self.reports.begin("ranges")
+        prepared = prepare(lowered, input_params(self.preprocess))
+        count = len(self.images)
+        again = list(self.images.batches(0, min(AUTO_IMAGES, count)))
+        ranges = find_ranges(prepared, self.images.batches(0, count), again, self.options.ranges, self.reports.images)
+        return self._stage(prepared, ranges)
+
+    def widened(self, stage: _Stage, names: tuple[str, ...]) -> _Stage:
+        """The same with int16 results in these groups; ranges of groups that become int16 are not clipped."""
+        if not names:
+            return stage
+        prepared = widen(stage.prepared, names)
+        wide = int16_names(prepared)
+        return self._stage(prepared, tuple(r.unclipped if r.name in wide else r for r in stage.ranges))
+
+    def int16_groups(self, stage: _Stage, batches: Sequence[Tensor]) -> tuple[str, ...]:
+        """The groups that the options ask for."""
+        if self.options.int16 != (AUTO,):
+            return groups_of(stage.prepared, self.options.int16)
+        self.reports.begin("choice of int16 layers")
+        return choose_int16(stage.prepared, stage.quantized, batches)
+
+    def _stage(self, prepared: GraphModule, ranges: tuple[TensorRange, ...]) -> _Stage:
+        calibrated = set_ranges(prepared, {r.name: (r.low, r.high) for r in ranges})
+        return _Stage(prepared, ranges, quantize_weights(calibrated, self.options.weights))
 
 
 def split_images(count: int, walk: int) -> tuple[tuple[int, int], tuple[int, int]]:
@@ -191,21 +250,3 @@ class _Referee:
         kept = error < before
         steps.append(Step(name, error, kept))
         return min(error, before), kept
-
-
-def output_error(exact: Sequence[Sequence[Tensor]], outputs: Sequence[Sequence[Tensor]]) -> float:
-    """Mean over the outputs of squared error divided by variance (about the channel's mean).
-
-    Args:
-        exact: of each batch the outputs of the float network, float32 (N, C, H, W) each.
-        outputs: of the quantized network, same shapes.
-    Returns:
-        0 for equal outputs; 1 for outputs that only know the mean.
-    """
-    errors = []
-    for exact_parts, parts in zip(zip(*exact, strict=True), zip(*outputs, strict=True), strict=True):
-        y = torch.cat(exact_parts).double()
-        variance = float((y - y.mean((0, 2, 3), keepdim=True)).square().sum())
-        error = float((y - torch.cat(parts).double()).square().sum())
-        errors.append(error / max(variance, _TINY))
-    return float(np.mean(errors))

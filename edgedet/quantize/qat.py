@@ -24,10 +24,14 @@ from edgedet.fileio import atomic_write_text
 from edgedet.net.rtmdet import channels_last
 from edgedet.quantize.api import prepare_model
 from edgedet.quantize.calibrate import calibrate, freeze
-from edgedet.quantize.calibration_data import draw_images, image_batches, make_manifest
+from edgedet.quantize.calibration_data import ImageFiles, draw_images, make_manifest
+from edgedet.quantize.int16 import AUTO, check_int16_option, groups_of, int16_names, widen
+from edgedet.quantize.int16_choice import IMAGES as INT16_IMAGES
+from edgedet.quantize.int16_choice import choose_int16
 from edgedet.quantize.qat_check import CHECK_RUNTIMES, FileCheck, check_file
 from edgedet.quantize.qat_state import STATE_FILE, load_state, save_state
 from edgedet.quantize.qat_trainer import QatTrainer
+from edgedet.quantize.weights import quantize_weights
 from edgedet.train.checkpoint import Checkpoint, load_checkpoint
 from edgedet.train.fine_tune import require_model_classes, training_settings, weak_augmentation
 from edgedet.train.log import EpochRecord, TrainLog
@@ -55,6 +59,7 @@ class QatRequest:
     calib_images: int = 128  # for the ranges that training starts from
     seed: int = 0
     threads: int = 0  # torch's; 0: all cores
+    int16: tuple[str, ...] = ()  # layers whose result is int16 (16x8 operators); ("auto",): where it helps
     runtime: str = "ref"  # measures the file: ref (TFLite's reference kernels) or sim (the same arithmetic in NumPy)
     resume: bool = False
     quiet: bool = False
@@ -67,6 +72,7 @@ class QatRequest:
             raise ConfigError(f"--ema-decay must be in 0..1 (0: no averaging), got {self.ema_decay}")
         if self.images is not None and not self.distill:
             raise ConfigError("--images without --distill: a folder of images has no labels to train on; add --distill")
+        check_int16_option(self.int16)
         if self.runtime not in CHECK_RUNTIMES:
             raise ConfigError(f"--runtime {self.runtime!r}: expected one of {', '.join(CHECK_RUNTIMES)}")
 
@@ -89,6 +95,7 @@ class QatReport:
     batch: int
     lr: float
     distill: bool
+    int16: tuple[str, ...]  # layers (first of each group) whose results are int16
     train_images: int
     seed: int
     seconds: tuple[tuple[str, float], ...]  # step and its wall-clock time; of this process only, when resumed
@@ -101,7 +108,8 @@ class QatReport:
             f"model:   {self.model} ({self.model_bytes:,} bytes, sha256 {self.sha256[:16]})\n"
             f"trained: {self.epochs} epochs on {self.train_images} images, from {teacher}, batch {self.batch}, "
             f"lr {self.lr:g}, seed {self.seed}\n"
-            f"AP:      {self.ap_of}\n"
+            + (f"int16:   {', '.join(self.int16)}\n" if self.int16 else "")
+            + f"AP:      {self.ap_of}\n"
             f"  float                     {self.ap_float:.4f}\n"
             f"  fake-quantized, start     {self.ap_start:.4f}\n"
             f"  fake-quantized, trained   {self.ap_qat:.4f}\n"
@@ -113,6 +121,7 @@ class QatReport:
         """JSON-able dict; paths as strings."""
         content = asdict(self)
         content |= {"method": "qat", "model": str(self.model), "report": str(self.report)}
+        content["int16"] = list(self.int16)
         content["seconds"] = {step: round(value, 4) for step, value in self.seconds}
         return content
 
@@ -160,8 +169,7 @@ def qat_checkpoint(request: QatRequest) -> QatReport:
     clock.lap("float AP")
     records = draw_images(run.train, request.calib_images, request.seed)
     manifest = make_manifest(records, run.train, checkpoint.preprocess, "qat", request.seed)
-    prepared = prepare_model(checkpoint.build(), checkpoint.preprocess)
-    calibrated = calibrate(prepared, image_batches(records, checkpoint.preprocess))
+    calibrated = _calibrated(checkpoint, ImageFiles(records, checkpoint.preprocess), request.int16)
     clock.lap("calibrate")
     ap_start = run.measure(freeze(calibrated)).ap.ap
     clock.lap("start AP")
@@ -176,10 +184,20 @@ def qat_checkpoint(request: QatRequest) -> QatReport:
     assert history[-1].ap is not None
     checked = check_file(data, request.out, request.runtime, run.judge, history[-1].ap)
     clock.lap("file AP")
-    report = _report(run, checked, ap_float, ap_start, history[-1].ap, clock.laps)
+    report = _report(run, checked, (ap_float, ap_start, history[-1].ap), int16_names(frozen), clock.laps)
     atomic_write_text(request.out / MANIFEST_FILE, manifest.to_json())
     atomic_write_text(report.report, json.dumps(report.to_json(), indent=1) + "\n")
     return report
+
+
+def _calibrated(checkpoint: Checkpoint, images: ImageFiles, int16: tuple[str, ...]) -> GraphModule:
+    """The start of training: min-max ranges, some layers in int16."""
+    prepared = prepare_model(checkpoint.build(), checkpoint.preprocess)
+    calibrated = calibrate(prepared, images.batches(0, len(images)))
+    names = groups_of(prepared, int16) if int16 != (AUTO,) else choose_int16(
+        prepared, quantize_weights(calibrated), list(images.batches(0, min(len(images), INT16_IMAGES)))
+    )  # fmt: skip
+    return calibrate(widen(prepared, names), images.batches(0, len(images))) if names else calibrated
 
 
 def _set_up(request: QatRequest) -> _Run:
@@ -248,6 +266,7 @@ def _identity(run: _Run) -> dict[str, Any]:
         "train": asdict(run.config),
         "distill": request.distill,
         "calib_images": request.calib_images,
+        "int16": list(request.int16),
         "seed": request.seed,
         "train_images": len(run.train.images),
         "valid_images": len(run.judge.images),
@@ -256,9 +275,15 @@ def _identity(run: _Run) -> dict[str, Any]:
 
 
 def _report(
-    run: _Run, checked: FileCheck, ap_float: float, ap_start: float, ap_qat: float, laps: list[tuple[str, float]]
+    run: _Run,
+    checked: FileCheck,
+    aps: tuple[float, float, float],
+    int16: tuple[str, ...],
+    laps: list[tuple[str, float]],
 ) -> QatReport:
+    """Report of a finished run; `aps`: float, at the start, after training."""
     request = run.request
+    ap_float, ap_start, ap_qat = aps
     return QatReport(
         model=checked.path,
         report=request.out / REPORT_FILE,
@@ -274,6 +299,7 @@ def _report(
         batch=run.config.batch,
         lr=run.config.lr,
         distill=request.distill,
+        int16=int16,
         train_images=len(run.train.images),
         seed=request.seed,
         seconds=tuple(laps),

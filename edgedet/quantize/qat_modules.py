@@ -17,7 +17,7 @@ from torch.fx import GraphModule
 from edgedet.numerics.affine import WEIGHT_MAX
 from edgedet.quantize.agreement import settle_scales
 from edgedet.quantize.fake_quant import FakeQuant, QuantConv2d
-from edgedet.quantize.qparams import DEAD_CHANNEL, QMAX, QMIN, AffineParams
+from edgedet.quantize.qparams import DEAD_CHANNEL, LIMITS, AffineParams
 
 _SMALLEST = 1e-30  # of a weight channel's range, so that a channel of zeros has a scale
 
@@ -30,33 +30,36 @@ class _LearnedRounding(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: FunctionCtx, x: Tensor, scale: Tensor, zero_point: Tensor) -> Tensor:
-        y = torch.fake_quantize_per_tensor_affine(x, scale, zero_point, QMIN, QMAX)
+    def forward(ctx: FunctionCtx, x: Tensor, scale: Tensor, zero_point: Tensor, bits: int) -> Tensor:
+        y = torch.fake_quantize_per_tensor_affine(x, scale, zero_point, *LIMITS[bits])
         ctx.save_for_backward(x, y, scale, zero_point)
+        ctx.limits = LIMITS[bits]  # type: ignore[attr-defined]
         return y
 
     @staticmethod
-    def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor, Tensor, None]:
+    def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor, Tensor, None, None]:
         x, y, scale, zero_point = ctx.saved_tensors  # type: ignore[attr-defined]
+        low, high = ctx.limits  # type: ignore[attr-defined]
         # Half a step beyond the outermost grid points still rounds to them.
-        inside = (x >= (QMIN - zero_point - 0.5) * scale) & (x <= (QMAX - zero_point + 0.5) * scale)
+        inside = (x >= (low - zero_point - 0.5) * scale) & (x <= (high - zero_point + 0.5) * scale)
         grad_x = grad * inside
         # Two dot products instead of a tensor of per-element terms.
         grad_scale = ((grad * y).sum() - (grad_x * x).sum()) / scale
-        return grad_x, grad_scale, None
+        return grad_x, grad_scale, None, None
 
 
-def learned_rounding(x: Tensor, scale: Tensor, zero_point: Tensor) -> Tensor:
-    """Round to the int8 grid, differentiably in the values and in the scale.
+def learned_rounding(x: Tensor, scale: Tensor, zero_point: Tensor, bits: int = 8) -> Tensor:
+    """Round to the int8 or int16 grid, differentiably in the values and in the scale.
 
     Args:
         x: float32, any shape.
         scale: float32 (), > 0.
-        zero_point: int32 (), -128..127.
+        zero_point: int32 (), -128..127; 0 with 16 bits.
+        bits: 8 or 16.
     Returns:
-        float32, shape of `x`; clip range -128..127, ties to even after adding the zero point (as torch).
+        float32, shape of `x`; clipped to the codes of the width, ties to even after adding the zero point (as torch).
     """
-    return _LearnedRounding.apply(x, scale, zero_point)
+    return _LearnedRounding.apply(x, scale, zero_point, bits)
 
 
 class LearnedFakeQuant(FakeQuant):
@@ -70,17 +73,19 @@ class LearnedFakeQuant(FakeQuant):
     """
 
     def __init__(self, source: FakeQuant) -> None:
-        super().__init__(source.name)
+        super().__init__(source.name, bits=source.bits)
         self.log_gain = nn.Parameter(torch.zeros(()))
         self.set_params(source.params)
 
     @property
     def params(self) -> AffineParams:
         """Scale, as learned so far, and zero point."""
-        return AffineParams(np.float32((self.scale * self.log_gain.detach().exp()).item()), int(self.zero_point.item()))
+        scale = np.float32((self.scale * self.log_gain.detach().exp()).item())
+        return AffineParams(scale, int(self.zero_point.item()), self.bits)
 
     def set_params(self, params: AffineParams) -> None:
         """Take scale and zero point, in place, because the weight average holds references."""
+        self.bits = params.bits
         with torch.no_grad():
             self.scale.fill_(float(params.scale))
             self.zero_point.fill_(params.zero_point)
@@ -93,11 +98,29 @@ class LearnedFakeQuant(FakeQuant):
         return not self.log_gain.requires_grad
 
     def forward(self, x: Tensor) -> Tensor:
-        """Values on the int8 grid, float32, same shape."""
+        """Values on the grid, float32, same shape."""
         scale = self.scale * self.log_gain.exp()
         if self.range_frozen:
-            return torch.fake_quantize_per_tensor_affine(x, scale, self.zero_point, QMIN, QMAX)
-        return learned_rounding(x, scale, self.zero_point)
+            return torch.fake_quantize_per_tensor_affine(x, scale, self.zero_point, *LIMITS[self.bits])
+        return learned_rounding(x, scale, self.zero_point, self.bits)
+
+
+class OpenBorder(FakeQuant):
+    """A border to int16 that rounds nothing, because its scale would have to follow one that is being learned.
+
+    What it leaves out is a 256th of what the int8 side rounds. `trained_graph` gives real borders back.
+
+    Args:
+        source: calibrated.
+    """
+
+    def __init__(self, source: FakeQuant) -> None:
+        super().__init__(source.name, bits=source.bits, border=True)
+        self.set_params(source.params)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The same values."""
+        return x
 
 
 class QatConv2d(nn.Module):
@@ -141,6 +164,8 @@ def make_trainable(calibrated: GraphModule) -> GraphModule:
     for path, module in list(trainable.named_modules()):
         if isinstance(module, QuantConv2d):
             trainable.set_submodule(path, QatConv2d(module))
+        elif isinstance(module, FakeQuant) and module.border:
+            trainable.set_submodule(path, OpenBorder(module))
         elif isinstance(module, FakeQuant) and not module.fixed:
             trainable.set_submodule(path, LearnedFakeQuant(module))
     return trainable.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

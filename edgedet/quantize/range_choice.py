@@ -8,9 +8,8 @@ whole range: the largest scores and boxes are rare, but they are the detections.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +19,7 @@ from edgedet.errors import ConfigError
 from edgedet.quantize.calibrate import observe
 from edgedet.quantize.fake_quant import FakeQuant
 from edgedet.quantize.groups import copies_codes
+from edgedet.quantize.int16 import layer_quants, unknown_layer
 from edgedet.quantize.layer_walk import run_node
 from edgedet.quantize.observers import MinMaxObserver, MovingAverageObserver, Observer, StatisticsObserver
 from edgedet.quantize.prepare import quantized_by
@@ -55,6 +55,13 @@ class TensorRange:
     method: str  # that gave the range
     low: float
     high: float
+    lowest: float  # smallest value seen
+    highest: float  # largest value seen
+
+    @property
+    def unclipped(self) -> TensorRange:
+        """The range of all values seen, for int16, which has steps enough for it."""
+        return replace(self, method="minmax", low=self.lowest, high=self.highest)
 
 
 def find_ranges(
@@ -84,7 +91,7 @@ def find_ranges(
     if len(asked) == 1 and asked <= simple.keys():  # needs no histograms
         method = asked.pop()
         found = observe(prepared, batches, simple[method], progress)
-        return tuple(TensorRange(name, method, *observer.range()) for name, observer in found.items())
+        return tuple(TensorRange(name, method, *o.range(), *o.extremes()) for name, o in found.items())
     statistics = observe(prepared, batches, StatisticsObserver, progress)
     for name, seen in statistics.items():
         affine_params(*seen.range(), name)  # raises: nothing can be chosen from NaN or nothing
@@ -93,7 +100,8 @@ def find_ranges(
     for name, method in methods.items():
         candidates = errors.get(name, {method if method != "auto" else "minmax": 0.0})
         best = min(candidates, key=candidates.__getitem__)
-        chosen.append(TensorRange(name, best, *range_by(best, statistics[name], plan.percentile)))
+        seen = statistics[name]
+        chosen.append(TensorRange(name, best, *range_by(best, seen, plan.percentile), *seen.extremes()))
     return tuple(chosen)
 
 
@@ -121,15 +129,11 @@ def range_by(method: str, statistics: StatisticsObserver, percentile: float) -> 
 
 def _methods(prepared: GraphModule, plan: RangePlan) -> dict[str, str]:
     """Name of each group that is not fixed -> what the plan asks for."""
-    modules = dict(prepared.named_modules(remove_duplicate=False))
-    quants = {str(n.target): quantized_by(n, modules) for n in prepared.graph.nodes if n.op == "call_module"}
-    quants |= {n.name: quantized_by(n, modules) for n in prepared.graph.nodes if n.op != "output"}
-    quants = {name: quant for name, quant in quants.items() if not isinstance(modules.get(name), FakeQuant)}
-    methods = {q.name: plan.method for q in modules.values() if isinstance(q, FakeQuant) and not q.fixed}
+    quants = layer_quants(prepared)
+    methods = {q.name: plan.method for q in prepared.modules() if isinstance(q, FakeQuant) and not q.fixed}
     for layer, method in plan.per_tensor:
         if layer not in quants:
-            near = difflib.get_close_matches(layer, quants, 3, 0.3)
-            raise ConfigError(f"--calibration-for {layer}={method}: no such layer; similar names: {', '.join(near)}")
+            raise unknown_layer(f"--calibration-for {layer}={method}", layer, quants)
         if quants[layer].fixed:
             raise ConfigError(f"--calibration-for {layer}={method}: the scale of this layer's result is prescribed")
         methods[quants[layer].name] = method

@@ -173,7 +173,7 @@ def test_quantize_request_single_options_override_the_effort(checkpoint, data, t
 
 def test_quantize_checkpoint_layer_of_calibration_for_must_exist(checkpoint, data, tmp_path):
     bad = request(checkpoint, data, tmp_path / "q", calibration_for=(("neck.outconvs", "mse"),))
-    with pytest.raises(ConfigError, match=r"no such layer; similar names: .*neck\.out_convs"):
+    with pytest.raises(ConfigError, match=r"no layer 'neck.outconvs'; similar names: .*neck\.out_convs"):
         quantize_checkpoint(bad)
     assert not (tmp_path / "q").exists()
 

@@ -72,7 +72,7 @@ def test_quant_conv_frozen_equals_convolution_of_codes(padding, activation, func
     quant_conv = QuantConv2d(conv, "layer", activation, padding)
     x = torch.randn(2, 3, 9, 8) * 4
     torch.testing.assert_close(quant_conv(x), function(conv(functional.pad(x, padding))))
-    quant_conv.freeze(np.float32(0.02))
+    quant_conv.freeze(AffineParams(np.float32(0.02), 0))
     weight = quant_conv.weight_code.numpy() * quant_conv.weight_scale.numpy()[:, None, None, None]
     bias = quant_conv.bias_code.numpy() * quant_conv.bias_scale.numpy()
     with torch.no_grad():
@@ -94,4 +94,4 @@ def test_quant_conv_bias_beyond_int32_names_the_layer():
     nn.init.constant_(conv.bias, 1e9)
     nn.init.constant_(conv.weight, 1e-3)
     with pytest.raises(ConversionError, match=r"stem\.conv\.bias"):
-        QuantConv2d(conv, "stem.conv", "none", (0, 0, 0, 0)).freeze(np.float32(1e-3))
+        QuantConv2d(conv, "stem.conv", "none", (0, 0, 0, 0)).freeze(AffineParams(np.float32(1e-3), 0))
