@@ -9,25 +9,21 @@ are the same; docs/ptq.json holds all digits.
 
 from __future__ import annotations
 
-import argparse
-import json
-import subprocess
 import sys
-import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from edgedet.config import available_models
+from table import ROOT, Table, table_parser, timed
+
 from edgedet.data.coco import CocoSplit, load_split
 from edgedet.data.paths import DataPaths
-from edgedet.evaluate.evaluator import describe_machine, evaluate, sha256_of
+from edgedet.evaluate.evaluator import describe_machine, evaluate
 from edgedet.evaluate.runtimes import open_runtime
-from edgedet.fileio import atomic_write_text
 from edgedet.quantize.api import QuantizeRequest, quantize_checkpoint
 from edgedet.train.runtime import TorchRuntime
 
-ROOT = Path(__file__).resolve().parent.parent
 # Row -> options of QuantizeRequest.
 ROWS: dict[str, dict[str, Any]] = {
     "fast": {"effort": "fast"},
@@ -56,60 +52,33 @@ def main() -> int:
     """Measure, write docs/ptq.json after every row, then docs/ptq.md."""
     settings = _settings()
     split = load_split(settings.data, "valid")
-    commit = _commit()  # of the code that this process has loaded
-    path = ROOT / "docs" / "ptq.json"
-    done: dict[str, dict[str, Any]] = json.loads(path.read_text())["models"] if path.exists() else {}
+    table = Table(ROOT / "docs" / "ptq.json", {"machine": describe_machine(), "images": len(split.images)})
     for model in settings.models:
         checkpoint = settings.runs / model / "last.pt"
-        known = done.get(model, {})
-        if known.get("checkpoint") != sha256_of(checkpoint) or known.get("seed") != settings.seed:
-            known = {"checkpoint": sha256_of(checkpoint), "seed": settings.seed, "rows": {}}
+        known = table.model(model, checkpoint, settings.seed)
+        if "float_ap" not in known:
             known["float_ap"] = evaluate(TorchRuntime.from_checkpoint(checkpoint), split).ap.stats[0]
         for row in settings.rows:
-            if known["rows"].get(row, {}).get("options") != ROWS[row]:
-                known["rows"][row] = _measure(checkpoint, row, settings, split) | {"commit": commit}
-            done[model] = known
-            content = {"machine": describe_machine(), "images": len(split.images), "models": done}
-            atomic_write_text(path, json.dumps(content, indent=1) + "\n")
-    atomic_write_text(path.with_suffix(".md"), render(json.loads(path.read_text())))
+            table.add_row(model, known, row, ROWS[row], partial(_measure, checkpoint, row, settings, split))
+    table.write_markdown(render)
     return 0
 
 
 def _settings() -> Settings:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--runs", type=Path, default=Path("runs/results"), help="default: %(default)s")
-    parser.add_argument("--models", nargs="+", default=list(available_models()), choices=available_models())
-    parser.add_argument("--rows", nargs="+", default=list(ROWS), choices=list(ROWS))
-    parser.add_argument("--seed", type=int, default=0)
-    args = parser.parse_args()
+    args = table_parser(__doc__, list(ROWS)).parse_args()
     return Settings(args.data, args.runs, tuple(args.models), tuple(args.rows), args.seed)
 
 
 def _measure(checkpoint: Path, row: str, settings: Settings, split: CocoSplit) -> dict[str, Any]:
     out = settings.runs / checkpoint.parent.name / "ptq" / row.replace(", ", "_")
     request = QuantizeRequest(checkpoint, DataPaths(settings.data), out, seed=settings.seed, **ROWS[row])
-    wall, cpu = time.perf_counter(), time.process_time()
-    report = quantize_checkpoint(request)
-    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    report, times = timed(partial(quantize_checkpoint, request))
     return {
-        "options": ROWS[row],
         "ap": evaluate(open_runtime(report.model, "sim"), split).ap.stats[0],
-        "wall_s": wall,
-        "cpu_s": cpu,
+        **times,
         "sha256": report.sha256,
         "steps": [{"name": s.name, "error": s.error, "kept": s.kept} for s in report.steps],
     }
-
-
-def _commit() -> str:
-    """Commit of the working tree; says so when the package differs from it."""
-
-    def git(*arguments: str) -> str:
-        return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
-
-    dirty = git("status", "--porcelain", "--", "edgedet", "models")
-    return git("rev-parse", "--short", "HEAD") + (" + uncommitted changes" if dirty else "")
 
 
 def render(content: dict[str, Any]) -> str:

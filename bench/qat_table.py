@@ -9,25 +9,21 @@ are never read. docs/qat.json holds all digits.
 
 from __future__ import annotations
 
-import argparse
-import json
 import shutil
-import subprocess
 import sys
-import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from edgedet.config import available_models
+from table import ROOT, Table, table_parser, timed
+
 from edgedet.data.paths import DataPaths
-from edgedet.evaluate.evaluator import describe_machine, sha256_of
-from edgedet.fileio import atomic_write_text
+from edgedet.evaluate.evaluator import describe_machine
 from edgedet.quantize.qat import QatRequest, qat_checkpoint
 from edgedet.quantize.qat_state import STATE_FILE
 from edgedet.quantize.substitute import SubstituteRequest, substitute_checkpoint
 
-ROOT = Path(__file__).resolve().parent.parent
 # Row -> options of QatRequest.
 QAT_ROWS: dict[str, dict[str, Any]] = {"qat": {}, "qat, distill": {"distill": True}}
 # Model -> options of SubstituteRequest.
@@ -50,46 +46,30 @@ class Settings:
 def main() -> int:
     """Measure, write docs/qat.json after every row, then docs/qat.md."""
     settings = _settings()
-    path = ROOT / "docs" / "qat.json"
-    done: dict[str, dict[str, Any]] = json.loads(path.read_text())["models"] if path.exists() else {}
+    table = Table(ROOT / "docs" / "qat.json", {"machine": describe_machine(), "threads": settings.threads})
     for model in settings.models:
         checkpoint = settings.runs / model / "last.pt"
-        known = done.get(model, {})
-        if known.get("checkpoint") != sha256_of(checkpoint) or known.get("seed") != settings.seed:
-            known = {"checkpoint": sha256_of(checkpoint), "seed": settings.seed, "rows": {}}
+        known = table.model(model, checkpoint, settings.seed)
         for row in settings.rows:
-            measure = _substitute if row == "substitute" else _qat
             options = SUBSTITUTIONS.get(model) if row == "substitute" else QAT_ROWS[row]
-            if options is None or known["rows"].get(row, {}).get("options") == options:
-                continue
-            wall, cpu = time.perf_counter(), time.process_time()
-            result = measure(checkpoint, row, options, settings)
-            known["rows"][row] = {
-                "options": options,
-                "commit": _commit(),
-                "wall_s": time.perf_counter() - wall,
-                "cpu_s": time.process_time() - cpu,
-                **result,
-            }
-            done[model] = known
-            content = {"machine": describe_machine(), "threads": settings.threads, "models": done}
-            atomic_write_text(path, json.dumps(content, indent=1) + "\n")
-    atomic_write_text(path.with_suffix(".md"), render(json.loads(path.read_text())))
+            if options is not None:
+                table.add_row(model, known, row, options, partial(_measure, checkpoint, row, options, settings))
+    table.write_markdown(render)
     return 0
 
 
 def _settings() -> Settings:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    rows = [*QAT_ROWS, "substitute"]
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--runs", type=Path, default=Path("runs/results"), help="default: %(default)s")
-    parser.add_argument("--models", nargs="+", default=list(available_models()), choices=available_models())
-    parser.add_argument("--rows", nargs="+", default=rows, choices=rows)
-    parser.add_argument("--seed", type=int, default=0)
+    parser = table_parser(__doc__, [*QAT_ROWS, "substitute"])
     parser.add_argument("--threads", type=int, default=0, help="torch's; 0: all cores")
     parser.add_argument("--runtime", default="ref", choices=("ref", "sim"), help="measures the file")
     args = parser.parse_args()
     return Settings(args.data, args.runs, tuple(args.models), tuple(args.rows), args.seed, args.threads, args.runtime)
+
+
+def _measure(checkpoint: Path, row: str, options: dict[str, Any], settings: Settings) -> dict[str, Any]:
+    measure = _substitute if row == "substitute" else _qat
+    result, times = timed(partial(measure, checkpoint, row, options, settings))
+    return {**times, **result}
 
 
 def _qat(checkpoint: Path, row: str, options: dict[str, Any], settings: Settings) -> dict[str, Any]:
@@ -129,11 +109,6 @@ def _unfinished(out: Path, state: str, report: str) -> bool:
     if (out / report).exists():
         shutil.rmtree(out)
     return (out / state).exists()
-
-
-def _commit() -> str:
-    command = ["git", "rev-parse", "--short", "HEAD"]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def render(content: dict[str, Any]) -> str:
