@@ -6,7 +6,7 @@ import hashlib
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from edgedet.quantize.calibrate import calibrate, freeze
 from edgedet.quantize.calibration_data import ImageFiles, check_not_constant, draw_images, make_manifest
 from edgedet.quantize.fake_quant import FakeQuant
 from edgedet.quantize.fold import fold_batch_norm
-from edgedet.quantize.int16 import AUTO
+from edgedet.quantize.int16 import AUTO, groups_of, widen
 from edgedet.quantize.lower import lower_activations
 from edgedet.quantize.observers import MinMaxObserver, Observer
 from edgedet.quantize.prepare import prepare
@@ -186,6 +186,7 @@ def quantize_model(
     outputs: OutputSpec,
     batches: Iterable[Tensor],
     new_observer: Callable[[], Observer] = MinMaxObserver,
+    int16: Sequence[str] = (),
 ) -> QuantizedModel:
     """Quantize a network in memory.
 
@@ -195,12 +196,16 @@ def quantize_model(
         outputs: output contract.
         batches: float32 (N, 3, H, W), normalized, for calibration.
         new_observer: makes the observer of one group.
+        int16: layers whose result is int16; see `edgedet.quantize.int16`.
     Returns:
         The fake-quantized network and the int8 graph.
     Raises:
         EdgedetError: what the steps raise.
     """
-    fake_quant = freeze(calibrate(prepare_model(model, preprocess), batches, new_observer))
+    prepared = prepare_model(model, preprocess)
+    if int16:
+        prepared = widen(prepared, groups_of(prepared, int16))
+    fake_quant = freeze(calibrate(prepared, batches, new_observer))
     return QuantizedModel(fake_quant, graph_from_fx(fake_quant, preprocess, outputs))
 
 

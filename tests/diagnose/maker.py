@@ -18,6 +18,7 @@ from edgedet.data.coco import CocoSplit, load_split
 from edgedet.net.random_weights import random_detector, random_pictures
 from edgedet.quantize.calibrate import calibrate, freeze
 from edgedet.quantize.fold import fold_batch_norm
+from edgedet.quantize.int16 import groups_of, widen
 from edgedet.quantize.lower import lower_activations
 from edgedet.quantize.prepare import prepare
 from edgedet.quantize.qparams import input_params
@@ -34,8 +35,9 @@ def write_detector(
     name: str = "rtmdet_pico_relu6",
     change: Callable[[GraphModule], GraphModule] | None = None,
     seed: int = 0,
+    int16: tuple[str, ...] = (),
 ) -> None:
-    """CHECKPOINT and MODEL; `change` alters the lowered float graph before it is quantized."""
+    """CHECKPOINT and MODEL; `change` alters the lowered float graph before it is quantized; `int16` names layers."""
     torch.set_num_threads(1)
     file = load_model_file(name)
     preprocess = PreprocessSpec(WIDTH, HEIGHT, mean=file.preprocess.mean, std=file.preprocess.std)
@@ -44,6 +46,7 @@ def write_detector(
     save_checkpoint(Checkpoint(file.model, preprocess, outputs, model.state_dict(), {}), folder / CHECKPOINT)
     lowered = lower_activations(fold_batch_norm(model))
     prepared = prepare(change(lowered) if change else lowered, input_params(preprocess))
+    prepared = widen(prepared, groups_of(prepared, int16))
     mean, std = (np.array(v, np.float32) for v in (preprocess.mean, preprocess.std))
     pixels = (random_pictures(8, WIDTH, HEIGHT, seed).astype(np.float32) - mean) / std
     batches = [torch.from_numpy(pixels.astype(np.float32)).permute(0, 3, 1, 2)]

@@ -87,3 +87,24 @@ def test_inspect_request_out_of_range_raises(split: CocoSplit) -> None:
     for images, sensitivity in ((0, 1), (1, 0), (1, 9)):
         with pytest.raises(ConfigError, match="expected at least 1"):
             InspectRequest(Path("m"), Path("c"), split, images, sensitivity)
+
+
+def test_inspect_model_int16_layers_are_judged_by_their_own_width(
+    tmp_path: Path, split: CocoSplit, maker: ModuleType
+) -> None:
+    wide = "backbone.stage1.0.pointwise_conv.conv"
+    for name, layers in (("int8", ()), ("int16", (wide,))):
+        (tmp_path / name).mkdir()
+        maker.write_detector(tmp_path / name, int16=layers)
+    found = [
+        {layer.name: layer for layer in inspect_model(request).layers}
+        for request in (
+            InspectRequest(tmp_path / name / maker.MODEL, tmp_path / name / maker.CHECKPOINT, split, 2, 2)
+            for name in ("int8", "int16")
+        )
+    ]
+    assert found[0].keys() == found[1].keys()  # borders are no layers
+    assert found[1][wide].alone_db > found[0][wide].alone_db
+    assert found[1][wide].sensitivity <= found[0][wide].sensitivity
+    assert found[1][wide].zero_point == 0
+    assert 0.2 < found[1][wide].range_use <= 1  # of 65535 steps; half of them are below 0

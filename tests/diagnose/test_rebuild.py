@@ -12,6 +12,7 @@ from torch.fx import GraphModule
 
 from edgedet.convert.flatbuffer import read_tflite, write_tflite
 from edgedet.convert.from_fx import graph_from_fx
+from edgedet.convert.graph import Quantization
 from edgedet.diagnose.rebuild import rebuild, with_weights_of, without_rounding
 from edgedet.errors import ConversionError
 from edgedet.quantize.fake_quant import QuantConv2d
@@ -70,6 +71,37 @@ def test_rebuild_attention_silu_and_padding_are_matched(name: str, tmp_path: Pat
     assert pads > 0
     assert len(rebuilt.tensors) == len(graph.operators) - pads + 1  # and the input
     assert not rebuilt.fine_tuned
+
+
+@pytest.mark.parametrize(
+    ("name", "layers"),
+    [
+        ("rtmdet_pico_relu6", ("backbone.stage1.0.pointwise_conv.conv", "add_1")),
+        pytest.param("rtmdet_nano", ("backbone.stem.1.conv", "mul_9", "mean_2"), marks=pytest.mark.slow),
+    ],
+)
+def test_rebuild_int16_layers_are_matched(
+    name: str, layers: tuple[str, ...], tmp_path: Path, maker: ModuleType
+) -> None:
+    maker.write_detector(tmp_path, name, int16=layers)
+    graph, checkpoint = read_tflite(tmp_path / maker.MODEL), load_checkpoint(tmp_path / maker.CHECKPOINT)
+    rebuilt = rebuild(graph, checkpoint, "file")
+    assert graph_from_fx(rebuilt.frozen, checkpoint.preprocess, checkpoint.outputs).tensors == graph.tensors
+    assert any(t.dtype == "int16" for t in graph.tensors)
+    torch.testing.assert_close(outputs_of(rebuilt.folded), outputs_of(checkpoint.build()), rtol=1e-3, atol=1e-3)
+    assert not rebuilt.fine_tuned
+
+
+def test_rebuild_foreign_int16_operators_are_an_error(pico: Path, maker: ModuleType) -> None:
+    graph = read_tflite(pico / maker.MODEL)
+    box = next(i for i in graph.outputs if graph.tensors[i].name == "box_8")
+    scale = graph.tensors[box].quantization.scale / 128
+    wide = dataclasses.replace(
+        graph.tensors[box], dtype="int16", quantization=Quantization(scale, np.zeros(1, np.int64), 0)
+    )
+    broken = dataclasses.replace(graph, tensors=(*graph.tensors[:box], wide, *graph.tensors[box + 1 :]))
+    with pytest.raises(ConversionError, match=r"not an int16 file of .*output of the network"):
+        rebuild(broken, load_checkpoint(pico / maker.CHECKPOINT), "file")
 
 
 def test_rebuild_equalized_file_finds_the_gains(tmp_path: Path, maker: ModuleType) -> None:

@@ -220,3 +220,38 @@ def test_quantize_checkpoint_nan_weight_is_named(checkpoint, data, tmp_path):
     with pytest.raises(CheckpointError, match=r"neck\.out_convs\.0\.depthwise_conv\.conv\.weight holds NaN"):
         quantize_checkpoint(request(tmp_path / "nan.pt", data, tmp_path / "q"))
     assert not (tmp_path / "q").exists()
+
+
+def test_quantize_checkpoint_int16_layer_is_in_file_and_report(checkpoint, data, tmp_path):
+    layer = "backbone.stage1.0.pointwise_conv.conv"
+    report = quantize_checkpoint(request(checkpoint, data, tmp_path / "q", effort="fast", int16=(layer,)))
+    graph = read_tflite(report.model)
+    tensor = next(t for t in graph.tensors if t.name == layer)
+    assert tensor.dtype == "int16"
+    assert dict(report.operators)["QUANTIZE"] > 0
+    assert report.int16 == (layer,)
+    assert f"int16:       {layer}\n" in report.text()
+    used = next(r for r in report.ranges if r.name == layer)
+    assert (used.low, used.high) == (used.lowest, used.highest)
+    assert [step.name for step in report.steps] == ["ranges and weights", f"int16 results of {layer}"]
+    content = json.loads(report.report.read_text())
+    assert content["int16"] == [layer]
+    assert json.loads(report.manifest.read_text())["options"]["int16"] == [layer]
+
+
+@pytest.mark.slow
+def test_quantize_checkpoint_int16_auto_lowers_the_error_or_says_no(checkpoint, data, tmp_path):
+    report = quantize_checkpoint(request(checkpoint, data, tmp_path / "q", effort="fast", int16=("auto",)))
+    before, after = report.steps
+    if report.int16:
+        assert after.kept
+        assert after.error < before.error
+    else:
+        assert any("--int16 auto: no layer is worth it" in note for note in report.notes)
+
+
+@pytest.mark.parametrize("layer", ["neck.outconvs", "bbox_head.rtm_cls.0", "x"])
+def test_quantize_checkpoint_impossible_int16_layer_writes_nothing(checkpoint, data, tmp_path, layer):
+    with pytest.raises(ConfigError, match=f"--int16 {layer}: "):
+        quantize_checkpoint(request(checkpoint, data, tmp_path / "q", int16=(layer,)))
+    assert not (tmp_path / "q").exists()

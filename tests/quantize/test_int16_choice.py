@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from torch.fx import symbolic_trace
+
+from edgedet.quantize.calibrate import calibrate
+from edgedet.quantize.int16_choice import choose_int16, output_error
+from edgedet.quantize.lower import lower_activations
+from edgedet.quantize.prepare import prepare
+from edgedet.quantize.qparams import input_params
+from edgedet.quantize.weights import quantize_weights
+from edgedet.structs import PreprocessSpec
+
+
+class Spread(nn.Module):
+    """Channel 0 of `wide` is a thousand times larger than the others, and only the others count at the output."""
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.wide, self.narrow, self.last = nn.Conv2d(3, 4, 1), nn.Conv2d(4, 4, 1), nn.Conv2d(4, 2, 1)
+        self.relu = nn.ReLU()
+        with torch.no_grad():
+            self.wide.weight[0] *= factor
+            self.narrow.weight[:, 0] = 0.0
+            self.narrow.bias.fill_(1.0)
+
+    def forward(self, x):
+        return self.last(self.relu(self.narrow(self.wide(x))))
+
+
+def chosen(factor: float, images: int = 2) -> tuple[str, ...]:
+    torch.manual_seed(0)
+    model = Spread(factor).eval()
+    prepared = prepare(lower_activations(symbolic_trace(model)), input_params(PreprocessSpec(32, 32)))
+    x = torch.rand((images, 3, 32, 32), generator=torch.Generator().manual_seed(1))
+    return choose_int16(prepared, quantize_weights(calibrate(prepared, [x])), [x])
+
+
+def test_choose_int16_finds_the_tensor_whose_range_hides_what_counts():
+    assert chosen(1000.0)[0] == "wide"
+
+
+def test_choose_int16_one_image_is_enough():
+    assert chosen(1000.0, images=1)[0] == "wide"
+
+
+def test_output_error_is_zero_for_equal_outputs_and_one_for_the_mean():
+    y = torch.randn((2, 3, 4, 4), generator=torch.Generator().manual_seed(0))
+    assert output_error([[y]], [[y]]) == 0.0
+    mean = y.mean((0, 2, 3), keepdim=True).expand_as(y)
+    assert output_error([[y]], [[mean]]) == pytest.approx(1.0, rel=1e-6)  # float32 mean
