@@ -1,21 +1,14 @@
 from __future__ import annotations
 
 import ctypes
-import importlib.util
 from dataclasses import dataclass, replace
-from pathlib import Path
 
+import host_build
 import numpy as np
 import pytest
 
 from edgedet.numerics.decode import decode_int8, quantized_threshold, score_table
 from edgedet.structs import Detections, OutputSpec
-
-_spec = importlib.util.spec_from_file_location("host_build", Path(__file__).with_name("host_build.py"))
-assert _spec is not None
-assert _spec.loader is not None
-host_build = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(host_build)
 
 pytestmark = pytest.mark.toolchain
 

@@ -5,18 +5,12 @@ For a longer run: build as below and start the program with another -max_total_t
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import subprocess
 from pathlib import Path
 
+import host_build
 import pytest
-
-_spec = importlib.util.spec_from_file_location("host_build", Path(__file__).with_name("host_build.py"))
-assert _spec is not None
-assert _spec.loader is not None
-host_build = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(host_build)
 
 HERE = Path(__file__).parent
 SOURCES = {"preprocess": ("edk_preprocess*.c", "edk_place_image.c"), "detect": ("edk_detect*.c", "edk_image_box.c")}

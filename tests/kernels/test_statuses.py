@@ -1,22 +1,14 @@
 from __future__ import annotations
 
 import ctypes
-import importlib.util
-import sys
 from pathlib import Path
 
+import chip_run
 import numpy as np
 import pytest
 
 from edgedet.deploy.c99_weights import conv_scratch_bytes, depthwise_scratch_bytes
 
-if "chip_run" not in sys.modules:
-    _spec = importlib.util.spec_from_file_location("chip_run", Path(__file__).with_name("chip_run.py"))
-    assert _spec is not None
-    assert _spec.loader is not None
-    sys.modules["chip_run"] = importlib.util.module_from_spec(_spec)
-    _spec.loader.exec_module(sys.modules["chip_run"])
-chip_run = sys.modules["chip_run"]
 host_build, cases = chip_run.host_build, chip_run.kernel_cases
 
 pytestmark = pytest.mark.toolchain

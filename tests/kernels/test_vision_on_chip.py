@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import chip_run
 import numpy as np
 import pytest
 
@@ -14,13 +13,6 @@ from edgedet.data.preprocess import Placement, quantization_table, quantize_inpu
 from edgedet.numerics.decode import quantized_threshold, score_table
 from edgedet.structs import PreprocessSpec
 
-if "chip_run" not in sys.modules:
-    _spec = importlib.util.spec_from_file_location("chip_run", Path(__file__).with_name("chip_run.py"))
-    assert _spec is not None
-    assert _spec.loader is not None
-    sys.modules["chip_run"] = importlib.util.module_from_spec(_spec)
-    _spec.loader.exec_module(sys.modules["chip_run"])
-chip_run = sys.modules["chip_run"]
 detect_cases = chip_run.load("test_detect")
 preprocess_cases = chip_run.load("test_preprocess")
 

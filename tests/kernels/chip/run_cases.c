@@ -1,34 +1,13 @@
 /* Runs the kernels on recorded cases: reads cases.bin, writes results.bin. Made for a PC and for bare metal.
  *
- * cases.bin, int32 words: per case its operator, the bytes of output, 1 if output is the first input itself, the number
- * of integers, the integers, the number of arrays, and each array as bytes and data (filled up to whole words).
- * results.bin: per case the status, the ticks taken, the bytes of output and the output (filled up).
+ * The files are described in cases.h. A case starts with its operator, the bytes of output, and 1 if output is the first
+ * input itself.
  */
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
+#include "cases.h"
 #include "edk.h"
-#include "ticks.h"
-
-#define MAX_INTEGERS 64
-#define MAX_ARRAYS 12
-#define HOLE 0x5A /* what the output holds before */
-
-static int32_t integers[MAX_INTEGERS];
-static int32_t next_integer;
-static void *arrays[MAX_ARRAYS];
-static int32_t array_count;
-
-static int32_t take(void)
-{
-    return integers[next_integer++];
-}
-
-static int16_t take16(void)
-{
-    return (int16_t)take();
-}
 
 static edk_view take_view(void)
 {
@@ -77,17 +56,6 @@ static edk_requant take_requant(void)
     return r;
 }
 
-/* Take memory of exactly this size; nothing is freed before the end of a case. */
-static void *memory(size_t bytes)
-{
-    void *block = malloc(bytes == 0 ? 1 : bytes);
-    if (block == NULL) {
-        fprintf(stderr, "no memory for %u bytes\n", (unsigned)bytes);
-        exit(1);
-    }
-    return block;
-}
-
 static uint32_t started;
 
 #define TIMED(call) (started = ticks_now(), status = (call), *ticks = ticks_since(started))
@@ -105,7 +73,6 @@ static edk_status run_conv(int8_t *out, uint32_t *ticks)
     p.bias = (const int32_t *)arrays[2];
     const size_t bytes = edk_conv_s8_scratch_bytes(&p);
     void *scratch = memory(bytes);
-    memset(scratch, HOLE, bytes);
     TIMED(edk_conv_s8(&p, arrays[0], out, scratch, bytes));
     free(scratch);
     return status;
@@ -124,7 +91,6 @@ static edk_status run_depthwise(int8_t *out, uint32_t *ticks)
     p.bias = (const int32_t *)arrays[2];
     const size_t bytes = edk_depthwise_conv_s8_scratch_bytes(&p);
     void *scratch = memory(bytes);
-    memset(scratch, HOLE, bytes);
     TIMED(edk_depthwise_conv_s8(&p, arrays[0], out, scratch, bytes));
     free(scratch);
     return status;
@@ -142,7 +108,6 @@ static edk_status run_fully_connected(int8_t *out, uint32_t *ticks)
     p.bias = (const int32_t *)arrays[2];
     const size_t bytes = edk_fully_connected_s8_scratch_bytes(&p);
     void *scratch = memory(bytes);
-    memset(scratch, HOLE, bytes);
     TIMED(edk_fully_connected_s8(&p, arrays[0], out, scratch, bytes));
     free(scratch);
     return status;
@@ -363,76 +328,22 @@ static edk_status run(int32_t operator_number, int8_t *out, uint32_t *ticks)
     }
 }
 
-static void read_words(FILE *file, void *to, size_t words)
-{
-    if (fread(to, 4, words, file) != words) {
-        fprintf(stderr, "cases.bin ends too early\n");
-        exit(1);
-    }
-}
-
-static int32_t read_word(FILE *file)
-{
-    int32_t word;
-    read_words(file, &word, 1);
-    return word;
-}
-
-/* An array of exactly its bytes; its room in the file is whole words. */
-static void *read_array(FILE *file)
-{
-    const size_t bytes = (size_t)read_word(file), rest = bytes % 4;
-    char *array = memory(bytes);
-    char last[4];
-    read_words(file, array, bytes / 4);
-    if (rest != 0) {
-        read_words(file, last, 1);
-        memcpy(array + (bytes - rest), last, rest);
-    }
-    return array;
-}
-
 static void run_case(FILE *cases, FILE *results, int32_t operator_number)
 {
     const size_t bytes = (size_t)read_word(cases);
     const int32_t in_place = read_word(cases);
-    const int32_t integer_count = read_word(cases);
-    read_words(cases, integers, (size_t)integer_count);
-    array_count = read_word(cases);
-    for (int32_t i = 0; i < array_count; i++) {
-        arrays[i] = read_array(cases);
-    }
-    int8_t *out = in_place ? arrays[0] : memory(bytes);
-    if (!in_place) {
-        memset(out, HOLE, bytes);
-    }
+    read_arguments(cases);
+    int8_t *const out = in_place ? arrays[0] : memory(bytes);
     uint32_t ticks = 0;
-    const int32_t status = (int32_t)run(operator_number, out, &ticks);
-    const int32_t head[3] = {status, (int32_t)ticks, (int32_t)bytes};
-    const char zeros[4] = {0};
-    fwrite(head, 4, 3, results);
-    fwrite(out, 1, bytes, results);
-    fwrite(zeros, 1, (4 - bytes % 4) % 4, results);
+    const edk_status status = run(operator_number, out, &ticks);
+    write_result(results, status, ticks, out, bytes);
     if (!in_place) {
         free(out);
     }
-    for (int32_t i = 0; i < array_count; i++) {
-        free(arrays[i]);
-    }
+    free_arrays();
 }
 
 int main(void)
 {
-    FILE *cases = fopen("cases.bin", "rb"), *results = fopen("results.bin", "wb");
-    if (cases == NULL || results == NULL) {
-        fprintf(stderr, "cases.bin or results.bin can't be opened\n");
-        return 1;
-    }
-    ticks_start();
-    int32_t operator_number;
-    while (fread(&operator_number, 4, 1, cases) == 1) {
-        run_case(cases, results, operator_number);
-    }
-    fclose(cases);
-    return fclose(results) == 0 ? 0 : 1;
+    return run_all_cases(run_case);
 }

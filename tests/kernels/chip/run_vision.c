@@ -1,28 +1,18 @@
 /* Runs preprocessing and detection on recorded cases: reads cases.bin, writes results.bin. For a PC and for bare metal.
  *
- * cases.bin, int32 words: per case its function (0 edk_preprocess, 1 edk_detect), the number of integers, the integers,
- * the number of arrays, and each array as bytes and data (filled up to whole words).
- * results.bin, int32 words: per case the status, the ticks taken, the bytes of output and the output (filled up).
+ * The files are described in cases.h. A case starts with its function: 0 edk_preprocess, 1 edk_detect.
  */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "cases.h"
 #include "edk_detect.h"
 #include "edk_preprocess.h"
-#include "ticks.h"
 
-#define MAX_INTEGERS 160
-#define MAX_ARRAYS (3 * EDK_MAX_LEVELS)
-
-static int32_t integers[MAX_INTEGERS];
-static int32_t next_integer;
-static void *arrays[MAX_ARRAYS];
-
-static int32_t take(void)
-{
-    return integers[next_integer++];
-}
+#if 3 * EDK_MAX_LEVELS > MAX_ARRAYS
+#error "edk_detect takes more arrays than cases.h has room for"
+#endif
 
 static float take_float(void)
 {
@@ -30,26 +20,6 @@ static float take_float(void)
     float value;
     memcpy(&value, &bits, sizeof(value));
     return value;
-}
-
-static void *memory(size_t bytes)
-{
-    void *const block = malloc(bytes == 0 ? 1 : bytes);
-    if (block == NULL) {
-        fprintf(stderr, "no memory for %u bytes\n", (unsigned)bytes);
-        exit(1);
-    }
-    memset(block, 0x5A, bytes);
-    return block;
-}
-
-static void write_result(FILE *results, edk_status status, uint32_t ticks, const void *output, size_t bytes)
-{
-    const int32_t head[3] = {(int32_t)status, (int32_t)ticks, (int32_t)bytes};
-    const char zeros[4] = {0};
-    fwrite(head, 4, 3, results);
-    fwrite(output, 1, bytes, results);
-    fwrite(zeros, 1, (4 - bytes % 4) % 4, results);
 }
 
 static void run_preprocess(FILE *results)
@@ -100,9 +70,9 @@ static void run_detect(FILE *results)
         levels[i].stride = take();
         levels[i].cls_scale = take_float();
         levels[i].box_scale = take_float();
-        levels[i].cls_zero_point = (int16_t)take();
-        levels[i].box_zero_point = (int16_t)take();
-        levels[i].q_threshold = (int16_t)take();
+        levels[i].cls_zero_point = take16();
+        levels[i].box_zero_point = take16();
+        levels[i].q_threshold = take16();
         outputs[2 * i] = arrays[3 * i];
         outputs[2 * i + 1] = arrays[3 * i + 1];
         levels[i].score_table = arrays[3 * i + 2];
@@ -123,53 +93,18 @@ static void run_detect(FILE *results)
     free(found);
 }
 
-static void read_words(FILE *file, void *to, size_t words)
-{
-    if (fread(to, 4, words, file) != words) {
-        fprintf(stderr, "cases.bin ends too early\n");
-        exit(1);
-    }
-}
-
-static int32_t read_word(FILE *file)
-{
-    int32_t word;
-    read_words(file, &word, 1);
-    return word;
-}
-
 static void run_case(FILE *cases, FILE *results, int32_t function)
 {
-    next_integer = 0;
-    read_words(cases, integers, (size_t)read_word(cases));
-    const int32_t array_count = read_word(cases);
-    for (int32_t i = 0; i < array_count; i++) {
-        const size_t bytes = (size_t)read_word(cases);
-        arrays[i] = memory((bytes + 3) / 4 * 4);
-        read_words(cases, arrays[i], (bytes + 3) / 4);
-    }
+    read_arguments(cases);
     if (function == 0) {
         run_preprocess(results);
     } else {
         run_detect(results);
     }
-    for (int32_t i = 0; i < array_count; i++) {
-        free(arrays[i]);
-    }
+    free_arrays();
 }
 
 int main(void)
 {
-    FILE *cases = fopen("cases.bin", "rb"), *results = fopen("results.bin", "wb");
-    if (cases == NULL || results == NULL) {
-        fprintf(stderr, "cases.bin or results.bin can't be opened\n");
-        return 1;
-    }
-    ticks_start();
-    int32_t function;
-    while (fread(&function, 4, 1, cases) == 1) {
-        run_case(cases, results, function);
-    }
-    fclose(cases);
-    return fclose(results) == 0 ? 0 : 1;
+    return run_all_cases(run_case);
 }
