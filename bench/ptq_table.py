@@ -34,6 +34,7 @@ ROWS: dict[str, dict[str, Any]] = {
     "fast, auto": {"effort": "fast", "calibration": "auto"},
     "normal": {"effort": "normal"},
     "best": {"effort": "best"},
+    "normal, int16 auto": {"effort": "normal", "int16": ["auto"]},
 }
 
 
@@ -71,12 +72,14 @@ def _settings() -> Settings:
 
 def _measure(checkpoint: Path, row: str, settings: Settings, split: CocoSplit) -> dict[str, Any]:
     out = settings.runs / checkpoint.parent.name / "ptq" / row.replace(", ", "_")
-    request = QuantizeRequest(checkpoint, DataPaths(settings.data), out, seed=settings.seed, **ROWS[row])
+    options = {key: tuple(value) if isinstance(value, list) else value for key, value in ROWS[row].items()}
+    request = QuantizeRequest(checkpoint, DataPaths(settings.data), out, seed=settings.seed, **options)
     report, times = timed(partial(quantize_checkpoint, request))
     return {
         "ap": evaluate(open_runtime(report.model, "sim"), split).ap.stats[0],
         **times,
         "sha256": report.sha256,
+        "int16": list(report.int16),
         "steps": [{"name": s.name, "error": s.error, "kept": s.kept} for s in report.steps],
     }
 
@@ -95,18 +98,19 @@ def render(content: dict[str, Any]) -> str:
         "variance, after the last step that was kept. CPU seconds are those of all threads; wall seconds depend on "
         "what else the machine had to do.",
         "",
-        "| model | effort | AP | AP - float | output error | CPU s | wall s | undone | sha256 |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+        "| model | effort | AP | AP - float | output error | CPU s | wall s | undone | int16 | sha256 |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for model, known in content["models"].items():
-        lines.append(f"| {model} | float | {known['float_ap']:.4f} | | | | | | |")
+        lines.append(f"| {model} | float | {known['float_ap']:.4f} | | | | | | | |")
         for row, result in known["rows"].items():
             steps = result["steps"]
             error = f"{100 * min(s['error'] for s in steps):.3f} %" if steps else ""
             undone = ", ".join(s["name"] for s in steps if not s["kept"])
             lines.append(
                 f"| {model} | {row} | {result['ap']:.4f} | {result['ap'] - known['float_ap']:+.4f} | {error} "
-                f"| {result['cpu_s']:.1f} | {result['wall_s']:.1f} | {undone} | `{result['sha256'][:16]}` |"
+                f"| {result['cpu_s']:.1f} | {result['wall_s']:.1f} | {undone} "
+                f"| {', '.join(result['int16'])} | `{result['sha256'][:16]}` |"
             )
     return "\n".join(lines) + "\n"
 

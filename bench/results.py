@@ -2,6 +2,8 @@
 
     .venv/bin/python bench/results.py --data ../shared/data/bccd --runs runs/results
 
+The part about quantization is read from what ptq_table.py, qat_table.py and waterfall_table.py (in this order) made of
+the same trainings. On a machine without trainings: results.py --train-only, the three tables, results.py.
 Finished trainings and evaluations in --runs are kept (interrupted trainings go on), so that the script can be stopped
 and started again. Every number of docs/results.md comes from here; docs/results.json holds them with all digits.
 """
@@ -20,6 +22,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from quantization_section import markdown_table, quantization_section
+from table import ROOT, commit_of
 
 from edgedet.config import available_models
 from edgedet.convert.flatbuffer import read_tflite
@@ -33,7 +37,6 @@ from edgedet.fileio import atomic_write_text
 from edgedet.train.checkpoint import load_checkpoint
 from edgedet.train.runtime import TorchRuntime
 
-ROOT = Path(__file__).resolve().parent.parent
 FORBIDDEN = ("QUANTIZE", "DEQUANTIZE", "TRANSPOSE")
 PARITY_IMAGES = 20
 
@@ -49,6 +52,7 @@ class Settings:
     epochs: int
     seed: int
     jobs: int  # trainings at once, one thread each
+    train_only: bool
 
 
 def main() -> int:
@@ -56,11 +60,13 @@ def main() -> int:
     settings = _settings()
     with ThreadPoolExecutor(settings.jobs) as pool:
         list(pool.map(lambda model: _train(model, settings), settings.models))
+    if settings.train_only:
+        return 0
     split = load_split(settings.data, "valid")
     rows = [_measure(model, settings, split) for model in settings.models]
     content = {
         "command": f"python bench/results.py {shlex.join(sys.argv[1:])}",
-        "commit": _commit(),
+        "commit": commit_of(ROOT),
         "machine": describe_machine(),
         "data": f"{settings.data.name}: {len(load_split(settings.data, 'train').images)} training, "
         f"{len(split.images)} validation images",
@@ -83,8 +89,11 @@ def _settings() -> Settings:
     parser.add_argument("--epochs", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--train-only", action="store_true", help="leave the trainings for the other tables")
     args = parser.parse_args()
-    return Settings(args.data, args.runs, tuple(args.models), args.imgsz, args.epochs, args.seed, args.jobs)
+    return Settings(
+        args.data, args.runs, tuple(args.models), args.imgsz, args.epochs, args.seed, args.jobs, args.train_only
+    )
 
 
 def train_command(model: str, settings: Settings) -> list[str]:
@@ -194,21 +203,6 @@ def parity(path: Path, split: CocoSplit, images: int) -> dict[str, int]:
     return largest
 
 
-def _commit() -> str:
-    """Commit of the working tree; says so when the package differs from it."""
-
-    def git(*arguments: str) -> str:
-        return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
-
-    dirty = git("status", "--porcelain", "--", "edgedet", "models", "bench")
-    return git("rev-parse", "--short", "HEAD") + (" + uncommitted changes" if dirty else "")
-
-
-def _table(header: list[str], rows: list[list[str]]) -> str:
-    lines = ["| " + " | ".join(header) + " |", "| " + " | ".join("---" for _ in header) + " |"]
-    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows]) + "\n"
-
-
 def render(content: dict[str, Any]) -> str:
     """docs/results.md from docs/results.json."""
     rows, size = content["rows"], f"{content['imgsz']}x{content['imgsz']}"
@@ -222,9 +216,10 @@ def render(content: dict[str, Any]) -> str:
             "min-max, 128 seeded training images. sim = edgedet's NumPy integer simulator, ref = TFLite's reference "
             "kernels, xnnpack = LiteRT's default kernels, tflm = TFLite Micro (reference kernels).\n",
             "Elsewhere: [instructions, flash and RAM of generated C on emulated chips](chip.md), "
-            "[PTQ by calibrator and effort](ptq.md), [QAT](qat.md), [speed](speed.md).\n",
+            "[PTQ by calibrator and effort](ptq.md), [QAT](qat.md), [AP waterfall](waterfall.md), [speed](speed.md).\n",
             "## Accuracy: COCO AP / AP50 / AP75 on the validation split\n",
             _accuracy(rows),
+            *quantization_section(ROOT / "docs", tuple(r["model"] for r in rows)),
             "## Exactness\n",
             f"Largest difference of any output from the simulator's over {PARITY_IMAGES} validation images, in LSB.\n",
             _exactness(rows),
@@ -234,7 +229,7 @@ def render(content: dict[str, Any]) -> str:
             "side, one thread each.\n",
             _size_and_speed(rows),
             "## Operators of the int8 models\n",
-            _table(["model", "operators"], [[r["model"], _operators(r["operators"])] for r in rows]),
+            markdown_table(["model", "operators"], [[r["model"], _operators(r["operators"])] for r in rows]),
             "## Commands\n",
             "```",
             *(f"{r['train']}\n{r['quantize']}" for r in rows),
@@ -250,7 +245,7 @@ def _accuracy(rows: list[dict[str, Any]]) -> str:
         cells = [" / ".join(f"{v:.3f}" for v in row["ap"][name]["stats"][:3]) for name in ("float", *INT8_RUNTIMES)]
         change = row["ap"]["ref"]["stats"][0] - row["ap"]["float"]["stats"][0]
         body.append([row["model"], cells[0], f"{row['ap_best_epoch']:.3f}", *cells[1:], f"{change:+.4f}"])
-    return _table(header, body)
+    return markdown_table(header, body)
 
 
 def _exactness(rows: list[dict[str, Any]]) -> str:
@@ -269,7 +264,7 @@ def _exactness(rows: list[dict[str, Any]]) -> str:
         ]
         for r in rows
     ]  # fmt: skip
-    return _table(header, body)
+    return markdown_table(header, body)
 
 
 def _size_and_speed(rows: list[dict[str, Any]]) -> str:
@@ -283,7 +278,7 @@ def _size_and_speed(rows: list[dict[str, Any]]) -> str:
         ]
         for r in rows
     ]  # fmt: skip
-    return _table([*header, "training, images/s", "quantize, s"], body)
+    return markdown_table([*header, "training, images/s", "quantize, s"], body)
 
 
 def _operators(counts: dict[str, int]) -> str:

@@ -8,11 +8,12 @@ from edgedet.convert.flatbuffer_read import parse_loosely
 from edgedet.convert.metadata import METADATA_NAME
 from edgedet.errors import ConfigError, ConversionError
 from edgedet.lint.finding import SEVERITIES, LintReport, Rule, Subject
+from edgedet.lint.rules_int16 import INT16_RULES
 from edgedet.lint.rules_operators import OPERATOR_RULES
 from edgedet.lint.rules_outputs import OUTPUT_RULES
 from edgedet.lint.rules_scales import SCALE_RULES
 
-RULES: tuple[Rule, ...] = (*SCALE_RULES, *OUTPUT_RULES, *OPERATOR_RULES)
+RULES: tuple[Rule, ...] = (*SCALE_RULES, *OUTPUT_RULES, *OPERATOR_RULES, *INT16_RULES)
 CHECKPOINT_SUFFIXES = (".pt", ".pth")
 
 

@@ -91,8 +91,8 @@ def unequal_scales(subject: Subject) -> list[Finding]:
     guilty = []
     for op in subject.of_kind(*_COPYING):
         tensors = [*subject.activations(op), *(subject.tensor(i) for i in op.outputs)]
-        found = [t.quantization for t in tensors if t.dtype == "int8"]
-        if any(quantization != found[0] for quantization in found):
+        found = [(t.dtype, t.quantization) for t in tensors if t.dtype in ("int8", "int16")]
+        if any(other != found[0] for other in found):
             guilty.append(op)
     if not guilty:
         return []
