@@ -172,11 +172,9 @@ def _refusals(prepared: GraphModule, modules: Mapping[str, nn.Module]) -> dict[s
     for node in prepared.graph.nodes:
         if node.op == "output":
             for source in node.all_input_nodes:
-                reasons[quantized_by(source, known).name] = (
-                    "it is an output of the network, which the contract keeps int8"
-                )
+                reasons[quantized_by(source, known).name] = "it is an output of the network, and the contract says int8"
         elif node.op == "placeholder":
-            reasons[quantized_by(node, known).name] = "it is the network's input, which the contract keeps int8"
+            reasons[quantized_by(node, known).name] = "it is the network's input, and the contract says int8"
         elif node in computing and not _computes_wide(node, known):
             what = type(known[str(node.target)]).__name__ if node.op == "call_module" else node.name
             reasons.setdefault(quantized_by(node, known).name, f"TFLite Micro has no int16 kernel for {what}")

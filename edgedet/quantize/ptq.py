@@ -191,6 +191,8 @@ class _Ptq:
         """Ranges and weights of a lowered network, int8 throughout."""
         self.reports.begin("ranges")
         prepared = prepare(lowered, input_params(self.preprocess))
+        if self.options.int16 != (AUTO,):
+            groups_of(prepared, self.options.int16)  # raises, before anything takes long
         count = len(self.images)
         again = list(self.images.batches(0, min(AUTO_IMAGES, count)))
         ranges = find_ranges(prepared, self.images.batches(0, count), again, self.options.ranges, self.reports.images)
