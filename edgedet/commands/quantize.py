@@ -52,6 +52,15 @@ def add_quantize(commands: Commands) -> None:
         help="training images to calibrate on, drawn with the seed (default: %(default)s)",
     )
     parser.add_argument("--seed", type=whole_number, default=0, metavar="S", help="default: %(default)s")
+    _add_int16_argument(parser)
+    add_run_arguments(parser)
+    _add_step_arguments(parser)
+    add_qat_arguments(parser)
+    add_substitution_arguments(parser)
+    add_waterfall_arguments(parser)
+
+
+def _add_int16_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--int16",
         type=_layer_names,
@@ -60,11 +69,6 @@ def add_quantize(commands: Commands) -> None:
         help="int16 instead of int8 results (16x8 operators) for these layers, or where int8 does most of the damage; "
         "costs time and arena; targets: tflm",
     )
-    add_run_arguments(parser)
-    _add_step_arguments(parser)
-    add_qat_arguments(parser)
-    add_substitution_arguments(parser)
-    add_waterfall_arguments(parser)
 
 
 def _add_step_arguments(parser: argparse.ArgumentParser) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
@@ -130,38 +130,26 @@ def post_training_quantize(
         return PtqResult(freeze(start.quantized), start.ranges, ())
     fitting, judging = split_images(len(images), images_for_walk(preprocess.width, preprocess.height))
     referee = _Referee(start.prepared, list(images.batches(*judging)))
+    referee.steps.append(Step("ranges and weights", referee.judge(start.quantized), kept=True))
     batches = list(images.batches(*fitting))
-    error = referee.judge(start.quantized)
-    steps = [Step("ranges and weights", error, kept=True)]
     names: tuple[str, ...] = ()
     if options.int16:
-        names = ptq.int16_groups(start, batches)
-        wider = ptq.widened(start, names)
-        title = f"int16 results of {', '.join(wider.wide) or 'no layer'}"
-        best, kept = referee.compare(wider.quantized, error, title, steps)
-        if kept or options.int16 != (AUTO,):  # what was asked for by name is not undone
-            steps[-1] = replace(steps[-1], kept=True)
-            start, error = wider, steps[-1].error
-        else:
-            names, error = (), best
+        start, names = ptq.with_int16(start, batches, referee)
     if options.equalize:
         equal, channels = equalize(lowered)
         if channels:
             other = ptq.widened(ptq.quantized(equal), names)
-            error, kept = referee.compare(other.quantized, error, f"equalize {channels} channels", steps)
-            start = other if kept else start
+            start = other if referee.accepts(other.quantized, f"equalize {channels} channels") else start
     quantized = start.quantized
     if options.adaround:
         reports.begin("adaptive rounding")
         rounded = adaround(start.prepared, quantized, batches, options.seed)
-        error, kept = referee.compare(rounded, error, "adaptive rounding", steps)
-        quantized = rounded if kept else quantized
+        quantized = rounded if referee.accepts(rounded, "adaptive rounding") else quantized
     if options.bias_correction:
         reports.begin("bias correction")
         corrected = correct_biases(start.prepared, quantized, batches)
-        error, kept = referee.compare(corrected, error, "bias correction", steps)
-        quantized = corrected if kept else quantized
-    return PtqResult(freeze(quantized), start.ranges, tuple(steps), start.wide)
+        quantized = corrected if referee.accepts(corrected, "bias correction") else quantized
+    return PtqResult(freeze(quantized), start.ranges, tuple(referee.steps), start.wide)
 
 
 @dataclass(frozen=True, eq=False)
@@ -206,12 +194,20 @@ class _Ptq:
         wide = int16_names(prepared)
         return self._stage(prepared, tuple(r.unclipped if r.name in wide else r for r in stage.ranges))
 
-    def int16_groups(self, stage: _Stage, batches: Sequence[Tensor]) -> tuple[str, ...]:
-        """The groups that the options ask for."""
-        if self.options.int16 != (AUTO,):
-            return groups_of(stage.prepared, self.options.int16)
-        self.reports.begin("choice of int16 layers")
-        return choose_int16(stage.prepared, stage.quantized, batches)
+    def with_int16(self, stage: _Stage, batches: Sequence[Tensor], referee: _Referee) -> tuple[_Stage, tuple[str, ...]]:
+        """The network with int16 where the options say, and the groups that were asked for or chosen."""
+        chooses = self.options.int16 == (AUTO,)
+        if chooses:
+            self.reports.begin("choice of int16 layers")
+            names = choose_int16(stage.prepared, stage.quantized, batches)
+        else:
+            names = groups_of(stage.prepared, self.options.int16)
+        if not names:
+            return stage, ()
+        wider = self.widened(stage, names)
+        # What was asked for by name is not undone.
+        kept = referee.accepts(wider.quantized, f"int16 results of {', '.join(wider.wide)}", always=not chooses)
+        return (wider, names) if kept else (stage, ())
 
     def _stage(self, prepared: GraphModule, ranges: tuple[TensorRange, ...]) -> _Stage:
         calibrated = set_ranges(prepared, {r.name: (r.low, r.high) for r in ranges})
@@ -234,11 +230,12 @@ def split_images(count: int, walk: int) -> tuple[tuple[int, int], tuple[int, int
 
 
 class _Referee:
-    """Compares quantized networks with the float network on the same images."""
+    """Compares quantized networks with the float network on the same images, and keeps the minutes."""
 
     def __init__(self, prepared: GraphModule, batches: Sequence[Tensor]) -> None:
         self._batches = batches
         self._exact = [run_exact(prepared, batch) for batch in batches]
+        self.steps: list[Step] = []
 
     def judge(self, quantized: GraphModule) -> float:
         """`output_error` of a network."""
@@ -246,9 +243,9 @@ class _Referee:
             outputs = [quantized(batch.contiguous(memory_format=torch.channels_last)) for batch in self._batches]
         return output_error(self._exact, [[o] if isinstance(o, Tensor) else list(o) for o in outputs])
 
-    def compare(self, candidate: GraphModule, before: float, name: str, steps: list[Step]) -> tuple[float, bool]:
-        """Judge a step, note it, and say which error stands and whether the step is kept."""
+    def accepts(self, candidate: GraphModule, name: str, always: bool = False) -> bool:
+        """Judge a step against the last one that was kept, note it, and say whether it is kept."""
         error = self.judge(candidate)
-        kept = error < before
-        steps.append(Step(name, error, kept))
-        return min(error, before), kept
+        before = next(step.error for step in reversed(self.steps) if step.kept)
+        self.steps.append(Step(name, error, always or error < before))
+        return self.steps[-1].kept
