@@ -27,6 +27,16 @@ from edgedet.train.runtime import TorchRuntime
 # A step that costs more AP than this is guilty, if it is the most expensive one. It is what PTQ may lose in all, and
 # more than the last digits that another order of rounding moves (0.002 to 0.003 on 87 images).
 GUILTY_DROP = 0.005
+# Key of a step -> what helps when it is guilty.
+REMEDIES = {
+    "folded": "folding BatchNorm must change nothing: this is a defect, report it with the checkpoint",
+    "substituted": "fine-tune longer after the substitution (--tune-epochs)",
+    "weights": "--effort best (adaptive rounding), then --method qat; `edgedet inspect` orders the layers",
+    "fake_quant": "--calibration auto, --int16 auto, then --method qat; `edgedet inspect` orders the layers",
+    "integer": "--method qat, which trains on the file's grid; `edgedet inspect` orders the layers",
+    "xnnpack": "nothing for the chip, which computes as the simulator does; judge by --runtime sim, ref or tflm",
+    "tflm": "TFLite Micro must equal the simulator: this is a defect, report it with the file",
+}
 CHECKED_IMAGES = 20  # through TFLite's reference kernels and TFLite Micro, which need 0.1 to 0.2 s for an image
 
 
@@ -101,6 +111,7 @@ class Waterfall:
         )
         if self.guilty:
             lines.append(f"guilty: {self.step(self.guilty).label}, the largest drop, more than {self.guilty_drop:g}")
+            lines.append(f"what helps: {REMEDIES[self.guilty]}")
         else:
             lines.append(f"guilty: no step; none costs more than {self.guilty_drop:g}")
         lines += [f"note: {note}" for note in self.notes]

@@ -11,6 +11,7 @@ from torch.fx import GraphModule
 
 from edgedet.data.coco import CocoSplit
 from edgedet.diagnose.waterfall import (
+    REMEDIES,
     Step,
     Waterfall,
     WaterfallRequest,
@@ -129,6 +130,7 @@ def test_waterfall_text_marks_the_guilty_step_and_report_holds_it(tmp_path: Path
     waterfall = Waterfall(tuple(made), "fake_quant", 0.005, -0.012, "valid", 9, ("something",))
     lines = waterfall.text().splitlines()
     assert [line for line in lines if "<- guilty" in line] == [next(x for x in lines if x.startswith("fake_quant"))]
+    assert any(line.startswith("what helps: --calibration auto, --int16 auto") for line in lines)
     assert "note: something" in lines
     report = tmp_path / "report.json"
     report.write_text('{"model": "m"}')
@@ -136,3 +138,10 @@ def test_waterfall_text_marks_the_guilty_step_and_report_holds_it(tmp_path: Path
     content = json.loads(report.read_text())
     assert content["model"] == "m"
     assert content["waterfall"]["steps"][4]["key"] == content["waterfall"]["guilty"] == "fake_quant"
+
+
+def test_waterfall_every_step_of_the_chain_has_a_remedy(pico: Path, split: CocoSplit, maker: ModuleType) -> None:
+    request = WaterfallRequest(pico / maker.MODEL, pico / maker.CHECKPOINT, split, images=1, checked_images=1)
+    chain = {step.key for step in measure_waterfall(request).steps if step.after and not step.aside}
+    assert chain <= REMEDIES.keys()
+    assert REMEDIES.keys() - chain <= {"substituted"}
