@@ -144,8 +144,13 @@ class _Reader:
         if not 0 <= index < count:
             raise ConversionError(f"{where}: buffer {index}, but there are {count} buffers")
         buffer = self.model.Buffers(index)
-        if buffer.Offset() > 1 or buffer.Size() > 1:
-            raise ConversionError(f"{where}: its data lies behind the flatbuffer (a model above 2 GB); not supported")
+        if buffer.Offset() > 1:  # data behind the flatbuffer, as ai-edge-quantizer writes it; 0 and 1 mean inside
+            start, end = buffer.Offset(), buffer.Offset() + buffer.Size()
+            if end > len(self.data):
+                raise ConversionError(
+                    f"{where}: its data reaches to byte {end}, the file has {len(self.data)}; it is truncated"
+                )
+            return np.frombuffer(self.data, np.uint8)[start:end]
         if not buffer.DataLength():
             return np.empty(0, np.uint8)
         return buffer.DataAsNumpy()
