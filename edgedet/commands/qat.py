@@ -26,8 +26,13 @@ def add_qat_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("quantization-aware training (--method qat)")
     group.add_argument("--epochs", type=positive_int, metavar="N", help="default: 5")
     group.add_argument("--batch", type=positive_int, metavar="N", help="images per step (default: 16)")
-    group.add_argument("--lr", type=positive_number, metavar="R", help="peak learning rate (default: 1e-4)")
-    group.add_argument("--ema-decay", type=float, metavar="D", help="of the averaged weights; 0: off (default: 0.998)")
+    group.add_argument("--lr", type=positive_number, metavar="R", help="peak learning rate (default: 3e-4)")
+    group.add_argument(
+        "--ema-decay",
+        type=float,
+        metavar="D",
+        help="of the weights while ranges are learned, later their mean is taken; 0: no averaging (default: 0.998)",
+    )
     group.add_argument(
         "--distill", action="store_true", help="learn from the float model's outputs; labels are not needed"
     )

@@ -30,7 +30,7 @@ from edgedet.quantize.int16_choice import IMAGES as INT16_IMAGES
 from edgedet.quantize.int16_choice import choose_int16
 from edgedet.quantize.qat_check import CHECK_RUNTIMES, FileCheck, check_file
 from edgedet.quantize.qat_state import STATE_FILE, load_state, save_state
-from edgedet.quantize.qat_trainer import QatTrainer
+from edgedet.quantize.qat_trainer import MIN_LR_RATIO, QatTrainer
 from edgedet.quantize.weights import quantize_weights
 from edgedet.train.checkpoint import Checkpoint, load_checkpoint
 from edgedet.train.fine_tune import require_model_classes, training_settings, weak_augmentation
@@ -52,10 +52,10 @@ class QatRequest:
     out: Path  # folder, made when absent
     epochs: int = 5
     batch: int = 16
-    lr: float = 1e-4  # peak rate of AdamW for the weights
+    lr: float = 3e-4  # peak rate of AdamW for the weights
     distill: bool = False  # learn from the float model's outputs instead of the labels
     images: Path | None = None  # with distill: a folder of images, in place of the training split
-    ema_decay: float = 0.998  # of the averaged weights, lower in short runs; 0: no averaging
+    ema_decay: float = 0.998  # of the weights while ranges are learned, lower in short runs; 0: no averaging at all
     calib_images: int = 128  # for the ranges that training starts from
     seed: int = 0
     threads: int = 0  # torch's; 0: all cores
@@ -226,8 +226,8 @@ def _set_up(request: QatRequest) -> _Run:
         text = f"COCO AP of {len(judge.images)} images of split {judge.name}, {judge.ann_path}"
     config = replace(
         weak_augmentation(training_settings(checkpoint)),
-        epochs=request.epochs, batch=request.batch, lr=request.lr, ema_decay=request.ema_decay,
-        eval_interval=1, bf16=False, threads=request.threads,
+        epochs=request.epochs, batch=request.batch, lr=request.lr, min_lr_ratio=MIN_LR_RATIO,
+        ema_decay=request.ema_decay, eval_interval=1, bf16=False, threads=request.threads,
     )  # fmt: skip
     return _Run(request, checkpoint, config, train, judge, text)
 

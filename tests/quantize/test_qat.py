@@ -22,6 +22,7 @@ from edgedet.quantize import qat_check
 from edgedet.quantize.fake_quant import FakeQuant, QuantConv2d
 from edgedet.quantize.qat import QatReport, QatRequest, qat_checkpoint
 from edgedet.quantize.qat_check import MODEL_FILE, REJECTED_FILE, ap_tolerance, check_file
+from edgedet.quantize.qat_modules import QatConv2d
 from edgedet.quantize.qat_trainer import QatTrainer
 from edgedet.structs import OutputSpec
 from edgedet.train.checkpoint import load_checkpoint, save_checkpoint
@@ -58,6 +59,7 @@ class Whole:
 
     report: QatReport
     steps: list[tuple[int, bool, list]]  # number, ranges frozen, every scale and zero point
+    biases: list[torch.Tensor]  # of the first convolution, after each step
     exported: torch.nn.Module
 
     @property
@@ -68,6 +70,7 @@ class Whole:
 @pytest.fixture(scope="module")
 def whole(trained: Path, tiny_coco_once: Path, tmp_path_factory: pytest.TempPathFactory) -> Whole:
     steps: list[tuple[int, bool, list]] = []
+    biases: list[torch.Tensor] = []
     exported: list[torch.nn.Module] = []
     step_of, frozen_of = QatTrainer.step, QatTrainer.frozen
 
@@ -75,6 +78,7 @@ def whole(trained: Path, tiny_coco_once: Path, tmp_path_factory: pytest.TempPath
         result = step_of(self, batch, number, lr)
         ranges = [m.params for m in self.model.modules() if isinstance(m, FakeQuant)]
         steps.append((number, self.ranges_frozen, ranges))
+        biases.append(next(m for m in self.model.modules() if isinstance(m, QatConv2d)).conv.bias.detach().clone())
         return result
 
     def frozen(self: QatTrainer):
@@ -85,7 +89,7 @@ def whole(trained: Path, tiny_coco_once: Path, tmp_path_factory: pytest.TempPath
         patch.setattr(QatTrainer, "step", step)
         patch.setattr(QatTrainer, "frozen", frozen)
         report = qat_checkpoint(make_request(trained, tiny_coco_once, tmp_path_factory.mktemp("whole") / "qat"))
-    return Whole(report, steps, exported[-1])
+    return Whole(report, steps, biases, exported[-1])
 
 
 def losses(out: Path) -> list[tuple]:
@@ -140,22 +144,33 @@ def assert_outputs_agree(frozen: torch.nn.Module, model: Path, data: Path) -> No
     assert np.median(steps) <= 2
 
 
-def test_qat_checkpoint_ranges_freeze_in_the_last_third(whole: Whole):
+def test_qat_checkpoint_ranges_freeze_in_the_last_part(whole: Whole):
     ranges = [found for _, _, found in whole.steps]
     assert [step for step, _, _ in whole.steps] == list(range(6))  # 9 images in batches of 4: 2 steps an epoch
-    assert [frozen for _, frozen, _ in whole.steps] == [False] * 4 + [True] * 2
+    assert [frozen for _, frozen, _ in whole.steps] == [False] * 3 + [True] * 3
     assert ranges[0] != ranges[1]
     assert ranges[1] != ranges[2]
-    assert ranges[4] == ranges[5]
+    assert ranges[3] == ranges[4] == ranges[5]
     exported = [m.params for m in whole.exported.modules() if isinstance(m, FakeQuant)]
     assert ranges[5] == exported
+
+
+def test_qat_checkpoint_exports_the_mean_of_the_weights_since_the_ranges_are_frozen(whole: Whole):
+    averages = torch.load(whole.out / "qat_last.pt", weights_only=True)["state"]["average"]
+    average = next(value for name, value in averages.items() if name.endswith("conv.bias")).double()
+    mean = torch.stack(whole.biases[3:]).double().mean(0)
+    assert float((average - mean).abs().max()) < 1e-6  # float32 means of values near 1
+    assert float((average - whole.biases[5]).abs().max()) > 1e-5  # not the last weights
+    first = next(module for module in whole.exported.modules() if isinstance(module, QuantConv2d))
+    codes = average / first.bias_scale.double()
+    assert float((first.bias_code - codes).abs().max()) <= 0.501  # rounded to int32
 
 
 @pytest.mark.parametrize("done", [1, 2])
 def test_qat_checkpoint_interrupted_and_resumed_has_the_losses_of_a_whole_run(
     request_: QatRequest, whole: Whole, monkeypatch, done: int
 ):
-    """Stopped inside the second epoch (ranges learned), and inside the third (ranges frozen)."""
+    """Stopped with ranges that are being learned, and with frozen ones, in the middle of the mean of the weights."""
     stopped = request_
     epoch_of = QatTrainer.train_epoch
 
