@@ -96,9 +96,8 @@ def _add_step_arguments(parser: argparse.ArgumentParser) -> None:
     steps.add_argument(
         "--percentile",
         type=float,
-        default=99.99,
         metavar="P",
-        help="of the values other than 0, that the percentile calibrator keeps (default: %(default)s)",
+        help="of the values other than 0, that the percentile calibrator keeps (default: 99.99)",
     )
     steps.add_argument("--weights", metavar="W", help="scale per channel: minmax, or mse: least squared error")
     for name, text in (
@@ -140,6 +139,7 @@ def _quantize(args: argparse.Namespace) -> int:
 def _run_ptq(args: argparse.Namespace, checkpoint: Path) -> Path:
     from edgedet.evaluate.progress import show_progress
     from edgedet.quantize.api import QuantizeRequest, quantize_checkpoint
+    from edgedet.quantize.ranges import PERCENTILE
 
     request = QuantizeRequest(
         checkpoint=checkpoint,
@@ -151,12 +151,13 @@ def _run_ptq(args: argparse.Namespace, checkpoint: Path) -> Path:
         effort=args.effort or "normal",
         calibration=args.calibration,
         calibration_for=tuple(args.calibration_for),
-        percentile=args.percentile,
+        percentile=PERCENTILE if args.percentile is None else args.percentile,
         weights=args.weights,
         equalize=args.equalize,
         adaround=args.adaround,
         bias_correction=args.bias_correction,
         int16=args.int16,
+        threads=args.threads or 1,
     )
     with show_progress("calibrate") as progress:
         report = quantize_checkpoint(request, progress, _announce)
@@ -166,7 +167,7 @@ def _run_ptq(args: argparse.Namespace, checkpoint: Path) -> Path:
 
 def _refuse_step_options(args: argparse.Namespace) -> None:
     """Raises ConfigError when a step of ptq was asked for together with qat, which has no use for it."""
-    names = ("effort", "calibration", "weights", "equalize", "adaround", "bias_correction")
+    names = ("effort", "calibration", "percentile", "weights", "equalize", "adaround", "bias_correction")
     given = [f"--{name.replace('_', '-')}" for name in names if getattr(args, name) is not None]
     if args.calibration_for:
         given.append("--calibration-for")

@@ -188,7 +188,8 @@ class _Builder:
 
     def _result(self, node: Node, label: str) -> int:
         """New tensor for a node's result, named by the contract when it is an output."""
-        names = [self.output_names[n] for n in (node, *node.users) if n in self.output_names]
+        roundings = [user for user in node.users if isinstance(self.modules.get(str(user.target)), FakeQuant)]
+        names = [self.output_names[n] for n in (node, *roundings) if n in self.output_names]
         quant = quantized_by(node, self.modules)
         if quant.border and self.modules.get(str(node.target)) is not quant:
             label += BORDER_SUFFIX

@@ -88,7 +88,7 @@ class Subject:
     def is_int8(self) -> bool:
         """True for a file with scales that mean something; a float file gets other advice."""
         return self.format == "tflite" and any(
-            t.dtype == "int8" and t.data is None and t.quantization is not None for t in self.graph.tensors
+            t.dtype in ("int8", "int16") and t.data is None and t.quantization is not None for t in self.graph.tensors
         )
 
     @property
@@ -107,6 +107,12 @@ class Subject:
     def of_kind(self, *kinds: str) -> list[Operator]:
         """Operators of these kinds, in order."""
         return [op for op in self.graph.operators if op.kind in kinds]
+
+    def origin(self, index: int) -> int:
+        """The tensor that an int8 or int16 copy of it was made from: QUANTIZE is looked through."""
+        while (op := self.producers.get(index)) is not None and op.kind == "QUANTIZE":
+            index = op.inputs[0]
+        return index
 
     def activations(self, op: Operator) -> list[Tensor]:
         """Inputs that are no constants."""

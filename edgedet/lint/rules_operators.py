@@ -32,11 +32,9 @@ def silu(subject: Subject) -> list[Finding]:
     """The activation x * sigmoid(x)."""
     guilty = []
     for op in subject.of_kind("MUL"):
-        gates = [subject.producers.get(i) for i in op.inputs]
-        if any(
-            gate is not None and gate.kind == "LOGISTIC" and gate.inputs[0] in op.inputs and gate.inputs[0] >= 0
-            for gate in gates
-        ):
+        factors = {subject.origin(i) for i in op.inputs if i >= 0}
+        gates = [gate for i in factors if (gate := subject.producers.get(i)) is not None and gate.kind == "LOGISTIC"]
+        if any(subject.origin(gate.inputs[0]) in factors for gate in gates):
             guilty.append(op)
     guilty += subject.of_kind("SILU", "Swish")
     if not guilty:
@@ -59,7 +57,7 @@ def channel_attention(subject: Subject) -> list[Finding]:
     guilty = []
     for op in subject.of_kind("MEAN"):
         index = op.outputs[0]
-        for _ in range(6):  # convolution, activation, ...
+        for _ in range(10):  # convolution, activation, QUANTIZE at the borders of int16, ...
             readers = subject.readers.get(index, [])
             if not readers:
                 break

@@ -162,6 +162,8 @@ def logistic_table(scale: float) -> np.ndarray:
     Source: TFLite, kernels/activations.cc and internal/reference/integer_ops/logistic.h.
     """
     real, shift = scale * _STEPS_PER_UNIT, 0
+    if are_powers_of_two((scale,)) and round(math.log2(scale)) == -12:
+        real = 3.0  # the kernels take every scale this near to 2^-12 for it
     while real <= INT16_MAX / 2 and shift <= 30:
         real, shift = real * 2.0, shift + 1
     multiplier = int(real)
@@ -218,10 +220,11 @@ def add_constants(first: float, second: float, target: float, sign: int = 1) -> 
 
 
 def are_powers_of_two(scales: tuple[float, ...]) -> bool:
-    """True when TFLite takes all these for powers of two: ADD and SUB with pot_scale_int16 have a kernel for them.
+    """True when TFLite takes all these for powers of two: ADD, SUB (with pot_scale_int16) and LOGISTIC have a way of
+    their own for some of them.
 
     Args:
-        scales: of both inputs and the output.
+        scales: of the tensors.
     Source: TFLite, kernels/internal/quantization_util.cc, CheckedLog2: a logarithm within 0.001 of an integer counts.
     """
     logarithms = [math.log2(scale) for scale in scales]

@@ -1,4 +1,4 @@
-"""Scales on which all int8 kernels compute the same codes.
+"""Scales on which all kernels compute the same codes.
 
 TFLite's reference kernels and TFLite Micro use one integer arithmetic, with two exceptions, both measured with
 ai-edge-litert 2.3.0 and tflite-micro 0.dev20261023:
@@ -8,6 +8,9 @@ ai-edge-litert 2.3.0 and tflite-micro 0.dev20261023:
 - MUL: TFLite multiplies and divides its three scales in float32, TFLite Micro in float64, so that their multipliers
   differ in the 24th bit, and with them a few of the 65,536 pairs of codes.
 
+With int16 activations LOGISTIC agrees everywhere, and MUL where both multipliers are equal: 2^32 pairs of codes are too
+many to look at.
+
 Calibrated ranges are not sharp to a part in a thousand. So one scale of the operator is widened by up to a few
 thousandths, to one where every code has the same result in both. The file then means the same everywhere, bit for bit.
 """
@@ -16,7 +19,7 @@ from __future__ import annotations
 
 import operator
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,14 +35,15 @@ from edgedet.quantize.qparams import QMAX, QMIN, AffineParams
 LOGISTIC_MARGIN = 1e-4  # output steps; seven times the largest distance at which kernels were seen to disagree
 CANDIDATES = 1 << 15  # neighbouring float32 scales that are searched: 0.2 to 0.4 % wide
 CHECKED = 64  # of them, at most, are checked code by code; the first or second is usually right
-SWEEPS = 4  # over the graph, because an operator's scales may also belong to other operators
+NEIGHBOURS = 32  # of them are tried for a second tensor, where one is not enough
+SWEEPS = 8  # over the graph, because an operator's scales may also belong to other operators
 
 
 def logistic_agrees(source: AffineParams) -> bool:
     """True when no input code of a LOGISTIC has a result close to a tie.
 
     Args:
-        source: scale and zero point of the input; of an int16 LOGISTIC all kernels have one table.
+        source: scale and zero point of the input.
     """
     if source.bits == 16:
         return True
@@ -59,7 +63,7 @@ def mul_agrees(first: AffineParams, second: AffineParams, target: AffineParams) 
         quantize_multiplier(float(first.scale * second.scale / target.scale)),
         quantize_multiplier(float(first.scale) * float(second.scale) / float(target.scale)),
     }
-    if len(multipliers) == 1 or target.bits == 16:  # 2^32 pairs of int16 codes are too many to look at
+    if len(multipliers) == 1 or target.bits == 16:
         return len(multipliers) == 1
     codes = np.arange(QMIN, QMAX + 1)
     products = np.multiply.outer(codes - first.zero_point, codes - second.zero_point)
@@ -71,32 +75,43 @@ def mul_agrees(first: AffineParams, second: AffineParams, target: AffineParams) 
 
 
 def settle_scales(graph_module: GraphModule) -> None:
-    """Widen scales of a calibrated graph, in place, until all kernels agree on it.
+    """Widen scales of a calibrated graph, in place, until all kernels agree on it; then settle its borders.
+
+    Each operator on which kernels disagree gets another scale for one of its tensors: the first on which this operator
+    agrees and no other stops agreeing. Where none is found, `disagreements` names the operator.
 
     Args:
         graph_module: calibrated.
     """
     modules = dict(graph_module.named_modules(remove_duplicate=False))
-    bases = border_bases(graph_module)
     tensors = Counter(modules.get(str(node.target)) for node in graph_module.graph.nodes)
-    users: dict[FakeQuant, list[_Product | _Sigmoid]] = {}
-    for operator_ in _operators(graph_module, modules, bases):
-        free = [quant for quant in operator_.quants if not quant.fixed]
-        if free:
+    operators = list(_operators(graph_module, modules))
+    touching: dict[FakeQuant, list[_Product | _Sigmoid]] = {}
+    for operator_ in operators:
+        for quant in operator_.quants:
+            touching.setdefault(quant, []).append(operator_)
+    for _ in range(SWEEPS):
+        unsettled = [operator_ for operator_ in operators if not operator_.agrees()]
+        if not unsettled:
+            break
+        for operator_ in unsettled:
             # The group with the fewest tensors binds the fewest other operators.
-            users.setdefault(min(free, key=lambda quant: tensors[quant]), []).append(operator_)
-    _settle_all(users)
+            free = sorted({q for q in operator_.quants if not q.fixed}, key=lambda quant: (tensors[quant], quant.name))
+            bound = {q: [other for other in touching[q] if other is operator_ or other.agrees()] for q in free}
+            if not any(_settle(quant, bound[quant]) for quant in free):
+                pairs = [(one, other) for one in free for other in free if one is not other]
+                any(_settle_pair(one, bound[one], other, bound[other]) for one, other in pairs)
     settle_borders(graph_module)
 
 
-def _settle_all(users: Mapping[FakeQuant, list[_Product | _Sigmoid]]) -> None:
-    for _ in range(SWEEPS):
-        unsettled = [quant for quant, operators in users.items() if not all(o.agrees() for o in operators)]
-        if not unsettled:
-            return
-        for quant in unsettled:
-            _settle(quant, users[quant])
-    # What is left costs one step in one code, between two interpreters.
+def disagreements(graph_module: GraphModule) -> tuple[str, ...]:
+    """Names of the operators (their nodes) on which TFLite's reference kernels and TFLite Micro may differ by a step.
+
+    Args:
+        graph_module: calibrated.
+    """
+    modules = dict(graph_module.named_modules(remove_duplicate=False))
+    return tuple(operator_.name for operator_ in _operators(graph_module, modules) if not operator_.agrees())
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,6 +130,7 @@ class _Operand:
 class _Sigmoid:
     """A LOGISTIC."""
 
+    name: str
     source: _Operand
 
     @property
@@ -133,6 +149,7 @@ class _Sigmoid:
 class _Product:
     """A MUL."""
 
+    name: str
     first: _Operand
     second: _Operand
     target: _Operand
@@ -152,26 +169,45 @@ class _Product:
         return np.abs((first * second / target).astype(np.float64) / exact - 1.0)
 
 
-def _operators(
-    graph_module: GraphModule, modules: dict[str, nn.Module], bases: Mapping[FakeQuant, FakeQuant]
-) -> Iterator[_Product | _Sigmoid]:
+def _operators(graph_module: GraphModule, modules: dict[str, nn.Module]) -> Iterator[_Product | _Sigmoid]:
+    bases = border_bases(graph_module)
+
     def operand(node: Node) -> _Operand:
         quant = quantized_by(node, modules)
         return _Operand(bases.get(quant, quant), quant in bases)
 
     for node in graph_module.graph.nodes:
         if node.op == "call_module" and isinstance(modules[str(node.target)], nn.Sigmoid):
-            yield _Sigmoid(operand(node.all_input_nodes[0]))
+            yield _Sigmoid(node.name, operand(node.all_input_nodes[0]))
         elif node.target is operator.mul:
             inputs = [operand(source) for source in node.all_input_nodes]
-            yield _Product(inputs[0], inputs[-1], operand(node))
+            yield _Product(node.name, inputs[0], inputs[-1], operand(node))
 
 
-def _settle(quant: FakeQuant, operators: list[_Product | _Sigmoid]) -> None:
-    """Take the next larger float32 scale on which all these operators agree; the old one when there is none near."""
+def _settle_pair(
+    one: FakeQuant,
+    of_one: list[_Product | _Sigmoid],
+    other: FakeQuant,
+    of_other: list[_Product | _Sigmoid],
+) -> bool:
+    """Try neighbouring scales of one tensor until `_settle` finds a scale for another tensor of the operator.
+
+    For int16 products whose float32 rounding error is so large that no scale of one tensor alone makes up for it. Other
+    operators of the first tensor may stop agreeing: the next sweep takes care of them.
+    """
+    before = one.params
+    for scale in _larger_scales(before.scale)[:: CANDIDATES // NEIGHBOURS]:
+        one.set_params(AffineParams(scale, before.zero_point, before.bits))
+        if _settle(other, [o for o in of_other if o in of_one or o.agrees()]):
+            return True
+    one.set_params(before)
+    return False
+
+
+def _settle(quant: FakeQuant, operators: list[_Product | _Sigmoid]) -> bool:
+    """Take the next larger float32 scale on which all these operators agree; False, and nothing, if none is near."""
     before = quant.params
-    bits = np.float32(before.scale).view(np.int32) + np.arange(CANDIDATES, dtype=np.int32)
-    scales = bits.view(np.float32)
+    scales = _larger_scales(before.scale)
     errors = np.sum([o.error(quant, scales) for o in operators], axis=0)
     # A LOGISTIC needs a visible change, for a MUL any will do: the best of each of CHECKED equal parts, smallest first.
     parts = errors.reshape(CHECKED, -1)
@@ -179,5 +215,11 @@ def _settle(quant: FakeQuant, operators: list[_Product | _Sigmoid]) -> None:
     for scale in scales[best]:
         quant.set_params(AffineParams(scale, before.zero_point, before.bits))
         if all(o.agrees() for o in operators):
-            return
+            return True
     quant.set_params(before)
+    return False
+
+
+def _larger_scales(scale: np.float32) -> np.ndarray:
+    """The scale and the next CANDIDATES - 1 larger float32 numbers."""
+    return (np.float32(scale).view(np.int32) + np.arange(CANDIDATES, dtype=np.int32)).view(np.float32)

@@ -21,26 +21,35 @@ from edgedet.data.coco import CocoSplit
 from edgedet.data.paths import DataPaths
 from edgedet.errors import ConfigError, DataError
 from edgedet.fileio import atomic_write_bytes, atomic_write_text
+from edgedet.quantize.agreement import disagreements
 from edgedet.quantize.calibrate import calibrate, freeze
-from edgedet.quantize.calibration_data import ImageFiles, check_not_constant, draw_images, make_manifest
+from edgedet.quantize.calibration_data import (
+    ImageFiles,
+    check_enough,
+    check_not_constant,
+    draw_images,
+    make_manifest,
+)
 from edgedet.quantize.fake_quant import FakeQuant
 from edgedet.quantize.fold import fold_batch_norm
 from edgedet.quantize.int16 import AUTO, groups_of, widen
 from edgedet.quantize.lower import lower_activations
 from edgedet.quantize.observers import MinMaxObserver, Observer
 from edgedet.quantize.prepare import prepare
-from edgedet.quantize.ptq import EFFORTS, PtqOptions, PtqResult, Reports, Step, post_training_quantize
+from edgedet.quantize.ptq import EFFORTS, MIN_TO_SPLIT, PtqOptions, PtqResult, Reports, Step, post_training_quantize
 from edgedet.quantize.qparams import input_params
 from edgedet.quantize.range_choice import RangePlan, TensorRange
 from edgedet.quantize.ranges import PERCENTILE
 from edgedet.structs import OutputSpec, PreprocessSpec
 from edgedet.train.checkpoint import Checkpoint, load_checkpoint
+from edgedet.train.hardware import torch_threads
 
 METHODS = ("ptq",)
 
 MODEL_FILE = "model_int8.tflite"
 MANIFEST_FILE = "calibration.json"
 REPORT_FILE = "report.json"
+FEW_IMAGES = 32  # calibration images, below which the report warns
 
 
 @dataclass(frozen=True)
@@ -62,14 +71,16 @@ class QuantizeRequest:
     adaround: bool | None = None
     bias_correction: bool | None = None
     int16: tuple[str, ...] = ()  # layers whose result is int16 (16x8 operators); ("auto",): where it helps
+    threads: int = 1  # torch's; another number changes float sums in the last bit, and with them the file
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
             raise ConfigError(f"--method {self.method!r}: expected one of {', '.join(METHODS)}")
         if self.effort not in EFFORTS:
             raise ConfigError(f"--effort {self.effort!r}: expected one of {', '.join(EFFORTS)}")
-        if self.calib_images < 1:
-            raise ConfigError(f"--calib-images {self.calib_images}: expected at least 1")
+        for option, value in (("--calib-images", self.calib_images), ("--threads", self.threads)):
+            if value < 1:
+                raise ConfigError(f"{option} {value}: expected at least 1")
         _ = self.options  # raises
 
     @property
@@ -236,13 +247,15 @@ def quantize_checkpoint(
     split = request.data.load("train")
     _check_classes(request.checkpoint, checkpoint, split)
     records = draw_images(split, request.calib_images, request.seed)
+    check_enough(records, request.calib_images, split)
     check_not_constant(records)
-    options = _options_json(request.options)
+    options = {**_options_json(request.options), "threads": request.threads}
     manifest = make_manifest(records, split, checkpoint.preprocess, request.method, request.seed, options)
     watch.lap("data")
     images = ImageFiles(records, checkpoint.preprocess)
     reports = Reports(_counter(len(records), progress), on_step)
-    result = post_training_quantize(model, checkpoint.preprocess, images, request.options, reports)
+    with torch_threads(request.threads):
+        result = post_training_quantize(model, checkpoint.preprocess, images, request.options, reports)
     watch.lap("quantize")
     graph = graph_from_fx(result.frozen, checkpoint.preprocess, checkpoint.outputs)
     data = serialize(graph)
@@ -304,6 +317,23 @@ def _report(
     if images < request.calib_images:
         notes.append(
             f"{request.calib_images} calibration images were asked for, the training split has {images}: all used"
+        )
+    if images < FEW_IMAGES:
+        notes.append(
+            f"only {images} calibration images: the ranges depend on which these are"
+            + (", and steps were judged on the images that they learned from" if images < MIN_TO_SPLIT else "")
+            + "; 100 or more are better"
+        )
+    pairs = zip(result.steps, result.steps[1:], strict=False)
+    if any(step.name.startswith("int16") and step.kept and step.error > before.error for before, step in pairs):
+        notes.append(
+            "int16 made the error of the outputs larger than int8 alone: other errors no longer cancel; see the steps"
+        )
+    differing = disagreements(result.frozen)
+    if differing:
+        notes.append(
+            f"TFLite's reference kernels and TFLite Micro may differ by one step at {', '.join(differing)}: no scale "
+            "near the calibrated one makes them agree"
         )
     if request.int16 == (AUTO,) and not result.int16:
         notes.append("--int16 auto: no layer is worth it, everything is int8 (see the steps)")

@@ -81,12 +81,17 @@ def observe(
     return observers
 
 
-def set_ranges(prepared: GraphModule, ranges: Mapping[str, tuple[float, float]]) -> GraphModule:
+def set_ranges(
+    prepared: GraphModule,
+    ranges: Mapping[str, tuple[float, float]],
+    wide_ranges: Mapping[str, tuple[float, float]] | None = None,
+) -> GraphModule:
     """Give every FakeQuant that is not fixed the scale of its range.
 
     Args:
         prepared: from `prepare`; not changed.
         ranges: name of the FakeQuant -> (low, high).
+        wide_ranges: the same for int16, which has steps enough for more than int8 can show; None: `ranges`.
     Returns:
         A new graph; some scales are a few thousandths wider, so that all kernels agree (see `settle_scales`).
     Raises:
@@ -95,7 +100,8 @@ def set_ranges(prepared: GraphModule, ranges: Mapping[str, tuple[float, float]])
     calibrated = channels_last(copy.deepcopy(prepared))
     for quant in calibrated.modules():
         if isinstance(quant, FakeQuant) and not quant.fixed:
-            quant.set_params(affine_params(*ranges[quant.name], quant.name, quant.bits))
+            found = wide_ranges if wide_ranges is not None and quant.bits == 16 else ranges
+            quant.set_params(affine_params(*found[quant.name], quant.name, quant.bits))
     settle_scales(calibrated)
     return calibrated
 

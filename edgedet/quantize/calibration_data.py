@@ -18,6 +18,7 @@ from edgedet.data.preprocess import load_image, normalize, resize_to_input
 from edgedet.errors import DataError
 from edgedet.structs import PreprocessSpec
 
+LEAST_IMAGES = 8  # ranges measured on fewer depend on which they are; taken only when asked for by number
 BATCH = 16  # pictures at once: enough to keep the cores busy, little enough for 1 GB at 640x640
 
 
@@ -100,6 +101,23 @@ class ImageFiles:
     def batches(self, start: int, stop: int) -> Iterator[Tensor]:
         """Images start..stop-1; see `image_batches`."""
         return image_batches(self.records[start:stop], self.spec)
+
+
+def check_enough(records: Sequence[ImageRecord], asked: int, split: CocoSplit) -> None:
+    """Refuse a handful of images that nobody asked for.
+
+    Args:
+        records: drawn.
+        asked: how many were wanted.
+        split: where they come from.
+    Raises:
+        DataError: the split has fewer than `LEAST_IMAGES`, and more were asked for.
+    """
+    if len(records) < min(asked, LEAST_IMAGES):
+        raise DataError(
+            f"{split.ann_path}: split {split.name} has {len(records)} images, too few to calibrate on (expected at "
+            f"least {LEAST_IMAGES}); add images, or say --calib-images {len(records)} if that is all there is"
+        )
 
 
 def check_not_constant(records: Sequence[ImageRecord]) -> None:

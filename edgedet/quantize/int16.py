@@ -12,6 +12,7 @@ from __future__ import annotations
 import copy
 import difflib
 import operator
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import torch
@@ -27,9 +28,11 @@ from edgedet.quantize.qparams import (
     LOGISTIC_PARAMS_16,
     UNIT_PARAMS,
     UNIT_PARAMS_16,
+    AffineParams,
 )
 
 AUTO = "auto"  # in place of layer names: `choose_int16` decides
+_CONTRACT_NAMES = re.compile(r"input|(cls|box)_\d+")  # of tensors in the file
 _WIDE_PARAMS = {LOGISTIC_PARAMS: LOGISTIC_PARAMS_16, UNIT_PARAMS: UNIT_PARAMS_16}
 
 
@@ -46,10 +49,13 @@ def layer_quants(prepared: GraphModule) -> dict[str, FakeQuant]:
         prepared: from `prepare`.
     """
     modules = dict(prepared.named_modules(remove_duplicate=False))
-    nodes = [n for n in prepared.graph.nodes if n.op != "output"]
-    found = {str(n.target): quantized_by(n, modules) for n in nodes if n.op == "call_module"}
-    found |= {n.name: quantized_by(n, modules) for n in nodes}
-    return {name: quant for name, quant in found.items() if not isinstance(modules.get(name), FakeQuant)}
+    nodes = [
+        node
+        for node in prepared.graph.nodes
+        if node.op != "output" and not isinstance(modules.get(str(node.target)), FakeQuant)
+    ]
+    found = {str(node.target): quantized_by(node, modules) for node in nodes if node.op == "call_module"}
+    return found | {node.name: quantized_by(node, modules) for node in nodes}
 
 
 def unknown_layer(option: str, layer: str, known: Iterable[str]) -> ConfigError:
@@ -92,6 +98,10 @@ def groups_of(prepared: GraphModule, layers: Collection[str], option: str = "--i
     known = layer_quants(prepared)
     reasons = _refusals(prepared, dict(prepared.named_modules(remove_duplicate=False)))
     for layer in layers:
+        if layer == AUTO:
+            raise ConfigError(f"{option} {AUTO}: only quantize_checkpoint and QAT choose; give names of layers here")
+        if _CONTRACT_NAMES.fullmatch(layer):
+            raise ConfigError(f"{option} {layer}: it enters or leaves the network, and the contract says int8")
         if layer not in known:
             raise unknown_layer(f"{option} {layer}", layer, known)
         if known[layer].name in reasons:
@@ -113,6 +123,7 @@ def widen(prepared: GraphModule, names: Collection[str]) -> GraphModule:
     result = copy.deepcopy(prepared)
     modules = dict(result.named_modules(remove_duplicate=False))
     wide = _closure(result, modules, {q for q in modules.values() if isinstance(q, FakeQuant) and q.name in names})
+    prescribed = {quant.name: quant.params for quant in wide if quant.fixed}  # for int8 copies
     for quant in wide:
         if quant.fixed:
             quant.set_params(_WIDE_PARAMS[quant.params])
@@ -132,10 +143,12 @@ def widen(prepared: GraphModule, names: Collection[str]) -> GraphModule:
         for source, quant in sources:
             if (quant in wide) != is_wide:
                 if (source, bits) not in borders:
-                    borders[source, bits] = _border(result, source, quant.name, bits)
+                    borders[source, bits] = _border(result, source, quant.name, bits, prescribed.get(quant.name))
                 node.replace_input_with(source, borders[source, bits])
         if is_wide and target not in wide:
-            _border(result, node, target.name, 16, all_users=True)
+            border = _border(result, node, target.name, 16)
+            node.replace_all_uses_with(border)
+            border.args = (node,)  # it replaced itself, too
     result.graph.lint()
     result.recompile()
     return result
@@ -216,13 +229,20 @@ def _closure(graph_module: GraphModule, modules: dict[str, nn.Module], wide: set
         wide = wide | more
 
 
-def _border(graph_module: GraphModule, source: Node, name: str, bits: int, all_users: bool = False) -> Node:
-    """Insert a FakeQuant behind a node; for all its users, or (by the caller) for some of them."""
+def _border(
+    graph_module: GraphModule, source: Node, name: str, bits: int, prescribed: AffineParams | None = None
+) -> Node:
+    """Insert a FakeQuant behind a node; its users are the caller's to change.
+
+    Args:
+        graph_module: changed in place.
+        source: the node.
+        name: of its group.
+        bits: 16, or 8 for a copy of an int16 tensor.
+        prescribed: of that copy, where the int8 scale is prescribed.
+    """
     path = f"fake_quants.{source.name}_int{bits}"
-    graph_module.add_submodule(path, FakeQuant(name, bits=bits, border=bits == 16))
+    fixed = prescribed if bits == 8 else None
+    graph_module.add_submodule(path, FakeQuant(name, fixed, bits, border=bits == 16))
     with graph_module.graph.inserting_after(source):
-        node = graph_module.graph.call_module(path, (source,))
-    if all_users:
-        source.replace_all_uses_with(node)
-        node.args = (source,)  # it replaced itself, too
-    return node
+        return graph_module.graph.call_module(path, (source,))

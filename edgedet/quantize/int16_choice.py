@@ -51,7 +51,7 @@ def choose_int16(prepared: GraphModule, quantized: GraphModule, batches: Sequenc
 class _Trial:
     """The outputs of a quantized network when some tensors are not rounded.
 
-    What int16 rounds is a 256th of what int8 does: not rounding at all is the same for this purpose.
+    What int16 rounds is a 128th of what int8 does, or less: not rounding at all is the same for this purpose.
     """
 
     def __init__(self, prepared: GraphModule, quantized: GraphModule, x: Tensor) -> None:

@@ -158,12 +158,16 @@ def _check_supported(graph_module: GraphModule) -> None:
 
 def _insert_fake_quants(graph_module: GraphModule, input_params: AffineParams) -> None:
     modules = dict(graph_module.named_modules(remove_duplicate=False))
+    labels: set[str] = set()
     for group in shared_scale_groups(graph_module):
         producers = [node for node in group if not copies_codes(node, modules)]
         fixed = _fixed_params(producers, modules, input_params)
         first = producers[0]
         path = f"fake_quants.{first.name}"
         label = str(first.target) if first.op == "call_module" else first.name
+        if label in labels:
+            label = first.name  # a module that is called again
+        labels.add(label)
         graph_module.add_submodule(path, FakeQuant(label, fixed))
         for node in producers:
             with graph_module.graph.inserting_after(node):

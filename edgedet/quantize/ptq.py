@@ -16,7 +16,7 @@ from edgedet.quantize.bias_correction import correct_biases
 from edgedet.quantize.calibrate import freeze, set_ranges
 from edgedet.quantize.equalize import equalize
 from edgedet.quantize.fold import fold_batch_norm
-from edgedet.quantize.int16 import AUTO, check_int16_option, groups_of, int16_names, widen
+from edgedet.quantize.int16 import AUTO, check_int16_option, groups_of, int16_names, layer_quants, widen
 from edgedet.quantize.int16_choice import choose_int16, output_error
 from edgedet.quantize.layer_walk import images_for_walk, run_exact
 from edgedet.quantize.lower import lower_activations
@@ -127,7 +127,7 @@ def post_training_quantize(
     start = ptq.quantized(lowered)
     improves = options.equalize or options.adaround or options.bias_correction
     if not (improves or options.int16):
-        return PtqResult(freeze(start.quantized), start.ranges, ())
+        return PtqResult(freeze(start.quantized), start.used, ())
     fitting, judging = split_images(len(images), images_for_walk(preprocess.width, preprocess.height))
     referee = _Referee(start.prepared, list(images.batches(*judging)))
     referee.steps.append(Step("ranges and weights", referee.judge(start.quantized), kept=True))
@@ -149,7 +149,7 @@ def post_training_quantize(
         reports.begin("bias correction")
         corrected = correct_biases(start.prepared, quantized, batches)
         quantized = corrected if referee.accepts(corrected, "bias correction") else quantized
-    return PtqResult(freeze(quantized), start.ranges, tuple(referee.steps), start.wide)
+    return PtqResult(freeze(quantized), start.used, tuple(referee.steps), start.wide)
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,7 +157,8 @@ class _Stage:
     """A network between two steps."""
 
     prepared: GraphModule  # float
-    ranges: tuple[TensorRange, ...]
+    ranges: tuple[TensorRange, ...]  # for int8
+    used: tuple[TensorRange, ...]  # those of int16 tensors in their place
     quantized: GraphModule  # ranges and weights decided
 
     @property
@@ -187,12 +188,14 @@ class _Ptq:
         return self._stage(prepared, ranges)
 
     def widened(self, stage: _Stage, names: tuple[str, ...]) -> _Stage:
-        """The same with int16 results in these groups; ranges of groups that become int16 are not clipped."""
+        """The same with int16 results in these groups; their ranges are not clipped, unless the user said so."""
         if not names:
             return stage
         prepared = widen(stage.prepared, names)
-        wide = int16_names(prepared)
-        return self._stage(prepared, tuple(r.unclipped if r.name in wide else r for r in stage.ranges))
+        quants = layer_quants(stage.prepared)
+        said = {quants[layer].name for layer, _ in self.options.ranges.per_tensor}
+        wide = set(int16_names(prepared)) - said
+        return self._stage(prepared, stage.ranges, tuple(r.unclipped if r.name in wide else r for r in stage.ranges))
 
     def with_int16(self, stage: _Stage, batches: Sequence[Tensor], referee: _Referee) -> tuple[_Stage, tuple[str, ...]]:
         """The network with int16 where the options say, and the groups that were asked for or chosen."""
@@ -209,9 +212,13 @@ class _Ptq:
         kept = referee.accepts(wider.quantized, f"int16 results of {', '.join(wider.wide)}", always=not chooses)
         return (wider, names) if kept else (stage, ())
 
-    def _stage(self, prepared: GraphModule, ranges: tuple[TensorRange, ...]) -> _Stage:
-        calibrated = set_ranges(prepared, {r.name: (r.low, r.high) for r in ranges})
-        return _Stage(prepared, ranges, quantize_weights(calibrated, self.options.weights))
+    def _stage(
+        self, prepared: GraphModule, ranges: tuple[TensorRange, ...], wide: tuple[TensorRange, ...] | None = None
+    ) -> _Stage:
+        """Decide scales and weights; `wide`: ranges of the tensors that are int16."""
+        wide = ranges if wide is None else wide
+        calibrated = set_ranges(prepared, *({r.name: (r.low, r.high) for r in found} for found in (ranges, wide)))
+        return _Stage(prepared, ranges, wide, quantize_weights(calibrated, self.options.weights))
 
 
 def split_images(count: int, walk: int) -> tuple[tuple[int, int], tuple[int, int]]:

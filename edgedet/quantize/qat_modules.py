@@ -108,7 +108,7 @@ class LearnedFakeQuant(FakeQuant):
 class OpenBorder(FakeQuant):
     """A border to int16 that rounds nothing, because its scale would have to follow one that is being learned.
 
-    What it leaves out is a 256th of what the int8 side rounds. `trained_graph` gives real borders back.
+    What it leaves out is a 128th of what the int8 side rounds. `trained_graph` gives real borders back.
 
     Args:
         source: calibrated.

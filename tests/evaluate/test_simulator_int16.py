@@ -256,7 +256,13 @@ def test_mul_with_unsettled_scales_follows_tflite_micro() -> None:
     np.testing.assert_array_equal(Simulator(graph).invoke(*inputs)[0], chip.get_output(0))
 
 
-@pytest.mark.parametrize("scale", [1 / 4096, 1 / 12288, 1 / 2048, 2.5, 5.3, 1e-9, *random_scales(3, 20, 1e-7, 1.0)])
+# Near 2^-12 the kernels take the scale for 2^-12: inside, at and outside the edges of that neighbourhood.
+NEAR_4096TH = [2.0 ** (-12 + step) for step in (-0.0011, -0.00099, -0.0005, -1e-6, 1e-6, 0.0005, 0.00099, 0.0011)]
+
+
+@pytest.mark.parametrize(
+    "scale", [1 / 4096, *NEAR_4096TH, 1 / 12288, 1 / 2048, 2.5, 5.3, 1e-9, *random_scales(3, 20, 1e-7, 1.0)]
+)
 def test_logistic_all_codes_equal_both_interpreters(scale: float) -> None:
     m = Int16Maker(0)
     x = m.wide_input((1, 256, 256, 1), scale)

@@ -96,3 +96,28 @@ def test_copying_operator_between_widths_has_unequal_scales(maker: ModuleType, c
     m.tensors[y] = dataclasses.replace(m.tensors[y], dtype="int16")
     z = m.add("MAX_POOL_2D", [y], m.tensors[x].shape, (0.5, 0), options=g.PoolOptions((1, 1), (1, 1)), name="pool")
     assert codes(m.graph([z]))["unequal-scales"].where == ("pool (MAX_POOL_2D)",)
+
+
+def test_file_with_int16_activations_only_is_no_float_model(wide: g.Graph) -> None:
+    index = {t.name: n for n, t in enumerate(wide.tensors)}
+    convolution = next(op for op in wide.operators if op.outputs[0] == index["backbone.stem.1.conv"])
+    alone = dataclasses.replace(
+        wide, operators=(convolution,), inputs=(convolution.inputs[0],), outputs=convolution.outputs
+    )
+    used = {*convolution.inputs, *convolution.outputs}
+    tensors = tuple(
+        t if n in used else dataclasses.replace(t, dtype="int32", data=np.zeros(t.shape, np.int32), quantization=None)
+        for n, t in enumerate(alone.tensors)
+    )
+    found = lint_subject(Subject("file", "tflite", dataclasses.replace(alone, tensors=tensors))).findings
+    assert "float-model" not in {f.code for f in found}
+    assert "int16-layers" in {f.code for f in found}
+
+
+def test_silu_with_int16_in_the_middle_is_still_a_silu(wide: g.Graph) -> None:
+    whole = widened(("mul_9", "mul_12"))
+    counts = [
+        next(len(f.where) for f in lint_subject(Subject("file", "tflite", graph)).findings if f.code == "silu")
+        for graph in (wide, whole)
+    ]
+    assert counts == [82, 82]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from edgedet.config import load_model_file
@@ -21,7 +22,7 @@ from edgedet.quantize.range_choice import METHODS, RangePlan
 from edgedet.structs import OutputSpec
 from edgedet.train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 
-IMAGES = 5
+IMAGES = 9
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +67,7 @@ def test_quantize_checkpoint_writes_model_manifest_and_report(checkpoint, data, 
     content = json.loads(report.report.read_text())
     assert content == report.to_json()
     assert content["model_bytes"] == report.model.stat().st_size
-    assert report.notes == ()
+    assert [note[:28] for note in report.notes] == ["only 3 calibration images: t"]
     text = report.text()
     assert text.endswith("\n")
     assert str(report.model) in text
@@ -85,7 +86,7 @@ def test_quantize_checkpoint_same_seed_gives_the_same_bytes(checkpoint, data, tm
 def test_quantize_checkpoint_too_few_images_uses_all_and_says_so(checkpoint, data, tmp_path):
     report = quantize_checkpoint(request(checkpoint, data, tmp_path / "q", calib_images=50))
     assert (report.calib_images_asked, report.calib_images) == (50, IMAGES)
-    assert "the training split has 5" in report.notes[0]
+    assert f"the training split has {IMAGES}" in report.notes[0]
     assert report.notes[0] in report.text()
 
 
@@ -156,7 +157,7 @@ def test_quantize_checkpoint_report_names_steps_and_ranges(checkpoint, data, tmp
     assert {r["method"] for r in content["ranges"]} <= set(METHODS)
     assert [s["name"] for s in content["steps"]][-1] == "bias correction"
     assert "adaptive rounding: output error" in report.text()
-    assert json.loads(report.manifest.read_text())["options"] == content["options"]
+    assert json.loads(report.manifest.read_text())["options"] == {**content["options"], "threads": 1}
 
 
 def test_quantize_request_single_options_override_the_effort(checkpoint, data, tmp_path):
@@ -198,7 +199,7 @@ def test_quantize_checkpoint_one_good_image_among_constant_ones_is_enough(checkp
     copy_of(data, tmp_path / "d")
     for path in sorted((tmp_path / "d" / "train").glob("*.png"))[1:]:
         Image.new("RGB", (120, 80), (7, 90, 200)).save(path)
-    bad = request(checkpoint, tmp_path / "d", tmp_path / "q", effort="fast", calib_images=5)
+    bad = request(checkpoint, tmp_path / "d", tmp_path / "q", effort="fast", calib_images=IMAGES)
     assert quantize_checkpoint(bad).model.exists()
 
 
@@ -255,3 +256,45 @@ def test_quantize_checkpoint_impossible_int16_layer_writes_nothing(checkpoint, d
     with pytest.raises(ConfigError, match=f"--int16 {layer}: "):
         quantize_checkpoint(request(checkpoint, data, tmp_path / "q", int16=(layer,)))
     assert not (tmp_path / "q").exists()
+
+
+def test_quantize_checkpoint_of_a_handful_of_images_must_be_asked_for(checkpoint, data, tmp_path):
+    few = tmp_path / "few"
+    coco = copy_of(data, few)
+    coco["images"] = coco["images"][:5]
+    coco["annotations"] = [a for a in coco["annotations"] if a["image_id"] < 5]
+    (few / "train" / "_annotations.coco.json").write_text(json.dumps(coco))
+    with pytest.raises(DataError, match=r"split train has 5 images, too few .*at least 8.*--calib-images 5"):
+        quantize_checkpoint(request(checkpoint, few, tmp_path / "q", calib_images=128))
+    assert not (tmp_path / "q").exists()
+    report = quantize_checkpoint(request(checkpoint, few, tmp_path / "q", calib_images=5))
+    assert any("5 calibration images" in note for note in report.notes)
+
+
+def test_quantize_checkpoint_named_int16_that_does_not_help_says_so(checkpoint, data, tmp_path):
+    layers = ("backbone.stem.0.conv", "backbone.stem.1.conv", "backbone.stem.2.conv")
+    reports = [
+        quantize_checkpoint(request(checkpoint, data, tmp_path / name, effort="fast", int16=(name,))) for name in layers
+    ]
+    for report in reports:
+        before, after = report.steps
+        noted = any("int16 made the error of the outputs larger" in note for note in report.notes)
+        assert noted == (after.error > before.error)
+
+
+def test_quantize_checkpoint_user_s_calibrator_holds_for_int16(checkpoint, data, tmp_path):
+    layer = "backbone.stem.1.conv"
+    made = request(checkpoint, data, tmp_path / "q", effort="fast", int16=(layer,), calibration_for=((layer, "mse"),))
+    used = next(r for r in quantize_checkpoint(made).ranges if r.name == layer)
+    assert used.method == "mse"
+
+
+def test_quantize_checkpoint_thread_count_of_the_process_does_not_matter(checkpoint, data, tmp_path):
+    hashes = []
+    before = torch.get_num_threads()
+    for count in (1, 2):
+        torch.set_num_threads(count)
+        hashes.append(quantize_checkpoint(request(checkpoint, data, tmp_path / str(count))).sha256)
+        assert torch.get_num_threads() == count
+    torch.set_num_threads(before)
+    assert hashes[0] == hashes[1]

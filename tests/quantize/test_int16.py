@@ -11,6 +11,7 @@ from torch.fx import GraphModule, symbolic_trace
 from edgedet.config import load_model_file
 from edgedet.errors import ConfigError
 from edgedet.net.random_weights import random_detector
+from edgedet.quantize.agreement import disagreements
 from edgedet.quantize.calibrate import calibrate, freeze
 from edgedet.quantize.fake_quant import FakeQuant, QuantConv2d
 from edgedet.quantize.fold import fold_batch_norm
@@ -24,7 +25,7 @@ from edgedet.quantize.int16 import (
 )
 from edgedet.quantize.lower import lower_activations
 from edgedet.quantize.prepare import prepare, quantized_by, requantizes
-from edgedet.quantize.qparams import LOGISTIC_PARAMS_16, UNIT_PARAMS_16, input_params
+from edgedet.quantize.qparams import LOGISTIC_PARAMS, LOGISTIC_PARAMS_16, UNIT_PARAMS_16, input_params
 from edgedet.structs import PreprocessSpec
 
 PIXELS = input_params(PreprocessSpec(32, 32))
@@ -161,6 +162,10 @@ def test_widened_network_is_closer_to_float():
     [
         ("c", "--int16 c: it is an output of the network"),
         ("x", "--int16 x: it is the network's input"),
+        ("cls_8", "--int16 cls_8: it enters or leaves the network"),
+        ("input", "--int16 input: it enters or leaves the network"),
+        ("auto", "--int16 auto: only quantize_checkpoint and QAT choose"),
+        ("fake_quants_a", "--int16 fake_quants_a: the network has no layer"),
         ("swish", "--int16 swish: TFLite Micro has no int16 kernel for Hardswish"),
         ("sil", "--int16 sil: the network has no layer 'sil'; similar names: .*silu"),
     ],
@@ -197,3 +202,45 @@ def test_can_widen_leaves_out_inputs_outputs_and_what_has_no_kernel():
     assert added.name == "add"
     assert "c" not in names
     assert isinstance(modules["c"], QuantConv2d)
+
+
+class Prescribed(nn.Module):
+    """A sigmoid whose result a Hardswish reads, which has no int16 kernel; one module called twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Conv2d(3, 3, 1), nn.Conv2d(3, 3, 1)
+        self.gate, self.swish = nn.Sigmoid(), nn.Hardswish()
+
+    def forward(self, x):
+        gate = self.gate(self.a(x))
+        return self.b(self.swish(self.swish(gate)) + gate)
+
+
+def test_calibrate_int8_copy_of_a_prescribed_int16_tensor_keeps_the_prescribed_scale():
+    torch.manual_seed(0)
+    prepared = prepare(lower_activations(symbolic_trace(Prescribed().eval())), PIXELS)
+    calibrated = calibrate(widen(prepared, groups_of(prepared, ["gate"])), [pictures()])
+    modules = dict(calibrated.named_modules(remove_duplicate=False))
+    swish = next(n for n in calibrated.graph.nodes if n.name == "swish")
+    assert quantized_by(swish.args[0], modules).params == LOGISTIC_PARAMS
+
+
+def test_groups_of_a_module_that_is_called_twice_have_different_names():
+    prepared = prepare(lower_activations(symbolic_trace(Prescribed().eval())), PIXELS)
+    names = [m.name for m in prepared.modules() if isinstance(m, FakeQuant)]
+    assert len(set(names)) == len(names)
+    assert {"swish", "swish_1"} <= set(names)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["rtmdet_nano", "rtmdet_nano_relu"])
+def test_calibrate_whole_int16_networks_find_scales_on_which_all_kernels_agree(model):
+    file = load_model_file(model)
+    detector = random_detector(file.model, 1, seed=0)
+    prepared = prepare(lower_activations(fold_batch_norm(detector)), input_params(file.preprocess.spec((64, 64))))
+    wide = widen(prepared, can_widen(prepared))
+    for seed in range(3):
+        x = torch.rand((2, 3, 64, 64), generator=torch.Generator().manual_seed(seed))
+        assert disagreements(calibrate(wide, [x])) == ()
+        assert disagreements(calibrate(prepared, [x])) == ()

@@ -6,6 +6,7 @@ from torch import nn
 from torch.fx import symbolic_trace
 
 from edgedet.quantize.calibrate import calibrate
+from edgedet.quantize.fake_quant import QuantConv2d
 from edgedet.quantize.int16_choice import choose_int16, output_error
 from edgedet.quantize.lower import lower_activations
 from edgedet.quantize.prepare import prepare
@@ -40,6 +41,21 @@ def chosen(factor: float, images: int = 2) -> tuple[str, ...]:
 
 def test_choose_int16_finds_the_tensor_whose_range_hides_what_counts():
     assert chosen(1000.0)[0] == "wide"
+
+
+def test_choose_int16_chooses_nothing_where_weights_do_the_damage():
+    torch.manual_seed(0)
+    model = Spread(1.0).eval()
+    with torch.no_grad():
+        for conv in (model.wide, model.narrow, model.last):
+            conv.weight.copy_((conv.weight * 2).round() / 2)
+    prepared = prepare(lower_activations(symbolic_trace(model)), input_params(PreprocessSpec(32, 32)))
+    x = torch.rand((2, 3, 32, 32), generator=torch.Generator().manual_seed(1))
+    coarse = quantize_weights(calibrate(prepared, [x]))
+    for conv in coarse.modules():
+        if isinstance(conv, QuantConv2d):
+            conv.weight.data += 0.3 * torch.randn(conv.weight.shape, generator=torch.Generator().manual_seed(2))
+    assert choose_int16(prepared, coarse, [x]) == ()
 
 
 def test_choose_int16_one_image_is_enough():
