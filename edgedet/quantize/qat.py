@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -24,16 +25,23 @@ from edgedet.fileio import atomic_write_text
 from edgedet.net.rtmdet import channels_last
 from edgedet.quantize.api import prepare_model
 from edgedet.quantize.calibrate import calibrate, freeze
-from edgedet.quantize.calibration_data import ImageFiles, draw_images, make_manifest
+from edgedet.quantize.calibration_data import (
+    ImageFiles,
+    check_enough,
+    check_not_constant,
+    draw_images,
+    make_manifest,
+)
 from edgedet.quantize.int16 import AUTO, check_int16_option, groups_of, int16_names, widen
 from edgedet.quantize.int16_choice import IMAGES as INT16_IMAGES
 from edgedet.quantize.int16_choice import choose_int16
 from edgedet.quantize.qat_check import CHECK_RUNTIMES, FileCheck, check_file
-from edgedet.quantize.qat_state import STATE_FILE, load_state, save_state
+from edgedet.quantize.qat_state import STATE_FILE, check_identity, load_state, save_state
 from edgedet.quantize.qat_trainer import MIN_LR_RATIO, QatTrainer
 from edgedet.quantize.weights import quantize_weights
 from edgedet.train.checkpoint import Checkpoint, load_checkpoint
 from edgedet.train.fine_tune import require_model_classes, training_settings, weak_augmentation
+from edgedet.train.hardware import torch_threads
 from edgedet.train.log import EpochRecord, TrainLog
 from edgedet.train.runtime import TorchRuntime
 
@@ -90,6 +98,7 @@ class QatReport:
     ap_start: float  # of the fake-quantized network before training (PTQ)
     ap_qat: float  # of the fake-quantized network after training, as printed
     ap_file: float  # of the file
+    ap_tolerance: float  # accepted difference of the last two
     arithmetic: str  # that the file was measured with
     epochs: int
     batch: int
@@ -99,6 +108,7 @@ class QatReport:
     train_images: int
     seed: int
     seconds: tuple[tuple[str, float], ...]  # step and its wall-clock time; of this process only, when resumed
+    notes: tuple[str, ...] = ()  # what a user should know
 
     def text(self) -> str:
         """Lines for people, each with its line end."""
@@ -114,14 +124,16 @@ class QatReport:
             f"  fake-quantized, start     {self.ap_start:.4f}\n"
             f"  fake-quantized, trained   {self.ap_qat:.4f}\n"
             f"  file                      {self.ap_file:.4f}  ({self.arithmetic})\n"
-            f"seconds: {seconds} (in all {sum(value for _, value in self.seconds):.0f})\n"
+            f"  file - trained           {self.ap_file - self.ap_qat:+.4f}  (accepted: {self.ap_tolerance:.4f})\n"
+            + "".join(f"note:    {note}\n" for note in self.notes)
+            + f"seconds: {seconds} (in all {sum(value for _, value in self.seconds):.0f})\n"
         )
 
     def to_json(self) -> dict[str, Any]:
         """JSON-able dict; paths as strings."""
         content = asdict(self)
         content |= {"method": "qat", "model": str(self.model), "report": str(self.report)}
-        content["int16"] = list(self.int16)
+        content |= {"int16": list(self.int16), "notes": list(self.notes)}
         content["seconds"] = {step: round(value, 4) for step, value in self.seconds}
         return content
 
@@ -159,16 +171,24 @@ def qat_checkpoint(request: QatRequest) -> QatReport:
             then called model_int8.rejected.tflite, and there is no model_int8.tflite.
         EdgedetError: training diverged.
     """
+    # Before anything is computed: another number of threads gives other float sums.
+    with torch_threads(request.threads or len(os.sched_getaffinity(0))):
+        return _qat(request)
+
+
+def _qat(request: QatRequest) -> QatReport:
     clock = _Clock()
     run = _set_up(request)
     checkpoint = run.checkpoint
+    records = draw_images(run.train, request.calib_images, request.seed)
+    check_enough(records, request.calib_images, run.train)
+    check_not_constant(records)
+    manifest = make_manifest(records, run.train, checkpoint.preprocess, "qat", request.seed)
     network = channels_last(checkpoint.build())
     float_runtime = TorchRuntime(network, checkpoint.preprocess, checkpoint.outputs)
     clock.lap("load")
     ap_float = evaluate(float_runtime, run.judge).ap.ap
     clock.lap("float AP")
-    records = draw_images(run.train, request.calib_images, request.seed)
-    manifest = make_manifest(records, run.train, checkpoint.preprocess, "qat", request.seed)
     calibrated = _calibrated(checkpoint, ImageFiles(records, checkpoint.preprocess), request.int16)
     clock.lap("calibrate")
     ap_start = run.measure(freeze(calibrated)).ap.ap
@@ -206,8 +226,13 @@ def _set_up(request: QatRequest) -> _Run:
     if not request.resume and (request.out / STATE_FILE).exists():
         raise ConfigError(f"{request.out} already holds a QAT run; go on with it by --resume, or give another --out")
     if request.resume and not (request.out / STATE_FILE).is_file():
-        raise CheckpointError(f"{request.out / STATE_FILE}: no QAT run to resume; start it without --resume")
+        raise CheckpointError(
+            f"{request.out / STATE_FILE}: no QAT run to resume: none was started there, or its first epoch did not "
+            "end; start it without --resume"
+        )
     checkpoint = load_checkpoint(request.checkpoint)
+    if request.int16 not in ((), (AUTO,)):
+        groups_of(prepare_model(checkpoint.build(), checkpoint.preprocess), request.int16)  # raises before long work
     outputs = checkpoint.outputs
     if request.images is not None:
         train = load_folder(request.images, outputs.class_names, outputs.category_ids)
@@ -218,7 +243,9 @@ def _set_up(request: QatRequest) -> _Run:
     if request.images is not None and request.data.data is None and request.data.val_ann is None:
         float_runtime = TorchRuntime(channels_last(checkpoint.build()), checkpoint.preprocess, outputs)
         judge = self_labelled(float_runtime, train, SELF_LABELLED_IMAGES)
-        text = f"against the float model's own detections in {len(judge.images)} training images (no annotations given)"
+        text = (
+            f"AP against the float model's own detections in {len(judge.images)} training images (no annotations given)"
+        )
     else:
         judge = request.data.load("valid")
         if request.images is None:
@@ -229,7 +256,10 @@ def _set_up(request: QatRequest) -> _Run:
         epochs=request.epochs, batch=request.batch, lr=request.lr, min_lr_ratio=MIN_LR_RATIO,
         ema_decay=request.ema_decay, eval_interval=1, bf16=False, threads=request.threads,
     )  # fmt: skip
-    return _Run(request, checkpoint, config, train, judge, text)
+    run = _Run(request, checkpoint, config, train, judge, text)
+    if request.resume:
+        check_identity(request.out / STATE_FILE, _identity(run))
+    return run
 
 
 def _train(run: _Run, trainer: QatTrainer, ap_float: float, ap_start: float, clock: _Clock) -> list[EpochRecord]:
@@ -242,8 +272,10 @@ def _train(run: _Run, trainer: QatTrainer, ap_float: float, ap_start: float, clo
         log.message(
             f"QAT of {run.request.checkpoint}: {len(run.train.images)} images, {config.epochs} epochs of "
             f"{trainer.steps} steps, batch {config.batch}, lr {config.lr:g}, ranges frozen from step "
-            f"{trainer.freeze_step + 1}; AP {run.judge_text}: float {ap_float:.4f}, fake-quantized {ap_start:.4f}"
+            f"{trainer.freeze_step + 1}; {run.judge_text}: float {ap_float:.4f}, fake-quantized {ap_start:.4f}"
         )
+        if run.request.int16:
+            log.message(f"int16 results: {', '.join(int16_names(trainer.model)) or 'none, no layer is worth it'}")
         for epoch in range(len(history), config.epochs):
             record = trainer.train_epoch(epoch, log)
             training += clock.seconds()
@@ -294,6 +326,7 @@ def _report(
         ap_start=ap_start,
         ap_qat=ap_qat,
         ap_file=checked.ap,
+        ap_tolerance=checked.tolerance,
         arithmetic=checked.arithmetic,
         epochs=run.config.epochs,
         batch=run.config.batch,
@@ -303,7 +336,14 @@ def _report(
         train_images=len(run.train.images),
         seed=request.seed,
         seconds=tuple(laps),
+        notes=(_NO_GAIN,) if ap_qat < ap_start else (),
     )
+
+
+_NO_GAIN = (
+    "training did not raise the AP above that of its start, plain PTQ: take more epochs or images, another --lr, or "
+    "PTQ with --effort best"
+)
 
 
 class _Clock:

@@ -62,17 +62,43 @@ def load_state(path: Path, identity: dict[str, Any], trainer: Resumable) -> list
         CheckpointError: missing, damaged, or something else.
         ConfigError: written by a run with other settings.
     """
+    content = _read(path)
+    _compare(path, content["identity"], identity)
+    trainer.load_state(content["state"])
+    return [EpochRecord(**record) for record in content["history"]]
+
+
+def check_identity(path: Path, identity: dict[str, Any]) -> None:
+    """Raise what `load_state` would raise, before anything takes long; see there."""
+    _compare(path, _read(path)["identity"], identity)
+
+
+def _read(path: Path) -> dict[str, Any]:
     content = read_torch_file(path)
     if not isinstance(content, dict) or (content.get("format"), content.get("version")) != (_FORMAT, _VERSION):
         raise CheckpointError(
             f"{path}: expected format {_FORMAT!r} version {_VERSION}, found something else; start anew without --resume"
         )
-    before, now = content["identity"], json.loads(json.dumps(identity))
-    for key in now:
-        if json.loads(json.dumps(before.get(key))) != now[key]:
-            raise ConfigError(
-                f"{path}: --resume with another {key}: the run has {before.get(key)}, asked for {now[key]}; "
-                "repeat the options of the interrupted run, or start anew with another --out"
-            )
-    trainer.load_state(content["state"])
-    return [EpochRecord(**record) for record in content["history"]]
+    return content
+
+
+def _compare(path: Path, before: dict[str, Any], identity: dict[str, Any]) -> None:
+    before, now = _flat(json.loads(json.dumps(before))), _flat(json.loads(json.dumps(identity)))
+    changed = [
+        f"{key}: the run has {before.get(key)}, asked for {now.get(key)}"
+        for key in dict.fromkeys((*now, *before))
+        if before.get(key) != now.get(key)
+    ]
+    if changed:
+        raise ConfigError(
+            f"{path}: --resume with other settings ({'; '.join(changed)}); repeat the options of the interrupted run, "
+            "or start anew with another --out"
+        )
+
+
+def _flat(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Keys of nested dicts joined by dots."""
+    flat: dict[str, Any] = {}
+    for key, value in content.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return flat

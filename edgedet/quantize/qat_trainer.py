@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -66,7 +65,6 @@ class QatTrainer:
         teacher: nn.Module | None = None,
     ) -> None:
         self.config, self._seed, self._calibrated = config, seed, calibrated
-        torch.set_num_threads(config.threads or len(os.sched_getaffinity(0)))
         self.model = make_trainable(calibrated)
         self._teacher = None if teacher is None else channels_last(teacher.eval().requires_grad_(False))
         self.steps = steps_per_epoch(len(split.images), config.batch)

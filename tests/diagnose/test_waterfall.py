@@ -43,6 +43,8 @@ def steps(*changes: tuple[str, float]) -> list[Step]:
         ((("weights", -0.02), ("fake_quant", -0.01)), "weights"),
         ((("weights", 0.0), ("activations", -0.3), ("fake_quant", -0.006)), "fake_quant"),  # not in the chain
         ((("integer", 0.0), ("tflm", -0.1)), "tflm"),
+        ((("fake_quant", -0.006), ("xnnpack", -0.1)), "fake_quant"),  # XNNPACK is not on the way to the chip
+        ((("fake_quant", -0.004), ("xnnpack", -0.1)), "xnnpack"),
     ],
 )
 def test_find_guilty_takes_the_largest_drop_beyond_the_limit(
@@ -60,7 +62,7 @@ def test_measure_waterfall_rows_equal_separate_evaluations(pico: Path, split: Co
     waterfall = measure_waterfall(request, lambda done, total: seen.append((done, total)))
     keys = [step.key for step in waterfall.steps]
     assert keys == ["float", "folded", "weights", "activations", "fake_quant", "integer", "xnnpack", "tflm"]
-    assert waterfall.notes == ()
+    assert [note.partition(":")[0] for note in waterfall.notes] == ["3 images"]
     assert seen[-1][0] == seen[-1][1]
     assert [done for done, _ in seen] == list(range(1, len(seen) + 1))
     float_ap = evaluate(TorchRuntime.from_checkpoint(pico / maker.CHECKPOINT), split).ap.ap
@@ -89,7 +91,7 @@ def test_measure_waterfall_missing_interpreter_leaves_a_note(
     request = WaterfallRequest(pico / maker.MODEL, pico / maker.CHECKPOINT, split, images=1)
     waterfall = measure_waterfall(request)
     assert [step.key for step in waterfall.steps][-1] == "integer"
-    assert [note.partition(": ")[2].partition(":")[0] for note in waterfall.notes] == ["ref", "xnnpack", "tflm"]
+    assert [note.partition(": ")[2].partition(":")[0] for note in waterfall.notes[:-1]] == ["ref", "xnnpack", "tflm"]
     assert waterfall.images == 1
 
 
@@ -116,7 +118,8 @@ def test_measure_waterfall_fine_tuned_and_substituted_say_so(
     assert waterfall.step("substituted").note == "relu -> relu6"
     assert waterfall.step("weights").after == "substituted"
     assert waterfall.step("weights").note == "fine-tuned weights"
-    assert "fine-tuned" in waterfall.notes[-1]
+    assert "fine-tuned" in waterfall.notes[0]
+        assert "1 images: AP moves" in waterfall.notes[-1]
 
 
 def test_waterfall_request_without_images_raises(split: CocoSplit) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from edgedet.convert.flatbuffer import read_tflite
 from edgedet.data.paths import DataPaths
@@ -187,7 +188,7 @@ def test_qat_checkpoint_interrupted_and_resumed_has_the_losses_of_a_whole_run(
     assert not (stopped.out / MODEL_FILE).exists()
     with pytest.raises(ConfigError, match="--resume"):
         qat_checkpoint(stopped)
-    with pytest.raises(ConfigError, match="another seed"):
+    with pytest.raises(ConfigError, match="seed: the run has 0, asked for 9"):
         qat_checkpoint(replace(stopped, resume=True, seed=9))
     resumed = qat_checkpoint(replace(stopped, resume=True))
     assert losses(stopped.out) == losses(whole.out)
@@ -269,3 +270,50 @@ def test_ap_tolerance_is_0005_unless_a_class_is_rare(tiny_coco_once: Path):
     assert ap_tolerance(many) == 0.005
     bare = replace(split.images[0], labels=np.zeros(0, np.int64))
     assert ap_tolerance(replace(split, images=(bare,))) == 0.005
+
+
+def test_qat_checkpoint_int16_layer_is_trained_resumed_and_in_the_file(request_: QatRequest, monkeypatch):
+    layer = "backbone.stem.1.conv"
+    asked = replace(request_, epochs=2, int16=(layer,))
+    report = qat_checkpoint(asked)
+    assert report.int16 == (layer,)
+    assert abs(report.ap_file - report.ap_qat) <= report.ap_tolerance
+    graph = read_tflite(report.model)
+    assert next(t for t in graph.tensors if t.name == layer).dtype == "int16"
+    epoch_of = QatTrainer.train_epoch
+
+    def stop(self: QatTrainer, epoch, log):
+        if epoch == 1:
+            raise KeyboardInterrupt
+        return epoch_of(self, epoch, log)
+
+    stopped = replace(asked, out=asked.out.with_name("stopped"))
+    with monkeypatch.context() as patch:
+        patch.setattr(QatTrainer, "train_epoch", stop)
+        with pytest.raises(KeyboardInterrupt):
+            qat_checkpoint(stopped)
+    with pytest.raises(ConfigError, match=r"int16: the run has .*, asked for"):
+        qat_checkpoint(replace(stopped, resume=True, int16=()))
+    assert qat_checkpoint(replace(stopped, resume=True)).sha256 == report.sha256
+
+
+def test_qat_checkpoint_bad_images_and_layers_are_refused_before_training(
+    request_: QatRequest, tmp_path: Path, monkeypatch
+):
+    def never(*_args, **_kwargs):
+        raise AssertionError("long work began")
+
+    monkeypatch.setattr("edgedet.quantize.qat.evaluate", never)
+    with pytest.raises(ConfigError, match="--int16 nothing: the network has no layer"):
+        qat_checkpoint(replace(request_, int16=("nothing",)))
+    constant = tmp_path / "constant"
+    constant.mkdir()
+    for number in range(9):
+        Image.new("RGB", (64, 64), (5, 6, 7)).save(constant / f"{number}.png")
+    with pytest.raises(DataError, match="shows a single colour"):
+        qat_checkpoint(replace(request_, distill=True, images=constant, calib_images=128))
+    (constant / "0.png").rename(tmp_path / "0.png")
+    (constant / "1.png").rename(tmp_path / "1.png")
+    with pytest.raises(DataError, match="7 images, too few to calibrate on"):
+        qat_checkpoint(replace(request_, distill=True, images=constant, calib_images=128))
+    assert not (request_.out / MODEL_FILE).exists()

@@ -14,8 +14,10 @@ from edgedet.net.random_weights import random_detector, random_pictures
 from edgedet.quantize.api import prepare_model
 from edgedet.quantize.calibrate import calibrate, freeze
 from edgedet.quantize.fake_quant import FakeQuant, QuantConv2d
+from edgedet.quantize.int16 import border_bases, groups_of, widen
 from edgedet.quantize.qat_modules import (
     LearnedFakeQuant,
+    OpenBorder,
     QatConv2d,
     freeze_ranges,
     learned_rounding,
@@ -152,3 +154,37 @@ def assert_same_scales(first, second):
     for path, module in first.named_modules():
         if isinstance(module, FakeQuant):
             assert module.params == others[path].params, path
+
+
+def test_learned_rounding_int16_rounds_and_clips_to_the_int16_grid():
+    scale, zero = torch.tensor(0.001, requires_grad=True), torch.tensor(0, dtype=torch.int32)
+    x = torch.tensor([-40.0, -0.00149, 0.0004, 0.0016, 32.0, 40.0], requires_grad=True)
+    y = learned_rounding(x, scale, zero, 16)
+    expected = torch.fake_quantize_per_tensor_affine(x.detach(), 0.001, 0, -32768, 32767)
+    assert torch.equal(y.detach(), expected)
+    y.sum().backward()
+    assert x.grad.tolist() == [0.0, 1.0, 1.0, 1.0, 1.0, 0.0]  # straight through inside, nothing where it is clipped
+    # LSQ: the codes where it is clipped, codes - x / scale inside.
+    codes = expected / 0.001
+    inside = x.grad.bool()
+    expected_grad = float((codes - inside * x.detach() / 0.001).double().sum())
+    assert float(scale.grad) == pytest.approx(expected_grad, abs=0.01)  # float32 terms of 40,000 end at 0.004
+
+
+def test_make_trainable_border_passes_values_on_and_comes_back_with_its_scale(spec):
+    config = replace(load_model_file("rtmdet_pico_relu6").model, deepen=0.1)
+    prepared = prepare_model(random_detector(config, 2, 0), spec)
+    calibrated = calibrate(widen(prepared, groups_of(prepared, ["backbone.stem.1.conv"])), [pictures(spec)])
+    trainable = make_trainable(calibrated)
+    borders = [m for m in trainable.modules() if isinstance(m, OpenBorder)]
+    assert borders
+    x = torch.tensor([0.123456, -7.5])
+    assert all(torch.equal(border(x), x) for border in borders)
+    with torch.no_grad():
+        for module in trainable.modules():
+            if isinstance(module, LearnedFakeQuant):
+                module.log_gain += 0.5
+    trained = trained_graph(trainable, calibrated)
+    for border, base in border_bases(trained).items():
+        assert not isinstance(border, OpenBorder)
+        assert border.params == base.params.widened
