@@ -119,7 +119,7 @@ def test_measure_waterfall_fine_tuned_and_substituted_say_so(
     assert waterfall.step("weights").after == "substituted"
     assert waterfall.step("weights").note == "fine-tuned weights"
     assert "fine-tuned" in waterfall.notes[0]
-        assert "1 images: AP moves" in waterfall.notes[-1]
+    assert "1 images: AP moves" in waterfall.notes[-1]
 
 
 def test_waterfall_request_without_images_raises(split: CocoSplit) -> None:
