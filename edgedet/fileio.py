@@ -34,6 +34,47 @@ def refuse_folder(path: Path, option: str) -> None:
         raise ConfigError(f"{option} {path}: is a folder, expected the name of a file")
 
 
+def require_out_file(path: Path, option: str) -> None:
+    """Make sure, before long work, that a file can be written.
+
+    Args:
+        path: of the file, which may exist.
+        option: that named it, for the message.
+    Raises:
+        ConfigError: it is a folder, or its folder can be neither made nor written to.
+    """
+    refuse_folder(path, option)
+    _require_writable(path.parent, f"{option} {path}")
+
+
+def require_out_folder(path: Path, option: str) -> None:
+    """Make sure, before long work, that files can be written into a folder, which is not made yet.
+
+    Args:
+        path: of the folder, which may exist.
+        option: that named it, for the message.
+    Raises:
+        ConfigError: it is a file, or it can be neither made nor written to.
+    """
+    if os.path.lexists(path) and not path.is_dir():
+        raise ConfigError(f"{option} {path}: is a file, expected a folder or a new name")
+    _require_writable(path, f"{option} {path}")
+
+
+def _require_writable(folder: Path, what: str) -> None:
+    """Try in the nearest folder that exists; permissions alone do not tell, for example in /proc."""
+    nearest = next(path for path in (folder, *folder.absolute().parents) if os.path.lexists(path))
+    if not nearest.is_dir():
+        raise ConfigError(f"{what}: {nearest} is a file, expected a folder there; give another path")
+    try:
+        with tempfile.TemporaryDirectory(prefix=".edgedet.", dir=nearest):
+            pass
+    except OSError as error:
+        raise ConfigError(
+            f"{what}: nothing can be written in {nearest} ({error.strerror}); give another path"
+        ) from error
+
+
 def remove_unfinished(path: Path) -> None:
     """Remove what a process that was killed inside `atomic_path(path)` left beside `path`."""
     for leftover in path.parent.glob(f".{path.name}.*"):

@@ -5,7 +5,15 @@ from pathlib import Path
 import pytest
 
 from edgedet.errors import ConfigError
-from edgedet.fileio import atomic_path, atomic_write_bytes, atomic_write_text, refuse_folder, remove_unfinished
+from edgedet.fileio import (
+    atomic_path,
+    atomic_write_bytes,
+    atomic_write_text,
+    refuse_folder,
+    remove_unfinished,
+    require_out_file,
+    require_out_folder,
+)
 
 
 def test_atomic_write_creates_the_folder_and_leaves_nothing_else(tmp_path: Path) -> None:
@@ -35,6 +43,39 @@ def test_refuse_folder_names_the_option(tmp_path: Path) -> None:
     refuse_folder(tmp_path / "new.json", "--json")
     with pytest.raises(ConfigError, match=r"--json .* is a folder, expected the name of a file"):
         refuse_folder(tmp_path, "--json")
+
+
+def test_require_out_folder_accepts_what_can_be_written_and_leaves_nothing(tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "there").mkdir()
+    monkeypatch.chdir(tmp_path)
+    for path in (tmp_path / "there", tmp_path / "new", tmp_path / "new" / "deeper", Path("relative"), Path()):
+        require_out_folder(path, "--out")
+        require_out_file(path / "report.json", "--json")
+    assert [path.name for path in tmp_path.iterdir()] == ["there"]
+    assert list((tmp_path / "there").iterdir()) == []
+
+
+def test_require_out_folder_names_the_file_in_its_way(tmp_path: Path) -> None:
+    file, link = tmp_path / "afile", tmp_path / "link"
+    file.write_text("kept")
+    link.symlink_to(tmp_path / "nowhere")
+    for path in (file, link):
+        with pytest.raises(ConfigError, match=rf"--out {path}: is a file, expected a folder or a new name"):
+            require_out_folder(path, "--out")
+    with pytest.raises(ConfigError, match=rf"--out {file}/a/b: {file} is a file, expected a folder there"):
+        require_out_folder(file / "a" / "b", "--out")
+    with pytest.raises(ConfigError, match=rf"--json {file}/r.json: {file} is a file"):
+        require_out_file(file / "r.json", "--json")
+    with pytest.raises(ConfigError, match=r"--json .* is a folder, expected the name of a file"):
+        require_out_file(tmp_path, "--json")
+    assert file.read_text() == "kept"
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="no /proc, where even root can't write")
+def test_require_out_folder_where_nobody_can_write() -> None:
+    for check, path in ((require_out_folder, "/proc/x"), (require_out_file, "/proc/x/y.json")):
+        with pytest.raises(ConfigError, match=rf"--out {path}: nothing can be written in /proc \(.+\); give another"):
+            check(Path(path), "--out")
 
 
 def test_remove_unfinished_takes_only_what_belongs_to_the_file(tmp_path: Path) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from edgedet.commands.shared import Commands, add_command
-from edgedet.fileio import refuse_folder
+from edgedet.commands.shared import Commands, add_command, refuse_checkpoint
+from edgedet.fileio import require_out_file
 
 
 def add_convert(commands: Commands) -> None:
@@ -26,10 +26,12 @@ def _convert(args: argparse.Namespace) -> int:
     from edgedet.convert.flatbuffer import read_tflite, write_tflite
     from edgedet.convert.summary import summarize
 
+    refuse_checkpoint(args.model)
+    if args.out is not None:
+        require_out_file(args.out, "--out")
     graph = read_tflite(args.model)
     print(summarize(graph).to_text())
     if args.out is not None:
-        refuse_folder(args.out, "--out")
         write_tflite(graph, args.out)
         print(f"wrote {args.out}")
     return 0

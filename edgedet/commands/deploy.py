@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from edgedet.commands.shared import Commands, add_command
+from edgedet.commands.shared import Commands, add_command, refuse_checkpoint
 from edgedet.evaluate.arguments import positive_int
+from edgedet.fileio import require_out_folder
 
 
 def add_deploy(commands: Commands) -> None:
@@ -40,5 +41,7 @@ def add_deploy(commands: Commands) -> None:
 def _deploy(args: argparse.Namespace) -> int:
     from edgedet.deploy.api import deploy
 
+    refuse_checkpoint(args.model)
+    require_out_folder(args.out, "--out")
     print(deploy(args.model, args.target, args.out, ram_bytes=args.ram, image=args.image).text(), end="")
     return 0

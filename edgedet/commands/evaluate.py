@@ -7,6 +7,7 @@ from pathlib import Path
 
 from edgedet.commands.shared import Commands, add_command, open_model
 from edgedet.evaluate.arguments import RUNTIME_HELP, RUNTIMES, add_evaluate_arguments, run_evaluate, threshold
+from edgedet.fileio import require_out_file, require_out_folder
 
 
 def add_evaluate(commands: Commands) -> None:
@@ -27,6 +28,8 @@ def add_evaluate(commands: Commands) -> None:
 
 
 def _evaluate(args: argparse.Namespace) -> int:
+    if args.json is not None:
+        require_out_file(args.json, "--json")  # before the model is opened, which may compile C
     print(run_evaluate(args, open_model(args.model, args.runtime)).text(), end="")
     return 0
 
@@ -54,6 +57,7 @@ def _predict(args: argparse.Namespace) -> int:
     from edgedet.evaluate.predict import predict
     from edgedet.evaluate.progress import show_progress
 
+    require_out_folder(args.out, "--out")
     runtime = open_model(args.model, args.runtime)
     with show_progress("predict") as progress:
         predictions = predict(runtime, args.images, args.out, args.score_threshold, progress)

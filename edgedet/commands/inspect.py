@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from edgedet.commands.shared import Commands, add_command
+from edgedet.commands.shared import Commands, add_command, refuse_checkpoint
 from edgedet.evaluate.arguments import SPLITS, add_data_arguments, data_paths, positive_int, whole_number
 
 
@@ -45,9 +45,13 @@ def add_inspect(commands: Commands) -> None:
 def _inspect(args: argparse.Namespace) -> int:
     from edgedet.diagnose.inspect import InspectRequest, inspect_model
     from edgedet.evaluate.progress import show_progress
-    from edgedet.fileio import atomic_write_text
+    from edgedet.fileio import atomic_write_text, require_out_folder
     from edgedet.report.charts import LayerPoint, layers_chart
 
+    refuse_checkpoint(args.model)
+    folder = args.out or args.model.parent
+    if args.model.is_file():  # else that is what is wrong
+        require_out_folder(folder, "--out")
     request = InspectRequest(
         model=args.model,
         checkpoint=args.against,
@@ -59,7 +63,6 @@ def _inspect(args: argparse.Namespace) -> int:
     with show_progress("inspect") as progress:
         inspection = inspect_model(request, progress)
     points = [LayerPoint(x.name, x.cumulative_db, x.alone_db, x.sensitivity) for x in inspection.layers]
-    folder = args.out or args.model.parent
     contents = {
         "inspect.csv": inspection.to_csv(),
         "inspect.json": inspection.to_json(),

@@ -28,9 +28,11 @@ def add_lint(commands: Commands) -> None:
 
 
 def _lint(args: argparse.Namespace) -> int:
-    from edgedet.fileio import atomic_write_text
+    from edgedet.fileio import atomic_write_text, require_out_file
     from edgedet.lint.api import lint
 
+    if args.json is not None:
+        require_out_file(args.json, "--json")
     report = lint(args.model)
     if args.json is not None:
         atomic_write_text(args.json, json.dumps(report.to_json(), indent=1) + "\n")

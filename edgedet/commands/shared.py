@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from edgedet.evaluate.arguments import choose_runtime
+from edgedet.errors import ConfigError
+from edgedet.evaluate.arguments import CHECKPOINT_SUFFIXES, choose_runtime
 
 if TYPE_CHECKING:
     from edgedet.evaluate.runtimes import Runtime
@@ -42,6 +43,19 @@ def add_command(
     )
     parser.set_defaults(handler=handler)
     return parser
+
+
+def holds_run(folder: Path) -> bool:
+    """True when a training run left there what its `--resume` goes on from."""
+    return (folder / "last.pt").is_file()
+
+
+def refuse_checkpoint(model: Path) -> None:
+    """Raises ConfigError when a checkpoint was given to a command that takes an int8 file."""
+    if model.suffix.lower() in CHECKPOINT_SUFFIXES:
+        raise ConfigError(
+            f"{model}: expected an int8 .tflite, found a checkpoint ({model.suffix}); make one with `edgedet quantize`"
+        )
 
 
 def open_model(path: Path, runtime: str | None) -> Runtime:

@@ -15,7 +15,7 @@ from edgedet.config import ModelFile, load_model_file
 from edgedet.data.coco import CocoSplit, require_same_classes
 from edgedet.data.paths import DataPaths
 from edgedet.errors import CheckpointError, ConfigError
-from edgedet.fileio import atomic_write_text, remove_unfinished
+from edgedet.fileio import atomic_write_text, remove_unfinished, require_out_folder
 from edgedet.structs import OutputSpec, PreprocessSpec
 from edgedet.train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from edgedet.train.loader import steps_per_epoch
@@ -151,9 +151,8 @@ def _set_up(request: TrainRequest) -> Run:
 
 
 def refuse_existing(out: Path, resume: bool) -> None:
-    """Raises ConfigError when `out` is a file, or holds a run that nobody asked to go on with."""
-    if out.exists() and not out.is_dir():
-        raise ConfigError(f"--out {out}: is a file, expected a folder or a new name")
+    """Raises ConfigError when nothing can be written in `out`, or it holds a run that nobody asked to go on with."""
+    require_out_folder(out, "--out")
     if not resume and (out / LAST).exists():
         raise ConfigError(f"{out} already holds a run; go on with it by --resume, or give another --out")
 
