@@ -72,8 +72,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (EdgedetError, OSError) as error:
         return _fail(error)
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        print("interrupted" + _how_to_go_on(args), file=sys.stderr)
         return 130
+
+
+def _how_to_go_on(args: argparse.Namespace) -> str:
+    """What to say after Ctrl-C, when the command left something that --resume takes."""
+    can_resume = getattr(args, "can_resume", None)
+    if can_resume is None or not can_resume(args):
+        return ""
+    return "; the same command with --resume goes on after the last epoch that was saved"
 
 
 def _fail(error: Exception) -> int:

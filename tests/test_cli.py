@@ -221,6 +221,51 @@ def test_evaluate_json_path_is_a_folder_gives_one_line(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("evaluate", "--json"),
+        ("predict", "picture.png", "--out"),
+        ("lint", "--json"),
+        ("convert", "--out"),
+        ("deploy", "--out"),
+        ("inspect", "--against", "absent.pt", "--out"),
+    ],
+)
+def test_output_that_cannot_be_written_is_noticed_before_the_work(
+    toy: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], options: tuple[str, ...]
+) -> None:
+    """Neither data set, picture nor checkpoint is there, so whoever looks at them first says so."""
+    (tmp_path / "afile").write_text("kept")
+    out = tmp_path / "afile" / "sub"
+    command, *rest = options
+    assert f"{rest[-1]} {out}: {tmp_path / 'afile'} is a file" in fails(
+        capfd, command, toy / "model.tflite", *rest, out
+    )
+
+
+@pytest.mark.parametrize(
+    "options", [("train", "rtmdet_pico_relu6"), ("substitute", "a.pt", "--activation", "relu"), ("quantize", "a.pt"),
+                ("quantize", "a.pt", "--method", "qat")]
+)  # fmt: skip
+def test_run_folder_that_cannot_be_written_is_noticed_before_the_work(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], options: tuple[str, ...]
+) -> None:
+    pytest.importorskip("torch")
+    (tmp_path / "afile").write_text("kept")
+    assert f"--out {tmp_path / 'afile'}: is a file" in fails(capfd, *options, "--out", tmp_path / "afile")
+    out = tmp_path / "afile" / "sub"
+    assert f"--out {out}: {tmp_path / 'afile'} is a file" in fails(capfd, *options, "--out", out)
+
+
+def test_checkpoint_in_place_of_an_int8_file_says_how_to_make_one(
+    toy: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for argv in (["deploy", "best.pt"], ["convert", "best.pt"], ["inspect", "best.pt", "--against", "best.pt"]):
+        text = fails(capfd, *argv, "--out", tmp_path / "out")
+        assert "best.pt: expected an int8 .tflite, found a checkpoint (.pt); make one with `edgedet quantize`" in text
+
+
 def test_predict_writes_pictures(toy: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     images = sorted((toy / "data" / "valid").glob("*.png"))
     argv = ["predict", str(toy / "model.tflite"), *map(str, images), "--out", str(tmp_path / "out")]

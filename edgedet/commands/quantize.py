@@ -4,14 +4,31 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from edgedet.commands.qat import add_qat_arguments, add_run_arguments, refuse_qat_options, run_qat
-from edgedet.commands.shared import Commands, add_command
-from edgedet.commands.substitute import add_substitution_arguments, substituted_checkpoint
+from edgedet.commands.qat import add_qat_arguments, refuse_qat_options, run_qat
+from edgedet.commands.shared import Commands, add_command, holds_run
+from edgedet.commands.substitute import (
+    FOLDER,
+    add_substitution_arguments,
+    check_layer_names,
+    substituted_checkpoint,
+    substitutes,
+)
 from edgedet.commands.waterfall import add_waterfall_arguments, run_waterfall, waterfall_split
 from edgedet.errors import ConfigError
 from edgedet.evaluate.arguments import add_data_arguments, data_paths, positive_int, whole_number
+from edgedet.fileio import require_out_folder
+
+if TYPE_CHECKING:
+    from edgedet.quantize.api import QuantizeRequest
+
+NAMES_FROM = 'names: "ranges" in report.json of an earlier run, or `edgedet inspect`'
+METHODS = ("ptq", "qat")
+QAT_STATE = "qat_last.pt"  # quantize.qat_state.STATE_FILE, which needs torch; a test compares them
 
 
 def add_quantize(commands: Commands) -> None:
@@ -23,7 +40,7 @@ def add_quantize(commands: Commands) -> None:
         (
             "quantize runs/bccd/best.pt --data bccd --out runs/q",
             "quantize runs/bccd/best.pt --data bccd --out runs/q --effort best --calib-images 205 --seed 7",
-            "quantize best.pt --data bccd --out runs/q --calibration mse --calibration-for neck.out_convs.0.conv=kl",
+            "quantize best.pt --data bccd --out runs/q --calibration mse --calibration-for backbone.stem.0.conv=kl",
             "quantize best.pt --data bccd --out runs/q --int16 auto",
             "quantize runs/bccd/best.pt --data bccd --out runs/q --waterfall",
             "quantize runs/bccd/best.pt --method qat --epochs 5 --data bccd --out runs/qat",
@@ -33,6 +50,7 @@ def add_quantize(commands: Commands) -> None:
         ),
         _quantize,
     )
+    parser.set_defaults(can_resume=_can_resume)
     parser.add_argument("checkpoint", type=Path, metavar="CKPT", help="checkpoint (.pt) of edgedet train")
     add_data_arguments(parser)
     parser.add_argument(
@@ -41,7 +59,7 @@ def add_quantize(commands: Commands) -> None:
     parser.add_argument(
         "--method",
         default="ptq",
-        metavar="M",
+        metavar=_choices(METHODS),
         help="ptq: post-training quantization; qat: train on with fake quantization (default: ptq)",
     )
     parser.add_argument(
@@ -53,11 +71,16 @@ def add_quantize(commands: Commands) -> None:
     )
     parser.add_argument("--seed", type=whole_number, default=0, metavar="S", help="default: %(default)s")
     _add_int16_argument(parser)
-    add_run_arguments(parser)
+    _add_run_arguments(parser)
     _add_step_arguments(parser)
     add_qat_arguments(parser)
     add_substitution_arguments(parser)
     add_waterfall_arguments(parser)
+
+
+def _choices(values: Sequence[str]) -> str:
+    """As argparse shows `choices`, for options whose wrong values are refused in the words of the package."""
+    return f"{{{','.join(values)}}}"
 
 
 def _add_int16_argument(parser: argparse.ArgumentParser) -> None:
@@ -67,23 +90,30 @@ def _add_int16_argument(parser: argparse.ArgumentParser) -> None:
         default=(),
         metavar="auto|LAYER,...",
         help="int16 instead of int8 results (16x8 operators) for these layers, or where int8 does most of the damage; "
-        "costs time and arena; targets: tflm",
+        f"costs time and arena; targets: tflm; {NAMES_FROM}",
     )
+
+
+def _add_run_arguments(parser: argparse.ArgumentParser) -> None:
+    """As those of `edgedet substitute`, but not every method trains."""
+    trains = "only with --method qat, --activation or --no-channel-attention"
+    parser.add_argument("--threads", type=positive_int, metavar="N", help=f"torch's; {trains} (default: all cores)")
+    parser.add_argument("--resume", action="store_true", help=f"go on with an interrupted run in RUN; {trains}")
 
 
 def _add_step_arguments(parser: argparse.ArgumentParser) -> None:
     steps = parser.add_argument_group("steps of ptq", "What --effort chooses; each option below it overrides one step.")
     steps.add_argument(
         "--effort",
-        metavar="E",
+        metavar=_choices(("fast", "normal", "best")),
         help="fast: min-max ranges; normal: auto ranges and bias correction; best: also clipped weights, adaptive "
         "rounding, and equalization where it helps (default: normal)",
     )
     steps.add_argument(
         "--calibration",
-        metavar="C",
-        help="ranges of activations: minmax, moving-average, percentile, mse, kl, or auto: of these, for each tensor, "
-        "the one with the lowest error of the layers that read it",
+        metavar=_choices(("minmax", "moving-average", "percentile", "mse", "kl", "auto")),
+        help="ranges of activations; auto: for each tensor, the calibrator with the lowest error of the layers that "
+        "read it",
     )
     steps.add_argument(
         "--calibration-for",
@@ -91,15 +121,18 @@ def _add_step_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="LAYER=C",
-        help="calibrator of one layer's result (and of all that share its scale); may be given several times",
+        help="calibrator of one layer's result (and of all that share its scale); may be given several times; "
+        f"{NAMES_FROM}",
     )
     steps.add_argument(
         "--percentile",
         type=float,
         metavar="P",
-        help="of the values other than 0, that the percentile calibrator keeps (default: 99.99)",
+        help="of the values other than 0, that the percentile calibrator keeps, which auto tries, too (default: 99.99)",
     )
-    steps.add_argument("--weights", metavar="W", help="scale per channel: minmax, or mse: least squared error")
+    steps.add_argument(
+        "--weights", metavar=_choices(("minmax", "mse")), help="scale per channel; mse: least squared error"
+    )
     for name, text in (
         ("equalize", "cross-layer equalization, kept where it lowers the error of the outputs"),
         ("adaround", "round each weight up or down, whichever serves the layer's output"),
@@ -120,29 +153,47 @@ def _layer_choice(text: str) -> tuple[str, str]:
     """`LAYER=CALIBRATOR`."""
     layer, separator, method = text.rpartition("=")
     if not separator or not layer or not method:
-        raise argparse.ArgumentTypeError(f"{text!r}: expected LAYER=CALIBRATOR, for example neck.out_convs.0.conv=mse")
+        raise argparse.ArgumentTypeError(f"{text!r}: expected LAYER=CALIBRATOR, for example backbone.stem.0.conv=mse")
     return layer, method
 
 
 def _quantize(args: argparse.Namespace) -> int:
+    if args.method not in METHODS:
+        raise ConfigError(f"--method {args.method!r}: expected one of {', '.join(METHODS)}")
     if args.method == "qat":
         _refuse_step_options(args)
     else:
         refuse_qat_options(args)
+    request = None if args.method == "qat" else _ptq_request(args)
+    require_out_folder(args.out, "--out")
+    substituted = substitutes(args)
     split = waterfall_split(args)
+    check_layer_names(args)
     checkpoint = substituted_checkpoint(args)
-    model = run_qat(args, checkpoint) if args.method == "qat" else _run_ptq(args, checkpoint)
-    run_waterfall(args, split, model, checkpoint, None if checkpoint == args.checkpoint else args.checkpoint)
+    if request is not None:
+        model = _run_ptq(replace(request, checkpoint=checkpoint))
+    else:
+        if substituted:  # an interrupted substitution leaves no state of QAT
+            args.resume = args.resume and (args.out / QAT_STATE).is_file()
+        model = run_qat(args, checkpoint)
+    run_waterfall(args, split, model, checkpoint, args.checkpoint if substituted else None)
     return 0
 
 
-def _run_ptq(args: argparse.Namespace, checkpoint: Path) -> Path:
-    from edgedet.evaluate.progress import show_progress
-    from edgedet.quantize.api import QuantizeRequest, quantize_checkpoint
+def _can_resume(args: argparse.Namespace) -> bool:
+    """True when an interrupted command left something that `--resume` goes on from."""
+    if args.method == "qat" and (args.out / QAT_STATE).is_file():
+        return True
+    return substitutes(args) and holds_run(args.out / FOLDER)
+
+
+def _ptq_request(args: argparse.Namespace) -> QuantizeRequest:
+    """What `--method ptq` is to do; the checkpoint may still be replaced by its substitution."""
+    from edgedet.quantize.api import QuantizeRequest
     from edgedet.quantize.ranges import PERCENTILE
 
     request = QuantizeRequest(
-        checkpoint=checkpoint,
+        checkpoint=args.checkpoint,
         data=data_paths(args),
         out=args.out,
         method=args.method,
@@ -159,6 +210,19 @@ def _run_ptq(args: argparse.Namespace, checkpoint: Path) -> Path:
         int16=args.int16,
         threads=args.threads or 1,
     )
+    used = {request.options.ranges.method, *dict(args.calibration_for).values()}
+    if args.percentile is not None and used.isdisjoint(("percentile", "auto")):
+        raise ConfigError(
+            f"--percentile {args.percentile:g}: only the calibrators percentile and auto use it, found "
+            f"{', '.join(sorted(used))}; add --calibration percentile or --calibration-for LAYER=percentile"
+        )
+    return request
+
+
+def _run_ptq(request: QuantizeRequest) -> Path:
+    from edgedet.evaluate.progress import show_progress
+    from edgedet.quantize.api import quantize_checkpoint
+
     with show_progress("calibrate") as progress:
         report = quantize_checkpoint(request, progress, _announce)
     print(report.text(), end="")

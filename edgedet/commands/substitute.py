@@ -6,11 +6,13 @@ import argparse
 from pathlib import Path
 
 from edgedet.commands.qat import add_run_arguments, positive_number
-from edgedet.commands.shared import Commands, add_command
+from edgedet.commands.shared import Commands, add_command, holds_run
 from edgedet.config import ACTIVATIONS
+from edgedet.errors import ConfigError
 from edgedet.evaluate.arguments import add_data_arguments, data_paths, positive_int, whole_number
 
 FOLDER = "substituted"  # of the fine-tuning run, inside the folder of `edgedet quantize`
+TUNE_EPOCHS = 20
 
 
 def add_substitute(commands: Commands) -> None:
@@ -25,6 +27,7 @@ def add_substitute(commands: Commands) -> None:
         ),
         _substitute,
     )
+    parser.set_defaults(can_resume=lambda args: holds_run(args.out))
     parser.add_argument("checkpoint", type=Path, metavar="CKPT", help="checkpoint (.pt) of edgedet train")
     add_data_arguments(parser)
     _add_what(parser)
@@ -40,9 +43,7 @@ def add_substitution_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options that put a substitution in front of a quantization."""
     group = parser.add_argument_group("substitution before quantization (see also: edgedet substitute)")
     _add_what(group)
-    group.add_argument(
-        "--tune-epochs", type=positive_int, default=20, metavar="N", help="of fine-tuning (default: %(default)s)"
-    )
+    group.add_argument("--tune-epochs", type=positive_int, metavar="N", help=f"of fine-tuning (default: {TUNE_EPOCHS})")
 
 
 def substituted_checkpoint(args: argparse.Namespace) -> Path:
@@ -51,11 +52,40 @@ def substituted_checkpoint(args: argparse.Namespace) -> Path:
     Args:
         args: parsed options of `edgedet quantize`.
     """
-    if args.activation is None and not args.no_channel_attention:
+    if not substitutes(args):
         return args.checkpoint
     out = args.out / FOLDER
-    resume = args.resume and (out / "last.pt").is_file()
-    return _run(args, out, args.tune_epochs, resume=resume)
+    return _run(args, out, args.tune_epochs or TUNE_EPOCHS, resume=args.resume and holds_run(out))
+
+
+def substitutes(args: argparse.Namespace) -> bool:
+    """True when the options of `edgedet quantize` ask for a substitution.
+
+    Raises:
+        ConfigError: they do not, but say for how long.
+    """
+    asked = args.activation is not None or args.no_channel_attention
+    if args.tune_epochs is not None and not asked:
+        raise ConfigError(
+            f"--tune-epochs {args.tune_epochs}: fine-tunes a substitution, expected --activation or "
+            "--no-channel-attention beside it; --method qat takes --epochs"
+        )
+    return asked
+
+
+def check_layer_names(args: argparse.Namespace) -> None:
+    """Raises ConfigError when `--int16` or `--calibration-for` names what the network to quantize does not have.
+
+    Args:
+        args: parsed options of `edgedet quantize`; a substitution is not made, only its architecture is looked at.
+    """
+    if not args.int16 and not args.calibration_for:
+        return
+    from edgedet.quantize.substitute import prepare_substituted, require_layers
+    from edgedet.train.checkpoint import load_checkpoint
+
+    prepared = prepare_substituted(load_checkpoint(args.checkpoint), args.activation, not args.no_channel_attention)
+    require_layers(prepared, args.int16, args.calibration_for)
 
 
 def _substitute(args: argparse.Namespace) -> int:

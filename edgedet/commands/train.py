@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from edgedet.commands.shared import Commands, add_command
+from edgedet.commands.shared import Commands, add_command, holds_run
 from edgedet.evaluate.arguments import add_data_arguments, data_paths, image_size, positive_int, whole_number
 
 
@@ -23,6 +23,7 @@ def add_train(commands: Commands) -> None:
         ),
         _train,
     )
+    parser.set_defaults(can_resume=lambda args: holds_run(args.out))
     parser.add_argument("model", metavar="MODEL", help="name of a shipped model, or path of a .toml")
     add_data_arguments(parser)
     parser.add_argument("--imgsz", type=image_size, metavar="N|WxH", help="input size, px (default: the model's)")

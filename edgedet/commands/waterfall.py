@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgedet.errors import ConfigError
 from edgedet.evaluate.arguments import data_paths, positive_int
 
 if TYPE_CHECKING:
@@ -27,8 +28,14 @@ def add_waterfall_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def waterfall_split(args: argparse.Namespace) -> CocoSplit | None:
-    """The validation split when a waterfall is asked for; read before the long work, so that a wrong path fails."""
+    """The validation split when a waterfall is asked for; read before the long work, so that a wrong path fails.
+
+    Raises:
+        ConfigError: a number of images for a waterfall that nobody asked for.
+    """
     if not args.waterfall:
+        if args.waterfall_images is not None:
+            raise ConfigError(f"--waterfall-images {args.waterfall_images}: only with --waterfall; add it")
         return None
     return data_paths(args).load("valid")
 

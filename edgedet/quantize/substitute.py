@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.fx import GraphModule
 
-from edgedet.config import ACTIVATIONS, ModelFile, PreprocessConfig, TrainConfig
+from edgedet.config import ACTIVATIONS, ModelConfig, ModelFile, PreprocessConfig, TrainConfig
 from edgedet.convert.flatbuffer import serialize
 from edgedet.convert.graph import Graph
 from edgedet.convert.summary import summarize
@@ -25,9 +26,11 @@ from edgedet.errors import ConfigError
 from edgedet.evaluate.evaluator import evaluate, sha256_of
 from edgedet.fileio import atomic_write_text
 from edgedet.net.layers import ChannelAttention, CSPLayer
-from edgedet.net.rtmdet import channels_last
-from edgedet.quantize.api import quantize_model
+from edgedet.net.rtmdet import build_detector, channels_last
+from edgedet.quantize.api import prepare_model, quantize_model
 from edgedet.quantize.calibration_data import draw_images, image_batches
+from edgedet.quantize.fake_quant import FakeQuant
+from edgedet.quantize.int16 import AUTO, check_int16_option, groups_of, layer_quants, unknown_layer
 from edgedet.train.checkpoint import Checkpoint, load_checkpoint
 from edgedet.train.fine_tune import require_model_classes, training_settings
 from edgedet.train.loop import Run, Start, TrainResult, refuse_existing, run_training
@@ -145,10 +148,7 @@ def substitute(
     old = checkpoint.model_config
     if channel_attention and not old.channel_attention:
         raise ConfigError(f"{old.name} has no channel attention to keep")
-    suffix = "" if channel_attention == old.channel_attention else "_nca"
-    config = replace(
-        old, name=f"{old.name}_{activation}{suffix}", activation=activation, channel_attention=channel_attention
-    )
+    config = substituted_config(old, activation, channel_attention)
     weights = dict(checkpoint.weights)
     if not channel_attention and old.channel_attention:
         weights = _without_attention(checkpoint, batches)
@@ -156,6 +156,60 @@ def substitute(
     model = fresh.build()
     measure_batch_norms(model, batches)
     return replace(fresh, weights={name: value.contiguous() for name, value in model.state_dict().items()})
+
+
+def substituted_config(old: ModelConfig, activation: str, channel_attention: bool) -> ModelConfig:
+    """The architecture after a substitution, with a name that says what changed."""
+    name = old.name + (f"_{activation}" if activation != old.activation else "")
+    name += "_nca" if channel_attention != old.channel_attention else ""
+    return replace(old, name=name, activation=activation, channel_attention=channel_attention)
+
+
+def prepare_substituted(checkpoint: Checkpoint, activation: str | None, channel_attention: bool) -> GraphModule:
+    """The network after a substitution, prepared, with weights that mean nothing: for its names of layers.
+
+    Args:
+        checkpoint: before the substitution.
+        activation: of the new network; None: as it is.
+        channel_attention: False: without.
+    Returns:
+        Not calibrated; for `require_layers`.
+    """
+    old = checkpoint.model_config
+    config = substituted_config(old, activation or old.activation, channel_attention and old.channel_attention)
+    return prepare_model(build_detector(config, checkpoint.num_classes).eval(), checkpoint.preprocess)
+
+
+def require_layers(
+    prepared: GraphModule, int16: Sequence[str], calibration_for: Sequence[tuple[str, str]] = ()
+) -> None:
+    """Make sure, before long work, that a network has the layers that options name.
+
+    Args:
+        prepared: from `prepare`.
+        int16: of `--int16`.
+        calibration_for: of `--calibration-for`: (layer, calibrator).
+    Raises:
+        ConfigError: an unknown layer, one that can't be int16 or has a prescribed scale, or two calibrators for one
+            scale.
+    """
+    check_int16_option(int16)
+    if tuple(int16) != (AUTO,):
+        groups_of(prepared, int16)
+    quants = layer_quants(prepared)
+    chosen: dict[FakeQuant, tuple[str, str]] = {}
+    for layer, method in calibration_for:
+        option = f"--calibration-for {layer}={method}"
+        if layer not in quants:
+            raise unknown_layer(option, layer, quants)
+        if quants[layer].fixed:
+            raise ConfigError(f"{option}: the scale of this layer's result is prescribed; name another layer")
+        first, before = chosen.setdefault(quants[layer], (layer, method))
+        if before != method:
+            shared = "" if first == layer else f", and both share one scale in {quants[layer].name}"
+            raise ConfigError(
+                f"{option}: {first} has {before} already{shared}; expected one calibrator, drop one of the two options"
+            )
 
 
 def _without_attention(checkpoint: Checkpoint, batches: Iterable[Tensor]) -> dict[str, Tensor]:
@@ -245,14 +299,14 @@ def substitute_checkpoint(request: SubstituteRequest) -> SubstituteReport:
     """
     refuse_existing(request.out, request.resume)
     old = load_checkpoint(request.checkpoint)
+    activation, attention = _what(request, old.model_config)
     train, valid = request.data.load("train"), request.data.load("valid")
     require_model_classes(old, train)
     require_same_classes(train, valid)
     batches = list(image_batches(draw_images(train, request.images, request.seed), old.preprocess))
     if len(batches) > 1 and len(batches[-1]) < len(batches[0]):
         batches.pop()  # statistics of a small batch would count as much as those of a full one
-    activation = request.activation or old.model_config.activation
-    new = substitute(old, activation, request.channel_attention and old.model_config.channel_attention, batches)
+    new = substitute(old, activation, attention, batches)
     ap_before, ap_substituted = _ap(old, valid), _ap(new, valid)
     result = _tune(request, old, new, train, valid)
     few = [batches[0][:COST_IMAGES]]
@@ -269,6 +323,23 @@ def substitute_checkpoint(request: SubstituteRequest) -> SubstituteReport:
     )
     atomic_write_text(request.out / REPORT_FILE, json.dumps(report.to_json(), indent=1) + "\n")
     return report
+
+
+def _what(request: SubstituteRequest, old: ModelConfig) -> tuple[str, bool]:
+    """Activation and channel attention of the new network.
+
+    Raises:
+        ConfigError: they are those of the old one.
+    """
+    activation = request.activation or old.activation
+    attention = request.channel_attention and old.channel_attention
+    if (activation, attention) == (old.activation, old.channel_attention):
+        has = "with" if attention else "without"
+        raise ConfigError(
+            f"{request.checkpoint}: nothing to substitute: {old.name} is already {activation} {has} channel attention; "
+            "ask for another activation, or quantize it as it is"
+        )
+    return activation, attention
 
 
 def _ap(checkpoint: Checkpoint, split: CocoSplit) -> float:

@@ -16,12 +16,17 @@ from edgedet.data.paths import DataPaths
 from edgedet.errors import CheckpointError, ConfigError, DataError
 from edgedet.net.layers import ChannelAttention
 from edgedet.net.random_weights import random_detector, random_pictures
+from edgedet.quantize.api import prepare_model
+from edgedet.quantize.int16 import layer_quants
 from edgedet.quantize.substitute import (
     SubstituteRequest,
     measure_batch_norms,
     measure_cost,
+    prepare_substituted,
+    require_layers,
     substitute,
     substitute_checkpoint,
+    substituted_config,
 )
 from edgedet.structs import OutputSpec
 from edgedet.train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
@@ -95,6 +100,31 @@ def test_substitute_attention_that_is_not_there_is_an_error(silu: Checkpoint, ba
     bare = substitute(silu, "relu", False, batches)
     with pytest.raises(ConfigError, match="no channel attention"):
         substitute(bare, "relu", True, batches)
+
+
+def test_substituted_config_names_only_what_changed(silu: Checkpoint) -> None:
+    old = silu.model_config
+    names = [substituted_config(old, *new).name for new in (("silu", True), ("silu", False), ("relu6", False))]
+    assert names == ["rtmdet_nano", "rtmdet_nano_nca", "rtmdet_nano_relu6_nca"]
+
+
+def test_prepare_substituted_has_the_layers_of_the_substituted_network(silu: Checkpoint, batches) -> None:
+    made = prepare_model(substitute(silu, "relu", False, batches).build(), silu.preprocess)
+    assert layer_quants(prepare_substituted(silu, "relu", False)).keys() == layer_quants(made).keys()
+    same = layer_quants(prepare_substituted(silu, None, True))
+    assert same.keys() == layer_quants(prepare_model(silu.build(), silu.preprocess)).keys() != layer_quants(made).keys()
+
+
+def test_require_layers_two_calibrators_for_one_scale(silu: Checkpoint) -> None:
+    prepared = prepare_substituted(silu, "relu", False)
+    members: dict[str, list[str]] = {}
+    for layer, quant in layer_quants(prepared).items():
+        if not quant.fixed:
+            members.setdefault(quant.name, []).append(layer)
+    first, second, *_ = next(layers for layers in members.values() if len(layers) > 1)
+    require_layers(prepared, ("auto",), ((first, "kl"), (second, "kl")))
+    with pytest.raises(ConfigError, match=f"{second}=mse: {first} has kl already, and both share one scale"):
+        require_layers(prepared, (), ((first, "kl"), (second, "mse")))
 
 
 def test_measure_batch_norms_equals_the_statistics_of_the_batches() -> None:
