@@ -19,6 +19,13 @@ class DataPaths:
     val_ann: Path | None = None  # COCO JSON of the validation split
     val_images: Path | None = None
 
+    def __post_init__(self) -> None:
+        if self.data is not None and self.data.is_file():
+            raise ConfigError(
+                f"{self.data}: is a file, expected the folder of a data set; for a COCO JSON give --train-ann and "
+                "--train-images, --val-ann and --val-images"
+            )
+
     def load(self, split: str) -> CocoSplit:
         """Read one split; explicit files win over the folder.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-import zipfile
+import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,8 @@ from edgedet.structs import OutputSpec, PreprocessSpec
 
 FORMAT = "edgedet-checkpoint"
 VERSION = 1
+_ZIP, _PICKLE = b"PK\x03\x04", b"\x80"  # how files of torch.save and of pickle begin
+_AGAIN = "train or export it again with this edgedet"
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,13 +77,17 @@ def load_checkpoint(path: Path) -> Checkpoint:
     """
     content = read_torch_file(path)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
+        found = f"a {type(content).__name__}"
+        if isinstance(content, dict):
+            found = f"format {content['format']!r}" if "format" in content else "no key 'format'"
         raise CheckpointError(
-            f"{path}: not an edgedet checkpoint (no format key {FORMAT!r}); expected a .pt of edgedet train"
+            f"{path}: not an edgedet checkpoint: expected format {FORMAT!r}, found {found}; give a .pt of edgedet train"
         )
     if content.get("version") != VERSION:
         raise CheckpointError(
             f"{path}: checkpoint version {content.get('version')!r}, this edgedet reads {VERSION}; train again"
         )
+    _require_parts(content, path)
     try:
         spec = content["spec"]
         checkpoint = Checkpoint(
@@ -92,10 +98,33 @@ def load_checkpoint(path: Path) -> Checkpoint:
             info=content["info"],
             resume=content.get("resume"),
         )
-    except (KeyError, TypeError, AttributeError, ConfigError) as error:
-        raise CheckpointError(f"{path}: incomplete or foreign checkpoint: {error}; train or export it again") from error
+    except (TypeError, AttributeError, ConfigError) as error:
+        raise CheckpointError(f"{path}: incomplete or foreign checkpoint: {error}; {_AGAIN}") from error
     _check_weights(checkpoint, path)
     return checkpoint
+
+
+def _require_parts(content: dict[str, Any], path: Path) -> None:
+    """Raises CheckpointError when a table, or a key of one without a default, is missing; `build` checks the model."""
+    for where, keys in (
+        ((), ("spec", "info", "state_dict")),
+        (("info",), ()),
+        (("spec",), ("model", "preprocess", "outputs")),
+        (("spec", "preprocess"), ("width", "height")),
+        (("spec", "outputs"), ("class_names",)),
+    ):
+        table: Any = content
+        for key in where:
+            table = table[key]
+        place = f"key {'.'.join(where)!r}" if where else "the checkpoint"
+        if not isinstance(table, dict):
+            raise CheckpointError(f"{path}: {place}: expected a dict, found {type(table).__name__}; {_AGAIN}")
+        missing = [repr(key) for key in keys if key not in table]
+        if missing:
+            raise CheckpointError(f"{path}: incomplete or foreign: {place} lacks {', '.join(missing)}; {_AGAIN}")
+    names = content["spec"]["outputs"]["class_names"]
+    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+        raise CheckpointError(f"{path}: key 'spec.outputs.class_names': expected names, found {names!r}; {_AGAIN}")
 
 
 def read_torch_file(path: Path) -> Any:
@@ -104,6 +133,8 @@ def read_torch_file(path: Path) -> Any:
     Raises:
         CheckpointError: missing, truncated, or foreign.
     """
+    if path.is_dir():
+        raise CheckpointError(f"{path}: is a folder, expected a checkpoint; give a file in it, such as {path}/best.pt")
     if not path.is_file():
         raise CheckpointError(f"{path}: no such checkpoint; expected a .pt file written by edgedet train")
     with path.open("rb") as file:
@@ -111,12 +142,20 @@ def read_torch_file(path: Path) -> Any:
     if head[4:8] == b"TFL3":
         raise CheckpointError(f"{path}: is a .tflite, expected a checkpoint (.pt) of edgedet train")
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, ValueError, KeyError, zipfile.BadZipFile, pickle.UnpicklingError, OSError) as error:
-        reason = str(error).splitlines()[0].split(". ")[0] if str(error) else type(error).__name__
-        raise CheckpointError(
-            f"{path}: not a readable checkpoint ({path.stat().st_size} bytes; truncated, or foreign): {reason}"
-        ) from error
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about what the errors below say
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except MemoryError:
+        raise
+    except Exception as error:  # the bytes of a foreign file decide which: KeyError, IndexError, RuntimeError, ...
+        is_pickle = head.startswith((_ZIP, _PICKLE))
+        if (isinstance(error, pickle.UnpicklingError) and is_pickle) or "TorchScript" in str(error):
+            reason = (
+                "refused: only tensors, text and numbers of torch.save are loaded; the rest could run code of the file"
+            )
+        else:
+            reason = f"not a readable checkpoint ({path.stat().st_size} bytes): truncated, or no file of torch.save"
+        raise CheckpointError(f"{path}: {reason}; expected a .pt of edgedet train") from error
 
 
 def _check_weights(checkpoint: Checkpoint, path: Path) -> None:

@@ -40,5 +40,7 @@ def test_load_folder_nothing_to_load_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="not found"):
         load_folder(tmp_path / "none", ("cat",))
     (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8 cut")
+    with pytest.raises(DataError, match=r"broken\.jpg: is a file, expected a folder of images"):
+        load_folder(tmp_path / "broken.jpg", ("cat",))
     with pytest.raises(DataError, match=r"broken\.jpg"):
         load_folder(tmp_path, ("cat",))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -73,10 +74,93 @@ def test_load_checkpoint_from_a_stranger_runs_no_code(tmp_path: Path, monkeypatc
     assert not (tmp_path / "evil-was-here").exists()
 
 
-def test_load_checkpoint_foreign_dict_says_what_is_expected(tmp_path: Path) -> None:
-    torch.save({"state_dict": {}}, tmp_path / "f.pt")
-    with pytest.raises(CheckpointError, match="not an edgedet checkpoint"):
+def _write(path: Path, kind: str) -> None:
+    match kind:
+        case "plain pickle":
+            path.write_bytes(pickle.dumps(_Evil()))
+        case "torch.save":
+            torch.save({"x": _Evil()}, path)
+        case "module":
+            torch.save(torch.nn.Linear(2, 2), path)
+        case "TorchScript":
+            torch.jit.script(torch.nn.Linear(2, 2)).save(path)
+
+
+@pytest.mark.parametrize("kind", ["plain pickle", "torch.save", "module", "TorchScript"])
+@pytest.mark.filterwarnings("ignore:.*jit")  # deprecated, but such files exist
+def test_load_checkpoint_with_code_says_why_it_is_refused(tmp_path: Path, kind: str, capfd) -> None:
+    _write(tmp_path / "evil.pt", kind)
+    capfd.readouterr()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(
+            CheckpointError, match=r"evil\.pt: refused: only tensors.* could run code of the file; expected"
+        ) as caught:
+            load_checkpoint(tmp_path / "evil.pt")
+    assert "Weights only" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("content", [b"", b"eeee", b"hello this is text\n", b"\x5f\x82\xc2\xd9\xcf\xeb\x0f\xa3" * 600])
+def test_load_checkpoint_other_files_are_one_clear_error(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "c.pt").write_bytes(content)
+    expected = (
+        rf"c\.pt: not a readable checkpoint \({len(content)} bytes\): truncated, or no file of torch\.save; expected"
+    )
+    with pytest.raises(CheckpointError, match=expected):
+        load_checkpoint(tmp_path / "c.pt")
+
+
+def test_load_checkpoint_folder_says_so(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"is a folder, expected a checkpoint; give a file in it, such as .*best"):
+        load_checkpoint(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        ({"state_dict": {}}, "no key 'format'"),
+        ({"format": "edgedet-qat-state"}, "'edgedet-qat-state'"),
+        ([1], "a list"),
+    ],
+)
+def test_load_checkpoint_foreign_dict_says_what_is_expected(tmp_path: Path, content: object, found: str) -> None:
+    torch.save(content, tmp_path / "f.pt")
+    with pytest.raises(CheckpointError, match=rf"not an edgedet checkpoint: expected format .* found .*{found}; give"):
         load_checkpoint(tmp_path / "f.pt")
+
+
+@pytest.mark.parametrize(
+    ("where", "message"),
+    [
+        (("spec",), "the checkpoint lacks 'spec'; train or export it again"),
+        (("info",), "the checkpoint lacks 'info'"),
+        (("state_dict",), "the checkpoint lacks 'state_dict'"),
+        (("spec", "outputs"), "key 'spec' lacks 'outputs'"),
+        (("spec", "model", "widen"), "model: missing keys widen"),
+        (("spec", "preprocess", "width"), "key 'spec.preprocess' lacks 'width'"),
+        (("spec", "outputs", "class_names"), "key 'spec.outputs' lacks 'class_names'"),
+    ],
+)
+def test_load_checkpoint_incomplete_names_the_key(
+    checkpoint: Checkpoint, tmp_path: Path, where: tuple[str, ...], message: str
+) -> None:
+    save_checkpoint(checkpoint, tmp_path / "c.pt")
+    content = torch.load(tmp_path / "c.pt", weights_only=True)
+    *path, key = where
+    table = content
+    for name in path:
+        table = table[name]
+    del table[key]
+    torch.save(content, tmp_path / "c.pt")
+    with pytest.raises(CheckpointError, match=message) as caught:
+        load_checkpoint(tmp_path / "c.pt")
+    assert "[]" not in str(caught.value)
+    table[key] = 3
+    torch.save(content, tmp_path / "c.pt")
+    with pytest.raises(CheckpointError, match=r"c\.pt: "):
+        load_checkpoint(tmp_path / "c.pt")
 
 
 @pytest.mark.parametrize(
