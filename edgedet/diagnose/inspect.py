@@ -16,7 +16,7 @@ from torch import Tensor
 from edgedet.data.coco import CocoSplit
 from edgedet.diagnose.layers import LayerComparison, Probe
 from edgedet.diagnose.rebuild import Rebuilt, rebuild
-from edgedet.errors import ConfigError
+from edgedet.errors import ConfigError, DataError
 from edgedet.evaluate.progress import Progress
 from edgedet.evaluate.runtimes import load_int8_model
 from edgedet.quantize.calibration_data import draw_images
@@ -127,7 +127,7 @@ def inspect_model(request: InspectRequest, progress: Progress | None = None) -> 
 
     Args:
         request: what to inspect.
-        progress: called with (done, in all): pictures, then layers.
+        progress: called with (steps done, in all): one for each picture, then one for each layer.
     Returns:
         The diagnosis.
     Raises:
@@ -136,6 +136,7 @@ def inspect_model(request: InspectRequest, progress: Progress | None = None) -> 
     start = time.perf_counter()
     checkpoint = load_checkpoint(request.checkpoint)
     model = load_int8_model(request.model)
+    _require_classes(request.model, model.outputs.class_names, request.split)
     rebuilt = rebuild(model.graph, checkpoint, str(request.model))
     comparison = LayerComparison(rebuilt, model)
     probes = comparison.probes
@@ -167,6 +168,15 @@ def inspect_model(request: InspectRequest, progress: Progress | None = None) -> 
     )
 
 
+def _require_classes(path: Path, class_names: tuple[str, ...], split: CocoSplit) -> None:
+    """Raises DataError when the pictures are of another data set, which only the classes betray."""
+    if sorted(class_names) != sorted(split.class_names):
+        raise DataError(
+            f"{path}: knows {len(class_names)} classes ({', '.join(class_names)}), but {split.ann_path} has "
+            f"{len(split.class_names)} ({', '.join(split.class_names)}); inspect with the data that it was made for"
+        )
+
+
 def _layer(probe: Probe, name: str, rank: int, sensitivity: float) -> LayerReport:
     return LayerReport(
         rank=rank,
@@ -196,8 +206,9 @@ def _notes(rebuilt: Rebuilt, request: InspectRequest, images: int) -> tuple[str,
         notes.append("the file is equalized: its layers are compared with the equalized float network")
     if rebuilt.fine_tuned:
         notes.append(
-            f"the file's weights lie {rebuilt.weight_distance:.1f} steps (RMS) from the checkpoint's: it was "
-            "fine-tuned, so the differences are those of the training as well"
+            f"the file's weights lie {rebuilt.weight_distance:.1f} steps (RMS) from the checkpoint's: another "
+            "checkpoint of the same architecture, or a fine-tuned file (--method qat), so the differences are not those of int8 "
+            "alone; make sure that --against names the checkpoint it was quantized from"
         )
     return tuple(notes)
 

@@ -33,8 +33,9 @@ def int16_layers(subject: Subject) -> list[Finding]:
             subject.names(wide),
             "int16 activations take twice the memory and more time, and TFLite Micro has kernels for them, edgedet's "
             "generated C has not",
-            "keep them only where int8 loses accuracy: compare with and without in `edgedet inspect` and `--waterfall`",
-            f"edgedet quantize {subject.checkpoint} --data DIR --out RUN --int16 auto",
+            "keep them only where int8 loses accuracy: quantize without them and compare in `edgedet inspect` and "
+            "`--waterfall`",
+            f"edgedet quantize {subject.checkpoint} --data DIR --out RUN",
         )
     ]
 

@@ -5,6 +5,7 @@ import io
 import itertools
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -16,7 +17,7 @@ from edgedet.convert.flatbuffer import read_tflite
 from edgedet.data.coco import CocoSplit
 from edgedet.data.preprocess import load_image, normalize, resize_to_input
 from edgedet.diagnose.inspect import Inspection, InspectRequest, inspect_model
-from edgedet.errors import ConfigError
+from edgedet.errors import ConfigError, DataError
 from edgedet.evaluate.runtimes import open_runtime
 from edgedet.train.checkpoint import load_checkpoint
 
@@ -87,6 +88,22 @@ def test_inspect_request_out_of_range_raises(split: CocoSplit) -> None:
     for images, sensitivity in ((0, 1), (1, 0), (1, 9)):
         with pytest.raises(ConfigError, match="expected at least 1"):
             InspectRequest(Path("m"), Path("c"), split, images, sensitivity)
+
+
+def test_inspect_model_pictures_of_other_classes_are_refused(pico: Path, split: CocoSplit, maker: ModuleType) -> None:
+    request = InspectRequest(pico / maker.MODEL, pico / maker.CHECKPOINT, replace(split, class_names=("red", "blue")))
+    with pytest.raises(DataError, match=r"knows 2 classes \(red, green\), but .* has 2 \(red, blue\); inspect with"):
+        inspect_model(request)
+
+
+def test_inspect_model_against_another_checkpoint_says_what_it_may_be(
+    pico: Path, tmp_path: Path, split: CocoSplit, maker: ModuleType
+) -> None:
+    maker.write_detector(tmp_path, seed=1)  # the same architecture, other weights
+    for checkpoint, warns in ((tmp_path, True), (pico, False)):
+        request = InspectRequest(pico / maker.MODEL, checkpoint / maker.CHECKPOINT, split, 1, 1)
+        text = inspect_model(request).text()
+        assert ("another checkpoint of the same architecture, or a fine-tuned file" in text) == warns
 
 
 def test_inspect_model_int16_layers_are_judged_by_their_own_width(

@@ -51,6 +51,7 @@ def test_int16_layers_of_a_sound_file_are_an_info(wide: g.Graph) -> None:
     assert set(found) == {"int16-layers"}
     assert found["int16-layers"].severity == "info"
     assert "backbone.stem.1.conv" in found["int16-layers"].where
+    assert found["int16-layers"].command == "edgedet quantize CKPT --data DIR --out RUN"  # without, to compare
 
 
 def test_int8_file_has_no_int16_findings(maker: ModuleType, codes: Codes) -> None:
