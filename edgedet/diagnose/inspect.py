@@ -207,8 +207,8 @@ def _notes(rebuilt: Rebuilt, request: InspectRequest, images: int) -> tuple[str,
     if rebuilt.fine_tuned:
         notes.append(
             f"the file's weights lie {rebuilt.weight_distance:.1f} steps (RMS) from the checkpoint's: another "
-            "checkpoint of the same architecture, or a fine-tuned file (--method qat), so the differences are not those "
-            "of int8 alone; make sure that --against names the checkpoint it was quantized from"
+            "checkpoint of the same architecture, or a fine-tuned file (--method qat), so the differences are not "
+            "those of int8 alone; make sure that --against names the checkpoint it was quantized from"
         )
     return tuple(notes)
 

@@ -134,7 +134,9 @@ def read_torch_file(path: Path) -> Any:
         CheckpointError: missing, truncated, or foreign.
     """
     if path.is_dir():
-        raise CheckpointError(f"{path}: is a folder, expected a checkpoint; give a file in it, such as {path}/best.pt")
+        there = " or ".join(sorted(str(file) for file in path.glob("*.pt"))[:3])
+        hint = f"give {there}" if there else "give a file of a run; this one holds none"
+        raise CheckpointError(f"{path}: is a folder, expected a checkpoint (.pt); {hint}")
     if not path.is_file():
         raise CheckpointError(f"{path}: no such checkpoint; expected a .pt file written by edgedet train")
     with path.open("rb") as file:

@@ -112,8 +112,12 @@ def test_load_checkpoint_other_files_are_one_clear_error(tmp_path: Path, content
         load_checkpoint(tmp_path / "c.pt")
 
 
-def test_load_checkpoint_folder_says_so(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match=r"is a folder, expected a checkpoint; give a file in it, such as .*best"):
+def test_load_checkpoint_folder_names_the_checkpoints_in_it(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"is a folder, expected a checkpoint .* this one holds none"):
+        load_checkpoint(tmp_path)
+    for name in ("last.pt", "best.pt"):
+        (tmp_path / name).touch()
+    with pytest.raises(CheckpointError, match=rf"give {tmp_path}/best\.pt or {tmp_path}/last\.pt"):
         load_checkpoint(tmp_path)
 
 
