@@ -33,8 +33,8 @@ from edgedet.train.log import EpochRecord, StepLosses, TrainLog
 from edgedet.train.losses import Losses, detection_loss, prior_grid
 from edgedet.train.schedule import WeightAverage, learning_rate
 
-# Of the run, at its end: ranges are frozen, and the result is the mean of all weights since. A mean over the many steps
-# of a high rate is better than where any of them ends, on small data sets most of all. Source: arXiv:1803.05407.
+# Of the run, at its end: ranges are frozen, and the result is the mean of all weights since (arXiv:1803.05407). Share,
+# rate and floor were compared on BCCD's validation images; differences between neighbouring choices are within noise.
 FROZEN_PART = 0.6
 MIN_LR_RATIO = 0.3  # final learning rate / peak; high, because the mean calms what a falling rate would
 # Ranges are learned as logarithms, so this many times the rate is the largest relative change in one step.
