@@ -28,12 +28,6 @@ def atomic_path(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)
 
 
-def refuse_folder(path: Path, option: str) -> None:
-    """Raises ConfigError when a file is to be written where a folder is; called before long work."""
-    if path.is_dir():
-        raise ConfigError(f"{option} {path}: is a folder, expected the name of a file")
-
-
 def require_out_file(path: Path, option: str) -> None:
     """Make sure, before long work, that a file can be written.
 
@@ -43,7 +37,8 @@ def require_out_file(path: Path, option: str) -> None:
     Raises:
         ConfigError: it is a folder, or its folder can be neither made nor written to.
     """
-    refuse_folder(path, option)
+    if path.is_dir():
+        raise ConfigError(f"{option} {path}: is a folder, expected the name of a file")
     _require_writable(path.parent, f"{option} {path}")
 
 

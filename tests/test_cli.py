@@ -17,6 +17,7 @@ import edgedet
 from edgedet.cli import build_parser, main
 from edgedet.errors import ConfigError
 from edgedet.evaluate.arguments import choose_runtime, image_size, positive_int, threshold, whole_number
+from edgedet.evaluate.progress import show_progress
 
 REPO = Path(__file__).resolve().parents[1]
 COMMANDS = (
@@ -256,6 +257,13 @@ def test_run_folder_that_cannot_be_written_is_noticed_before_the_work(
     assert f"--out {tmp_path / 'afile'}: is a file" in fails(capfd, *options, "--out", tmp_path / "afile")
     out = tmp_path / "afile" / "sub"
     assert f"--out {out}: {tmp_path / 'afile'} is a file" in fails(capfd, *options, "--out", out)
+
+
+def test_progress_counts_what_the_command_counts(capfd: pytest.CaptureFixture[str]) -> None:
+    with show_progress("evaluate") as images, show_progress("inspect", "steps") as steps:
+        images(7, 7)
+        steps(3, 3)
+    assert capfd.readouterr().err == "evaluate: 7/7 images\ninspect: 3/3 steps\n"
 
 
 def test_checkpoint_in_place_of_an_int8_file_says_how_to_make_one(

@@ -9,7 +9,6 @@ from edgedet.fileio import (
     atomic_path,
     atomic_write_bytes,
     atomic_write_text,
-    refuse_folder,
     remove_unfinished,
     require_out_file,
     require_out_folder,
@@ -37,12 +36,6 @@ def test_atomic_path_error_keeps_the_old_file_and_removes_the_new(tmp_path: Path
         fail()
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
-
-
-def test_refuse_folder_names_the_option(tmp_path: Path) -> None:
-    refuse_folder(tmp_path / "new.json", "--json")
-    with pytest.raises(ConfigError, match=r"--json .* is a folder, expected the name of a file"):
-        refuse_folder(tmp_path, "--json")
 
 
 def test_require_out_folder_accepts_what_can_be_written_and_leaves_nothing(tmp_path: Path, monkeypatch) -> None:

@@ -112,6 +112,8 @@ def test_quantize_options_of_the_other_method_are_refused(checkpoint, tmp_path, 
         (("--method", "qat", "--int16", "cls_8"), "--int16 cls_8: it enters or leaves the network"),
         (("--method", "qat", "--int16", "auto,x"), "expected `auto` alone"),
         (("--calibration-for", "x=kl"), "--calibration-for x=kl: the scale of this layer's result is prescribed"),
+        (("--method", "qat", "--images", "x"), "--images without --distill"),
+        (("--method", "qat", "--ema-decay", "2"), "--ema-decay must be in 0..1"),
         (("--effort", "high"), "--effort 'high': expected one of fast, normal, best"),
     ],
 )

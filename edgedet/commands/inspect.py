@@ -60,7 +60,7 @@ def _inspect(args: argparse.Namespace) -> int:
         sensitivity_images=args.sensitivity_images,
         seed=args.seed,
     )
-    with show_progress("inspect") as progress:
+    with show_progress("inspect", "steps") as progress:
         inspection = inspect_model(request, progress)
     points = [LayerPoint(x.name, x.cumulative_db, x.alone_db, x.sensitivity) for x in inspection.layers]
     contents = {

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgedet.errors import ConfigError
 from edgedet.evaluate.arguments import data_paths, positive_int
+
+if TYPE_CHECKING:
+    from edgedet.quantize.qat import QatRequest
 
 # Attribute of the parsed options -> option, for those that only QAT takes. All of them are None (or False) when absent.
 QAT_OPTIONS = {
@@ -71,23 +74,22 @@ def refuse_qat_options(args: argparse.Namespace) -> None:
         raise ConfigError(f"{', '.join(given)}: only --method qat takes this, found --method {args.method}")
 
 
-def run_qat(args: argparse.Namespace, checkpoint: Path) -> Path:
-    """Run QAT as the options say and print its report.
+def qat_request(args: argparse.Namespace) -> QatRequest:
+    """What `--method qat` is to do; the checkpoint may still be replaced by its substitution.
 
     Args:
         args: parsed options of `edgedet quantize`.
-        checkpoint: float model.
-    Returns:
-        The int8 file.
+    Raises:
+        ConfigError: options that do not go together.
     """
-    from edgedet.quantize.qat import QatRequest, qat_checkpoint
+    from edgedet.quantize.qat import QatRequest
 
     names = {"check_runtime": "runtime"}
     given: dict[str, Any] = {
         names.get(name, name): value for name in QAT_OPTIONS if (value := getattr(args, name)) is not None
     }
-    request = QatRequest(
-        checkpoint=checkpoint,
+    return QatRequest(
+        checkpoint=args.checkpoint,
         data=data_paths(args),
         out=args.out,
         calib_images=args.calib_images,
@@ -97,6 +99,18 @@ def run_qat(args: argparse.Namespace, checkpoint: Path) -> Path:
         int16=args.int16,
         **given,
     )
+
+
+def run_qat(request: QatRequest) -> Path:
+    """Run QAT and print its report.
+
+    Args:
+        request: what and how.
+    Returns:
+        The int8 file.
+    """
+    from edgedet.quantize.qat import qat_checkpoint
+
     report = qat_checkpoint(request)
     print(report.text(), end="")
     return report.model

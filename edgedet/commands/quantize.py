@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgedet.commands.qat import add_qat_arguments, refuse_qat_options, run_qat
+from edgedet.commands.qat import add_qat_arguments, qat_request, refuse_qat_options, run_qat
 from edgedet.commands.shared import Commands, add_command, holds_run
 from edgedet.commands.substitute import (
     FOLDER,
@@ -162,20 +162,20 @@ def _quantize(args: argparse.Namespace) -> int:
         raise ConfigError(f"--method {args.method!r}: expected one of {', '.join(METHODS)}")
     if args.method == "qat":
         _refuse_step_options(args)
+        qat = qat_request(args)
     else:
         refuse_qat_options(args)
-    request = None if args.method == "qat" else _ptq_request(args)
+        ptq = _ptq_request(args)
     require_out_folder(args.out, "--out")
     substituted = substitutes(args)
     split = waterfall_split(args)
     check_layer_names(args)
     checkpoint = substituted_checkpoint(args)
-    if request is not None:
-        model = _run_ptq(replace(request, checkpoint=checkpoint))
-    else:
-        if substituted:  # an interrupted substitution leaves no state of QAT
-            args.resume = args.resume and (args.out / QAT_STATE).is_file()
-        model = run_qat(args, checkpoint)
+    if args.method == "ptq":
+        model = _run_ptq(replace(ptq, checkpoint=checkpoint))
+    else:  # an interrupted substitution leaves no state of QAT
+        resume = args.resume and (not substituted or (args.out / QAT_STATE).is_file())
+        model = run_qat(replace(qat, checkpoint=checkpoint, resume=resume))
     run_waterfall(args, split, model, checkpoint, args.checkpoint if substituted else None)
     return 0
 

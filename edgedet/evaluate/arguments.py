@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgedet.errors import ConfigError
-from edgedet.fileio import atomic_write_text, refuse_folder
+from edgedet.fileio import atomic_write_text, require_out_file
 
 if TYPE_CHECKING:  # `--help` should not wait for NumPy and pycocotools
     from edgedet.data.paths import DataPaths
@@ -154,7 +154,7 @@ def run_evaluate(args: argparse.Namespace, runtime: Runtime) -> EvalReport:
     from edgedet.evaluate.progress import show_progress
 
     if args.json is not None:
-        refuse_folder(args.json, "--json")
+        require_out_file(args.json, "--json")
     split = data_paths(args).load(args.split)
     for warning in split.warnings:
         sys.stderr.write(f"warning: {split.name}: {warning.text}\n")

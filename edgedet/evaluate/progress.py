@@ -12,22 +12,23 @@ _PLAIN_LINES = 5  # per run
 
 
 @contextmanager
-def show_progress(title: str) -> Iterator[Progress]:
-    """Give a callback that shows how far a loop over images is.
+def show_progress(title: str, unit: str = "images") -> Iterator[Progress]:
+    """Give a callback that shows how far a loop is.
 
     Args:
         title: what is going on, for example `evaluate`.
+        unit: what is counted, in the plural.
     Yields:
-        A function of (images done, images in all).
+        A function of (units done, units in all).
     """
     if not sys.stderr.isatty():
-        yield _plain(title)
+        yield _plain(title, unit)
         return
     try:  # only looks differ without it
         from rich import progress as rich_progress
         from rich.console import Console
     except ModuleNotFoundError:
-        yield _plain(title)
+        yield _plain(title, unit)
         return
     columns = (
         rich_progress.TextColumn("{task.description}"),
@@ -40,10 +41,10 @@ def show_progress(title: str) -> Iterator[Progress]:
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
-def _plain(title: str) -> Progress:
+def _plain(title: str, unit: str) -> Progress:
     def report(done: int, total: int) -> None:
         if done == total or done % max(1, -(-total // _PLAIN_LINES)) == 0:
-            sys.stderr.write(f"{title}: {done}/{total} images\n")
+            sys.stderr.write(f"{title}: {done}/{total} {unit}\n")
             sys.stderr.flush()
 
     return report

@@ -67,7 +67,8 @@ def unknown_layer(option: str, layer: str, known: Iterable[str]) -> ConfigError:
         known: names of all layers.
     """
     near = ", ".join(difflib.get_close_matches(layer, list(known), 3, 0.3))
-    return ConfigError(f"{option}: the network has no layer {layer!r}" + (f"; similar names: {near}" if near else ""))
+    help_ = f"similar names: {near}" if near else "`edgedet inspect` and the ranges in report.json show the names"
+    return ConfigError(f"{option}: the network has no layer {layer!r}; {help_}")
 
 
 def can_widen(prepared: GraphModule) -> dict[str, FakeQuant]:
