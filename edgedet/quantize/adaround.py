@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 from torch.fx import GraphModule
 
+from edgedet.quantize.bias_correction import correct_bias
 from edgedet.quantize.fake_quant import QuantConv2d
 from edgedet.quantize.layer_walk import walk_layers
 
@@ -33,7 +34,9 @@ POSITIONS_PER_INPUT = 16  # output positions taken per weight of a filter, over 
 LEAST_POSITIONS = 8192
 
 
-def adaround(prepared: GraphModule, quantized: GraphModule, batches: Sequence[Tensor], seed: int) -> GraphModule:
+def adaround(
+    prepared: GraphModule, quantized: GraphModule, batches: Sequence[Tensor], seed: int, biases: bool = False
+) -> GraphModule:
     """Round the weights of every convolution anew; scales stay.
 
     Args:
@@ -41,11 +44,14 @@ def adaround(prepared: GraphModule, quantized: GraphModule, batches: Sequence[Te
         quantized: the same, calibrated and with weights quantized; not changed.
         batches: float32 (N, 3, H, W), normalized, at least one.
         seed: decides at which positions of large maps the inputs are looked at.
+        biases: correct each layer's bias before the next layer is rounded. Done afterwards, it would give every layer
+            other inputs than those that its weights were rounded for.
     Returns:
         A new graph whose weight codes differ by at most 1 from the float weights' positions.
     """
     rounded = copy.deepcopy(quantized)
-    walk_layers(prepared, rounded, batches, (LayerRounding(seed),))
+    visits = (LayerRounding(seed), correct_bias) if biases else (LayerRounding(seed),)
+    walk_layers(prepared, rounded, batches, visits)
     return rounded
 
 

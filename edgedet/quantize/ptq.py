@@ -147,7 +147,10 @@ def post_training_quantize(
         quantized = rounded if referee.accepts(rounded, "adaptive rounding") else quantized
     if options.bias_correction:
         reports.begin("bias correction")
-        corrected = correct_biases(start.prepared, quantized, batches)
+        if quantized is start.quantized:
+            corrected = correct_biases(start.prepared, quantized, batches)
+        else:
+            corrected = adaround(start.prepared, start.quantized, batches, options.seed, biases=True)
         quantized = corrected if referee.accepts(corrected, "bias correction") else quantized
     return PtqResult(freeze(quantized), start.used, tuple(referee.steps), start.wide)
 

@@ -180,3 +180,14 @@ def test_covariances_draw_a_part_of_the_positions_of_large_maps():
     few, _ = covariances(conv, x, x, np.random.default_rng(0))
     assert few[0, 0, 0] == pytest.approx(float(x[0].var()) * (1 + DAMPING), rel=0.05)
     assert few[0, 0, 0] != pytest.approx(float(x[0].var(unbiased=False)) * (1 + DAMPING), rel=1e-6)
+
+
+def test_adaround_with_biases_keeps_the_means_of_the_outputs():
+    prepared, quantized, pictures = network()
+    shifts = []
+    with torch.no_grad():
+        want = run_exact(prepared, pictures)[0].mean((0, 2, 3))
+        for biases in (False, True):
+            rounded = adaround(prepared, quantized, [pictures], seed=0, biases=biases)
+            shifts.append(float((rounded(pictures).mean((0, 2, 3)) - want).abs().max()))
+    assert shifts[1] < 0.2 * shifts[0]  # not 0: the last result is rounded once more
