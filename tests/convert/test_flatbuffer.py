@@ -1,11 +1,10 @@
 from __future__ import annotations
 
-import importlib.util
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import flatbuffers
+import graph_maker as maker
 import numpy as np
 import pytest
 import tflite
@@ -13,13 +12,6 @@ import tflite
 from edgedet.convert import graph as g
 from edgedet.convert.flatbuffer import parse_tflite, read_tflite, serialize, write_tflite
 from edgedet.errors import ConversionError, EdgedetError, UnsupportedOpError
-
-_spec = importlib.util.spec_from_file_location("graph_maker", Path(__file__).parents[1] / "graph_maker.py")
-assert _spec is not None
-assert _spec.loader is not None
-maker = importlib.util.module_from_spec(_spec)
-sys.modules["graph_maker"] = maker
-_spec.loader.exec_module(maker)
 
 
 def make_small() -> g.Graph:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
-
 import flatbuffers
+import graph_maker as maker
 import numpy as np
 import pytest
 
@@ -15,13 +12,6 @@ from edgedet.errors import ConversionError
 
 schema = pytest.importorskip("ai_edge_litert.schema_py_generated")
 litert = pytest.importorskip("ai_edge_litert.interpreter")
-
-_spec = importlib.util.spec_from_file_location("graph_maker", Path(__file__).parents[1] / "graph_maker.py")
-assert _spec is not None
-assert _spec.loader is not None
-maker = importlib.util.module_from_spec(_spec)
-sys.modules["graph_maker"] = maker
-_spec.loader.exec_module(maker)
 
 
 def move_outside(data: bytes) -> bytes:

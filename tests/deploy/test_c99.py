@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import importlib.util
 import json
 import re
 import shutil
@@ -13,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import graph_maker as maker
 import numpy as np
 import pytest
 
@@ -25,12 +25,6 @@ from edgedet.deploy.c99_program import preprocess_scratch_bytes
 from edgedet.errors import ConfigError, ConversionError, EdgedetError, UnsupportedOpError
 from edgedet.evaluate.runtimes import load_int8_model, open_runtime
 from edgedet.numerics.decode import decode_int8
-
-_spec = importlib.util.spec_from_file_location("graph_maker", Path(__file__).parents[1] / "graph_maker.py")
-assert _spec is not None
-assert _spec.loader is not None
-maker = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(maker)
 
 STRICT = "-O1 -Wall -Wextra -Wconversion -Wshadow -Werror"
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable
-from pathlib import Path
 
+import graph_maker as maker
 import numpy as np
 import pytest
 
@@ -19,12 +18,6 @@ from edgedet.deploy.steps import Step, lower, macs_of
 from edgedet.errors import ConfigError
 from edgedet.evaluate import c99_runtime
 from edgedet.evaluate.simulator import Simulator
-
-_spec = importlib.util.spec_from_file_location("graph_maker", Path(__file__).parents[1] / "graph_maker.py")
-assert _spec is not None
-assert _spec.loader is not None
-maker = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(maker)
 
 
 def stem(seed: int = 0) -> g.Graph:

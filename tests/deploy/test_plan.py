@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
-from types import ModuleType
-
+import graph_maker as maker
 import numpy as np
 import pytest
 
@@ -17,18 +14,6 @@ from edgedet.deploy.steps import TABLE, Step, lower
 from edgedet.evaluate.simulator import Simulator
 
 GARBAGE = 0x55
-
-
-def load_maker() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("graph_maker", Path(__file__).parents[1] / "graph_maker.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-maker = load_maker()
 
 
 class ArenaRunner:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import graph_maker as maker
 import numpy as np
 import pytest
 
@@ -22,12 +22,6 @@ from edgedet.evaluate.runtimes import open_runtime
 from edgedet.evaluate.simulator import Simulator
 from edgedet.evaluate.toolchain import require_program, run_program
 from edgedet.structs import OutputSpec, PreprocessSpec
-
-_spec = importlib.util.spec_from_file_location("graph_maker", Path(__file__).parents[1] / "graph_maker.py")
-assert _spec is not None
-assert _spec.loader is not None
-maker = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(maker)
 
 pytestmark = pytest.mark.toolchain
 

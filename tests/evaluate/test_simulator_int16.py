@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from dataclasses import replace
-from pathlib import Path
 
+import graph_maker as maker
 import numpy as np
 import pytest
 
@@ -18,13 +16,6 @@ from edgedet.numerics.integer import quantize_multiplier
 
 litert = pytest.importorskip("ai_edge_litert.interpreter")
 tflm = pytest.importorskip("tflite_micro")
-
-_spec = importlib.util.spec_from_file_location("graph_maker", Path(__file__).parents[1] / "graph_maker.py")
-assert _spec is not None
-assert _spec.loader is not None
-maker = importlib.util.module_from_spec(_spec)
-sys.modules["graph_maker"] = maker
-_spec.loader.exec_module(maker)
 
 SOFT = 0.05 / 128  # a scale for activations
 GENERAL = {"pot_scale_int16": False}

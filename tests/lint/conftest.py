@@ -1,10 +1,9 @@
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable
-from pathlib import Path
 from types import ModuleType
 
+import graph_maker
 import pytest
 
 from edgedet.convert.graph import Graph
@@ -14,14 +13,8 @@ from edgedet.lint.finding import Finding, Subject
 
 @pytest.fixture(scope="session")
 def maker() -> ModuleType:
-    """tests/graph_maker.py; tests have no package."""
-    path = Path(__file__).parents[1] / "graph_maker.py"
-    spec = importlib.util.spec_from_file_location("graph_maker", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    """tests/graph_maker.py."""
+    return graph_maker
 
 
 @pytest.fixture(scope="session")
