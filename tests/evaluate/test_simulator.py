@@ -7,9 +7,10 @@ from pathlib import Path
 import graph_maker as maker
 import numpy as np
 import pytest
+from witnesses import simulate_before_witnesses
 
 from edgedet.convert import graph as g
-from edgedet.convert.flatbuffer import parse_tflite, read_tflite, serialize
+from edgedet.convert.flatbuffer import read_tflite
 from edgedet.errors import ConversionError, ShapeError, UnsupportedOpError
 from edgedet.evaluate.simulator import Simulator
 
@@ -23,28 +24,8 @@ def assert_equal_everywhere(
     graph: g.Graph, inputs: tuple[np.ndarray, ...] | None = None, reference: bool = True
 ) -> None:
     """Compare every tensor with the reference kernels and every output with TFLite Micro."""
-    data = serialize(graph)
-    graph = parse_tflite(data, "test")
     q_inputs = maker.GraphMaker(99).codes(graph) if inputs is None else inputs
-    found = Simulator(graph).invoke_all(*q_inputs)
-    if reference:
-        tflite = litert.Interpreter(
-            model_content=data,
-            experimental_op_resolver_type=litert.OpResolverType.BUILTIN_REF,
-            experimental_preserve_all_tensors=True,
-        )
-        tflite.allocate_tensors()
-        for index, codes in zip(graph.inputs, q_inputs, strict=True):
-            tflite.set_tensor(index, codes)
-        tflite.invoke()
-        for index, codes in found.items():
-            np.testing.assert_array_equal(codes, tflite.get_tensor(index), err_msg=f"TFLite, tensor {index}")
-    chip = tflm.runtime.Interpreter.from_bytes(data, arena_size=8_000_000)
-    for position, codes in enumerate(q_inputs):
-        chip.set_input(codes, position)
-    chip.invoke()
-    for position, index in enumerate(graph.outputs):
-        np.testing.assert_array_equal(found[index], chip.get_output(position), err_msg=f"TFLM, output {position}")
+    simulate_before_witnesses(graph, q_inputs, reference)
 
 
 def all_codes() -> np.ndarray:

@@ -7,9 +7,10 @@ from dataclasses import replace
 import graph_maker as maker
 import numpy as np
 import pytest
+from witnesses import simulate_before_witnesses
 
 from edgedet.convert import graph as g
-from edgedet.convert.flatbuffer import parse_tflite, serialize
+from edgedet.convert.flatbuffer import serialize
 from edgedet.errors import UnsupportedOpError
 from edgedet.evaluate.simulator import Simulator
 from edgedet.numerics.integer import quantize_multiplier
@@ -78,29 +79,8 @@ class Int16Maker(maker.GraphMaker):  # type: ignore[misc]  # loaded by path
 
 def assert_equal_everywhere(graph: g.Graph, inputs: tuple[np.ndarray, ...] | None = None) -> dict[int, np.ndarray]:
     """Compare every tensor with the reference kernels and every output with TFLite Micro."""
-    data = serialize(graph)
-    graph = parse_tflite(data, "test")
     q_inputs = Int16Maker(99).wide_codes(graph) if inputs is None else inputs
-    found = Simulator(graph).invoke_all(*q_inputs)
-    tflite = litert.Interpreter(
-        model_content=data,
-        experimental_op_resolver_type=litert.OpResolverType.BUILTIN_REF,
-        experimental_preserve_all_tensors=True,
-    )
-    tflite.allocate_tensors()
-    for index, codes in zip(graph.inputs, q_inputs, strict=True):
-        tflite.set_tensor(index, codes)
-    tflite.invoke()
-    for index, codes in found.items():
-        np.testing.assert_array_equal(codes, tflite.get_tensor(index), err_msg=f"TFLite, tensor {index}")
-    chip = tflm.runtime.Interpreter.from_bytes(data, arena_size=16_000_000)
-    for position, codes in enumerate(q_inputs):
-        chip.set_input(codes, position)
-    chip.invoke()
-    for position, index in enumerate(graph.outputs):
-        np.testing.assert_array_equal(found[index], chip.get_output(position), err_msg=f"TFLM, output {position}")
-        assert found[index].dtype == np.dtype(graph.tensors[index].dtype)
-    return found
+    return simulate_before_witnesses(graph, q_inputs)
 
 
 def all_wide_codes() -> np.ndarray:
