@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from table import ROOT, Table, table_parser, timed
+from table import ROOT, Table, made_by, table_parser, timed
 
 from edgedet.data.coco import CocoSplit, load_split
 from edgedet.data.paths import DataPaths
@@ -86,12 +86,10 @@ def _measure(checkpoint: Path, row: str, settings: Settings, split: CocoSplit) -
 
 def render(content: dict[str, Any]) -> str:
     """docs/ptq.md from docs/ptq.json."""
-    commits = sorted({row["commit"] for known in content["models"].values() for row in known["rows"].values()})
     lines = [
         "# Post-training quantization",
         "",
-        f"Made by bench/ptq_table.py at commit {', '.join(commits)} on {content['machine']}. Don't edit by hand; "
-        "docs/ptq.json holds all digits.",
+        made_by("ptq", content),
         "",
         f"COCO AP over {content['images']} validation images, integer simulator (= TFLite's reference kernels). Error: "
         "of the network's outputs on calibration images that the steps did not learn from, squared, relative to their "

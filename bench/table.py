@@ -66,6 +66,20 @@ class Table:
         atomic_write_text(self.path.with_suffix(".md"), render(json.loads(self.path.read_text())))
 
 
+def made_by(name: str, content: dict[str, Any]) -> str:
+    """Line at the head of docs/<name>.md.
+
+    Args:
+        name: of the table; bench/<name>_table.py makes it.
+        content: of docs/<name>.json.
+    """
+    commits = sorted({row["commit"] for known in content["models"].values() for row in known["rows"].values()})
+    return (
+        f"Made by bench/{name}_table.py at commit {', '.join(commits)} on {content['machine']}. Don't edit by hand; "
+        f"docs/{name}.json holds all digits."
+    )
+
+
 def timed(call: Callable[[], Any]) -> tuple[Any, dict[str, float]]:
     """(what the call gives, wall_s and cpu_s; CPU seconds are those of all threads)."""
     wall, cpu = time.perf_counter(), time.process_time()

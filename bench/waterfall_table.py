@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from table import ROOT, Table, table_parser
+from table import ROOT, Table, made_by, table_parser
 
 from edgedet.data.coco import CocoSplit, load_split
 from edgedet.diagnose.waterfall import WaterfallRequest, measure_waterfall
@@ -44,12 +44,10 @@ def _measure(file: Path, checkpoint: Path, split: CocoSplit) -> dict[str, Any]:
 
 def render(content: dict[str, Any]) -> str:
     """docs/waterfall.md from docs/waterfall.json."""
-    commits = sorted({row["commit"] for known in content["models"].values() for row in known["rows"].values()})
     lines = [
         "# AP waterfall",
         "",
-        f"Made by bench/waterfall_table.py at commit {', '.join(commits)} on {content['machine']}. Don't edit by hand; "
-        "docs/waterfall.json holds all digits.",
+        made_by("waterfall", content),
         "",
         f"COCO AP over {content['images']} validation images of every form that a network takes on its way to the chip "
         "(`edgedet quantize ... --waterfall`). Weights and activations are measured one at a time as well: together "
