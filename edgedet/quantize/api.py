@@ -313,6 +313,30 @@ def _report(
     images: int,
     laps: list[tuple[str, float]],
 ) -> QuantizeReport:
+    return QuantizeReport(
+        model=request.out / MODEL_FILE,
+        manifest=request.out / MANIFEST_FILE,
+        report=request.out / REPORT_FILE,
+        sha256=hashlib.sha256(data).hexdigest(),
+        model_bytes=len(data),
+        operators=tuple(Counter(operator.kind for operator in quantized.graph.operators).most_common()),
+        scale_groups=quantized.scale_groups,
+        method=request.method,
+        effort=request.effort,
+        options=request.options,
+        ranges=result.ranges,
+        steps=result.steps,
+        int16=result.int16,
+        calib_images_asked=request.calib_images,
+        calib_images=images,
+        seed=request.seed,
+        seconds=tuple(laps),
+        notes=tuple(_notes(request, result, images)),
+    )
+
+
+def _notes(request: QuantizeRequest, result: PtqResult, images: int) -> list[str]:
+    """What a user should know."""
     notes = []
     if images < request.calib_images:
         notes.append(
@@ -337,23 +361,4 @@ def _report(
         )
     if request.int16 == (AUTO,) and not result.int16:
         notes.append("--int16 auto: no layer is worth it, everything is int8 (see the steps)")
-    return QuantizeReport(
-        model=request.out / MODEL_FILE,
-        manifest=request.out / MANIFEST_FILE,
-        report=request.out / REPORT_FILE,
-        sha256=hashlib.sha256(data).hexdigest(),
-        model_bytes=len(data),
-        operators=tuple(Counter(operator.kind for operator in quantized.graph.operators).most_common()),
-        scale_groups=quantized.scale_groups,
-        method=request.method,
-        effort=request.effort,
-        options=request.options,
-        ranges=result.ranges,
-        steps=result.steps,
-        int16=result.int16,
-        calib_images_asked=request.calib_images,
-        calib_images=images,
-        seed=request.seed,
-        seconds=tuple(laps),
-        notes=tuple(notes),
-    )
+    return notes

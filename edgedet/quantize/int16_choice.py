@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.fx import GraphModule, Node
 
 from edgedet.quantize.fake_quant import FakeQuant
 from edgedet.quantize.int16 import can_widen
-from edgedet.quantize.layer_walk import run_exact, run_node
+from edgedet.quantize.layer_walk import output_error, run_exact, run_node
 
 LEAST_SHARE = 0.05  # of the output error, that 16 bits in one group must take away to be worth their memory and time
 IMAGES = 8  # looked at; every tensor of the network is kept for them
-_TINY = 1e-30  # keeps quotients finite
 
 
 def choose_int16(prepared: GraphModule, quantized: GraphModule, batches: Sequence[Tensor]) -> tuple[str, ...]:
@@ -82,21 +80,3 @@ class _Trial:
                     new[node] = run_node(node, self._modules, known, exact=node in skipped)
         outputs = self._nodes[-1].all_input_nodes
         return output_error(self._exact, [[new.get(node, self._values[node]) for node in outputs]])
-
-
-def output_error(exact: Sequence[Sequence[Tensor]], outputs: Sequence[Sequence[Tensor]]) -> float:
-    """Mean over the outputs of squared error divided by variance (about the channel's mean).
-
-    Args:
-        exact: of each batch the outputs of the float network, float32 (N, C, H, W) each.
-        outputs: of the quantized network, same shapes.
-    Returns:
-        0 for equal outputs; 1 for outputs that only know the mean.
-    """
-    errors = []
-    for exact_parts, parts in zip(zip(*exact, strict=True), zip(*outputs, strict=True), strict=True):
-        y = torch.cat(exact_parts).double()
-        variance = float((y - y.mean((0, 2, 3), keepdim=True)).square().sum())
-        error = float((y - torch.cat(parts).double()).square().sum())
-        errors.append(error / max(variance, _TINY))
-    return float(np.mean(errors))

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.fx import Graph, GraphModule, Node
@@ -17,6 +18,7 @@ from torch.fx.node import map_arg
 
 from edgedet.quantize.fake_quant import FakeQuant, QuantConv2d
 
+_TINY = 1e-30  # keeps quotients finite
 WALK_PIXELS = 64 * 192 * 192  # of all images together: about 400 MB of activations in RTMDet nano
 
 # exact convolution, quantized convolution (to be changed), their inputs batch by batch: float32 (N, I, H, W) each
@@ -126,6 +128,24 @@ def run_exact(prepared: GraphModule, batch: Tensor) -> list[Tensor]:
                 if not any(user.op == "output" for user in source.users):
                     del values[source]
     return [values[node] for node in outputs]
+
+
+def output_error(exact: Sequence[Sequence[Tensor]], outputs: Sequence[Sequence[Tensor]]) -> float:
+    """Mean over the outputs of squared error divided by variance (about the channel's mean).
+
+    Args:
+        exact: of each batch the outputs of the float network, float32 (N, C, H, W) each.
+        outputs: of the quantized network, same shapes.
+    Returns:
+        0 for equal outputs; 1 for outputs that only know the mean.
+    """
+    errors = []
+    for exact_parts, parts in zip(zip(*exact, strict=True), zip(*outputs, strict=True), strict=True):
+        y = torch.cat(exact_parts).double()
+        variance = float((y - y.mean((0, 2, 3), keepdim=True)).square().sum())
+        error = float((y - torch.cat(parts).double()).square().sum())
+        errors.append(error / max(variance, _TINY))
+    return float(np.mean(errors))
 
 
 def last_readers(graph: Graph) -> dict[Node, list[Node]]:

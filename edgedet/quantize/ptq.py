@@ -17,8 +17,8 @@ from edgedet.quantize.calibrate import freeze, set_ranges
 from edgedet.quantize.equalize import equalize
 from edgedet.quantize.fold import fold_batch_norm
 from edgedet.quantize.int16 import AUTO, check_int16_option, groups_of, int16_names, layer_quants, widen
-from edgedet.quantize.int16_choice import choose_int16, output_error
-from edgedet.quantize.layer_walk import images_for_walk, run_exact
+from edgedet.quantize.int16_choice import choose_int16
+from edgedet.quantize.layer_walk import images_for_walk, output_error, run_exact
 from edgedet.quantize.lower import lower_activations
 from edgedet.quantize.prepare import prepare
 from edgedet.quantize.qparams import input_params
@@ -183,7 +183,7 @@ class _Ptq:
         """Ranges and weights of a lowered network, int8 throughout."""
         self.reports.begin("ranges")
         prepared = prepare(lowered, input_params(self.preprocess))
-        if self.options.int16 != (AUTO,):
+        if self.options.int16 not in ((), (AUTO,)):
             groups_of(prepared, self.options.int16)  # raises, before anything takes long
         count = len(self.images)
         again = list(self.images.batches(0, min(AUTO_IMAGES, count)))

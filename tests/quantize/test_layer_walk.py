@@ -12,7 +12,7 @@ from edgedet.quantize.bias_correction import channel_means, correct_biases
 from edgedet.quantize.calibrate import calibrate, freeze
 from edgedet.quantize.fake_quant import FakeQuant, QuantConv2d
 from edgedet.quantize.fold import fold_batch_norm
-from edgedet.quantize.layer_walk import WALK_PIXELS, images_for_walk, last_readers, run_exact, walk_layers
+from edgedet.quantize.layer_walk import WALK_PIXELS, images_for_walk, last_readers, output_error, run_exact, walk_layers
 from edgedet.quantize.lower import lower_activations
 from edgedet.quantize.prepare import prepare
 from edgedet.quantize.qparams import input_params
@@ -124,3 +124,10 @@ def test_channel_means_equal_numpys():
         means = channel_means(conv, x)
     np.testing.assert_allclose(means.numpy(), values.mean((0, 2, 3)), atol=1e-6)
     assert (values < 0).any()  # in front of the activation
+
+
+def test_output_error_is_zero_for_equal_outputs_and_one_for_the_mean():
+    y = torch.randn((2, 3, 4, 4), generator=torch.Generator().manual_seed(0))
+    assert output_error([[y]], [[y]]) == 0.0
+    mean = y.mean((0, 2, 3), keepdim=True).expand_as(y)
+    assert output_error([[y]], [[mean]]) == pytest.approx(1.0, rel=1e-6)  # float32 mean
