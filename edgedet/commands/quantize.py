@@ -208,7 +208,6 @@ def _ptq_request(args: argparse.Namespace) -> QuantizeRequest:
         adaround=args.adaround,
         bias_correction=args.bias_correction,
         int16=args.int16,
-        threads=args.threads or 1,
     )
     used = {request.options.ranges.method, *dict(args.calibration_for).values()}
     if args.percentile is not None and used.isdisjoint(("percentile", "auto")):
