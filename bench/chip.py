@@ -17,19 +17,19 @@ from pathlib import Path
 
 import numpy as np
 
-from edgedet.convert.graph import Graph
+from edgedet.codegen.program import build_program
 from edgedet.data.coco import load_split
 from edgedet.data.preprocess import load_image, quantize_input, resize_to_input
-from edgedet.deploy.c99 import load_any
-from edgedet.deploy.c99_program import build_program
 from edgedet.deploy.golden import draw_pixels
+from edgedet.deploy.targets.c99 import load_any
 from edgedet.errors import ConversionError, EdgedetError
-from edgedet.evaluate.c99_runtime import HostModule, QemuModule
 from edgedet.evaluate.evaluator import describe_machine
-from edgedet.evaluate.qemu import BOARDS
-from edgedet.evaluate.runtimes import Int8Model
-from edgedet.evaluate.simulator import Simulator
 from edgedet.fileio import atomic_write_text
+from edgedet.graph.graph import Graph
+from edgedet.graph.model import Int8Model
+from edgedet.runtimes.generated_c import HostModule, QemuModule
+from edgedet.runtimes.qemu import BOARDS
+from edgedet.simulate.simulator import Simulator
 
 
 @dataclass(frozen=True)

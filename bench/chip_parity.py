@@ -19,7 +19,7 @@ import numpy as np
 from edgedet.data.coco import CocoSplit, load_split
 from edgedet.data.preprocess import load_image, resize_to_input
 from edgedet.evaluate.evaluator import evaluate
-from edgedet.evaluate.runtimes import open_runtime
+from edgedet.runtimes.open import open_runtime
 
 EXACT = ("ref", "tflm", "c99", "qemu:cortex-m4", "qemu:cortex-m7", "qemu:cortex-m55")
 TIMED = ("sim", "ref", "xnnpack", "c99")

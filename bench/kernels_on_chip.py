@@ -17,8 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-from edgedet.convert.flatbuffer import read_tflite
-from edgedet.convert.graph import (
+from edgedet.graph.flatbuffer import read_tflite
+from edgedet.graph.graph import (
     ConvOptions,
     DepthwiseConvOptions,
     ElementwiseOptions,
@@ -28,7 +28,7 @@ from edgedet.convert.graph import (
     PoolOptions,
     Tensor,
 )
-from edgedet.evaluate.simulator_context import window_padding
+from edgedet.graph.operators import window_padding
 from edgedet.numerics.integer import activation_range
 
 _spec = importlib.util.spec_from_file_location(

@@ -20,9 +20,9 @@ from table import ROOT, Table, made_by, table_parser, timed
 from edgedet.data.coco import CocoSplit, load_split
 from edgedet.data.paths import DataPaths
 from edgedet.evaluate.evaluator import describe_machine, evaluate
-from edgedet.evaluate.runtimes import open_runtime
+from edgedet.net.runtime import TorchRuntime
 from edgedet.quantize.api import QuantizeRequest, quantize_checkpoint
-from edgedet.train.runtime import TorchRuntime
+from edgedet.runtimes.open import open_runtime
 
 # Row -> options of QuantizeRequest.
 ROWS: dict[str, dict[str, Any]] = {

@@ -20,9 +20,9 @@ from table import ROOT, Table, table_parser, timed
 
 from edgedet.data.paths import DataPaths
 from edgedet.evaluate.evaluator import describe_machine
-from edgedet.quantize.qat import QatRequest, qat_checkpoint
-from edgedet.quantize.qat_state import STATE_FILE
-from edgedet.quantize.substitute import SubstituteRequest, substitute_checkpoint
+from edgedet.finetune.qat import QatRequest, qat_checkpoint
+from edgedet.finetune.resume import STATE_FILE
+from edgedet.finetune.substitute import SubstituteRequest, substitute_checkpoint
 
 # Row -> options of QatRequest.
 QAT_ROWS: dict[str, dict[str, Any]] = {"qat": {}, "qat, distill": {"distill": True}}

@@ -26,16 +26,17 @@ from quantization_section import markdown_table, quantization_section
 from table import ROOT, commit_of
 
 from edgedet.config import available_models
-from edgedet.convert.flatbuffer import read_tflite
-from edgedet.convert.summary import summarize
 from edgedet.data.coco import CocoSplit, load_split
 from edgedet.data.preprocess import load_image, resize_to_input
 from edgedet.deploy.api import deploy
 from edgedet.evaluate.evaluator import describe_machine, evaluate, sha256_of
-from edgedet.evaluate.runtimes import INT8_RUNTIMES, open_runtime
 from edgedet.fileio import atomic_write_text
-from edgedet.train.checkpoint import load_checkpoint
-from edgedet.train.runtime import TorchRuntime
+from edgedet.graph.flatbuffer import read_tflite
+from edgedet.graph.summary import summarize
+from edgedet.net.checkpoint import load_checkpoint
+from edgedet.net.runtime import TorchRuntime
+from edgedet.runtimes.names import INT8_RUNTIMES
+from edgedet.runtimes.open import open_runtime
 
 FORBIDDEN = ("QUANTIZE", "DEQUANTIZE", "TRANSPOSE")
 PARITY_IMAGES = 20

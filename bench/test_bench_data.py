@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 from pytest_benchmark.fixture import BenchmarkFixture
 
+from edgedet.contracts import PreprocessSpec
 from edgedet.data.preprocess import normalize, quantize_input, resize_to_input
-from edgedet.structs import PreprocessSpec
 
 SPEC = PreprocessSpec(192, 192)
 
@@ -41,7 +41,7 @@ def test_bench_normalize(benchmark: BenchmarkFixture) -> None:
 
 def test_bench_draw_scene(benchmark: BenchmarkFixture) -> None:
     pytest.importorskip("cv2")
-    from edgedet.data.synth_scene import draw_scene
+    from edgedet.data.synth.scene import draw_scene
 
     def draw_ten() -> None:
         for index in range(10):

@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from edgedet.contracts import OutputSpec
 from edgedet.numerics.decode import MAX_CANDIDATES, decode_float, decode_int8, dequantize_output
-from edgedet.structs import OutputSpec
 
 pytest.importorskip("pytest_benchmark")
 

@@ -18,15 +18,15 @@ import torch
 from PIL import Image
 
 from edgedet.config import load_model_file
-from edgedet.convert.flatbuffer import parse_tflite, serialize
-from edgedet.convert.from_fx import graph_from_fx
+from edgedet.contracts import OutputSpec
+from edgedet.graph.flatbuffer import parse_tflite, serialize
+from edgedet.net.checkpoint import Checkpoint, save_checkpoint
 from edgedet.net.random_weights import random_detector, random_pictures
-from edgedet.quantize.adaround import round_codes
-from edgedet.quantize.api import QuantizedModel, quantize_model
-from edgedet.quantize.histogram import Histogram
-from edgedet.quantize.ranges import kl_range, mse_range, percentile_range
-from edgedet.structs import OutputSpec
-from edgedet.train.checkpoint import Checkpoint, save_checkpoint
+from edgedet.quantize.api import quantize_model
+from edgedet.quantize.calibration.histogram import Histogram
+from edgedet.quantize.calibration.ranges import kl_range, mse_range, percentile_range
+from edgedet.quantize.fx.to_graph import QuantizedModel, graph_from_fx
+from edgedet.quantize.ptq.adaround import round_codes
 
 SIDE = 192
 OUTPUTS = OutputSpec(("a", "b", "c"))

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgedet.convert.flatbuffer import parse_tflite, serialize
-from edgedet.convert.summary import summarize
-from edgedet.evaluate.simulator import Simulator
+from edgedet.graph.flatbuffer import parse_tflite, serialize
+from edgedet.graph.summary import summarize
+from edgedet.simulate.simulator import Simulator
 
 _spec = importlib.util.spec_from_file_location("graph_maker", Path(__file__).parents[1] / "tests" / "graph_maker.py")
 assert _spec is not None

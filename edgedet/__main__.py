@@ -2,7 +2,7 @@
 
 import sys
 
-from edgedet.cli import main
+from edgedet.commands.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

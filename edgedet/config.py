@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
+from edgedet.contracts import PreprocessSpec, require_one_of
 from edgedet.errors import ConfigError
 from edgedet.resources import resource_dir
-from edgedet.structs import PreprocessSpec, require_one_of
 
 ACTIVATIONS = ("silu", "relu", "relu6", "hardswish")
 PADDINGS = ("symmetric", "same")

@@ -15,16 +15,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgedet.errors import EdgedetError
-from edgedet.evaluate.progress import show_progress
-from edgedet.evaluate.threads import limit_blas_threads
+from edgedet.progress import show_progress
 from edgedet.resources import resource_dir
+from edgedet.threads import limit_blas_threads
 
 # Whatever loads NumPy is imported inside functions, after main() has limited its threads.
 if TYPE_CHECKING:
     from edgedet.data.coco import CocoSplit
     from edgedet.evaluate.evaluator import EvalReport
-    from edgedet.evaluate.runtimes import Runtime
     from edgedet.quantize.api import QuantizeReport
+    from edgedet.runtimes.protocol import Runtime
 
 CHECKPOINT = "rtmdet_pico_relu6_synth.pt"  # in models/, trained on the training images of another seed
 IMAGES = 400  # 320 to calibrate from, 80 to evaluate on
@@ -77,8 +77,8 @@ def run_demo(out: Path, checkpoint: Path, images: int, seed: int) -> DemoResult:
     from edgedet.data.paths import DataPaths
     from edgedet.deploy.api import deploy
     from edgedet.evaluate.predict import predict
-    from edgedet.evaluate.runtimes import open_runtime
-    from edgedet.train.runtime import TorchRuntime
+    from edgedet.net.runtime import TorchRuntime
+    from edgedet.runtimes.open import open_runtime
 
     start = time.perf_counter()
     data, firmware, pictures = out / "synth", out / "firmware", out / "pictures"
@@ -142,7 +142,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _draw(data: Path, images: int, seed: int) -> None:
     """Draw the synthetic data set."""
-    from edgedet.data.synth import make_synthetic
+    from edgedet.data.synth.dataset import make_synthetic
 
     _announce("data", "synth", "--out", data, "--images", images, "--seed", seed)
     with show_progress("data synth") as progress:

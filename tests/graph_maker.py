@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from edgedet.convert import graph as g
+from edgedet.graph import graph as g
 
 
 def quantization(scale: float | np.ndarray, zero_point: int = 0, axis: int = 0) -> g.Quantization:

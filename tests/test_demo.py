@@ -13,10 +13,10 @@ pytest.importorskip("tflite_micro")
 
 from edgedet import demo
 from edgedet.config import load_model_file
+from edgedet.contracts import OutputSpec, PreprocessSpec
+from edgedet.net.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from edgedet.net.random_weights import random_detector
 from edgedet.resources import resource_dir
-from edgedet.structs import OutputSpec, PreprocessSpec
-from edgedet.train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 
 
 @pytest.fixture(scope="module")

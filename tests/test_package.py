@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import edgedet
-from edgedet.cli import EXTRAS
+from edgedet.commands.main import EXTRAS
 from edgedet.errors import ToolchainError
 from edgedet.resources import RESOURCES, resource_dir
 
@@ -104,4 +104,4 @@ def test_resource_dir_incomplete_installation_names_both_places(wheel_site: Path
 def test_wheel_version_and_entry_point_match_the_package(wheel_site: Path) -> None:
     (info,) = wheel_site.glob("edgedet-*.dist-info")
     assert f"Version: {edgedet.__version__}\n" in (info / "METADATA").read_text(encoding="utf-8")
-    assert "edgedet = edgedet.cli:main" in (info / "entry_points.txt").read_text(encoding="utf-8")
+    assert "edgedet = edgedet.commands.main:main" in (info / "entry_points.txt").read_text(encoding="utf-8")

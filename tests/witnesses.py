@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from edgedet.convert import graph as g
-from edgedet.convert.flatbuffer import parse_tflite, serialize
-from edgedet.evaluate.simulator import Simulator
+from edgedet.graph import graph as g
+from edgedet.graph.flatbuffer import parse_tflite, serialize
+from edgedet.simulate.simulator import Simulator
 
 ARENA_BYTES = 16_000_000
 

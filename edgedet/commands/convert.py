@@ -23,8 +23,8 @@ def add_convert(commands: Commands) -> None:
 
 
 def _convert(args: argparse.Namespace) -> int:
-    from edgedet.convert.flatbuffer import read_tflite, write_tflite
-    from edgedet.convert.summary import summarize
+    from edgedet.graph.flatbuffer import read_tflite, write_tflite
+    from edgedet.graph.summary import summarize
 
     refuse_checkpoint(args.model)
     if args.out is not None:

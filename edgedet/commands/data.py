@@ -7,7 +7,7 @@ from pathlib import Path
 
 from edgedet.commands.shared import Commands, add_command
 from edgedet.errors import DataError
-from edgedet.evaluate.arguments import add_annotation_arguments, data_paths, image_size, positive_int, whole_number
+from edgedet.options import add_annotation_arguments, data_paths, image_size, positive_int, whole_number
 
 
 def add_data_commands(commands: Commands) -> None:
@@ -40,9 +40,9 @@ def add_data_commands(commands: Commands) -> None:
 
 
 def _data_check(args: argparse.Namespace) -> int:
+    from edgedet.contracts import PreprocessSpec
     from edgedet.data.check import check_dataset
-    from edgedet.evaluate.progress import show_progress
-    from edgedet.structs import PreprocessSpec
+    from edgedet.progress import show_progress
 
     spec = PreprocessSpec(width=args.imgsz[0], height=args.imgsz[1], resize=args.resize)
     paths = data_paths(args)
@@ -63,8 +63,8 @@ def _data_check(args: argparse.Namespace) -> int:
 
 
 def _data_synth(args: argparse.Namespace) -> int:
-    from edgedet.data.synth import make_synthetic
-    from edgedet.evaluate.progress import show_progress
+    from edgedet.data.synth.dataset import make_synthetic
+    from edgedet.progress import show_progress
 
     with show_progress("data synth") as progress:
         folder = make_synthetic(args.out, images=args.images, seed=args.seed, progress=progress)

@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 
 from edgedet.commands.shared import Commands, add_command, refuse_checkpoint
-from edgedet.evaluate.arguments import positive_int
 from edgedet.fileio import require_out_folder
+from edgedet.options import positive_int
 
 
 def add_deploy(commands: Commands) -> None:

@@ -6,8 +6,10 @@ import argparse
 from pathlib import Path
 
 from edgedet.commands.shared import Commands, add_command, open_model
-from edgedet.evaluate.arguments import RUNTIME_HELP, RUNTIMES, add_evaluate_arguments, run_evaluate, threshold
+from edgedet.evaluate.arguments import add_evaluate_arguments, run_evaluate
 from edgedet.fileio import require_out_file, require_out_folder
+from edgedet.options import threshold
+from edgedet.runtimes.names import RUNTIME_HELP, RUNTIMES
 
 
 def add_evaluate(commands: Commands) -> None:
@@ -55,7 +57,7 @@ def add_predict(commands: Commands) -> None:
 
 def _predict(args: argparse.Namespace) -> int:
     from edgedet.evaluate.predict import predict
-    from edgedet.evaluate.progress import show_progress
+    from edgedet.progress import show_progress
 
     require_out_folder(args.out, "--out")
     runtime = open_model(args.model, args.runtime)

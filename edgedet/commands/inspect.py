@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from edgedet.commands.shared import Commands, add_command, refuse_checkpoint
-from edgedet.evaluate.arguments import SPLITS, add_data_arguments, data_paths, positive_int, whole_number
+from edgedet.options import SPLITS, add_data_arguments, data_paths, positive_int, whole_number
 
 
 def add_inspect(commands: Commands) -> None:
@@ -44,8 +44,8 @@ def add_inspect(commands: Commands) -> None:
 
 def _inspect(args: argparse.Namespace) -> int:
     from edgedet.diagnose.inspect import InspectRequest, inspect_model
-    from edgedet.evaluate.progress import show_progress
     from edgedet.fileio import atomic_write_text, require_out_folder
+    from edgedet.progress import show_progress
     from edgedet.report.charts import LayerPoint, layers_chart
 
     refuse_checkpoint(args.model)

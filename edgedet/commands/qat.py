@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgedet.errors import ConfigError
-from edgedet.evaluate.arguments import data_paths, positive_int
+from edgedet.options import data_paths, positive_int, positive_number
 
 if TYPE_CHECKING:
-    from edgedet.quantize.qat import QatRequest
+    from edgedet.finetune.qat import QatRequest
 
 # Attribute of the parsed options -> option, for those that only QAT takes. All of them are None (or False) when absent.
 QAT_OPTIONS = {
@@ -53,17 +53,6 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--resume", action="store_true", help="go on with an interrupted run in RUN")
 
 
-def positive_number(text: str) -> float:
-    """Type of an option that is a number above 0."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0.0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"expected a number above 0, got {text!r}")
-    return value
-
-
 def refuse_qat_options(args: argparse.Namespace) -> None:
     """Raises ConfigError when an option was given that only QAT takes."""
     values = {option: getattr(args, name) for name, option in QAT_OPTIONS.items()}
@@ -82,7 +71,7 @@ def qat_request(args: argparse.Namespace) -> QatRequest:
     Raises:
         ConfigError: options that do not go together.
     """
-    from edgedet.quantize.qat import QatRequest
+    from edgedet.finetune.qat import QatRequest
 
     names = {"check_runtime": "runtime"}
     given: dict[str, Any] = {
@@ -109,7 +98,7 @@ def run_qat(request: QatRequest) -> Path:
     Returns:
         The int8 file.
     """
-    from edgedet.quantize.qat import qat_checkpoint
+    from edgedet.finetune.qat import qat_checkpoint
 
     report = qat_checkpoint(request)
     print(report.text(), end="")

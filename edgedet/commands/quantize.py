@@ -20,8 +20,8 @@ from edgedet.commands.substitute import (
 )
 from edgedet.commands.waterfall import add_waterfall_arguments, run_waterfall, waterfall_split
 from edgedet.errors import ConfigError
-from edgedet.evaluate.arguments import add_data_arguments, data_paths, positive_int, whole_number
 from edgedet.fileio import require_out_folder
+from edgedet.options import add_data_arguments, data_paths, positive_int, whole_number
 
 if TYPE_CHECKING:
     from edgedet.quantize.api import QuantizeRequest
@@ -190,7 +190,7 @@ def _can_resume(args: argparse.Namespace) -> bool:
 def _ptq_request(args: argparse.Namespace) -> QuantizeRequest:
     """What `--method ptq` is to do; the checkpoint may still be replaced by its substitution."""
     from edgedet.quantize.api import QuantizeRequest
-    from edgedet.quantize.ranges import PERCENTILE
+    from edgedet.quantize.calibration.ranges import PERCENTILE
 
     request = QuantizeRequest(
         checkpoint=args.checkpoint,
@@ -219,7 +219,7 @@ def _ptq_request(args: argparse.Namespace) -> QuantizeRequest:
 
 
 def _run_ptq(request: QuantizeRequest) -> Path:
-    from edgedet.evaluate.progress import show_progress
+    from edgedet.progress import show_progress
     from edgedet.quantize.api import quantize_checkpoint
 
     with show_progress("calibrate") as progress:

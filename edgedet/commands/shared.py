@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from edgedet.errors import ConfigError
-from edgedet.evaluate.arguments import CHECKPOINT_SUFFIXES, choose_runtime
+from edgedet.runtimes.names import CHECKPOINT_SUFFIXES, choose_runtime
 
 if TYPE_CHECKING:
-    from edgedet.evaluate.runtimes import Runtime
+    from edgedet.runtimes.protocol import Runtime
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
@@ -71,9 +71,9 @@ def open_model(path: Path, runtime: str | None) -> Runtime:
     """
     name = choose_runtime(path, runtime)
     if name == "torch":
-        from edgedet.train.runtime import TorchRuntime
+        from edgedet.net.runtime import TorchRuntime
 
         return TorchRuntime.from_checkpoint(path)
-    from edgedet.evaluate.runtimes import open_runtime
+    from edgedet.runtimes.open import open_runtime
 
     return open_runtime(path, name)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from edgedet.commands.qat import add_run_arguments, positive_number
+from edgedet.commands.qat import add_run_arguments
 from edgedet.commands.shared import Commands, add_command, holds_run
 from edgedet.config import ACTIVATIONS
 from edgedet.errors import ConfigError
-from edgedet.evaluate.arguments import add_data_arguments, data_paths, positive_int, whole_number
+from edgedet.options import add_data_arguments, data_paths, positive_int, positive_number, whole_number
 
 FOLDER = "substituted"  # of the fine-tuning run, inside the folder of `edgedet quantize`
 TUNE_EPOCHS = 20
@@ -81,8 +81,9 @@ def check_layer_names(args: argparse.Namespace) -> None:
     """
     if not args.int16 and not args.calibration_for:
         return
-    from edgedet.quantize.substitute import prepare_substituted, require_layers
-    from edgedet.train.checkpoint import load_checkpoint
+    from edgedet.finetune.swap import prepare_substituted
+    from edgedet.net.checkpoint import load_checkpoint
+    from edgedet.quantize.calibration.range_choice import require_layers
 
     prepared = prepare_substituted(load_checkpoint(args.checkpoint), args.activation, not args.no_channel_attention)
     require_layers(prepared, args.int16, args.calibration_for)
@@ -103,7 +104,7 @@ def _add_what(parser: argparse._ActionsContainer) -> None:
 def _run(
     args: argparse.Namespace, out: Path, epochs: int, *, batch: int = 16, lr: float = 1e-3, resume: bool = False
 ) -> Path:
-    from edgedet.quantize.substitute import SubstituteRequest, substitute_checkpoint
+    from edgedet.finetune.substitute import SubstituteRequest, substitute_checkpoint
 
     report = substitute_checkpoint(
         SubstituteRequest(

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from edgedet.commands.shared import Commands, add_command, holds_run
-from edgedet.evaluate.arguments import add_data_arguments, data_paths, image_size, positive_int, whole_number
+from edgedet.options import add_data_arguments, data_paths, image_size, positive_int, whole_number
 
 
 def add_train(commands: Commands) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgedet.errors import ConfigError
-from edgedet.evaluate.arguments import data_paths, positive_int
+from edgedet.options import data_paths, positive_int
 
 if TYPE_CHECKING:
     from edgedet.data.coco import CocoSplit
@@ -55,8 +55,8 @@ def run_waterfall(
     if split is None:
         return
     from edgedet.diagnose.waterfall import WaterfallRequest, add_to_report, measure_waterfall
-    from edgedet.evaluate.progress import show_progress
     from edgedet.fileio import atomic_write_text
+    from edgedet.progress import show_progress
     from edgedet.report.charts import Bar, waterfall_chart
 
     with show_progress("waterfall") as progress:

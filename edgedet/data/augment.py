@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from edgedet.config import TrainConfig
+from edgedet.contracts import PreprocessSpec
 from edgedet.data.coco import CocoSplit
 from edgedet.data.preprocess import fitted_size, load_image, resample
 from edgedet.errors import missing_extra
-from edgedet.structs import PreprocessSpec
 
 try:
     import cv2

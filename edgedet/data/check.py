@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from edgedet.contracts import PreprocessSpec
 from edgedet.data.coco import CocoSplit, DataWarning, ImageRecord, load_split, require_same_classes
 from edgedet.data.headers import read_header
 from edgedet.data.preprocess import fitted_size, load_image
 from edgedet.errors import DataError
-from edgedet.structs import PreprocessSpec
 
 SMALL_AREA_PX2 = 32**2  # COCO's thresholds: small below, large from the second on
 LARGE_AREA_PX2 = 96**2

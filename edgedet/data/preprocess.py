@@ -25,9 +25,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from edgedet.contracts import PreprocessSpec
 from edgedet.data.headers import IMAGE_ERRORS, exif_orientation
 from edgedet.errors import DataError, ShapeError
-from edgedet.structs import PreprocessSpec
 
 COEFF_BITS = 15  # 255 * 2^15 + 2^14 < 2^24: exact in float32
 _BLOCK_ROWS = 16  # output rows per matrix product: wide enough for BLAS, few zeros in the band

@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-from collections import Counter
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
-from edgedet import __version__
-from edgedet.convert.flatbuffer import serialize
-from edgedet.deploy.arena import ArenaReport, measure_arena, require_tflite_micro
-from edgedet.deploy.c99 import make_c99
-from edgedet.deploy.folder import FORMAT, FORMAT_VERSION, MANIFEST, check_replaceable, file_table, sha256, write_folder
-from edgedet.deploy.golden import check_equal, golden_input
-from edgedet.deploy.patch_search import PatchReport
-from edgedet.deploy.plan import Plan
-from edgedet.deploy.tflm import Golden, render_sources, require_jinja2
-from edgedet.deploy.tflm_ops import OperatorUse, operators_used
-from edgedet.deploy.tflm_plan import PLAN_NAME, with_offline_plan
+from edgedet.codegen.memory.patch_search import PatchReport
+from edgedet.codegen.memory.plan import Plan
+from edgedet.deploy.output_folder import (
+    MANIFEST,
+    check_replaceable,
+    write_folder,
+)
+from edgedet.deploy.targets.c99 import deploy_c99
+from edgedet.deploy.targets.tflm import deploy_tflm
 from edgedet.errors import ConfigError
-from edgedet.evaluate.runtimes import Int8Model, load_int8_model
-from edgedet.evaluate.simulator import Simulator
+from edgedet.graph.model import load_int8_model
+from edgedet.graph.tflm_ops import OperatorUse
+from edgedet.runtimes.tflm_arena import ArenaReport
 
 TARGETS = ("tflm", "c99")
 
@@ -74,22 +68,6 @@ class DeployReport:
         return "\n".join(lines) + "\n"
 
 
-@dataclass(frozen=True)
-class _Product:
-    """A deployment in memory."""
-
-    sources: dict[str, str]  # path in the folder -> text
-    manifest: dict[str, Any]
-    model_bytes: int
-    operators: tuple[OperatorUse, ...]
-    arena_bytes: int
-    golden_source: str
-    arena: ArenaReport | None = None
-    plan: Plan | None = None
-    patches: PatchReport | None = None
-    has_run: bool = False
-
-
 def deploy(
     model: Path,
     target: str,
@@ -134,9 +112,9 @@ def deploy(
         raise ConfigError(f"the RAM limit must be at least 1 byte, got {ram_bytes}")
     check_replaceable(out)
     if target == "tflm":
-        product = _deploy_tflm(load_int8_model(model), arena_margin_bytes, ram_bytes, image, seed)
+        product = deploy_tflm(load_int8_model(model), arena_margin_bytes, ram_bytes, image, seed)
     else:
-        product = _deploy_c99(model, ram_bytes, image, seed)
+        product = deploy_c99(model, ram_bytes, image, seed)
     write_folder(out, product.sources, product.manifest)
     return DeployReport(
         target=target,
@@ -151,97 +129,3 @@ def deploy(
         has_run=product.has_run,
         golden_source=product.golden_source,
     )
-
-
-def _deploy_c99(model: Path, ram_bytes: int | None, image: Path | None, seed: int) -> _Product:
-    module = make_c99(model, image=image, ram_bytes=ram_bytes, seed=seed)
-    counts = Counter(operator.kind for operator in module.program.graph.operators)
-    return _Product(
-        module.texts,
-        module.manifest,
-        module.model_bytes,
-        tuple(OperatorUse(kind, counts[kind], "") for kind in sorted(counts)),
-        module.program.plan.arena_bytes,
-        module.golden_source,
-        plan=module.program.plan,
-        patches=module.program.patches,
-        has_run=module.model is not None,
-    )
-
-
-def _measured(
-    model: Int8Model, q_input: np.ndarray, margin_bytes: int | None
-) -> tuple[Int8Model, ArenaReport, tuple[np.ndarray, ...]]:
-    """The model, with a memory plan of its own where that needs less than TFLM's planner; its arena and outputs."""
-    arena, outputs = measure_arena(model.data, model.graph, q_input, margin_bytes)
-    graph = with_offline_plan(model.graph)
-    if graph is model.graph:
-        return model, arena, outputs
-    planned = replace(model, graph=graph, data=serialize(graph))
-    planned_arena, planned_outputs = measure_arena(planned.data, graph, q_input, margin_bytes)
-    if planned_arena.total_bytes < arena.total_bytes:
-        return planned, planned_arena, planned_outputs
-    return model, arena, outputs
-
-
-def _check_ram(arena: ArenaReport, ram_bytes: int | None) -> None:
-    """Raises ConfigError when the arena is larger than the limit."""
-    if ram_bytes is not None and arena.total_bytes > ram_bytes:
-        raise ConfigError(
-            f"the limit is {ram_bytes:,} bytes of RAM, but the arena of TFLite Micro needs {arena.total_bytes:,}; "
-            "take a smaller input or a narrower model, target c99, or raise the limit"
-        )
-
-
-def _deploy_tflm(
-    model: Int8Model, arena_margin_bytes: int | None, ram_bytes: int | None, image: Path | None, seed: int
-) -> _Product:
-    require_jinja2("tflm")
-    require_tflite_micro()
-    operators = operators_used(model.graph, str(model.path))
-    q_input = golden_input(model, image, seed)
-    simulated = _contract_order(model, Simulator(model.graph).invoke(q_input))
-    source_sha256 = sha256(model.data)
-    model, arena, measured = _measured(model, q_input, arena_margin_bytes)
-    _check_ram(arena, ram_bytes)
-    check_equal(model.outputs.tensor_names, simulated, _contract_order(model, measured))
-    source = f"drawn with seed {seed}" if image is None else f"image {image.name}, sha256 {sha256(image.read_bytes())}"
-    golden = Golden(source, q_input, simulated)
-    sources = render_sources(model, source_sha256, operators, arena, golden)
-    manifest = {
-        "format": FORMAT,
-        "format_version": FORMAT_VERSION,
-        "target": "tflm",
-        "model": {"name": model.path.name, "sha256": source_sha256},
-        "model_data": {
-            "bytes": len(model.data),
-            "sha256": sha256(model.data),
-            "memory_plan": "in the model" if PLAN_NAME in dict(model.graph.metadata) else "TFLite Micro's own",
-        },
-        "operators": [asdict(operator) for operator in operators],
-        "arena": {
-            **asdict(arena),
-            "measured_with": "tflite_micro wheel, reference kernels, on the host",
-            "margin_for": "CMSIS-NN scratch" if arena_margin_bytes is None else "given by the user",
-        },
-        "contract": {"preprocess": model.preprocess.to_json(), "outputs": model.outputs.to_json()},
-        "golden": {
-            "source": source,
-            "input_sha256": sha256(q_input.tobytes()),
-            "outputs_sha256": {
-                name: sha256(array.tobytes()) for name, array in zip(model.outputs.tensor_names, simulated, strict=True)
-            },
-            "checked": "NumPy simulator = TFLite Micro, every byte",
-        },
-        "versions": {
-            "edgedet": __version__,
-            "numpy": np.__version__,
-            "tflite_micro": importlib.metadata.version("tflite-micro"),
-        },
-        "files": file_table(sources),
-    }
-    return _Product(sources, manifest, len(model.data), operators, arena.total_bytes, source, arena=arena)
-
-
-def _contract_order(model: Int8Model, outputs: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
-    return tuple(outputs[position] for position in model.output_positions)

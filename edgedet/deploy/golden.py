@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from edgedet.data.preprocess import load_image, quantize_input, resize_to_input
 from edgedet.errors import ConversionError
-from edgedet.evaluate.runtimes import Int8Model
+from edgedet.graph.model import Int8Model
 
 _BLOBS = 12  # round patches of colour over the gradient
 
@@ -82,3 +83,12 @@ def check_equal(names: Sequence[str], simulated: Sequence[np.ndarray], measured:
                 f"output {name}: {np.count_nonzero(gap)} of {gap.size} values differ between the simulator and TFLite "
                 f"Micro, by up to {gap.max()}; the chip would not repeat the evaluated AP. Please report this model"
             )
+
+
+@dataclass(frozen=True, eq=False)
+class Golden:
+    """One input and its outputs."""
+
+    source: str  # where the input comes from, one line
+    q_input: np.ndarray  # int8 (1, H, W, 3)
+    q_outputs: tuple[np.ndarray, ...]  # int8 (1, h, w, c), contract order

@@ -1,9 +1,9 @@
 """Which channels of an int8 file were rescaled against the checkpoint, found from the weights alone.
 
-Cross-layer equalization (`edgedet.quantize.equalize`) multiplies a channel by a power of two and divides the weights
-that read it by the same. The file does not say so, but output channel o of a convolution reads known inputs, so its
-gain is the one number that carries the checkpoint's weights over to the file's: least squares, rounded to the nearest
-power of two, which the rounding of weights never moves. Layer by layer, that gives the gain of every channel.
+Cross-layer equalization (`edgedet.quantize.ptq.equalize`) multiplies a channel by a power of two and divides the
+weights that read it by the same. The file does not say so, but output channel o of a convolution reads known inputs,
+so its gain is the one number that carries the checkpoint's weights over to the file's: least squares, rounded to the
+nearest power of two, which the rounding of weights never moves. Layer by layer, that gives the gain of every channel.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from torch.fx import GraphModule, Node
 
-from edgedet.quantize.fake_quant import FakeQuant, QuantConv2d
+from edgedet.quantize.fx.fake_quant import FakeQuant, QuantConv2d
 
 _Gains = dict[str, np.ndarray]
 

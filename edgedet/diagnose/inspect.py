@@ -17,10 +17,10 @@ from edgedet.data.coco import CocoSplit
 from edgedet.diagnose.layers import LayerComparison, Probe
 from edgedet.diagnose.rebuild import Rebuilt, rebuild
 from edgedet.errors import ConfigError, DataError
-from edgedet.evaluate.progress import Progress
-from edgedet.evaluate.runtimes import load_int8_model
-from edgedet.quantize.calibration_data import draw_images
-from edgedet.train.checkpoint import load_checkpoint
+from edgedet.graph.model import load_int8_model
+from edgedet.net.checkpoint import load_checkpoint
+from edgedet.progress import Progress
+from edgedet.quantize.calibration.images import draw_images
 
 BATCH = 8  # pictures at once; the first batch is the one that sensitivity is measured on
 

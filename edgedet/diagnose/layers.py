@@ -13,14 +13,14 @@ from torch.fx import Node
 from edgedet.data.coco import ImageRecord
 from edgedet.data.preprocess import load_image, normalize, quantize_input, resize_to_input
 from edgedet.diagnose.measures import RangeUse, Similarity, output_damage
-from edgedet.diagnose.nodes import NodeRunner
 from edgedet.diagnose.rebuild import Rebuilt
-from edgedet.evaluate.progress import Progress
-from edgedet.evaluate.runtimes import Int8Model
-from edgedet.evaluate.simulator import Simulator
+from edgedet.graph.model import Int8Model
 from edgedet.numerics.affine import dequantize
-from edgedet.quantize.fake_quant import FakeQuant, QuantConv2d
-from edgedet.quantize.prepare import requantizes
+from edgedet.progress import Progress
+from edgedet.quantize.fx.fake_quant import FakeQuant, QuantConv2d
+from edgedet.quantize.fx.prepare import requantizes
+from edgedet.quantize.fx.walk import NodeRunner
+from edgedet.simulate.simulator import Simulator
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from edgedet.quantize.qparams import LIMITS
+from edgedet.quantize.fx.qparams import LIMITS
 
 SATURATED_SHARE = 0.01  # of a channel's values beyond the range, above which the channel counts as saturated
 

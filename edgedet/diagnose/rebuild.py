@@ -15,16 +15,15 @@ import torch
 from torch import nn
 from torch.fx import GraphModule, Node
 
-from edgedet.convert.from_fx import BORDER_SUFFIX, graph_from_fx
-from edgedet.convert.graph import Graph, Operator, Quantization, Tensor
 from edgedet.diagnose.gains import channel_gains
 from edgedet.errors import ConfigError, ConversionError
-from edgedet.quantize.api import prepare_model
-from edgedet.quantize.fake_quant import FakeQuant, QuantConv2d
-from edgedet.quantize.int16 import groups_of, settle_borders, widen
-from edgedet.quantize.prepare import quantized_by, requantizes
-from edgedet.quantize.qparams import AffineParams
-from edgedet.train.checkpoint import Checkpoint
+from edgedet.graph.graph import Graph, Operator, Quantization, Tensor
+from edgedet.net.checkpoint import Checkpoint
+from edgedet.quantize.fx.fake_quant import FakeQuant, QuantConv2d
+from edgedet.quantize.fx.int16 import groups_of, settle_borders, widen
+from edgedet.quantize.fx.prepare import prepare_model, quantized_by, requantizes
+from edgedet.quantize.fx.qparams import AffineParams
+from edgedet.quantize.fx.to_graph import BORDER_SUFFIX, graph_from_fx
 
 # Share of the weights that differ from the checkpoint's by more than one step, above which the file was fine-tuned.
 # Rounding, up or down, never moves a weight that far, and clipped ones are not counted.

@@ -16,13 +16,14 @@ from edgedet.data.preprocess import load_image, resize_to_input
 from edgedet.diagnose.rebuild import Rebuilt, rebuild, with_weights_of, without_rounding
 from edgedet.errors import ConfigError, ToolchainError
 from edgedet.evaluate.evaluator import evaluate
-from edgedet.evaluate.progress import Progress
-from edgedet.evaluate.runtimes import Int8Runtime, Runtime, open_runtime
 from edgedet.fileio import atomic_write_text
+from edgedet.net.checkpoint import Checkpoint, load_checkpoint
 from edgedet.net.rtmdet import channels_last
-from edgedet.quantize.api import prepare_model
-from edgedet.train.checkpoint import Checkpoint, load_checkpoint
-from edgedet.train.runtime import TorchRuntime
+from edgedet.net.runtime import TorchRuntime
+from edgedet.progress import Progress
+from edgedet.quantize.fx.prepare import prepare_model
+from edgedet.runtimes.open import open_runtime
+from edgedet.runtimes.protocol import Int8Runtime, Runtime
 
 # A step that costs more AP than this is guilty, if it is the most expensive one. It is what PTQ may lose in all, and
 # more than the last digits that another order of rounding moves (0.002 to 0.003 on 87 images).

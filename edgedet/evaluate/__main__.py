@@ -7,8 +7,9 @@ import sys
 from collections.abc import Sequence
 
 from edgedet.errors import ConfigError, EdgedetError
-from edgedet.evaluate.arguments import add_evaluate_arguments, choose_runtime, run_evaluate
-from edgedet.evaluate.threads import limit_blas_threads
+from edgedet.evaluate.arguments import add_evaluate_arguments, run_evaluate
+from edgedet.runtimes.names import choose_runtime
+from edgedet.threads import limit_blas_threads
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -31,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         name = choose_runtime(args.model, args.runtime)
         if name == "torch":
             raise ConfigError(f"{args.model}: checkpoints need torch; run `edgedet evaluate {args.model} ...`")
-        from edgedet.evaluate.runtimes import open_runtime
+        from edgedet.runtimes.open import open_runtime
 
         sys.stdout.write(run_evaluate(args, open_runtime(args.model, name)).text())
     except (EdgedetError, OSError) as error:

@@ -12,10 +12,10 @@ import numpy as np
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from edgedet.contracts import Detections
 from edgedet.data.coco import CocoSplit
 from edgedet.errors import DataError
 from edgedet.numerics.boxes import xyxy_to_xywh
-from edgedet.structs import Detections
 
 
 @dataclass(frozen=True)

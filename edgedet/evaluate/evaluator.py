@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from edgedet.contracts import Detections
 from edgedet.data.coco import CocoSplit, ImageRecord
 from edgedet.data.preprocess import load_image, resize_to_input
 from edgedet.errors import ConfigError, DataError
 from edgedet.evaluate.coco_ap import ApResult, coco_ap
-from edgedet.evaluate.progress import Progress
-from edgedet.structs import Detections
+from edgedet.progress import Progress
 
 if TYPE_CHECKING:  # the training loop evaluates without loading simulator and flatbuffer
-    from edgedet.evaluate.runtimes import Runtime
+    from edgedet.runtimes.protocol import Runtime
 
 
 COCO_SCORE_THRESHOLD = 0.001  # low enough for the whole precision-recall curve; RTMDet's test_cfg

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from edgedet.contracts import Detections
 from edgedet.data.preprocess import load_image, resize_to_input
 from edgedet.errors import ConfigError, ShapeError
 from edgedet.fileio import atomic_write_bytes, atomic_write_text
-from edgedet.structs import Detections
 
 if TYPE_CHECKING:  # drawing alone needs no runtime
-    from edgedet.evaluate.progress import Progress
-    from edgedet.evaluate.runtimes import Runtime
+    from edgedet.progress import Progress
+    from edgedet.runtimes.protocol import Runtime
 
 
 @dataclass(frozen=True, eq=False)

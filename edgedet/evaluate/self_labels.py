@@ -10,12 +10,12 @@ from dataclasses import replace
 
 import numpy as np
 
+from edgedet.data.bare_images import ground_truth_of
 from edgedet.data.coco import CocoSplit
-from edgedet.data.folder import ground_truth_of
 from edgedet.data.preprocess import load_image, resize_to_input
 from edgedet.errors import DataError
 from edgedet.evaluate.evaluator import class_mapping
-from edgedet.evaluate.runtimes import Runtime
+from edgedet.runtimes.protocol import Runtime
 
 
 def self_labelled(runtime: Runtime, split: CocoSplit, max_images: int) -> CocoSplit:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edgedet.convert.flatbuffer_read import parse_loosely
-from edgedet.convert.metadata import METADATA_NAME
 from edgedet.errors import ConfigError, ConversionError
+from edgedet.graph.flatbuffer_read import parse_loosely
+from edgedet.graph.metadata import METADATA_NAME
 from edgedet.lint.finding import SEVERITIES, LintReport, Rule, Subject
 from edgedet.lint.rules_int16 import INT16_RULES
 from edgedet.lint.rules_operators import OPERATOR_RULES
@@ -52,9 +52,9 @@ def read_subject(path: Path) -> Subject:
         case ".tflite":
             return _tflite_subject(path)
         case ".onnx":
-            from edgedet.lint.onnx_graph import onnx_subject
+            from edgedet.exchange.onnx_read import onnx_graph
 
-            return onnx_subject(path)
+            return Subject(str(path), "onnx", onnx_graph(path))
         case suffix if suffix in CHECKPOINT_SUFFIXES:
             from edgedet.lint.checkpoint import checkpoint_subject
 

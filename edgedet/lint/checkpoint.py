@@ -6,13 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from edgedet.convert.from_fx import graph_from_fx
 from edgedet.lint.finding import Subject
-from edgedet.quantize.api import prepare_model
-from edgedet.quantize.calibrate import freeze
-from edgedet.quantize.fake_quant import FakeQuant
-from edgedet.quantize.qparams import AffineParams
-from edgedet.train.checkpoint import load_checkpoint
+from edgedet.net.checkpoint import load_checkpoint
+from edgedet.quantize.fx.fake_quant import FakeQuant
+from edgedet.quantize.fx.prepare import freeze, prepare_model
+from edgedet.quantize.fx.qparams import AffineParams
+from edgedet.quantize.fx.to_graph import graph_from_fx
 
 _ANY = AffineParams(np.float32(0.05), -20)  # the rules about scales do not look at checkpoints
 

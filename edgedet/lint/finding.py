@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
 
-from edgedet.convert.graph import Graph, Operator, Tensor
+from edgedet.graph.graph import Graph, Operator, Tensor
 
 SEVERITIES = ("error", "warning", "info")
 FORMATS = ("tflite", "checkpoint", "onnx")

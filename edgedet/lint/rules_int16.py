@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from edgedet.convert import graph as g
+from edgedet.graph import graph as g
 from edgedet.lint.finding import Finding, Rule, Subject
 
 # Operators without an int16 kernel in TFLite (ai-edge-litert 2.3.0) or TFLite Micro (0.dev20261023); tried.

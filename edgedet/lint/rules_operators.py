@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from edgedet.convert import graph as g
-from edgedet.deploy.tflm_ops import RESOLVER_METHODS
+from edgedet.graph import graph as g
+from edgedet.graph.tflm_ops import RESOLVER_METHODS
 from edgedet.lint.finding import Finding, Rule, Subject
 
 LARGE_POOL = 5  # px; a chain of 5x5 maxima gives every larger odd window

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from edgedet.convert import graph as g
+from edgedet.graph import graph as g
 from edgedet.lint.finding import Finding, Rule, Subject
 
 # Operators that carry values to an output without computing with them.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from edgedet.convert import graph as g
+from edgedet.graph import graph as g
 from edgedet.lint.finding import Finding, Rule, Subject
 
 _COPYING = ("CONCATENATION", "MAX_POOL_2D", "RESIZE_NEAREST_NEIGHBOR", "PAD", "RESHAPE", "TRANSPOSE")
@@ -235,7 +235,7 @@ def missing_contract(subject: Subject) -> list[Finding]:
             (subject.source,),
             "the file does not say how a picture becomes its input and what its outputs mean: evaluate and deploy "
             "to TFLite Micro refuse it, and firmware has to guess",
-            "make the file with edgedet, or add the metadata with edgedet.convert.metadata.contract_metadata",
+            "make the file with edgedet, or add the metadata with edgedet.graph.metadata.contract_metadata",
             f"edgedet quantize {subject.checkpoint} --data DIR --out RUN",
         )
     ]

@@ -24,9 +24,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from edgedet.contracts import Detections, OutputSpec
 from edgedet.errors import ConfigError, ShapeError
 from edgedet.numerics.boxes import areas, check_boxes, clip_boxes, decode_distances
-from edgedet.structs import Detections, OutputSpec
 
 # Bounds time and memory at a score threshold of 0.001, where nearly every cell is a candidate. 10 times COCO's maxDets.
 MAX_CANDIDATES = 1000

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -12,37 +11,41 @@ from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
-from torch.fx import GraphModule
 
-from edgedet.convert.flatbuffer import serialize
-from edgedet.convert.from_fx import graph_from_fx
-from edgedet.convert.graph import Graph
+from edgedet.contracts import OutputSpec, PreprocessSpec
 from edgedet.data.coco import CocoSplit
 from edgedet.data.paths import DataPaths
 from edgedet.errors import ConfigError, DataError
 from edgedet.fileio import atomic_write_bytes, atomic_write_text
-from edgedet.quantize.agreement import disagreements
-from edgedet.quantize.calibrate import calibrate, freeze
-from edgedet.quantize.calibration_data import (
+from edgedet.graph.flatbuffer import serialize
+from edgedet.net.checkpoint import Checkpoint, load_checkpoint
+from edgedet.progress import Stopwatch
+from edgedet.quantize.calibration.calibrate import calibrate
+from edgedet.quantize.calibration.images import (
     ImageFiles,
     check_enough,
     check_not_constant,
     draw_images,
     make_manifest,
 )
-from edgedet.quantize.fake_quant import FakeQuant
-from edgedet.quantize.fold import fold_batch_norm
-from edgedet.quantize.int16 import AUTO, groups_of, widen
-from edgedet.quantize.lower import lower_activations
-from edgedet.quantize.observers import MinMaxObserver, Observer
-from edgedet.quantize.prepare import prepare
-from edgedet.quantize.ptq import EFFORTS, MIN_TO_SPLIT, PtqOptions, PtqResult, Reports, Step, post_training_quantize
-from edgedet.quantize.qparams import input_params
-from edgedet.quantize.range_choice import RangePlan, TensorRange
-from edgedet.quantize.ranges import PERCENTILE
-from edgedet.structs import OutputSpec, PreprocessSpec
-from edgedet.train.checkpoint import Checkpoint, load_checkpoint
-from edgedet.train.hardware import torch_threads
+from edgedet.quantize.calibration.observers import MinMaxObserver
+from edgedet.quantize.calibration.range_choice import RangePlan, TensorRange
+from edgedet.quantize.calibration.ranges import PERCENTILE
+from edgedet.quantize.fx.fake_quant import Observer
+from edgedet.quantize.fx.int16 import AUTO, groups_of, widen
+from edgedet.quantize.fx.prepare import freeze, prepare_model
+from edgedet.quantize.fx.settle_scales import disagreements
+from edgedet.quantize.fx.to_graph import QuantizedModel, graph_from_fx
+from edgedet.quantize.ptq.pipeline import (
+    EFFORTS,
+    MIN_TO_SPLIT,
+    PtqOptions,
+    PtqResult,
+    Reports,
+    Step,
+    post_training_quantize,
+)
+from edgedet.threads import torch_threads
 
 METHODS = ("ptq",)
 
@@ -164,33 +167,6 @@ def _options_json(options: PtqOptions) -> dict[str, Any]:
     return content
 
 
-@dataclass(frozen=True, eq=False)
-class QuantizedModel:
-    """A network in its two forms, with the same numbers in both."""
-
-    fake_quant: GraphModule  # float32 NCHW in and out, every value on its int8 grid
-    graph: Graph  # int8, NHWC
-
-    @property
-    def scale_groups(self) -> int:
-        """Number of groups of activations that share a scale."""
-        return len({m.name for m in self.fake_quant.modules() if isinstance(m, FakeQuant)})
-
-
-def prepare_model(model: nn.Module, preprocess: PreprocessSpec) -> GraphModule:
-    """Fold, lower and prepare a float network; the result can be calibrated.
-
-    Args:
-        model: float32, NCHW; not changed.
-        preprocess: input contract.
-    Returns:
-        The graph with one FakeQuant for each group of tensors that share a scale.
-    Raises:
-        ConversionError, UnsupportedOpError: see `fold_batch_norm`, `lower_activations`, `prepare`.
-    """
-    return prepare(lower_activations(fold_batch_norm(model)), input_params(preprocess))
-
-
 def quantize_model(
     model: nn.Module,
     preprocess: PreprocessSpec,
@@ -207,7 +183,7 @@ def quantize_model(
         outputs: output contract.
         batches: float32 (N, 3, H, W), normalized, for calibration.
         new_observer: makes the observer of one group.
-        int16: layers whose result is int16; see `edgedet.quantize.int16`.
+        int16: layers whose result is int16; see `edgedet.quantize.fx.int16`.
     Returns:
         The fake-quantized network and the int8 graph.
     Raises:
@@ -240,7 +216,7 @@ def quantize_checkpoint(
     """
     if request.out.exists() and not request.out.is_dir():
         raise ConfigError(f"--out {request.out}: is a file, expected a folder or a new name")
-    watch = _Stopwatch()
+    watch = Stopwatch()
     checkpoint = load_checkpoint(request.checkpoint)
     model = checkpoint.build()
     watch.lap("load")
@@ -289,20 +265,6 @@ def _counter(total: int, progress: Callable[[int, int], None] | None) -> Callabl
         progress(done, total)
 
     return count
-
-
-class _Stopwatch:
-    """Wall-clock seconds of consecutive steps."""
-
-    def __init__(self) -> None:
-        self._since = time.perf_counter()
-        self.laps: list[tuple[str, float]] = []
-
-    def lap(self, name: str) -> None:
-        """End a step."""
-        now = time.perf_counter()
-        self.laps.append((name, now - self._since))
-        self._since = now
 
 
 def _report(

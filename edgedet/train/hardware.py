@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-
-import torch
 
 # Names of the flags that /proc/cpuinfo shows on x86 (AVX-512, AMX) and Arm.
 _BF16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}
@@ -23,18 +19,3 @@ def has_bf16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
         return False
     match = re.search(r"^(?:flags|Features)\s*:(.*)$", cpuinfo.read_text(errors="replace"), re.MULTILINE)
     return match is not None and not _BF16_FLAGS.isdisjoint(match.group(1).split())
-
-
-@contextmanager
-def torch_threads(count: int) -> Iterator[None]:
-    """Let torch use so many threads inside, and as many as before behind it.
-
-    Args:
-        count: at least 1. Float sums are split by it: another number gives other last bits.
-    """
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

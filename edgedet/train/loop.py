@@ -12,12 +12,12 @@ from torch import Tensor
 
 from edgedet import __version__
 from edgedet.config import ModelFile, load_model_file
+from edgedet.contracts import OutputSpec, PreprocessSpec
 from edgedet.data.coco import CocoSplit, require_same_classes
 from edgedet.data.paths import DataPaths
 from edgedet.errors import CheckpointError, ConfigError
 from edgedet.fileio import atomic_write_text, remove_unfinished, require_out_folder
-from edgedet.structs import OutputSpec, PreprocessSpec
-from edgedet.train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from edgedet.net.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from edgedet.train.loader import steps_per_epoch
 from edgedet.train.log import EpochRecord, TrainLog
 from edgedet.train.trainer import Trainer

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from edgedet.config import ModelFile
+from edgedet.contracts import OutputSpec, PreprocessSpec
 from edgedet.data.augment import ImageCache
 from edgedet.data.coco import CocoSplit
 from edgedet.data.preprocess import load_image, resize_to_input
@@ -18,12 +19,11 @@ from edgedet.errors import EdgedetError
 from edgedet.evaluate.evaluator import evaluate
 from edgedet.evaluate.predict import draw_detections
 from edgedet.net.rtmdet import build_detector, channels_last
-from edgedet.structs import OutputSpec, PreprocessSpec
+from edgedet.net.runtime import TorchRuntime
 from edgedet.train.hardware import has_bf16
 from edgedet.train.loader import Batch, epoch_batches, steps_per_epoch
 from edgedet.train.log import EpochRecord, StepLosses, TrainLog
 from edgedet.train.losses import detection_loss, prior_grid
-from edgedet.train.runtime import TorchRuntime
 from edgedet.train.schedule import WeightAverage, learning_rate, parameter_groups
 
 _PICTURES = 4  # with boxes, to TensorBoard at each validation

@@ -11,10 +11,10 @@ from PIL import Image
 pytest.importorskip("cv2", reason="augmentation needs the extra train")
 
 from edgedet.config import load_model_file
+from edgedet.contracts import PreprocessSpec
 from edgedet.data.augment import ImageCache, augment
 from edgedet.data.coco import load_split
 from edgedet.data.preprocess import load_image, resize_to_input
-from edgedet.structs import PreprocessSpec
 
 BASE = load_model_file("rtmdet_pico_relu6").train
 PLAIN = replace(

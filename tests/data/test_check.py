@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from edgedet.contracts import PreprocessSpec
 from edgedet.data.check import check_dataset, input_boxes
 from edgedet.data.coco import load_split
 from edgedet.errors import DataError
-from edgedet.structs import PreprocessSpec
 
 SPEC = PreprocessSpec(192, 192)
 CATEGORIES = ({"id": 1, "name": "cat"}, {"id": 2, "name": "dog"})

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
+from edgedet.contracts import PreprocessSpec
 from edgedet.data.headers import read_header
 from edgedet.data.preprocess import (
     Placement,
@@ -21,7 +22,6 @@ from edgedet.data.preprocess import (
     resize_to_input,
 )
 from edgedet.errors import DataError, ShapeError
-from edgedet.structs import PreprocessSpec
 
 SIZES = [(1, 1), (1, 7), (7, 1), (2, 3), (3, 2), (13, 13), (640, 192), (480, 144), (192, 640), (1001, 97), (97, 1001)]
 

@@ -12,8 +12,9 @@ import pytest
 
 from edgedet.deploy.api import MANIFEST, DeployReport, deploy
 from edgedet.errors import ConfigError, ConversionError
-from edgedet.evaluate.runtimes import load_int8_model, open_runtime
+from edgedet.graph.model import load_int8_model
 from edgedet.numerics.decode import dequantize_output, sigmoid
+from edgedet.runtimes.open import open_runtime
 
 pytest.importorskip("tflite_micro")
 CXX = shutil.which("g++") or shutil.which("clang++")

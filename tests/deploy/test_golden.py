@@ -8,7 +8,7 @@ from PIL import Image
 
 from edgedet.deploy.golden import check_equal, draw_pixels, golden_input
 from edgedet.errors import ConversionError, DataError
-from edgedet.evaluate.runtimes import load_int8_model
+from edgedet.graph.model import load_int8_model
 
 
 def test_draw_pixels_same_seed_repeats_and_uses_the_full_range() -> None:

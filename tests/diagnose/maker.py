@@ -12,18 +12,18 @@ from PIL import Image
 from torch.fx import GraphModule
 
 from edgedet.config import load_model_file
-from edgedet.convert.flatbuffer import write_tflite
-from edgedet.convert.from_fx import graph_from_fx
+from edgedet.contracts import OutputSpec, PreprocessSpec
 from edgedet.data.coco import CocoSplit, load_split
+from edgedet.graph.flatbuffer import write_tflite
+from edgedet.net.checkpoint import Checkpoint, save_checkpoint
 from edgedet.net.random_weights import random_detector, random_pictures
-from edgedet.quantize.calibrate import calibrate, freeze
-from edgedet.quantize.fold import fold_batch_norm
-from edgedet.quantize.int16 import groups_of, widen
-from edgedet.quantize.lower import lower_activations
-from edgedet.quantize.prepare import prepare
-from edgedet.quantize.qparams import input_params
-from edgedet.structs import OutputSpec, PreprocessSpec
-from edgedet.train.checkpoint import Checkpoint, save_checkpoint
+from edgedet.quantize.calibration.calibrate import calibrate
+from edgedet.quantize.fx.fold import fold_batch_norm
+from edgedet.quantize.fx.int16 import groups_of, widen
+from edgedet.quantize.fx.lower_activations import lower_activations
+from edgedet.quantize.fx.prepare import freeze, prepare
+from edgedet.quantize.fx.qparams import input_params
+from edgedet.quantize.fx.to_graph import graph_from_fx
 
 WIDTH, HEIGHT = 96, 64
 CLASSES = ("red", "green")

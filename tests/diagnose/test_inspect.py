@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 import torch
 
-from edgedet.convert.flatbuffer import read_tflite
 from edgedet.data.coco import CocoSplit
 from edgedet.data.preprocess import load_image, normalize, resize_to_input
 from edgedet.diagnose.inspect import Inspection, InspectRequest, inspect_model
 from edgedet.errors import ConfigError, DataError
-from edgedet.evaluate.runtimes import open_runtime
-from edgedet.train.checkpoint import load_checkpoint
+from edgedet.graph.flatbuffer import read_tflite
+from edgedet.net.checkpoint import load_checkpoint
+from edgedet.runtimes.open import open_runtime
 
 
 @pytest.fixture(scope="module")

@@ -10,13 +10,13 @@ import torch
 from torch import nn
 from torch.fx import GraphModule
 
-from edgedet.convert.flatbuffer import read_tflite, write_tflite
-from edgedet.convert.from_fx import graph_from_fx
-from edgedet.convert.graph import Quantization
 from edgedet.diagnose.rebuild import rebuild, with_weights_of, without_rounding
 from edgedet.errors import ConversionError
-from edgedet.quantize.fake_quant import QuantConv2d
-from edgedet.train.checkpoint import load_checkpoint
+from edgedet.graph.flatbuffer import read_tflite, write_tflite
+from edgedet.graph.graph import Quantization
+from edgedet.net.checkpoint import load_checkpoint
+from edgedet.quantize.fx.fake_quant import QuantConv2d
+from edgedet.quantize.fx.to_graph import graph_from_fx
 
 
 def outputs_of(model: nn.Module, seed: int = 3) -> torch.Tensor:

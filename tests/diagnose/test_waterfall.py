@@ -21,8 +21,8 @@ from edgedet.diagnose.waterfall import (
 )
 from edgedet.errors import ConfigError, ToolchainError
 from edgedet.evaluate.evaluator import evaluate
-from edgedet.evaluate.runtimes import open_runtime
-from edgedet.train.runtime import TorchRuntime
+from edgedet.net.runtime import TorchRuntime
+from edgedet.runtimes.open import open_runtime
 
 
 def steps(*changes: tuple[str, float]) -> list[Step]:

@@ -10,10 +10,10 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from edgedet.contracts import Detections
 from edgedet.data.coco import CocoSplit, load_split
 from edgedet.errors import DataError
 from edgedet.evaluate.coco_ap import coco_ap
-from edgedet.structs import Detections
 
 
 def detections_of(boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray) -> Detections:

@@ -13,13 +13,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edgedet.contracts import Detections
 from edgedet.data.coco import CocoSplit, load_split
 from edgedet.data.preprocess import load_image, resize_to_input
 from edgedet.errors import ConfigError, DataError
 from edgedet.evaluate.coco_ap import coco_ap
 from edgedet.evaluate.evaluator import class_mapping, evaluate, sha256_of
-from edgedet.evaluate.runtimes import Int8Runtime, open_runtime
-from edgedet.structs import Detections
+from edgedet.runtimes.open import open_runtime
+from edgedet.runtimes.protocol import Int8Runtime
 
 REPO = Path(__file__).resolve().parents[2]
 

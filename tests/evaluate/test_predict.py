@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from edgedet.contracts import Detections
 from edgedet.errors import ConfigError, DataError, ShapeError
 from edgedet.evaluate.predict import class_colour, detect, draw_detections, picture_paths, predict
-from edgedet.evaluate.runtimes import Int8Runtime, open_runtime
-from edgedet.structs import Detections
+from edgedet.runtimes.open import open_runtime
+from edgedet.runtimes.protocol import Int8Runtime
 
 
 @pytest.fixture

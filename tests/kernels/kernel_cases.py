@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from edgedet.deploy.c99_weights import channel_constants
+from edgedet.codegen.channel_constants import channel_constants
 from edgedet.numerics import integer, tables
 
 # In the order of run_cases.c.

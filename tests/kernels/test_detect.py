@@ -7,8 +7,8 @@ import host_build
 import numpy as np
 import pytest
 
+from edgedet.contracts import Detections, OutputSpec
 from edgedet.numerics.decode import decode_int8, quantized_threshold, score_table
-from edgedet.structs import Detections, OutputSpec
 
 pytestmark = pytest.mark.toolchain
 

@@ -7,6 +7,7 @@ import host_build
 import numpy as np
 import pytest
 
+from edgedet.contracts import PreprocessSpec
 from edgedet.data.pixel_formats import rgb565_to_rgb, yuyv_to_rgb
 from edgedet.data.preprocess import (
     Placement,
@@ -15,7 +16,6 @@ from edgedet.data.preprocess import (
     quantize_input,
     resize_to_input,
 )
-from edgedet.structs import PreprocessSpec
 
 pytestmark = pytest.mark.toolchain
 

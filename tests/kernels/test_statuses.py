@@ -7,7 +7,7 @@ import chip_run
 import numpy as np
 import pytest
 
-from edgedet.deploy.c99_weights import conv_scratch_bytes, depthwise_scratch_bytes
+from edgedet.codegen.channel_constants import conv_scratch_bytes, depthwise_scratch_bytes
 
 host_build, cases = chip_run.host_build, chip_run.kernel_cases
 

@@ -9,9 +9,9 @@ import chip_run
 import numpy as np
 import pytest
 
+from edgedet.contracts import PreprocessSpec
 from edgedet.data.preprocess import Placement, quantization_table, quantize_input, resize_to_input
 from edgedet.numerics.decode import quantized_threshold, score_table
-from edgedet.structs import PreprocessSpec
 
 detect_cases = chip_run.load("test_detect")
 preprocess_cases = chip_run.load("test_preprocess")

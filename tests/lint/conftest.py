@@ -6,7 +6,7 @@ from types import ModuleType
 import graph_maker
 import pytest
 
-from edgedet.convert.graph import Graph
+from edgedet.graph.graph import Graph
 from edgedet.lint.api import lint_subject
 from edgedet.lint.finding import Finding, Subject
 

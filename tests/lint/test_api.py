@@ -6,10 +6,10 @@ from types import ModuleType
 
 import pytest
 
-from edgedet.cli import main
-from edgedet.convert.flatbuffer import read_tflite, serialize, write_tflite
-from edgedet.convert.flatbuffer_read import parse_loosely
+from edgedet.commands.main import main
 from edgedet.errors import ConfigError, ConversionError
+from edgedet.graph.flatbuffer import read_tflite, serialize, write_tflite
+from edgedet.graph.flatbuffer_read import parse_loosely
 from edgedet.lint.api import lint
 
 
@@ -101,9 +101,9 @@ def test_parse_loosely_damaged_bytes_are_refused_or_give_a_graph_with_true_indic
 def test_lint_checkpoint_shows_what_its_file_will_have(name: str, expected: set[str], tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
     from edgedet.config import load_model_file
+    from edgedet.contracts import OutputSpec
+    from edgedet.net.checkpoint import Checkpoint, save_checkpoint
     from edgedet.net.rtmdet import build_detector
-    from edgedet.structs import OutputSpec
-    from edgedet.train.checkpoint import Checkpoint, save_checkpoint
 
     file = load_model_file(name)
     torch.manual_seed(0)

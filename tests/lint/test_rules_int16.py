@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 from edgedet.config import load_model_file
-from edgedet.convert import graph as g
-from edgedet.convert.flatbuffer import serialize
+from edgedet.contracts import OutputSpec, PreprocessSpec
+from edgedet.graph import graph as g
+from edgedet.graph.flatbuffer import serialize
 from edgedet.lint.api import lint_subject
 from edgedet.lint.finding import Finding, Subject
 from edgedet.lint.rules_int16 import NO_INT16_KERNEL
 from edgedet.net.random_weights import random_detector
 from edgedet.quantize.api import quantize_model
-from edgedet.structs import OutputSpec, PreprocessSpec
 
 Codes = Callable[..., dict[str, Finding]]
 CODES = {"int16-layers", "int16-kernel", "int16-bias", "logistic-scale"}

@@ -5,7 +5,7 @@ from types import ModuleType
 
 import pytest
 
-from edgedet.convert import graph as g
+from edgedet.graph import graph as g
 from edgedet.lint.finding import Finding
 
 Codes = Callable[..., dict[str, Finding]]

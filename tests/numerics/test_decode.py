@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+from edgedet.contracts import Detections, OutputSpec
 from edgedet.errors import ConfigError, ShapeError
 from edgedet.numerics import decode
 from edgedet.numerics.decode import (
@@ -17,7 +18,6 @@ from edgedet.numerics.decode import (
     score_table,
     sigmoid,
 )
-from edgedet.structs import Detections, OutputSpec
 
 F = np.float32
 

@@ -11,16 +11,16 @@ import torch
 from PIL import Image
 
 from edgedet.config import load_model_file
-from edgedet.convert.flatbuffer import read_tflite
-from edgedet.convert.metadata import read_contracts
+from edgedet.contracts import OutputSpec
 from edgedet.data.paths import DataPaths
 from edgedet.errors import CheckpointError, ConfigError, ConversionError, DataError
+from edgedet.graph.flatbuffer import read_tflite
+from edgedet.graph.metadata import read_contracts
+from edgedet.net.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from edgedet.net.random_weights import random_detector, random_pictures
 from edgedet.quantize.api import MANIFEST_FILE, MODEL_FILE, REPORT_FILE, QuantizeRequest, quantize_checkpoint
-from edgedet.quantize.ptq import PtqOptions
-from edgedet.quantize.range_choice import METHODS, RangePlan
-from edgedet.structs import OutputSpec
-from edgedet.train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from edgedet.quantize.calibration.range_choice import METHODS, RangePlan
+from edgedet.quantize.ptq.pipeline import PtqOptions
 
 IMAGES = 9
 

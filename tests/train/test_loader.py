@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from edgedet.config import load_model_file
+from edgedet.contracts import PreprocessSpec
 from edgedet.data.augment import ImageCache
 from edgedet.data.coco import load_split
 from edgedet.errors import DataError
-from edgedet.structs import PreprocessSpec
 from edgedet.train.loader import epoch_batches, epoch_order, steps_per_epoch
 
 CONFIG = load_model_file("rtmdet_pico_relu6", ("batch=4",)).train

@@ -17,9 +17,9 @@ import torch
 from edgedet.data.paths import DataPaths
 from edgedet.errors import CheckpointError, ConfigError, EdgedetError
 from edgedet.evaluate.evaluator import evaluate
-from edgedet.train.checkpoint import load_checkpoint
+from edgedet.net.checkpoint import load_checkpoint
+from edgedet.net.runtime import TorchRuntime
 from edgedet.train.loop import TrainRequest, train
-from edgedet.train.runtime import TorchRuntime
 
 
 def _request(data: Path, out: Path, **changes) -> TrainRequest:

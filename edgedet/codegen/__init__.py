@@ -1,0 +1,1 @@
+"""From an int8 graph to C99: steps, arena, kernel calls, text."""

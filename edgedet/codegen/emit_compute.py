@@ -1,0 +1,351 @@
+"""Kernel calls of the steps that compute: convolutions, sums, products, tables, pools, means."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from edgedet.codegen import emit_moves
+from edgedet.codegen.channel_constants import (
+    REQUANT_NARROW,
+    channel_constants,
+    conv_scratch_bytes,
+    depthwise_scratch_bytes,
+)
+from edgedet.codegen.memory.sharing import Sharing
+from edgedet.codegen.step_context import MAX_SIDE, Call, StepContext, c_fields, c_struct
+from edgedet.codegen.steps import TABLE, UNARY, Step, needed_operators
+from edgedet.graph.graph import (
+    ConvOptions,
+    DepthwiseConvOptions,
+    ElementwiseOptions,
+    FullyConnectedOptions,
+    Graph,
+    PoolOptions,
+)
+from edgedet.graph.operators import (
+    OpContext,
+    checked_weights,
+    dense_multipliers,
+    real_multipliers,
+    reduce_axes,
+    window_padding,
+)
+from edgedet.numerics.integer import activation_range, mean_multiplier, quantize_multiplier
+
+_PITCHED = frozenset(
+    (
+        "CONV_2D",
+        "DEPTHWISE_CONV_2D",
+        "ADD",
+        "SUB",
+        "MUL",
+        TABLE,
+        "MAX_POOL_2D",
+        "AVERAGE_POOL_2D",
+        "RESIZE_NEAREST_NEIGHBOR",
+        "PAD",
+        "PADV2",
+        "CONCATENATION",
+    )
+)
+SHARING = Sharing(in_place=frozenset(("ADD", "SUB", "MUL", TABLE)), pitched_read=_PITCHED, pitched_write=_PITCHED)
+
+
+def calls_of(ctx: StepContext) -> list[Call]:
+    """Kernel calls of a step.
+
+    Args:
+        ctx: the step, of a graph that `check_operators` accepts.
+    Returns:
+        In order; one per image of a batch.
+    Raises:
+        UnsupportedOpError: there is no kernel for these options.
+    """
+    return _EMITTERS[ctx.step.kind](ctx)
+
+
+def check_operators(graph: Graph) -> None:
+    """Check that there is a C kernel for every operator that an output depends on, whatever its options.
+
+    Ask this before the `Simulator`, which has other operators and would list those.
+
+    Args:
+        graph: checked.
+    Raises:
+        UnsupportedOpError: names the first operator without a kernel and lists those with one.
+    """
+    for number, operator in needed_operators(graph):
+        if operator.kind not in supported_kinds():
+            raise OpContext(graph, number).unsupported(
+                f"there is no C kernel for {operator.kind}; there are kernels for {', '.join(supported_kinds())}"
+            )
+        wide = [graph.tensors[i].name for i in (*operator.inputs, *operator.outputs) if _is_int16(graph, i)]
+        if wide:
+            raise OpContext(graph, number).unsupported(
+                f"tensor {wide[0]!r} is int16, and the C kernels compute int8; quantize without --int16, or deploy "
+                "with --target tflm"
+            )
+
+
+def _is_int16(graph: Graph, index: int) -> bool:
+    return index >= 0 and graph.tensors[index].dtype == "int16"
+
+
+def supported_kinds() -> list[str]:
+    """Operators that C can be generated for, in alphabetical order."""
+    return sorted({*_EMITTERS, *UNARY} - {TABLE})
+
+
+def scratch_bytes(graph: Graph, step: Step) -> int:
+    """Scratch of a step, as its kernel's edk_..._scratch_bytes() computes it; the same on every processor."""
+    if step.kind not in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"):
+        return 0
+    weights = graph.tensors[step.inputs[1]].shape
+    if step.kind == "FULLY_CONNECTED":
+        return conv_scratch_bytes((1, 1), weights[-1])
+    if step.kind == "CONV_2D":
+        return conv_scratch_bytes((weights[1], weights[2]), weights[3])
+    assert isinstance(step.options, DepthwiseConvOptions)
+    out_width = graph.tensors[step.outputs[0]].shape[2]
+    return depthwise_scratch_bytes(
+        (weights[1], weights[2]), step.options.stride[1], step.options.dilation[1], out_width
+    )
+
+
+def _weighted(ctx: StepContext) -> list[Call]:
+    """CONV_2D and DEPTHWISE_CONV_2D."""
+    step, depthwise = ctx.step, ctx.step.kind == "DEPTHWISE_CONV_2D"
+    options = step.options
+    assert isinstance(options, ConvOptions | DepthwiseConvOptions)
+    weights = checked_weights(ctx.op)
+    axis = 3 if depthwise else 0
+    channels = weights.shape[axis]
+    kernel = (weights.shape[1], weights.shape[2])
+    requant, bias = _requant(ctx, weights, axis, real_multipliers(ctx.op, channels), options.activation)
+    source, out = step.inputs[0], step.outputs[0]
+    name = "edk_depthwise_conv" if depthwise else "edk_conv"
+    params = c_fields(
+        (
+            ("in", ctx.view(source)),
+            ("out", ctx.view(out)),
+            ("window", _window(ctx, kernel, options)),
+            ("requant", requant),
+            ("weights", ctx.constants.weights.add(weights, align=16)),
+            ("bias", bias),
+            ("input_zero_point", _params(ctx, source)[1]),
+        )
+    )
+    return [
+        Call(f"{name}_s8", f"{name}_params", params, pointers, scratch=True)
+        for pointers in _images(ctx, (source,), out)
+    ]
+
+
+def _fully_connected(ctx: StepContext) -> list[Call]:
+    options = ctx.step.options
+    assert isinstance(options, FullyConnectedOptions)
+    weights = checked_weights(ctx.op)
+    channels, depth = weights.shape
+    requant, bias = _requant(ctx, weights, 0, dense_multipliers(ctx.op, channels), options.activation)
+    rows = int(np.prod(ctx.tensor(ctx.step.inputs[0]).shape, dtype=np.int64)) // depth
+    if max(rows, channels, depth) > MAX_SIDE:
+        raise ctx.unsupported(f"{rows} rows of {depth} values to {channels} channels; sides go up to {MAX_SIDE}")
+    params = c_fields(
+        (
+            ("rows", rows),
+            ("depth", depth),
+            ("channels", channels),
+            ("requant", requant),
+            ("weights", ctx.constants.weights.add(weights, align=16)),
+            ("bias", bias),
+        )
+    )
+    pointers = (ctx.pointer(ctx.step.inputs[0]), ctx.pointer(ctx.step.outputs[0]))
+    return [Call("edk_fully_connected_s8", "edk_fully_connected_params", params, pointers, scratch=True)]
+
+
+def _requant(
+    ctx: StepContext, weights: np.ndarray, channel_axis: int, scales: np.ndarray, activation: str
+) -> tuple[str, str]:
+    """(edk_requant, address of the bias with the input's zero point folded in)."""
+    bias = None
+    if len(ctx.step.inputs) > 2 and ctx.step.inputs[2] >= 0:
+        bias = ctx.op.constant(2, "the bias")
+    zero_point = _params(ctx, ctx.step.inputs[0])[1]
+    found = channel_constants(weights, bias, channel_axis, zero_point, scales, ctx.op.where)
+    scale, out_zero_point = _params(ctx, ctx.step.outputs[0])
+    requant = c_struct(
+        ctx.constants.words.add(found.multiplier),
+        ctx.constants.weights.add(found.shift),
+        out_zero_point,
+        *activation_range(activation, scale, out_zero_point),
+        "EDK_REQUANT_NARROW" if found.flags == REQUANT_NARROW else found.flags,
+    )
+    return requant, ctx.constants.words.add(found.bias)
+
+
+def _window(
+    ctx: StepContext, kernel: tuple[int, int], options: ConvOptions | DepthwiseConvOptions | PoolOptions
+) -> str:
+    """edk_window; padding of a folded PAD is added to the operator's own."""
+    dilation = (1, 1) if isinstance(options, PoolOptions) else options.dilation
+    pads = []
+    for axis in (0, 1):
+        reach = (kernel[axis] - 1) * dilation[axis] + 1
+        # The operator's own input is the padded one: the tensor that the last operator of the step names.
+        size = ctx.tensor(ctx.op.operator.inputs[0]).shape[1 + axis]
+        _, before, _ = window_padding(size, reach, options.stride[axis], options.padding, ctx.op.where)
+        pads.append(before + ctx.step.pad[axis] if ctx.step.explicit_pad is None else ctx.step.explicit_pad[axis])
+    values = (*kernel, *options.stride, *dilation, *pads)
+    if max(values) > MAX_SIDE:
+        raise ctx.unsupported(f"a window of {values} (kernel, stride, dilation, padding); sides go up to {MAX_SIDE}")
+    return c_struct(*values)
+
+
+def _binary(ctx: StepContext) -> list[Call]:
+    """ADD, SUB and MUL."""
+    kind, (first, second), out = ctx.step.kind, ctx.step.inputs, ctx.step.outputs[0]
+    options = ctx.step.options
+    assert isinstance(options, ElementwiseOptions)
+    (scale1, zero1), (scale2, zero2), (scale, zero) = (_params(ctx, index) for index in (first, second, out))
+    low, high = activation_range(options.activation, scale, zero)
+    _, height, width, channels = ctx.nhwc(out)
+    for index in (first, second):
+        _check_leading_sides(ctx, index, out)
+    common = [
+        *(("height", height), ("width", width), ("channels", channels)),
+        *(("in1", _steps(ctx, first)), ("in2", _steps(ctx, second)), ("out", _steps(ctx, out))),
+        *(("zero_point1", zero1), ("zero_point2", zero2), ("out_zero_point", zero)),
+        *(("act_min", low), ("act_max", high)),
+    ]
+    if kind == "MUL":
+        scaling = _scaling(ctx, ("multiplier", "shift"), scale1 * scale2 / scale, (-31, 14))
+    else:
+        twice = 2.0 * max(scale1, scale2)
+        scaling = [
+            *_scaling(ctx, ("multiplier1", "shift1"), scale1 / twice, (-31, 0)),
+            *_scaling(ctx, ("multiplier2", "shift2"), scale2 / twice, (-31, 0)),
+            *_scaling(ctx, ("out_multiplier", "out_shift"), twice / (2.0**20 * scale), (-31, 0)),
+        ]
+    params_type = "edk_mul_params" if kind == "MUL" else "edk_add_params"
+    return [
+        Call(f"edk_{kind.lower()}_s8", params_type, c_fields([*common, *scaling]), pointers)
+        for pointers in _images(ctx, (first, second), out)
+    ]
+
+
+def _check_leading_sides(ctx: StepContext, index: int, out: int) -> None:
+    """Images of an operand are all of the output's, or one for all; anything between has no kernel."""
+    rank = max(len(ctx.tensor(out).shape), 4)
+    own, whole = ((1,) * (rank - len(shape)) + shape for shape in (ctx.tensor(i).shape for i in (index, out)))
+    if own[:-3] != whole[:-3] and any(side != 1 for side in own[:-3]):
+        raise ctx.unsupported(
+            f"tensor {ctx.tensor(index).name!r} of shape {own} repeated to {whole} along leading sides"
+        )
+
+
+def _scaling(
+    ctx: StepContext, names: tuple[str, str], real: float, shifts: tuple[int, int]
+) -> list[tuple[str, object]]:
+    multiplier, shift = quantize_multiplier(real)
+    if not shifts[0] <= shift <= shifts[1]:
+        raise ctx.unsupported(f"the ratio {real} of its scales is outside what the kernel computes")
+    return [(names[0], multiplier), (names[1], shift)]
+
+
+def _steps(ctx: StepContext, index: int) -> str:
+    """edk_steps of an operand: 0 along an axis that is broadcast."""
+    out = ctx.nhwc(ctx.step.outputs[0])
+    own, pitch = ctx.nhwc(index), ctx.pitch(index)
+    row = ctx.row_stride(index) if own[1] == out[1] and own[1] > 1 else 0
+    pixel = pitch if own[2] == out[2] and own[2] > 1 else 0
+    channel = 1 if own[3] == out[3] else 0
+    if own == out:
+        row, pixel = ctx.row_stride(index), pitch
+    return c_struct(row, pixel, channel)
+
+
+def _table(ctx: StepContext) -> list[Call]:
+    source, out = ctx.step.inputs[0], ctx.step.outputs[0]
+    assert ctx.step.table is not None
+    table = ctx.constants.weights.add(ctx.step.table)
+    params = c_fields((("in", ctx.view(source)), ("out", ctx.view(out)), ("table", table)))
+    return [Call("edk_lut_s8", "edk_lut_params", params, pointers) for pointers in _images(ctx, (source,), out)]
+
+
+def _pool(ctx: StepContext) -> list[Call]:
+    options = ctx.step.options
+    assert isinstance(options, PoolOptions)
+    source, out = ctx.step.inputs[0], ctx.step.outputs[0]
+    low, high = activation_range(options.activation, *_params(ctx, out))
+    params = c_fields(
+        (
+            ("in", ctx.view(source)),
+            ("out", ctx.view(out)),
+            ("window", _window(ctx, options.filter, options)),
+            *(("act_min", low), ("act_max", high)),
+        )
+    )
+    name = "edk_max_pool_s8" if ctx.step.kind == "MAX_POOL_2D" else "edk_average_pool_s8"
+    return [Call(name, "edk_pool_params", params, pointers) for pointers in _images(ctx, (source,), out)]
+
+
+def _mean(ctx: StepContext) -> list[Call]:
+    """MEAN and SUM over neighbouring axes."""
+    source, out = ctx.step.inputs[0], ctx.step.outputs[0]
+    shape, axes = ctx.tensor(source).shape, reduce_axes(ctx.op)
+    if not axes or axes != tuple(range(axes[0], axes[-1] + 1)):
+        raise ctx.unsupported(f"axes {axes} must be neighbours")
+    outer, count, inner = (
+        int(np.prod(part, dtype=np.int64))
+        for part in (shape[: axes[0]], shape[axes[0] : axes[-1] + 1], shape[axes[-1] + 1 :])
+    )
+    if count > 2**23:
+        raise ctx.unsupported(f"a mean of {count} values; up to {2**23} fit")
+    (scale_in, zero_in), (scale_out, zero_out) = _params(ctx, source), _params(ctx, out)
+    real = scale_in / scale_out
+    multiplier, shift = mean_multiplier(real, count) if ctx.step.kind == "MEAN" else quantize_multiplier(real)
+    if not -31 <= shift <= 31:
+        raise ctx.unsupported(f"the ratio {real} of its scales is outside what the kernel computes")
+    params = c_fields(
+        (
+            *(("outer", outer), ("count", count), ("inner", inner)),
+            *(("multiplier", multiplier), ("shift", shift)),
+            *(("zero_point", zero_in), ("out_zero_point", zero_out)),
+        )
+    )
+    return [Call("edk_mean_s8", "edk_mean_params", params, (ctx.pointer(source), ctx.pointer(out)))]
+
+
+def _params(ctx: StepContext, index: int) -> tuple[float, int]:
+    return ctx.op.params(ctx.tensor(index))
+
+
+def _images(ctx: StepContext, inputs: tuple[int, ...], out: int) -> list[tuple[str, ...]]:
+    """Pointers of every image of a batch; an input with one image serves all."""
+    batch = ctx.nhwc(out)[0]
+    result = []
+    for image in range(batch):
+        pointers = [
+            ctx.pointer(index, image * ctx.image_bytes(index) if ctx.nhwc(index)[0] == batch else 0) for index in inputs
+        ]
+        result.append((*pointers, ctx.pointer(out, image * ctx.image_bytes(out))))
+    return result
+
+
+_EMITTERS: dict[str, Callable[[StepContext], list[Call]]] = {
+    "ADD": _binary,
+    "AVERAGE_POOL_2D": _pool,
+    "CONV_2D": _weighted,
+    "DEPTHWISE_CONV_2D": _weighted,
+    "FULLY_CONNECTED": _fully_connected,
+    "MAX_POOL_2D": _pool,
+    "MEAN": _mean,
+    "MUL": _binary,
+    "SUB": _binary,
+    "SUM": _mean,
+    TABLE: _table,
+    **emit_moves.EMITTERS,
+}

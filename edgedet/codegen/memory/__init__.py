@@ -1,0 +1,1 @@
+"""Where every tensor of a generated module lies: planning, sharing, patches."""

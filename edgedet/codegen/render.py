@@ -1,0 +1,256 @@
+"""The text of every file of a C99 module, from firmware_export/c99/*.j2."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from edgedet import __version__
+from edgedet.codegen.c_source import float_literal, int8_rows, int_rows, string_literal
+from edgedet.codegen.kernel_files import kernel_files
+from edgedet.codegen.memory.picture import plan_picture
+from edgedet.codegen.program import CAMERA_HEIGHT, CAMERA_WIDTH, Program
+from edgedet.codegen.step_context import Call, input_name
+from edgedet.codegen.templates import contract_values, template_environment
+from edgedet.contracts import Detections
+from edgedet.data.preprocess import quantization_table
+from edgedet.graph.graph import Tensor
+from edgedet.graph.model import Int8Model
+from edgedet.numerics.decode import score_table
+from edgedet.resources import resource_dir
+
+_NETWORK_FILES = (
+    "model.h",
+    "model.c",
+    "model_data.h",
+)
+_PROJECT_FILES = (
+    "model_data.c",
+    "golden.h",
+    "golden.c",
+    "selftest.c",
+    "Makefile",
+    "CMakeLists.txt",
+)
+_BINARY_DATA = "model_data_binary.c"  # instead of model_data.c; 2 MB of numbers take a compiler seconds
+_CONTRACT_FILES = ("contract.h", "run.h", "run.c")
+_RUN_FUNCTIONS = ("edk_preprocess", "edk_preprocess_scratch_bytes", "edk_place_image", "edk_image_box", "edk_detect")
+
+
+@dataclass(frozen=True, eq=False)
+class GoldenVectors:
+    """Inputs, outputs, and what decoding the outputs gives."""
+
+    source: str  # where the input comes from, one line
+    inputs: tuple[np.ndarray, ...]  # int8, in the order of graph.inputs
+    outputs: tuple[np.ndarray, ...]  # int8, in the order of Program.outputs
+    detections: Detections | None  # in px of the network's input; None without contracts
+
+
+def render_c99(
+    program: Program, model: Int8Model | None, model_sha256: str, golden: GoldenVectors | None
+) -> dict[str, str]:
+    """Text of every file but the manifest.
+
+    Args:
+        program: the network.
+        model: with its contracts; None: the file has none, and edgedet_run() is left out.
+        model_sha256: of the file, hexadecimal.
+        golden: for the self-test; None: no self-test and no build files, and the constants are read
+            from the files of `constant_files`: for a caller that compiles by itself.
+    Returns:
+        Path -> text.
+    Raises:
+        ToolchainError: Jinja2, a template or a kernel is missing.
+    """
+    kernels = _kernels(program, model is not None)
+    values = {**_model_values(program, model_sha256), "has_contract": model is not None}
+    if golden is not None:
+        values |= _golden_values(golden)
+        values["weights_rows"] = int8_rows(values["weights"])
+        values |= {f"{name}_rows": int_rows(values[name]) for name in ("words", "indices")}
+    names = (*_NETWORK_FILES, _BINARY_DATA) if golden is None else (*_NETWORK_FILES, *_PROJECT_FILES)
+    if model is not None:
+        # `outputs` of both stand for the same tensors; each template has its own view of them.
+        run = _run_values(program, model)
+        values["contract"] = contract_values(model)
+        values |= run
+        names = (*names, *_CONTRACT_FILES)
+    own = [name for name in names if name.endswith(".c") and name not in ("golden.c", "selftest.c")]
+    values["sources"] = [*own, *(name for name in kernels if name.endswith(".c"))]
+    environment = template_environment()
+    texts = {}
+    for name in names:
+        extra = values["contract"] if name == "contract.h" else {}
+        texts[name] = environment.get_template(f"{name}.j2").render({**values, **extra})
+    if golden is None:
+        return {**texts, **kernels}
+    picture = plan_picture(program.plan, f"arena of {program.plan.arena_bytes:,} bytes")
+    return {**texts, "plan.txt": _plan_text(program), "plan.svg": picture, **kernels}
+
+
+def constant_files(program: Program) -> dict[str, bytes]:
+    """Files that model_data_binary.c includes, in the byte order of all targets (little endian)."""
+    return {f"{pool.short_name}.bin": pool.little_endian() for pool in program.constants.pools}
+
+
+def _plan_text(program: Program) -> str:
+    return program.plan.to_text() + ("" if program.patches is None else f"\n{program.patches.text()}\n")
+
+
+def _kernels(program: Program, has_contract: bool) -> dict[str, str]:
+    functions = {call.kernel for calls in program.calls for call in calls if call.params_type}
+    headers = ["edk_status.h", "edk_types.h"]
+    if has_contract:
+        functions |= set(_RUN_FUNCTIONS)
+    root = resource_dir("kernels")
+    return {f"kernels/{name}": text for name, text in kernel_files(root, sorted(functions), headers).items()}
+
+
+def _model_values(program: Program, model_sha256: str) -> dict[str, Any]:
+    graph, constants = program.graph, program.constants
+    params, steps = _steps(program)
+    functions = {call.kernel for calls in program.calls for call in calls if call.params_type}
+    return {
+        "edgedet_version": __version__,
+        "model_sha256": model_sha256,
+        "arena_bytes": program.plan.arena_bytes,
+        "inputs": [_end(program, index) for index in graph.inputs],
+        "outputs": [_end(program, index) for index in program.outputs],
+        "steps": steps,
+        "step_count": len(program.steps),
+        "params": params,
+        "headers": [f"{name}.h" for name in sorted(functions)],
+        **{pool.short_name: pool.values() for pool in constants.pools},
+        **{f"{pool.short_name}_crc32": zlib.crc32(pool.little_endian()) for pool in constants.pools},
+    }
+
+
+def _end(program: Program, index: int) -> dict[str, Any]:
+    """An input or output."""
+    tensor = program.graph.tensors[index]
+    assert tensor.quantization is not None
+    shape = tensor.shape or (1,)
+    return {
+        "name": string_literal(tensor.name),
+        "comment": _comment(tensor.name),
+        "offset": program.plan.address(index),
+        "bytes": int(np.prod(shape, dtype=np.int64)),
+        "scale": float_literal(float(tensor.quantization.scale[0])),
+        "zero_point": int(tensor.quantization.zero_point[0]),
+        "rank": len(shape),
+        "shape": shape,
+        "parameter": input_name(program.graph, index) if index in program.graph.inputs else "",
+    }
+
+
+def _steps(program: Program) -> tuple[list[dict[str, str]], list[dict[str, Any]]]:
+    """(parameter structs, steps) for model.c."""
+    params: list[dict[str, str]] = []
+    names: dict[tuple[str, str], str] = {}  # patches of one size share their parameters
+    steps = []
+    for number, (step, calls) in enumerate(zip(program.steps, program.calls, strict=True)):
+        if not step.operators:
+            continue  # outside the network
+        lines: list[str] = []
+        for part, call in enumerate(calls):
+            key = (call.params_type, call.params)
+            if call.params_type and key not in names:
+                names[key] = f"params_{number}" + (f"_{part}" if part else "")
+                params.append({"type": call.params_type, "name": names[key], "text": call.params})
+            lines += _lines(program, number, call, names.get(key, ""))
+        kinds = ", ".join(program.graph.operators[operator].kind for operator in step.operators)
+        output = program.graph.tensors[step.outputs[0]]
+        done = "" if calls else "; already in place"
+        comment = f"step {number}: {kinds} -> {_comment(output.name)} {_shape(output)}{done}"
+        steps.append({"number": number, "comment": comment, "calls": lines})
+    return params, steps
+
+
+def _lines(program: Program, number: int, call: Call, params: str) -> list[str]:
+    """A call and the check of its status."""
+    if not call.params_type:
+        return [f"{call.kernel}({', '.join(call.arguments)});"]
+    arguments = [f"&{params}", *call.arguments]
+    if call.scratch:
+        buffer = program.plan.buffers[program.plan.scratch[number]]
+        arguments += [f"arena + {buffer.offset}", f"{buffer.size_bytes}u"]
+    return [f"status = {call.kernel}({', '.join(arguments)});", "if (status != EDK_OK) {", "    return status;", "}"]
+
+
+def _golden_values(golden: GoldenVectors) -> dict[str, Any]:
+    def rows(arrays: Sequence[np.ndarray]) -> list[dict[str, Any]]:
+        return [{"rows": int8_rows(array), "bytes": array.size} for array in arrays]
+
+    found = golden.detections
+    return {
+        "golden_source": golden.source.encode("ascii", "replace").decode().replace("\n", " ").replace("*/", "* /"),
+        "golden_inputs": rows(golden.inputs),
+        "golden_outputs": rows(golden.outputs),
+        "golden_detections": []
+        if found is None
+        else [
+            {"box": [float_literal(side) for side in box], "score": float_literal(score), "label": label}
+            for box, score, label in zip(
+                found.boxes.tolist(), found.scores.tolist(), found.labels.tolist(), strict=True
+            )
+        ],
+    }
+
+
+def _run_values(program: Program, model: Int8Model) -> dict[str, Any]:
+    contract = contract_values(model)
+    levels = []
+    for cls, box in zip(contract["outputs"][0::2], contract["outputs"][1::2], strict=True):
+        position = contract["outputs"].index(cls)
+        scores = score_table(model.scales[position], model.zero_points[position])
+        levels.append(
+            {
+                "height": cls["height"],
+                "width": cls["width"],
+                "stride": cls["stride"],
+                "cls_scale": cls["scale"],
+                "box_scale": box["scale"],
+                "cls_zero_point": cls["zero_point"],
+                "box_zero_point": box["zero_point"],
+                "q_threshold": cls["q_threshold"],
+                "score_rows": "\n".join(
+                    "        " + " ".join(f"{float_literal(value)}," for value in scores[i : i + 8].tolist())
+                    for i in range(0, 256, 8)
+                ),
+            }
+        )
+    table = quantization_table(model.preprocess, model.input_scale, model.input_zero_point)
+    return {
+        "levels": levels,
+        "pixel_rows": [int8_rows(channel) for channel in np.broadcast_to(table, (3, 256))],
+        "preprocess": model.preprocess,
+        "class_names": contract["class_names"],
+        "nms_iou": contract["nms_iou"],
+        "max_detections": contract["max_detections"],
+        "max_candidates": contract["max_candidates"],
+        "camera_width": CAMERA_WIDTH,
+        "camera_height": CAMERA_HEIGHT,
+        "preprocess_scratch_offset": program.preprocess_scratch[0],
+        "preprocess_scratch_bytes": program.preprocess_scratch[1],
+        "detect_scratch_offset": program.detect_scratch[0],
+        "detect_scratch_bytes": program.detect_scratch[1],
+    }
+
+
+def _shape(tensor: Tensor) -> str:
+    return "x".join(str(side) for side in tensor.shape)
+
+
+def _comment(text: str) -> str:
+    """Text of a model, safe inside a C comment."""
+    plain = text.encode("ascii", "replace").decode()
+    return (
+        "".join(c if c.isalnum() or c in " _.:;,-+/()[]" else "?" for c in plain)
+        .replace("*/", "??")
+        .replace("/*", "??")[:80]
+    )

@@ -1,0 +1,165 @@
+"""What the C text of a step is made from: constants in flash, places of tensors, and C initializers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from edgedet.codegen.memory.plan import Plan
+from edgedet.codegen.steps import Step
+from edgedet.errors import UnsupportedOpError
+from edgedet.graph.graph import Graph, Tensor
+from edgedet.graph.operators import OpContext
+
+MAX_SIDE = 2**15 - 1  # sides and pixel strides are int16_t in the kernels
+
+
+class Pool:
+    """Constants of one element type, laid end to end; equal ones are stored once."""
+
+    def __init__(self, name: str, dtype: type) -> None:
+        self.name, self.dtype = name, np.dtype(dtype)
+        self._parts: list[np.ndarray] = []
+        self._known: dict[tuple[int, bytes], int] = {}
+        self._size = 0  # elements
+
+    def add(self, values: np.ndarray, align: int = 4) -> str:
+        """Store values and give the C expression of their address.
+
+        Args:
+            values: any shape; every value must fit the element type.
+            align: of the address, in elements.
+        """
+        flat = np.ascontiguousarray(values).astype(self.dtype).ravel()
+        assert np.array_equal(flat, np.ravel(values)), f"{self.name}: a value does not fit {self.dtype}"
+        key = (align, flat.tobytes())
+        if key not in self._known:
+            gap = -self._size % align
+            self._known[key] = self._size + gap
+            self._parts += [np.zeros(gap, self.dtype), flat]
+            self._size += gap + flat.size
+        return f"{self.name} + {self._known[key]}"
+
+    def values(self) -> np.ndarray:
+        """Everything stored, one zero at least (C has no empty arrays)."""
+        return np.concatenate(self._parts) if self._size else np.zeros(1, self.dtype)
+
+    @property
+    def short_name(self) -> str:
+        """Without the prefix that all generated symbols have."""
+        return self.name.removeprefix("edgedet_")
+
+    def little_endian(self) -> bytes:
+        """`values()` as little-endian memory holds them."""
+        return self.values().astype(self.dtype.newbyteorder("<")).tobytes()
+
+
+@dataclass(frozen=True)
+class Constants:
+    """The constant arrays of a model."""
+
+    weights: Pool = field(default_factory=lambda: Pool("edgedet_weights", np.int8))
+    words: Pool = field(default_factory=lambda: Pool("edgedet_words", np.int32))
+    indices: Pool = field(default_factory=lambda: Pool("edgedet_indices", np.int16))
+
+    @property
+    def pools(self) -> tuple[Pool, ...]:
+        """All of them."""
+        return self.weights, self.words, self.indices
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of a kernel."""
+
+    kernel: str  # function; memcpy is one, too
+    params_type: str  # struct, empty for memcpy
+    params: str  # initializer with braces
+    arguments: tuple[str, ...]  # C expressions after the params
+    scratch: bool = False
+
+
+@dataclass(frozen=True)
+class StepContext:
+    """A step with everything around it."""
+
+    graph: Graph
+    step: Step
+    plan: Plan
+    constants: Constants
+
+    @property
+    def op(self) -> OpContext:
+        """The last operator of the step, for parameters and errors."""
+        return OpContext(self.graph, self.step.operators[-1])
+
+    def tensor(self, index: int) -> Tensor:
+        """Tensor by index."""
+        return self.graph.tensors[index]
+
+    def unsupported(self, reason: str) -> UnsupportedOpError:
+        """Error to raise: what about this operator the C kernels can't do."""
+        return UnsupportedOpError(f"{self.op.where}: {reason}")
+
+    def pointer(self, index: int, offset: int = 0) -> str:
+        """C expression of a tensor's address, plus an offset in bytes."""
+        data, window = self.tensor(index).data, self.step.window(index)
+        if window is not None:
+            offset += window.top * self.row_stride(index) + window.left * self.pitch(index)
+        if data is not None:
+            return _plus(self.constants.weights.add(data), offset)
+        view = self.plan.views[index]
+        root = self.plan.buffers[view.buffer].tensors[0]
+        if root in self.graph.inputs:
+            return _plus(input_name(self.graph, root), view.offset + offset)
+        return _plus("arena", self.plan.address(index) + offset)
+
+    def pitch(self, index: int) -> int:
+        """Bytes from a pixel to the next."""
+        if self.tensor(index).data is not None:
+            return (self.tensor(index).shape or (1,))[-1]
+        return self.plan.views[index].pitch
+
+    def row_stride(self, index: int) -> int:
+        """Bytes from a row to the next."""
+        return (1, 1, *self.tensor(index).shape)[-2] * self.pitch(index)
+
+    def view(self, index: int) -> str:
+        """`edk_view` of one image of what the step touches of a tensor."""
+        _, height, width, channels = self.nhwc(index)
+        return c_struct(height, width, channels, self.pitch(index), self.row_stride(index))
+
+    def image_bytes(self, index: int) -> int:
+        """Distance between the images of a batch, bytes."""
+        return self.nhwc(index)[1] * self.row_stride(index)
+
+    def nhwc(self, index: int) -> tuple[int, int, int, int]:
+        """Shape that the step touches, with exactly four sides: leading sides are added or multiplied together."""
+        shape = self.step.shape(self.graph, index)
+        padded = (1,) * (4 - len(shape)) + shape
+        lead = int(np.prod(padded[:-3], dtype=np.int64))
+        sides = (lead, padded[-3], padded[-2], padded[-1])
+        if max(*sides[1:], self.pitch(index)) > MAX_SIDE:
+            raise self.unsupported(f"tensor {self.tensor(index).name!r} of shape {shape}: sides go up to {MAX_SIDE}")
+        return sides
+
+
+def input_name(graph: Graph, index: int) -> str:
+    """Parameter of edgedet_invoke() for a graph input."""
+    return "input" if len(graph.inputs) == 1 else f"input{graph.inputs.index(index)}"
+
+
+def c_struct(*values: object) -> str:
+    """Brace initializer."""
+    return "{" + ", ".join(str(value) for value in values) + "}"
+
+
+def c_fields(fields: Sequence[tuple[str, object]]) -> str:
+    """Designated initializer, one field a line."""
+    return "{\n" + "".join(f"    .{name} = {value},\n" for name, value in fields) + "}"
+
+
+def _plus(base: str, offset: int) -> str:
+    return f"{base} + {offset}" if offset else base

@@ -1,0 +1,90 @@
+"""Jinja environment of the firmware templates, and the contract values that every target shares."""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import Any
+
+import numpy as np
+
+from edgedet.codegen.c_source import float_literal, int8_rows, string_literal
+from edgedet.data.preprocess import quantization_table
+from edgedet.errors import missing_extra
+from edgedet.graph.model import Int8Model
+from edgedet.numerics.decode import MAX_CANDIDATES, quantized_threshold
+from edgedet.resources import resource_dir
+
+
+def require_jinja2(target: str) -> None:
+    """Raises ToolchainError when Jinja2 is not installed; every target has an extra of its name that brings it."""
+    if importlib.util.find_spec("jinja2") is None:
+        raise missing_extra("jinja2", target)
+
+
+def contract_values(model: Int8Model) -> dict[str, Any]:
+    """Values of the template contract.h.j2, which every target shares."""
+    return {**_input_values(model), **_output_values(model)}
+
+
+def _input_values(model: Int8Model) -> dict[str, Any]:
+    spec = model.preprocess
+    table = quantization_table(spec, model.input_scale, model.input_zero_point)
+    shifted = bool((table == np.arange(-128, 128)).all())
+    return {
+        "preprocess": spec,
+        "mean": [float_literal(value) for value in spec.mean],
+        "std": [float_literal(value) for value in spec.std],
+        "input_scale": float_literal(model.input_scale),
+        "input_zero_point": model.input_zero_point,
+        "pixel_minus_128": shifted,
+        "input_table_rows": [] if shifted else [int8_rows(channel) for channel in table],
+    }
+
+
+def _output_values(model: Int8Model) -> dict[str, Any]:
+    spec = model.outputs
+    outputs = []
+    for index, name in enumerate(spec.tensor_names):
+        position = model.output_positions[index]
+        _, height, width, channels = model.graph.tensors[model.graph.outputs[position]].shape
+        kind, stride = name.split("_")
+        scale, zero_point = model.scales[index], model.zero_points[index]
+        threshold = quantized_threshold(spec.score_threshold, scale, zero_point) if kind == "cls" else 0
+        outputs.append(
+            {
+                "name": name,
+                "position": position,
+                "stride": int(stride),
+                "kind": kind,
+                "height": height,
+                "width": width,
+                "channels": channels,
+                "scale": float_literal(scale),
+                "zero_point": zero_point,
+                "q_threshold": threshold,
+            }
+        )
+    return {
+        "outputs": outputs,
+        "class_names": [string_literal(name) for name in spec.class_names],
+        "score_threshold": float_literal(spec.score_threshold),
+        "score_threshold_decimal": spec.score_threshold,
+        "nms_iou": float_literal(spec.nms_iou),
+        "max_detections": spec.max_detections,
+        "max_candidates": MAX_CANDIDATES,
+    }
+
+
+def template_environment() -> Any:
+    """The one jinja2.Environment of all generated sources; a missing value is an error."""
+    import jinja2
+
+    templates = resource_dir("firmware_export")
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader([templates / "c99", templates / "tflm"]),  # contract.h is the same for both
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,  # C, not HTML; every text from outside goes through string_literal or _comment
+    )

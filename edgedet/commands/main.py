@@ -1,0 +1,104 @@
+"""The command `edgedet`: each sub-command parses, calls one function of the package, prints, returns a code.
+
+The commands stand in edgedet/commands/. Torch, OpenCV and the interpreters are imported inside their handlers, so that
+`--help` is quick and a device host needs the base installation only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from edgedet import __version__
+from edgedet.commands.convert import add_convert
+from edgedet.commands.data import add_data_commands
+from edgedet.commands.deploy import add_deploy
+from edgedet.commands.evaluate import add_evaluate, add_predict
+from edgedet.commands.inspect import add_inspect
+from edgedet.commands.lint import add_lint
+from edgedet.commands.quantize import add_quantize
+from edgedet.commands.substitute import add_substitute
+from edgedet.commands.train import add_train
+from edgedet.errors import EdgedetError, missing_extra
+from edgedet.threads import limit_blas_threads
+
+# Import name -> extra that brings it.
+EXTRAS = {
+    "torch": "train",
+    "cv2": "train",
+    "tensorboard": "train",
+    "rich": "train",
+    "ai_edge_litert": "runtime",
+    "tflite_micro": "tflm",
+    "jinja2": "c99",
+    "onnx": "onnx",
+    "onnx2tf": "onnx",
+    "tensorflow": "onnx",
+}
+
+# In the order in which a user needs them, and `--help` shows them.
+ADD_COMMANDS = (
+    add_data_commands,
+    add_train,
+    add_substitute,
+    add_quantize,
+    add_inspect,
+    add_lint,
+    add_convert,
+    add_evaluate,
+    add_predict,
+    add_deploy,
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        argv: arguments without the program's name; None takes the process's.
+    Returns:
+        Exit code: 0; 2 after an error that the user can act on; 130 after Ctrl-C.
+    """
+    limit_blas_threads()
+    args = build_parser().parse_args(argv)
+    try:
+        return args.handler(args)
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package not in EXTRAS:
+            raise
+        return _fail(missing_extra(package, EXTRAS[package]))
+    except (EdgedetError, OSError) as error:
+        return _fail(error)
+    except KeyboardInterrupt:
+        print("interrupted" + _how_to_go_on(args), file=sys.stderr)
+        return 130
+
+
+def _how_to_go_on(args: argparse.Namespace) -> str:
+    """What to say after Ctrl-C, when the command left something that --resume takes."""
+    can_resume = getattr(args, "can_resume", None)
+    if can_resume is None or not can_resume(args):
+        return ""
+    return "; the same command with --resume goes on after the last epoch that was saved"
+
+
+def _fail(error: Exception) -> int:
+    """One line on stderr, whatever a message holds."""
+    print("error:", " ".join(str(error).split()), file=sys.stderr)
+    return 2
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """All sub-commands with their options; `handler` of the parsed namespace runs one."""
+    parser = argparse.ArgumentParser(
+        prog="edgedet",
+        description="An object detector from COCO images to int8 code on a microcontroller, nothing lost on the way.",
+        epilog="The usual way: data check, train, quantize, evaluate, deploy. `edgedet COMMAND --help` shows examples.",
+    )
+    parser.add_argument("--version", action="version", version=f"edgedet {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for add in ADD_COMMANDS:
+        add(commands)
+    return parser

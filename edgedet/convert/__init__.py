@@ -1,1 +1,0 @@
-"""The int8 graph: dataclasses mirroring TFLite, FX -> graph, graph <-> flatbuffer."""

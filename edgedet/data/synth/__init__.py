@@ -1,0 +1,1 @@
+"""The synthetic mask / no_mask data set, drawn from a seed."""

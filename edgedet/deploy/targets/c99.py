@@ -1,0 +1,187 @@
+"""Target c99: any int8 `.tflite` of the supported operators as a C module without an interpreter."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgedet import __version__
+from edgedet.codegen.emit_compute import check_operators
+from edgedet.codegen.program import Program, build_program
+from edgedet.codegen.render import GoldenVectors, render_c99
+from edgedet.codegen.steps import macs_of
+from edgedet.codegen.templates import require_jinja2
+from edgedet.deploy.golden import draw_pixels, golden_input
+from edgedet.deploy.output_folder import FORMAT, FORMAT_VERSION, file_table, sha256
+from edgedet.deploy.targets.product import Product
+from edgedet.errors import ConfigError, ConversionError
+from edgedet.graph.flatbuffer import parse_tflite
+from edgedet.graph.graph import Graph, Tensor
+from edgedet.graph.metadata import METADATA_NAME
+from edgedet.graph.model import Int8Model, load_int8_model
+from edgedet.graph.tflm_ops import OperatorUse
+from edgedet.numerics.decode import decode_int8
+from edgedet.simulate.simulator import Simulator
+
+
+@dataclass(frozen=True, eq=False)
+class C99Module:
+    """A generated module in memory."""
+
+    texts: dict[str, str]  # path -> text, without the manifest
+    manifest: dict[str, Any]
+    program: Program
+    model: Int8Model | None  # None: the file carries no contracts, so there is no edgedet_run()
+    model_bytes: int  # of the file
+    golden_source: str
+
+
+def make_c99(path: Path, *, image: Path | None = None, ram_bytes: int | None = None, seed: int = 0) -> C99Module:
+    """Generate the module of a file.
+
+    Args:
+        path: int8 `.tflite`, with or without edgedet's metadata.
+        image: picture for the golden vectors; None: a drawn one. Needs the metadata.
+        ram_bytes: largest arena that is allowed.
+        seed: of the drawn input and of the planner's search.
+    Returns:
+        The module; the same arguments give the same bytes.
+    Raises:
+        ConversionError: the file is missing, damaged or not int8.
+        UnsupportedOpError: an operator has no kernel.
+        ConfigError: the arena does not fit `ram_bytes`, or an image without contracts.
+        DataError: the image is missing or broken.
+        ToolchainError: Jinja2 is missing.
+    """
+    require_jinja2("c99")
+    data, graph, model = load_any(path)
+    if model is None and image is not None:
+        raise ConfigError(
+            f"{path} carries no preprocessing contract, so no image can become its input; leave the image out, or "
+            "add the contracts with edgedet.graph.metadata.contract_metadata"
+        )
+    check_operators(graph)
+    simulator = Simulator(graph)
+    positions = range(len(graph.outputs)) if model is None else model.output_positions
+    outputs = tuple(graph.outputs[position] for position in positions)
+    program = build_program(graph, outputs, None if model is None else model.preprocess, ram_bytes, seed)
+    golden = _golden(graph, model, simulator, list(positions), image, seed)
+    texts = render_c99(program, model, sha256(data), golden)
+    manifest = _manifest(path, data, program, model, golden, texts)
+    return C99Module(texts, manifest, program, model, len(data), golden.source)
+
+
+def load_any(path: Path) -> tuple[bytes, Graph, Int8Model | None]:
+    """Read a `.tflite` with or without edgedet's metadata.
+
+    Returns:
+        (bytes of the file, graph, the model with its contracts or None).
+    Raises:
+        ConversionError: missing or damaged file, or contracts that don't fit the graph.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ConversionError(f"{path}: can't read the model ({error.strerror}); check the path") from error
+    graph = parse_tflite(data, str(path))
+    if any(name == METADATA_NAME for name, _ in graph.metadata):
+        return data, graph, load_int8_model(path)
+    return data, graph, None
+
+
+def _golden(
+    graph: Graph, model: Int8Model | None, simulator: Simulator, positions: list[int], image: Path | None, seed: int
+) -> GoldenVectors:
+    if model is not None:
+        inputs: tuple[np.ndarray, ...] = (golden_input(model, image, seed),)
+        source = f"drawn with seed {seed}"
+        if image is not None:
+            source = f"image {image.name}, sha256 {sha256(image.read_bytes())}"
+    else:
+        inputs = tuple(_drawn_input(graph.tensors[index], seed + number) for number, index in enumerate(graph.inputs))
+        source = f"drawn with seed {seed}"
+    raw = simulator.invoke(*inputs)
+    outputs = tuple(raw[position] for position in positions)
+    detections = None
+    if model is not None:
+        detections = decode_int8(outputs, model.scales, model.zero_points, model.outputs)
+    return GoldenVectors(source, inputs, outputs, detections)
+
+
+def _drawn_input(tensor: Tensor, seed: int) -> np.ndarray:
+    """Codes over the whole range: a picture where the shape is one's, else noise."""
+    if len(tensor.shape) == 4 and tensor.shape[3] == 3:
+        batch, height, width, _ = tensor.shape
+        pictures = [draw_pixels(height, width, seed + number) for number in range(batch)]
+        return (np.stack(pictures).astype(np.int16) - 128).astype(np.int8)
+    return np.random.default_rng(seed).integers(-128, 128, tensor.shape).astype(np.int8)
+
+
+def _manifest(
+    path: Path,
+    data: bytes,
+    program: Program,
+    model: Int8Model | None,
+    golden: GoldenVectors,
+    texts: dict[str, str],
+) -> dict[str, Any]:
+    plan, graph = program.plan, program.graph
+    names = [graph.tensors[index].name for index in program.outputs]
+    return {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "target": "c99",
+        "model": {"name": path.name, "bytes": len(data), "sha256": sha256(data)},
+        "operators": dict(sorted(Counter(operator.kind for operator in graph.operators).items())),
+        "arena": {
+            "bytes": plan.arena_bytes,
+            "bound_bytes": plan.bound_bytes,
+            "scratch_bytes": max((b.size_bytes for b in plan.buffers if b.kind == "scratch"), default=0),
+        },
+        "patches": None if program.patches is None else asdict(program.patches),
+        "weights_bytes": sum(pool.values().nbytes for pool in (program.constants.weights, program.constants.words)),
+        "contract": None
+        if model is None
+        else {"preprocess": model.preprocess.to_json(), "outputs": model.outputs.to_json()},
+        "steps": [
+            {
+                "step": number,
+                "operators": list(step.operators),
+                "kind": step.kind,
+                "output": graph.tensors[step.outputs[0]].name if step.outputs else "",
+                "macs": macs_of(graph, step),
+                "kernels": [call.kernel for call in calls],
+            }
+            for number, (step, calls) in enumerate(zip(program.steps, program.calls, strict=True))
+        ],
+        "golden": {
+            "source": golden.source,
+            "outputs_sha256": {
+                name: sha256(array.tobytes()) for name, array in zip(names, golden.outputs, strict=True)
+            },
+            "from": "NumPy simulator",
+        },
+        "versions": {"edgedet": __version__, "numpy": np.__version__},
+        "files": file_table(texts),
+    }
+
+
+def deploy_c99(model: Path, ram_bytes: int | None, image: Path | None, seed: int) -> Product:
+    """Target c99; arguments and errors as in `edgedet.deploy.api.deploy`."""
+    module = make_c99(model, image=image, ram_bytes=ram_bytes, seed=seed)
+    counts = Counter(operator.kind for operator in module.program.graph.operators)
+    return Product(
+        module.texts,
+        module.manifest,
+        module.model_bytes,
+        tuple(OperatorUse(kind, counts[kind], "") for kind in sorted(counts)),
+        module.program.plan.arena_bytes,
+        module.golden_source,
+        plan=module.program.plan,
+        patches=module.program.patches,
+        has_run=module.model is not None,
+    )

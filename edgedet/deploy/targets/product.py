@@ -1,0 +1,27 @@
+"""A deployment in memory, what a target returns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from edgedet.codegen.memory.patch_search import PatchReport
+from edgedet.codegen.memory.plan import Plan
+from edgedet.graph.tflm_ops import OperatorUse
+from edgedet.runtimes.tflm_arena import ArenaReport
+
+
+@dataclass(frozen=True)
+class Product:
+    """A deployment in memory."""
+
+    sources: dict[str, str]  # path in the folder -> text
+    manifest: dict[str, Any]
+    model_bytes: int
+    operators: tuple[OperatorUse, ...]
+    arena_bytes: int
+    golden_source: str
+    arena: ArenaReport | None = None
+    plan: Plan | None = None
+    patches: PatchReport | None = None
+    has_run: bool = False

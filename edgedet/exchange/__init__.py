@@ -1,0 +1,1 @@
+"""Other makers' formats: ONNX, foreign checkpoints."""

@@ -1,0 +1,1 @@
+"""Training after the training: quantization-aware, distillation, substitution of activations."""

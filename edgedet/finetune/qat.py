@@ -1,0 +1,364 @@
+"""Quantization-aware training from end to end: checkpoint and images in, a measured `model_int8.tflite` out."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from torch.fx import GraphModule
+
+from edgedet import __version__
+from edgedet.config import TrainConfig
+from edgedet.data.bare_images import load_folder
+from edgedet.data.coco import CocoSplit, require_same_classes
+from edgedet.data.paths import DataPaths
+from edgedet.errors import CheckpointError, ConfigError
+from edgedet.evaluate.evaluator import EvalReport, evaluate, sha256_of
+from edgedet.evaluate.self_labels import self_labelled
+from edgedet.fileio import atomic_write_text
+from edgedet.finetune.check_file import CHECK_RUNTIMES, FileCheck, check_file
+from edgedet.finetune.qat_trainer import MIN_LR_RATIO, QatTrainer
+from edgedet.finetune.resume import STATE_FILE, check_identity, load_state, save_state
+from edgedet.finetune.settings import require_model_classes, training_settings, weak_augmentation
+from edgedet.graph.flatbuffer import serialize
+from edgedet.net.checkpoint import Checkpoint, load_checkpoint
+from edgedet.net.rtmdet import channels_last
+from edgedet.net.runtime import TorchRuntime
+from edgedet.quantize.calibration.calibrate import calibrate
+from edgedet.quantize.calibration.images import (
+    ImageFiles,
+    check_enough,
+    check_not_constant,
+    draw_images,
+    make_manifest,
+)
+from edgedet.quantize.fx.int16 import AUTO, check_int16_option, groups_of, int16_names, widen
+from edgedet.quantize.fx.prepare import freeze, prepare_model
+from edgedet.quantize.fx.to_graph import graph_from_fx
+from edgedet.quantize.ptq.int16_choice import IMAGES as INT16_IMAGES
+from edgedet.quantize.ptq.int16_choice import choose_int16
+from edgedet.quantize.ptq.weights import quantize_weights
+from edgedet.threads import torch_threads
+from edgedet.train.log import EpochRecord, TrainLog
+
+MANIFEST_FILE = "calibration.json"
+REPORT_FILE = "report.json"
+HISTORY_FILE = "history.json"
+SELF_LABELLED_IMAGES = 64  # for the AP against the float model's own detections, when there are no annotations
+
+
+@dataclass(frozen=True)
+class QatRequest:
+    """What to fine-tune, and how."""
+
+    checkpoint: Path
+    data: DataPaths  # training and validation split; with `images`, only a validation split, or nothing
+    out: Path  # folder, made when absent
+    epochs: int = 5
+    batch: int = 16
+    lr: float = 3e-4  # peak rate of AdamW for the weights
+    distill: bool = False  # learn from the float model's outputs instead of the labels
+    images: Path | None = None  # with distill: a folder of images, in place of the training split
+    ema_decay: float = 0.998  # of the weights while ranges are learned, lower in short runs; 0: no averaging at all
+    calib_images: int = 128  # for the ranges that training starts from
+    seed: int = 0
+    threads: int = 0  # torch's; 0: all cores
+    int16: tuple[str, ...] = ()  # layers whose result is int16 (16x8 operators); ("auto",): where it helps
+    runtime: str = "ref"  # measures the file: ref (TFLite's reference kernels) or sim (the same arithmetic in NumPy)
+    resume: bool = False
+    quiet: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch", "lr", "calib_images"):
+            if getattr(self, name) <= 0:
+                raise ConfigError(f"--{name.replace('_', '-')} must be positive, got {getattr(self, name)}")
+        if not 0 <= self.ema_decay < 1:
+            raise ConfigError(f"--ema-decay must be in 0..1 (0: no averaging), got {self.ema_decay}")
+        if self.images is not None and not self.distill:
+            raise ConfigError("--images without --distill: a folder of images has no labels to train on; add --distill")
+        check_int16_option(self.int16)
+        if self.runtime not in CHECK_RUNTIMES:
+            raise ConfigError(f"--runtime {self.runtime!r}: expected one of {', '.join(CHECK_RUNTIMES)}")
+
+
+@dataclass(frozen=True)
+class QatReport:
+    """What came out of `qat_checkpoint`. All APs are of the same images."""
+
+    model: Path
+    report: Path
+    sha256: str  # of the model file
+    model_bytes: int
+    ap_of: str  # what the APs are measured against
+    ap_float: float  # of the checkpoint
+    ap_start: float  # of the fake-quantized network before training (PTQ)
+    ap_qat: float  # of the fake-quantized network after training, as printed
+    ap_file: float  # of the file
+    ap_tolerance: float  # accepted difference of the last two
+    arithmetic: str  # that the file was measured with
+    epochs: int
+    batch: int
+    lr: float
+    distill: bool
+    int16: tuple[str, ...]  # layers (first of each group) whose results are int16
+    train_images: int
+    seed: int
+    seconds: tuple[tuple[str, float], ...]  # step and its wall-clock time; of this process only, when resumed
+    notes: tuple[str, ...] = ()  # what a user should know
+
+    def text(self) -> str:
+        """Lines for people, each with its line end."""
+        seconds = ", ".join(f"{step} {value:.1f}" for step, value in self.seconds)
+        teacher = "the float model's outputs" if self.distill else "labels"
+        return (
+            f"model:   {self.model} ({self.model_bytes:,} bytes, sha256 {self.sha256[:16]})\n"
+            f"trained: {self.epochs} epochs on {self.train_images} images, from {teacher}, batch {self.batch}, "
+            f"lr {self.lr:g}, seed {self.seed}\n"
+            + (f"int16:   {', '.join(self.int16)}\n" if self.int16 else "")
+            + f"AP:      {self.ap_of}\n"
+            f"  float                     {self.ap_float:.4f}\n"
+            f"  fake-quantized, start     {self.ap_start:.4f}\n"
+            f"  fake-quantized, trained   {self.ap_qat:.4f}\n"
+            f"  file                      {self.ap_file:.4f}  ({self.arithmetic})\n"
+            f"  file - trained           {self.ap_file - self.ap_qat:+.4f}  (accepted: {self.ap_tolerance:.4f})\n"
+            + "".join(f"note:    {note}\n" for note in self.notes)
+            + f"seconds: {seconds} (in all {sum(value for _, value in self.seconds):.0f})\n"
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-able dict; paths as strings."""
+        content = asdict(self)
+        content |= {"method": "qat", "model": str(self.model), "report": str(self.report)}
+        content |= {"int16": list(self.int16), "notes": list(self.notes)}
+        content["seconds"] = {step: round(value, 4) for step, value in self.seconds}
+        return content
+
+
+@dataclass(frozen=True, eq=False)
+class _Run:
+    """Everything that is fixed during a run."""
+
+    request: QatRequest
+    checkpoint: Checkpoint
+    config: TrainConfig
+    train: CocoSplit
+    judge: CocoSplit  # what AP is measured on
+    judge_text: str
+
+    def measure(self, network: GraphModule) -> EvalReport:
+        """AP of a fake-quantized network, through the code of `edgedet evaluate`."""
+        return evaluate(TorchRuntime(network, self.checkpoint.preprocess, self.checkpoint.outputs), self.judge)
+
+
+def qat_checkpoint(request: QatRequest) -> QatReport:
+    """Fine-tune a checkpoint with fake quantization, write the int8 file, and measure the file.
+
+    Writes OUT/qat_last.pt after every epoch (atomically; `resume` goes on from it, with the losses of an uninterrupted
+    run), OUT/history.json, OUT/tensorboard/, at the end OUT/model_int8.tflite, OUT/calibration.json and
+    OUT/report.json. The last epoch is exported; none is picked on the validation split.
+
+    Args:
+        request: what and how.
+    Returns:
+        The report that also stands in report.json.
+    Raises:
+        CheckpointError, DataError, ConfigError, UnsupportedOpError: before training.
+        ConversionError: the AP of the file and of the network that was trained differ by more than 0.005; the file is
+            then called model_int8.rejected.tflite, and there is no model_int8.tflite.
+        EdgedetError: training diverged.
+    """
+    # Before anything is computed: another number of threads gives other float sums.
+    with torch_threads(request.threads or len(os.sched_getaffinity(0))):
+        return _qat(request)
+
+
+def _qat(request: QatRequest) -> QatReport:
+    clock = _Clock()
+    run = _set_up(request)
+    checkpoint = run.checkpoint
+    records = draw_images(run.train, request.calib_images, request.seed)
+    check_enough(records, request.calib_images, run.train)
+    check_not_constant(records)
+    manifest = make_manifest(records, run.train, checkpoint.preprocess, "qat", request.seed)
+    network = channels_last(checkpoint.build())
+    float_runtime = TorchRuntime(network, checkpoint.preprocess, checkpoint.outputs)
+    clock.lap("load")
+    ap_float = evaluate(float_runtime, run.judge).ap.ap
+    clock.lap("float AP")
+    calibrated = _calibrated(checkpoint, ImageFiles(records, checkpoint.preprocess), request.int16)
+    clock.lap("calibrate")
+    ap_start = run.measure(freeze(calibrated)).ap.ap
+    clock.lap("start AP")
+    trainer = QatTrainer(
+        calibrated, run.config, checkpoint.preprocess, checkpoint.outputs, run.train, request.seed,
+        network if request.distill else None,
+    )  # fmt: skip
+    history = _train(run, trainer, ap_float, ap_start, clock)
+    frozen = trainer.frozen()
+    data = serialize(graph_from_fx(frozen, checkpoint.preprocess, checkpoint.outputs))
+    clock.lap("convert")
+    assert history[-1].ap is not None
+    checked = check_file(data, request.out, request.runtime, run.judge, history[-1].ap)
+    clock.lap("file AP")
+    report = _report(run, checked, (ap_float, ap_start, history[-1].ap), int16_names(frozen), clock.laps)
+    atomic_write_text(request.out / MANIFEST_FILE, manifest.to_json())
+    atomic_write_text(report.report, json.dumps(report.to_json(), indent=1) + "\n")
+    return report
+
+
+def _calibrated(checkpoint: Checkpoint, images: ImageFiles, int16: tuple[str, ...]) -> GraphModule:
+    """The start of training: min-max ranges, some layers in int16."""
+    prepared = prepare_model(checkpoint.build(), checkpoint.preprocess)
+    calibrated = calibrate(prepared, images.batches(0, len(images)))
+    names = groups_of(prepared, int16) if int16 != (AUTO,) else choose_int16(
+        prepared, quantize_weights(calibrated), list(images.batches(0, min(len(images), INT16_IMAGES)))
+    )  # fmt: skip
+    return calibrate(widen(prepared, names), images.batches(0, len(images))) if names else calibrated
+
+
+def _set_up(request: QatRequest) -> _Run:
+    if request.out.exists() and not request.out.is_dir():
+        raise ConfigError(f"--out {request.out}: is a file, expected a folder or a new name")
+    if not request.resume and (request.out / STATE_FILE).exists():
+        raise ConfigError(f"{request.out} already holds a QAT run; go on with it by --resume, or give another --out")
+    if request.resume and not (request.out / STATE_FILE).is_file():
+        raise CheckpointError(
+            f"{request.out / STATE_FILE}: no QAT run to resume: none was started there, or its first epoch did not "
+            "end; start it without --resume"
+        )
+    checkpoint = load_checkpoint(request.checkpoint)
+    if request.int16 not in ((), (AUTO,)):
+        groups_of(prepare_model(checkpoint.build(), checkpoint.preprocess), request.int16)  # raises before long work
+    outputs = checkpoint.outputs
+    if request.images is not None:
+        train = load_folder(request.images, outputs.class_names, outputs.category_ids)
+    else:
+        train = request.data.load("train")
+        if not request.distill:
+            require_model_classes(checkpoint, train)
+    if request.images is not None and request.data.data is None and request.data.val_ann is None:
+        float_runtime = TorchRuntime(channels_last(checkpoint.build()), checkpoint.preprocess, outputs)
+        judge = self_labelled(float_runtime, train, SELF_LABELLED_IMAGES)
+        text = (
+            f"AP against the float model's own detections in {len(judge.images)} training images (no annotations given)"
+        )
+    else:
+        judge = request.data.load("valid")
+        if request.images is None:
+            require_same_classes(train, judge)
+        text = f"COCO AP of {len(judge.images)} images of split {judge.name}, {judge.ann_path}"
+    config = replace(
+        weak_augmentation(training_settings(checkpoint)),
+        epochs=request.epochs, batch=request.batch, lr=request.lr, min_lr_ratio=MIN_LR_RATIO,
+        ema_decay=request.ema_decay, eval_interval=1, bf16=False, threads=request.threads,
+    )  # fmt: skip
+    run = _Run(request, checkpoint, config, train, judge, text)
+    if request.resume:
+        check_identity(request.out / STATE_FILE, _identity(run))
+    return run
+
+
+def _train(run: _Run, trainer: QatTrainer, ap_float: float, ap_start: float, clock: _Clock) -> list[EpochRecord]:
+    """All epochs that are not done yet."""
+    out, config = run.request.out, run.config
+    identity = _identity(run)
+    history = load_state(out / STATE_FILE, identity, trainer) if run.request.resume else []
+    training = validation = 0.0
+    with TrainLog(out, config.epochs, trainer.steps, len(history), run.request.quiet) as log:
+        log.message(
+            f"QAT of {run.request.checkpoint}: {len(run.train.images)} images, {config.epochs} epochs of "
+            f"{trainer.steps} steps, batch {config.batch}, lr {config.lr:g}, ranges frozen from step "
+            f"{trainer.freeze_step + 1}; {run.judge_text}: float {ap_float:.4f}, fake-quantized {ap_start:.4f}"
+        )
+        if run.request.int16:
+            log.message(f"int16 results: {', '.join(int16_names(trainer.model)) or 'none, no layer is worth it'}")
+        for epoch in range(len(history), config.epochs):
+            record = trainer.train_epoch(epoch, log)
+            training += clock.seconds()
+            report = run.measure(trainer.frozen())
+            log.evaluation((epoch + 1) * trainer.steps, report, ())
+            validation += clock.seconds()
+            history.append(replace(record, ap=report.ap.ap))
+            log.epoch(history[-1])
+            save_state(out / STATE_FILE, identity, history, trainer)
+            atomic_write_text(out / HISTORY_FILE, json.dumps([asdict(r) for r in history], indent=1) + "\n")
+    clock.laps += [("training", training), ("validation", validation)]
+    return history
+
+
+def _identity(run: _Run) -> dict[str, Any]:
+    """What has to be equal for a run to be the same run."""
+    request = run.request
+    return {
+        "checkpoint": sha256_of(request.checkpoint),
+        "train": asdict(run.config),
+        "distill": request.distill,
+        "calib_images": request.calib_images,
+        "int16": list(request.int16),
+        "seed": request.seed,
+        "train_images": len(run.train.images),
+        "valid_images": len(run.judge.images),
+        "edgedet": __version__,
+    }
+
+
+def _report(
+    run: _Run,
+    checked: FileCheck,
+    aps: tuple[float, float, float],
+    int16: tuple[str, ...],
+    laps: list[tuple[str, float]],
+) -> QatReport:
+    """Report of a finished run; `aps`: float, at the start, after training."""
+    request = run.request
+    ap_float, ap_start, ap_qat = aps
+    return QatReport(
+        model=checked.path,
+        report=request.out / REPORT_FILE,
+        sha256=sha256_of(checked.path),
+        model_bytes=checked.path.stat().st_size,
+        ap_of=run.judge_text,
+        ap_float=ap_float,
+        ap_start=ap_start,
+        ap_qat=ap_qat,
+        ap_file=checked.ap,
+        ap_tolerance=checked.tolerance,
+        arithmetic=checked.arithmetic,
+        epochs=run.config.epochs,
+        batch=run.config.batch,
+        lr=run.config.lr,
+        distill=request.distill,
+        int16=int16,
+        train_images=len(run.train.images),
+        seed=request.seed,
+        seconds=tuple(laps),
+        notes=(_NO_GAIN,) if ap_qat < ap_start else (),
+    )
+
+
+_NO_GAIN = (
+    "training did not raise the AP above that of its start, plain PTQ: take more epochs or images, another --lr, or "
+    "PTQ with --effort best"
+)
+
+
+class _Clock:
+    """Wall-clock seconds of consecutive steps."""
+
+    def __init__(self) -> None:
+        self._since = time.perf_counter()
+        self.laps: list[tuple[str, float]] = []
+
+    def seconds(self) -> float:
+        """Since the last call."""
+        now = time.perf_counter()
+        passed, self._since = now - self._since, now
+        return passed
+
+    def lap(self, name: str) -> None:
+        """End a step."""
+        self.laps.append((name, self.seconds()))

@@ -1,0 +1,242 @@
+"""Activation substitution: SiLU and channel attention out of a trained checkpoint, then a few epochs of fine-tuning."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from edgedet.config import ACTIVATIONS, ModelConfig, ModelFile, PreprocessConfig, TrainConfig
+from edgedet.data.coco import CocoSplit, require_same_classes
+from edgedet.data.paths import DataPaths
+from edgedet.errors import ConfigError
+from edgedet.evaluate.evaluator import evaluate, sha256_of
+from edgedet.fileio import atomic_write_text
+from edgedet.finetune.settings import require_model_classes, training_settings
+from edgedet.finetune.swap import substitute
+from edgedet.graph.flatbuffer import serialize
+from edgedet.graph.graph import Graph
+from edgedet.graph.summary import summarize
+from edgedet.net.checkpoint import Checkpoint, load_checkpoint
+from edgedet.net.rtmdet import channels_last
+from edgedet.net.runtime import TorchRuntime
+from edgedet.quantize.api import quantize_model
+from edgedet.quantize.calibration.images import draw_images, image_batches
+from edgedet.runtimes.tflm_arena import measure_arena
+from edgedet.train.loop import Run, Start, TrainResult, refuse_existing, run_training
+
+REPORT_FILE = "substitute.json"
+COST_IMAGES = 8  # ranges do not matter for the cost, but a graph needs some
+
+
+@dataclass(frozen=True)
+class SubstituteRequest:
+    """What to replace, and how long to fine-tune."""
+
+    checkpoint: Path
+    data: DataPaths
+    out: Path  # folder of the fine-tuning run: last.pt, best.pt, history.json, substitute.json
+    activation: str | None = None  # relu | relu6 | hardswish (or silu); None: as it is
+    channel_attention: bool = True  # False: drop it
+    epochs: int = 20
+    batch: int = 16
+    lr: float = 1e-3  # peak; half of a training from scratch
+    images: int = 128  # training images for BatchNorm statistics and mean attention
+    seed: int = 0
+    threads: int = 0  # torch's; 0: all cores
+    resume: bool = False
+    quiet: bool = False
+
+    def __post_init__(self) -> None:
+        if self.activation is not None and self.activation not in ACTIVATIONS:
+            raise ConfigError(f"--activation {self.activation!r}: expected one of {', '.join(ACTIVATIONS)}")
+        if self.activation is None and self.channel_attention:
+            raise ConfigError("nothing to substitute: give --activation, --no-channel-attention, or both")
+        for name in ("epochs", "batch", "lr", "images"):
+            if getattr(self, name) <= 0:
+                raise ConfigError(f"{name} of the substitution must be positive, got {getattr(self, name)}")
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a network costs on the chip, in int8."""
+
+    operators: tuple[tuple[str, int], ...]  # kind and how often, most frequent first
+    macs: int
+    peak_activation_bytes: int
+    arena_bytes: int | None  # TFLite Micro's, measured; None: the tflite_micro wheel is absent
+    model_bytes: int
+
+    @property
+    def operator_count(self) -> int:
+        """All operators."""
+        return sum(count for _, count in self.operators)
+
+
+@dataclass(frozen=True)
+class SubstituteReport:
+    """What a substitution did to accuracy and cost. All APs are float, of the same images."""
+
+    checkpoint: Path  # fine-tuned
+    activation: str
+    channel_attention: bool
+    ap_before: float
+    ap_substituted: float  # before fine-tuning
+    ap_tuned: float  # after the last epoch
+    epochs: int
+    cost_before: Cost
+    cost_after: Cost
+
+    def text(self) -> str:
+        """Lines for people, each with its line end."""
+        before, after = self.cost_before, self.cost_after
+        attention = "with" if self.channel_attention else "without"
+        rows = [
+            ("", "before", "after"),
+            ("AP (float)", f"{self.ap_before:.4f}", f"{self.ap_tuned:.4f}"),
+            ("AP without tuning", "", f"{self.ap_substituted:.4f}"),
+            ("operators", str(before.operator_count), str(after.operator_count)),
+            ("MACs", f"{before.macs:,}", f"{after.macs:,}"),
+            ("peak of activations", f"{before.peak_activation_bytes:,}", f"{after.peak_activation_bytes:,}"),
+            ("arena (TFLM)", _bytes_text(before.arena_bytes), _bytes_text(after.arena_bytes)),
+            ("model bytes", f"{before.model_bytes:,}", f"{after.model_bytes:,}"),
+        ]
+        table = "".join(f"  {name:<20}{old:>14}{new:>14}\n" for name, old, new in rows)
+        return (
+            f"substituted: {self.activation}, {attention} channel attention, {self.epochs} epochs -> "
+            f"{self.checkpoint}\n{table}"
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-able dict; paths as strings."""
+        content = asdict(self)
+        content["checkpoint"] = str(self.checkpoint)
+        for key in ("cost_before", "cost_after"):
+            content[key]["operators"] = dict(content[key]["operators"])
+        return content
+
+
+def measure_cost(checkpoint: Checkpoint, batches: Sequence[Tensor]) -> Cost:
+    """Quantize a network and measure what it needs.
+
+    Args:
+        checkpoint: float network.
+        batches: float32 (N, 3, H, W), normalized; a few pictures.
+    Returns:
+        The cost of its int8 form.
+    """
+    graph = quantize_model(checkpoint.build(), checkpoint.preprocess, checkpoint.outputs, batches).graph
+    data = serialize(graph)
+    summary = summarize(graph)
+    operators = Counter(operator.kind for operator in graph.operators)
+    return Cost(
+        tuple(operators.most_common()), summary.macs, summary.peak_activation_bytes, _arena(graph, data), len(data)
+    )
+
+
+def _arena(graph: Graph, data: bytes) -> int | None:
+    if importlib.util.find_spec("tflite_micro") is None:
+        return None
+    q_input = np.zeros(graph.tensors[graph.inputs[0]].shape, np.int8)
+    return measure_arena(data, graph, q_input)[0].measured_bytes
+
+
+def substitute_checkpoint(request: SubstituteRequest) -> SubstituteReport:
+    """Substitute in a checkpoint, fine-tune, and report accuracy and cost.
+
+    Fine-tuning is a training run with the settings of the checkpoint's own training: OUT/last.pt after every epoch,
+    `resume` goes on from it.
+
+    Args:
+        request: what and how.
+    Returns:
+        The report that also stands in OUT/substitute.json.
+    Raises:
+        CheckpointError, DataError, ConfigError: what does not fit; nothing was written.
+        EdgedetError: training diverged.
+    """
+    refuse_existing(request.out, request.resume)
+    old = load_checkpoint(request.checkpoint)
+    activation, attention = _what(request, old.model_config)
+    train, valid = request.data.load("train"), request.data.load("valid")
+    require_model_classes(old, train)
+    require_same_classes(train, valid)
+    batches = list(image_batches(draw_images(train, request.images, request.seed), old.preprocess))
+    if len(batches) > 1 and len(batches[-1]) < len(batches[0]):
+        batches.pop()  # statistics of a small batch would count as much as those of a full one
+    new = substitute(old, activation, attention, batches)
+    ap_before, ap_substituted = _ap(old, valid), _ap(new, valid)
+    result = _tune(request, old, new, train, valid)
+    few = [batches[0][:COST_IMAGES]]
+    report = SubstituteReport(
+        checkpoint=result.last,
+        activation=activation,
+        channel_attention=new.model_config.channel_attention,
+        ap_before=ap_before,
+        ap_substituted=ap_substituted,
+        ap_tuned=result.last_ap,
+        epochs=request.epochs,
+        cost_before=measure_cost(old, few),
+        cost_after=measure_cost(load_checkpoint(result.last), few),
+    )
+    atomic_write_text(request.out / REPORT_FILE, json.dumps(report.to_json(), indent=1) + "\n")
+    return report
+
+
+def _what(request: SubstituteRequest, old: ModelConfig) -> tuple[str, bool]:
+    """Activation and channel attention of the new network.
+
+    Raises:
+        ConfigError: they are those of the old one.
+    """
+    activation = request.activation or old.activation
+    attention = request.channel_attention and old.channel_attention
+    if (activation, attention) == (old.activation, old.channel_attention):
+        has = "with" if attention else "without"
+        raise ConfigError(
+            f"{request.checkpoint}: nothing to substitute: {old.name} is already {activation} {has} channel attention; "
+            "ask for another activation, or quantize it as it is"
+        )
+    return activation, attention
+
+
+def _ap(checkpoint: Checkpoint, split: CocoSplit) -> float:
+    runtime = TorchRuntime(channels_last(checkpoint.build()), checkpoint.preprocess, checkpoint.outputs)
+    return evaluate(runtime, split).ap.ap
+
+
+def _tune(
+    request: SubstituteRequest, old: Checkpoint, new: Checkpoint, train: CocoSplit, valid: CocoSplit
+) -> TrainResult:
+    spec = new.preprocess
+    config: TrainConfig = replace(
+        training_settings(old), epochs=request.epochs, batch=request.batch, lr=request.lr,
+        eval_interval=max(1, request.epochs // 4), threads=request.threads,
+    )  # fmt: skip
+    defaults = PreprocessConfig(spec.width, spec.resize, spec.pad_value, spec.mean, spec.std)
+    source = f"{new.model_config.name} from {sha256_of(request.checkpoint)}"
+    return run_training(
+        Run(
+            out=request.out,
+            file=ModelFile(new.model_config, defaults, config),
+            preprocess=spec,
+            outputs=new.outputs,
+            train=train,
+            valid=valid,
+            seed=request.seed,
+            resume=request.resume,
+            quiet=request.quiet,
+            start=Start(new.weights, source),
+        )
+    )
+
+
+def _bytes_text(value: int | None) -> str:
+    return "not measured" if value is None else f"{value:,}"

@@ -1,0 +1,1 @@
+"""The int8 graph: dataclasses that mirror TFLite, flatbuffer reader and writer, contracts, operator semantics."""

@@ -1,0 +1,136 @@
+"""The two contracts inside a `.tflite`: a metadata buffer named `edgedet` that holds JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from edgedet.contracts import OutputSpec, PreprocessSpec
+from edgedet.errors import ConfigError, ConversionError
+from edgedet.graph.graph import Graph
+
+METADATA_NAME = "edgedet"
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Contracts:
+    """What a `.tflite` says about its input and outputs."""
+
+    preprocess: PreprocessSpec
+    outputs: OutputSpec
+    output_indices: tuple[int, ...]  # contract order (cls_8, box_8, ...) -> position in graph.outputs
+
+
+def contract_metadata(
+    preprocess: PreprocessSpec, outputs: OutputSpec, tensor_names: Mapping[str, str] | None = None
+) -> tuple[str, bytes]:
+    """Metadata entry that carries the contracts.
+
+    Args:
+        preprocess: input contract.
+        outputs: output contract.
+        tensor_names: contract name (cls_8, ...) -> name of the graph's tensor; default: they are the same.
+    Returns:
+        (name, JSON) for `Graph.metadata`; the same contracts give the same bytes.
+    Raises:
+        ConversionError: tensor_names lacks an output.
+    """
+    names = {name: name for name in outputs.tensor_names} if tensor_names is None else dict(tensor_names)
+    if set(names) != set(outputs.tensor_names):
+        raise ConversionError(f"tensor_names has {sorted(names)}, expected exactly {sorted(outputs.tensor_names)}")
+    content = {
+        "version": VERSION,
+        "preprocess": preprocess.to_json(),
+        "outputs": outputs.to_json(),
+        "tensors": names,
+    }
+    return METADATA_NAME, json.dumps(content, sort_keys=True, separators=(",", ":")).encode("utf-8")
+
+
+def read_contracts(graph: Graph, source: str) -> Contracts:
+    """Contracts of a graph, checked against its tensors.
+
+    Args:
+        graph: of a file.
+        source: name of the file, for errors.
+    Returns:
+        The contracts; outputs are found by name, never by shape (four classes look like a box tensor).
+    Raises:
+        ConversionError: no such metadata, another version, or input or outputs that contradict it.
+    """
+    blobs = [blob for name, blob in graph.metadata if name == METADATA_NAME]
+    if len(blobs) != 1:
+        raise ConversionError(
+            f"{source}: {len(blobs)} metadata buffers named {METADATA_NAME!r}, expected 1. The file does not say how "
+            "its input is prepared and what its outputs mean; make it with `edgedet quantize`, or add the buffer with "
+            "edgedet.graph.metadata.contract_metadata"
+        )
+    content = _load(blobs[0], source)
+    try:
+        preprocess = PreprocessSpec.from_json(content["preprocess"])
+        outputs = OutputSpec.from_json(content["outputs"])
+        names = {name: content["tensors"][name] for name in outputs.tensor_names}
+    except (ConfigError, TypeError, ValueError, KeyError) as error:
+        raise ConversionError(f"{source}: metadata {METADATA_NAME!r} is wrong: {error}") from error
+    _check_outputs_spec(outputs, source)
+    _check_input(graph, preprocess, source)
+    indices = tuple(
+        _find_output(graph, contract_name, tensor_name, preprocess, outputs, source)
+        for contract_name, tensor_name in names.items()
+    )
+    return Contracts(preprocess, outputs, indices)
+
+
+def _load(blob: bytes, source: str) -> dict[str, Any]:
+    try:
+        content = json.loads(blob.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ConversionError(f"{source}: metadata {METADATA_NAME!r} is not JSON: {error}") from error
+    version = content.get("version") if isinstance(content, dict) else None
+    if version != VERSION:
+        raise ConversionError(
+            f"{source}: metadata {METADATA_NAME!r} has version {version!r}, this edgedet reads version {VERSION}; "
+            "convert the model again with this edgedet"
+        )
+    return content
+
+
+def _check_outputs_spec(outputs: OutputSpec, source: str) -> None:
+    if not all(isinstance(name, str) for name in outputs.class_names):
+        raise ConversionError(f"{source}: metadata: class names must be strings, got {outputs.class_names}")
+    strides = outputs.strides
+    if not strides or any(not isinstance(s, int) or s < 1 for s in strides) or len(set(strides)) != len(strides):
+        raise ConversionError(f"{source}: metadata: strides must be different positive integers, got {strides}")
+
+
+def _check_input(graph: Graph, preprocess: PreprocessSpec, source: str) -> None:
+    expected = (1, preprocess.height, preprocess.width, 3)
+    if len(graph.inputs) != 1 or graph.tensors[graph.inputs[0]].shape != expected:
+        found = ", ".join(str(graph.tensors[i].shape) for i in graph.inputs)
+        raise ConversionError(f"{source}: the contract says one input of {expected}, the graph has {found}")
+
+
+def _find_output(
+    graph: Graph, contract_name: str, tensor_name: str, preprocess: PreprocessSpec, outputs: OutputSpec, source: str
+) -> int:
+    positions = [i for i, index in enumerate(graph.outputs) if graph.tensors[index].name == tensor_name]
+    if len(positions) != 1:
+        found = ", ".join(graph.tensors[i].name for i in graph.outputs)
+        raise ConversionError(
+            f"{source}: output {contract_name} should be one tensor named {tensor_name!r}; the outputs are {found}"
+        )
+    kind, stride_text = contract_name.split("_")
+    stride = int(stride_text)
+    channels = len(outputs.class_names) if kind == "cls" else 4
+    # A stride-s map of an input that s does not divide has a partial last cell.
+    expected = (1, -(-preprocess.height // stride), -(-preprocess.width // stride), channels)
+    shape = graph.tensors[graph.outputs[positions[0]]].shape
+    if shape != expected:
+        raise ConversionError(
+            f"{source}: output {contract_name} has shape {shape}, expected {expected} for {preprocess.width}x"
+            f"{preprocess.height} px, stride {stride}, {len(outputs.class_names)} classes"
+        )
+    return positions[0]

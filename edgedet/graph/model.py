@@ -1,0 +1,76 @@
+"""An int8 file with its contracts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgedet.contracts import OutputSpec, PreprocessSpec
+from edgedet.errors import ConversionError
+from edgedet.graph.flatbuffer import parse_tflite
+from edgedet.graph.graph import Graph, Tensor
+from edgedet.graph.metadata import read_contracts
+
+
+@dataclass(frozen=True, eq=False)
+class Int8Model:
+    """An int8 `.tflite` with its contracts."""
+
+    path: Path
+    data: bytes
+    graph: Graph
+    preprocess: PreprocessSpec
+    outputs: OutputSpec
+    output_positions: tuple[int, ...]  # contract order -> position in graph.outputs
+    input_scale: float
+    input_zero_point: int
+    scales: tuple[float, ...]  # of the outputs, contract order
+    zero_points: tuple[int, ...]
+
+
+def load_int8_model(path: Path) -> Int8Model:
+    """Read an int8 `.tflite`, its contracts and the quantization of its input and outputs.
+
+    Args:
+        path: the file.
+    Returns:
+        The model.
+    Raises:
+        ConversionError: missing or damaged file, not int8, no metadata, or contracts that don't fit the tensors.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ConversionError(f"{path}: can't read the model ({error.strerror}); check the path") from error
+    graph = parse_tflite(data, str(path))
+    if len(graph.inputs) != 1:
+        raise ConversionError(
+            f"{path}: expected one input, found {len(graph.inputs)}; edgedet runs single-input models"
+        )
+    source = graph.tensors[graph.inputs[0]]
+    input_scale, input_zero_point = _affine(source, path)  # before the contracts: a float file has a clearer error
+    contracts = read_contracts(graph, str(path))
+    positions = tuple(contracts.output_indices)
+    affine = [_affine(graph.tensors[graph.outputs[position]], path) for position in positions]
+    return Int8Model(
+        path=path,
+        data=data,
+        graph=graph,
+        preprocess=contracts.preprocess,
+        outputs=contracts.outputs,
+        output_positions=positions,
+        input_scale=input_scale,
+        input_zero_point=input_zero_point,
+        scales=tuple(scale for scale, _ in affine),
+        zero_points=tuple(zero_point for _, zero_point in affine),
+    )
+
+
+def _affine(tensor: Tensor, path: Path) -> tuple[float, int]:
+    """(scale, zero point) of an int8 tensor."""
+    if tensor.dtype != "int8" or tensor.quantization is None:
+        raise ConversionError(
+            f"{path}: tensor {tensor.name}: expected quantized int8, found {tensor.dtype}; this file is not an int8 "
+            "model, make one with `edgedet quantize`"
+        )
+    return float(tensor.quantization.scale[0]), int(tensor.quantization.zero_point[0])

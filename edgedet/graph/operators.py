@@ -1,0 +1,256 @@
+"""What operators mean, for everything that runs or generates them: shapes, padding, multipliers, tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from edgedet.errors import ConversionError, UnsupportedOpError
+from edgedet.graph.graph import (
+    ElementwiseOptions,
+    Graph,
+    LeakyReluOptions,
+    Operator,
+    Quantization,
+    ResizeOptions,
+    StridedSliceOptions,
+    Tensor,
+)
+from edgedet.numerics import tables
+from edgedet.numerics.tables import Params
+
+
+@dataclass(frozen=True)
+class OpContext:
+    """One operator with its surroundings."""
+
+    graph: Graph
+    number: int  # in graph.operators
+    dtype: str = "int8"  # of the activations, int8 or int16
+
+    @property
+    def limits(self) -> tuple[int, int]:
+        """Smallest and largest code of the activations."""
+        info = np.iinfo(self.dtype)
+        return int(info.min), int(info.max)
+
+    @property
+    def operator(self) -> Operator:
+        """The operator itself."""
+        return self.graph.operators[self.number]
+
+    @property
+    def where(self) -> str:
+        """Operator and output tensor, for errors."""
+        name = self.graph.tensors[self.operator.outputs[0]].name
+        return f"operator {self.number} ({self.operator.kind}, writes {name!r})"
+
+    def input(self, position: int) -> Tensor:
+        """Tensor of an input that is present."""
+        return self.graph.tensors[self.operator.inputs[position]]
+
+    def output(self, position: int = 0) -> Tensor:
+        """Tensor of an output."""
+        return self.graph.tensors[self.operator.outputs[position]]
+
+    def unsupported(self, reason: str) -> UnsupportedOpError:
+        """Error to raise: what about this operator is not supported."""
+        return UnsupportedOpError(f"{self.where}: {reason}")
+
+    def constant(self, position: int, what: str) -> np.ndarray:
+        """Data of an input that must be a constant."""
+        tensor = self.input(position)
+        if tensor.data is None:
+            raise self.unsupported(f"{what} must be a constant, but {tensor.name!r} is computed")
+        return tensor.data
+
+    def quantization(self, tensor: Tensor) -> Quantization:
+        """Quantization of a tensor that must have one."""
+        if tensor.quantization is None:
+            raise ConversionError(f"{self.where}: tensor {tensor.name!r} has no scale and zero point")
+        return tensor.quantization
+
+    def params(self, tensor: Tensor) -> Params:
+        """(scale, zero point) of an activation, of the operator's dtype, with one scale."""
+        if tensor.dtype != self.dtype:
+            raise self.unsupported(f"tensor {tensor.name!r} is {tensor.dtype}, expected {self.dtype} here")
+        return self.any_params(tensor)
+
+    def any_params(self, tensor: Tensor) -> Params:
+        """(scale, zero point) of a tensor of any dtype with one scale."""
+        quantization = self.quantization(tensor)
+        if quantization.scale.size != 1:
+            raise self.unsupported(f"activation {tensor.name!r} has {quantization.scale.size} scales, expected 1")
+        return float(quantization.scale[0]), int(quantization.zero_point[0])
+
+    def require_one_scale(self, *tensors: Tensor) -> Params:
+        """(scale, zero point) of activations that the operator copies between and that must therefore agree."""
+        params = [self.params(tensor) for tensor in tensors]
+        if len(set(params)) != 1:
+            found = ", ".join(f"{t.name!r} {p}" for t, p in zip(tensors, params, strict=True))
+            raise self.unsupported(f"its tensors must share one (scale, zero point), found {found}")
+        return params[0]
+
+    def require_shape(self, expected: Sequence[int], position: int = 0) -> None:
+        """Raise when the output is declared with another shape than the operator computes."""
+        tensor = self.output(position)
+        if tensor.shape != tuple(expected):
+            raise ConversionError(f"{self.where}: {tensor.name!r} has shape {tensor.shape}, computed {tuple(expected)}")
+
+    def require_rank(self, tensor: Tensor, rank: int) -> None:
+        """Raise when a tensor has another number of axes."""
+        if len(tensor.shape) != rank:
+            raise self.unsupported(f"tensor {tensor.name!r} has shape {tensor.shape}, expected {rank} axes")
+
+
+def window_padding(size: int, window: int, stride: int, padding: str, where: str) -> tuple[int, int, int]:
+    """Output size and padding of a sliding window along one axis.
+
+    Args:
+        size: input.
+        window: of the (dilated) filter.
+        stride: step.
+        padding: SAME or VALID.
+        where: operator, for the error.
+    Returns:
+        (output size, padding before, padding after); SAME puts the odd one after.
+    Raises:
+        ConversionError: VALID, and the window does not fit.
+    """
+    if padding == "SAME":
+        out = -(-size // stride)
+        total = max((out - 1) * stride + window - size, 0)
+        return out, total // 2, total - total // 2
+    if size < window:
+        raise ConversionError(f"{where}: a window of {window} does not fit an input of {size} without padding")
+    return (size - window) // stride + 1, 0, 0
+
+
+def checked_weights(ctx: OpContext) -> np.ndarray:
+    """Constant int8 weights with zero point 0."""
+    weights = ctx.constant(1, "the weights")
+    if weights.dtype != np.int8 or ctx.quantization(ctx.input(1)).zero_point.any():
+        raise ctx.unsupported(f"weights {ctx.input(1).name!r} must be int8 with zero point 0, they are {weights.dtype}")
+    return weights
+
+
+def real_multipliers(ctx: OpContext, channels: int) -> np.ndarray:
+    """float64 (channels,) or (1,): input scale * weight scale / output scale, in double as the kernels do."""
+    weight_scale = ctx.quantization(ctx.input(1)).scale.astype(np.float64)
+    if weight_scale.size not in (1, channels):
+        raise ctx.unsupported(f"{weight_scale.size} weight scales for {channels} output channels")
+    return ctx.params(ctx.input(0))[0] * weight_scale / ctx.params(ctx.output())[0]
+
+
+def dense_multipliers(ctx: OpContext, channels: int) -> np.ndarray:
+    """`real_multipliers` of FULLY_CONNECTED, whose kernels take the product of the scales in float32 if it is one."""
+    weight_scale = ctx.quantization(ctx.input(1)).scale
+    if weight_scale.size != 1:
+        return real_multipliers(ctx, channels)
+    product = np.float32(ctx.params(ctx.input(0))[0]) * weight_scale.astype(np.float32)
+    return product.astype(np.float64) / ctx.params(ctx.output())[0]
+
+
+def unary_table(ctx: OpContext) -> np.ndarray:
+    """Table of an operator on one int8 tensor: int8 (256,), indexed by the byte of the code."""
+    kind, source, target = ctx.operator.kind, ctx.params(ctx.input(0)), ctx.params(ctx.output())
+    fixed = {"LOGISTIC": (1 / 256, -128), "TANH": (1 / 128, 0)}
+    if kind in fixed and target != fixed[kind]:
+        raise ctx.unsupported(f"the output's (scale, zero point) must be {fixed[kind]}, found {target}")
+    if kind in ("RELU6", "RELU_N1_TO_1") and source != target:
+        raise ctx.unsupported(
+            f"input {source} and output {target} differ in (scale, zero point); TFLite rescales, TFLite Micro does "
+            "not. Fuse the activation into the operator before it"
+        )
+    match kind:
+        case "LOGISTIC":
+            return tables.logistic_table(source)
+        case "TANH":
+            return tables.tanh_table(source)
+        case "HARD_SWISH":
+            return tables.hard_swish_table(source, target)
+        case "QUANTIZE":
+            return tables.requantize_table(source, target)
+        case "LEAKY_RELU":
+            assert isinstance(ctx.operator.options, LeakyReluOptions)
+            return tables.leaky_relu_table(source, target, ctx.operator.options.alpha)
+        case _:
+            return tables.relu_table(source, target, kind)
+
+
+def binary_table(ctx: OpContext) -> np.ndarray:
+    """Table of ADD, SUB or MUL: int8 (256, 256), indexed by the bytes of both codes."""
+    options, kind = ctx.operator.options, ctx.operator.kind
+    assert isinstance(options, ElementwiseOptions)
+    operands = (ctx.params(ctx.input(0)), ctx.params(ctx.input(1)), ctx.params(ctx.output()))
+    if kind == "MUL":
+        return tables.mul_table(*operands, options.activation)
+    return tables.add_table(*operands, options.activation, sign=1 if kind == "ADD" else -1)
+
+
+def reduce_axes(ctx: OpContext) -> tuple[int, ...]:
+    """Axes of MEAN, SUM, REDUCE_MAX and REDUCE_MIN, ascending, 0 or more."""
+    values = ctx.constant(1, "the axes")
+    rank = len(ctx.input(0).shape)
+    axes = sorted({int(v) + rank if v < 0 else int(v) for v in values.ravel()})
+    if any(not 0 <= axis < rank for axis in axes):
+        raise ctx.unsupported(f"axes {values.ravel().tolist()} are outside the {rank} axes of its input")
+    return tuple(axes)
+
+
+def _resize_sizes(ctx: OpContext, axis: int) -> tuple[int, int, ResizeOptions]:
+    """(input size, output size, options) of a resize along axis 1 or 2."""
+    options = ctx.operator.options
+    assert isinstance(options, ResizeOptions)
+    ctx.require_rank(ctx.input(0), 4)
+    batch, height, width, channels = ctx.input(0).shape
+    sizes = ctx.constant(1, "the output size").ravel().tolist()
+    if len(sizes) != 2:
+        raise ctx.unsupported(f"the output size must be (height, width), found {sizes}")
+    ctx.require_shape((batch, *sizes, channels))
+    if options.align_corners and options.half_pixel_centers:
+        raise ctx.unsupported("align_corners and half_pixel_centers exclude each other")
+    return (height, width)[axis - 1], int(sizes[axis - 1]), options
+
+
+def nearest_sources(ctx: OpContext, axis: int) -> np.ndarray:
+    """Source row (axis 1) or column (axis 2) of every row or column of RESIZE_NEAREST_NEIGHBOR's output."""
+    size, out, options = _resize_sizes(ctx, axis)
+    aligned = options.align_corners and out > 1
+    scale = np.float32(size - 1) / np.float32(out - 1) if aligned else np.float32(size) / np.float32(out)
+    offset = np.float32(0.5 if options.half_pixel_centers else 0.0)
+    position = (np.arange(out, dtype=np.float32) + offset) * scale
+    # Positions are not negative, so that floor(x + 0.5) rounds half away from zero.
+    source = np.floor(position.astype(np.float64) + 0.5) if options.align_corners else np.floor(position)
+    return np.minimum(source.astype(np.intp), size - 1)
+
+
+def strided_key(ctx: OpContext) -> tuple[slice | int, ...]:
+    """NumPy index of STRIDED_SLICE, without ellipsis and new axes."""
+    options = ctx.operator.options
+    assert isinstance(options, StridedSliceOptions)
+    if options.ellipsis_mask or options.new_axis_mask:
+        raise ctx.unsupported("ellipsis and new axes are not supported")
+    begin, end, step = (ctx.constant(i, "begin, end and strides").ravel().tolist() for i in (1, 2, 3))
+    if not len(begin) == len(end) == len(step) or 0 in step:
+        raise ctx.unsupported(f"begin {begin}, end {end}, strides {step} do not fit together")
+    index: list[slice | int] = []
+    for axis in range(len(begin)):
+        bit = 1 << axis
+        if options.shrink_axis_mask & bit:
+            index.append(begin[axis])
+            continue
+        start = None if options.begin_mask & bit else begin[axis]
+        stop = None if options.end_mask & bit else end[axis]
+        index.append(slice(start, stop, step[axis]))
+    return tuple(index)
+
+
+def slice_key(ctx: OpContext) -> tuple[slice, ...]:
+    """NumPy index of SLICE; size -1 goes to the end."""
+    begin, size = (ctx.constant(i, "begin and size").ravel().tolist() for i in (1, 2))
+    if len(begin) != len(size) or len(begin) != len(ctx.input(0).shape) or min(begin) < 0 or min(size) < -1:
+        raise ctx.unsupported(f"begin {begin}, size {size} do not fit input {ctx.input(0).shape}")
+    return tuple(slice(b, None if s == -1 else b + s) for b, s in zip(begin, size, strict=True))

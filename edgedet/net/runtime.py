@@ -1,0 +1,57 @@
+"""A float detector behind the evaluator's Runtime protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from edgedet.contracts import Detections, OutputSpec, PreprocessSpec
+from edgedet.data.preprocess import normalize
+from edgedet.errors import ShapeError
+from edgedet.net.checkpoint import load_checkpoint
+from edgedet.net.rtmdet import channels_last
+from edgedet.numerics.decode import decode_float
+
+
+class TorchRuntime:
+    """Run a float32 detector on one image at a time; follows `edgedet.runtimes.protocol.Runtime`.
+
+    Args:
+        model: the detector, in evaluation mode.
+        preprocess: preprocessing contract.
+        outputs: output contract.
+    """
+
+    name = "torch"
+
+    def __init__(self, model: torch.nn.Module, preprocess: PreprocessSpec, outputs: OutputSpec) -> None:
+        self._model = model
+        self.preprocess = preprocess
+        self.outputs = outputs
+        self.arithmetic = f"float32, torch {torch.__version__}"
+
+    @classmethod
+    def from_checkpoint(cls, path: Path) -> TorchRuntime:
+        """Open a checkpoint of edgedet. Raises CheckpointError."""
+        checkpoint = load_checkpoint(path)
+        return cls(channels_last(checkpoint.build()), checkpoint.preprocess, checkpoint.outputs)
+
+    def prepare(self, pixels: np.ndarray) -> np.ndarray:
+        """Normalize pixels, uint8 (height, width, 3), to the network's float32 input (1, height, width, 3)."""
+        expected = (self.preprocess.height, self.preprocess.width, 3)
+        if pixels.shape != expected:
+            raise ShapeError(f"input pixels: expected {expected}, found {pixels.shape}; resize first")
+        return normalize(pixels, self.preprocess)[None]
+
+    def invoke(self, x: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Float32 outputs in contract order, each (1, h, w, c), of a float32 input (1, height, width, 3)."""
+        with torch.inference_mode():
+            outputs = self._model(torch.from_numpy(x).permute(0, 3, 1, 2))
+        return tuple(output.permute(0, 2, 3, 1).contiguous().numpy() for output in outputs)
+
+    def decode(self, raw: Sequence[np.ndarray], score_threshold: float) -> Detections:
+        """Detections in pixels of the network's input, best first."""
+        return decode_float(raw, self.outputs, score_threshold=score_threshold)

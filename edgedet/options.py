@@ -1,0 +1,84 @@
+"""Types and groups of command-line options that several commands share."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from edgedet.data.paths import DataPaths
+
+SPLITS = ("train", "valid", "test")
+
+
+def positive_int(text: str) -> int:
+    """Type of an option that counts something."""
+    value = int(text) if text.strip().isdecimal() else 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text!r}")
+    return value
+
+
+def threshold(text: str) -> float:
+    """Type of a score threshold, 0 <= t < 1."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0.0 <= value < 1.0:
+        raise argparse.ArgumentTypeError(f"expected a number with 0 <= t < 1, got {text!r}")
+    return value
+
+
+def image_size(text: str) -> tuple[int, int]:
+    """Type of `--imgsz`: 192, or 192x160 as width x height, px."""
+    sides = text.lower().split("x")
+    if len(sides) > 2 or not all(side.isdecimal() for side in sides):
+        raise argparse.ArgumentTypeError(f"expected a side such as 192, or WIDTHxHEIGHT such as 192x160; got {text!r}")
+    return int(sides[0]), int(sides[-1])
+
+
+def whole_number(text: str) -> int:
+    """Type of a seed: what every generator takes, torch's included."""
+    # The length first: Python refuses to read numbers of thousands of digits.
+    if not text.strip().isdecimal() or len(text) > 20 or int(text) >= 2**63:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 0 to 2^63 - 1, got {text!r}")
+    return int(text)
+
+
+def add_data_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add `--data` and the explicit paths of both splits."""
+    group = parser.add_argument_group("data set")
+    group.add_argument(
+        "--data",
+        type=Path,
+        metavar="DIR",
+        help="folder in Roboflow's layout (train/_annotations.coco.json) or COCO's (annotations/instances_*.json)",
+    )
+    add_annotation_arguments(group)
+
+
+def add_annotation_arguments(parser: argparse._ActionsContainer) -> None:
+    """Add the explicit paths of both splits."""
+    for split, word in (("train", "training"), ("val", "validation")):
+        parser.add_argument(f"--{split}-ann", type=Path, metavar="FILE", help=f"COCO JSON of the {word} split")
+        parser.add_argument(f"--{split}-images", type=Path, metavar="DIR", help=f"images of the {word} split")
+
+
+def data_paths(args: argparse.Namespace) -> DataPaths:
+    """Data set that `--data` (or a positional `data`) and the explicit paths name."""
+    from edgedet.data.paths import DataPaths
+
+    return DataPaths(args.data, args.train_ann, args.train_images, args.val_ann, args.val_images)
+
+
+def positive_number(text: str) -> float:
+    """Type of an option that is a number above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0.0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"expected a number above 0, got {text!r}")
+    return value

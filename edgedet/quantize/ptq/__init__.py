@@ -1,0 +1,1 @@
+"""Post-training quantization: equalization, rounding, bias correction."""

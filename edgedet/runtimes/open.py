@@ -1,0 +1,75 @@
+"""The ways to run a model, behind one small protocol: NumPy simulator, LiteRT or tflite-runtime, TFLite Micro.
+
+All of them take the same int8 `.tflite`, read both contracts from its metadata, and differ only in the arithmetic,
+which each names. Checkpoints run through `edgedet.net.runtime.TorchRuntime`, which follows the same protocol; it
+lives there because nothing here imports torch.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edgedet.errors import ConfigError
+from edgedet.graph.model import Int8Model, load_int8_model
+from edgedet.runtimes.interpreters import open_default_kernels, open_reference, open_tflm
+from edgedet.runtimes.names import COMPILED_RUNTIMES, INT8_RUNTIMES
+from edgedet.runtimes.protocol import Int8Runtime, Run
+from edgedet.simulate.simulator import Simulator
+
+
+def open_runtime(path: Path, name: str = "sim") -> Int8Runtime:
+    """Open an int8 `.tflite` in one of the int8 runtimes.
+
+    Args:
+        path: the file; must carry edgedet's metadata.
+        name: `sim` (NumPy integer simulator, the chip's arithmetic), `ref` (TFLite's reference kernels), `xnnpack`
+            (the interpreter's default kernels), `tflm` (TFLite Micro's reference kernels), `c99` (the generated C on
+            this machine), `qemu:cortex-m4`, `-m7` or `-m55` (the same C on an emulated microcontroller).
+    Returns:
+        The runtime, ready to invoke.
+    Raises:
+        ConfigError: unknown name.
+        ConversionError: the file is missing, damaged, not int8 or lacks metadata.
+        ToolchainError: the interpreter's package is missing or rejects the file.
+    """
+    openers = {
+        "sim": _open_simulator,
+        "ref": open_reference,
+        "xnnpack": open_default_kernels,
+        "tflm": open_tflm,
+        "c99": _open_c99,
+    }
+    known = (*INT8_RUNTIMES, *COMPILED_RUNTIMES)
+    if name not in known:
+        raise ConfigError(f"runtime must be one of {', '.join(known)} for a .tflite; got {name!r}")
+    model = load_int8_model(path)
+    if name.startswith("qemu:"):
+        return _open_qemu(model, name)
+    arithmetic, run = openers[name](model)
+    return Int8Runtime(name, arithmetic, model, run)
+
+
+def _open_simulator(model: Int8Model) -> tuple[str, Run]:
+    return (
+        "int8, double rounding (TFLite reference kernels, TFLM, CMSIS-NN), edgedet's NumPy simulator",
+        Simulator(model.graph).invoke,
+    )
+
+
+def _open_c99(model: Int8Model) -> tuple[str, Run]:
+    # Here, because the generator in deploy/ uses this module.
+    from edgedet.runtimes.generated_c import HOST_FLAGS, HostModule
+
+    module = HostModule(model.data, model.graph)
+    return f"int8, double rounding, edgedet's generated C on the host, {module.compiler} {' '.join(HOST_FLAGS)}", module
+
+
+def _open_qemu(model: Int8Model, name: str) -> Int8Runtime:
+    from edgedet.runtimes.generated_c import QemuModule
+
+    module = QemuModule(model.data, model.graph, name.removeprefix("qemu:"), model=model)
+    board = module.firmware.board
+    arithmetic = (
+        f"int8, double rounding, edgedet's generated C on QEMU {board.machine} ({board.cpu}); instructions, not cycles"
+    )
+    return Int8Runtime(name, arithmetic, model, module, module.details)

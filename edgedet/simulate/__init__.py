@@ -1,0 +1,1 @@
+"""NumPy integer simulator of an int8 graph: the chip's arithmetic."""

@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from edgedet.contracts import OutputSpec, PreprocessSpec
+from edgedet.errors import ConversionError
+from edgedet.graph.graph import Graph, NoOptions, Operator, Quantization, Tensor
+from edgedet.graph.metadata import Contracts, contract_metadata, read_contracts
+
+PREPROCESS = PreprocessSpec(width=96, height=64, mean=(1.5, 2.0, 3.0))
+OUTPUTS = OutputSpec(class_names=("a", "b", "c", "dé"), strides=(8, 16), category_ids=(3, 1, 7, 9))
+ORDER = ("box_16", "cls_8", "cls_16", "box_8")
+
+
+def quantized(name: str, shape: tuple[int, ...]) -> Tensor:
+    return Tensor(name, shape, "int8", Quantization(np.array([0.1], np.float32), np.array([0])))
+
+
+def detector(order: tuple[str, ...] = ORDER, size: tuple[int, int] = (64, 96), channels: int = 4) -> Graph:
+    """Four classes: class and box tensors have the same shapes, only names tell them apart."""
+    tensors = [quantized("image", (1, *size, 3))]
+    for name in order:
+        stride = int(name.split("_")[1])
+        tensors.append(quantized(name, (1, size[0] // stride, size[1] // stride, channels)))
+    operators = tuple(Operator("LOGISTIC", (0,), (i,), NoOptions()) for i in range(1, len(tensors)))
+    metadata = (("other", b"\x00\x01"), contract_metadata(PREPROCESS, OUTPUTS))
+    return Graph(tuple(tensors), operators, (0,), tuple(range(1, len(tensors))), metadata)
+
+
+def test_read_contracts_four_classes_finds_outputs_by_name() -> None:
+    found = read_contracts(detector(), "m.tflite")
+    assert found == Contracts(PREPROCESS, OUTPUTS, (1, 3, 2, 0))
+    graph = detector()
+    names = [graph.tensors[graph.outputs[i]].name for i in found.output_indices]
+    assert tuple(names) == OUTPUTS.tensor_names
+
+
+def test_read_contracts_mapped_tensor_names_are_followed() -> None:
+    names = {name: f"Identity_{i}" for i, name in enumerate(OUTPUTS.tensor_names)}
+    graph = detector()
+    tensors = [replace(t, name=names.get(t.name, t.name)) for t in graph.tensors]
+    entry = contract_metadata(PREPROCESS, OUTPUTS, names)
+    found = read_contracts(replace(graph, tensors=tuple(tensors), metadata=(entry,)), "m.tflite")
+    assert found.output_indices == (1, 3, 2, 0)
+
+
+def test_contract_metadata_is_deterministic_json() -> None:
+    name, blob = contract_metadata(PREPROCESS, OUTPUTS)
+    assert (name, blob) == contract_metadata(PREPROCESS, OUTPUTS)
+    content = json.loads(blob)
+    assert (name, content["version"]) == ("edgedet", 1)
+    assert content["tensors"]["cls_8"] == "cls_8"
+
+
+def test_contract_metadata_incomplete_names_raises() -> None:
+    with pytest.raises(ConversionError, match="expected exactly"):
+        contract_metadata(PREPROCESS, OUTPUTS, {"cls_8": "x"})
+
+
+def test_read_contracts_without_metadata_says_what_to_do() -> None:
+    with pytest.raises(ConversionError, match=r"m\.tflite: 0 metadata buffers .*edgedet quantize"):
+        read_contracts(replace(detector(), metadata=()), "m.tflite")
+
+
+@pytest.mark.parametrize(
+    ("blob", "message"),
+    [
+        (b"\xff\xfe", "not JSON"),
+        (b"[" * 100_000, "not JSON"),
+        (b"[]", "version None"),
+        (b'{"version":2}', "version 2, this edgedet reads version 1"),
+        (b'{"version":1}', "is wrong"),
+        (b'{"version":1,"preprocess":{"width":33,"height":32},"outputs":{},"tensors":{}}', "multiple of 32"),
+        (b'{"version":1,"preprocess":{"width":32,"height":32,"x":1},"outputs":{},"tensors":{}}', "unknown keys"),
+        (b'{"version":1,"preprocess":5,"outputs":{},"tensors":{}}', "is wrong"),
+        (
+            b'{"version":1,"preprocess":{"width":32,"height":32},"outputs":{"class_names":["a"],"strides":[0]},'
+            b'"tensors":{"cls_0":"a","box_0":"b"}}',
+            "strides must be",
+        ),
+    ],
+)
+def test_read_contracts_wrong_json_raises_naming_the_file(blob: bytes, message: str) -> None:
+    with pytest.raises(ConversionError, match=message) as caught:
+        read_contracts(replace(detector(), metadata=(("edgedet", blob),)), "m.tflite")
+    assert str(caught.value).startswith("m.tflite: ")
+
+
+def test_read_contracts_missing_output_names_what_is_there() -> None:
+    with pytest.raises(
+        ConversionError, match=r"box_8 should be one tensor named 'box_8'; the outputs are box_16, cls_8"
+    ):
+        read_contracts(detector(ORDER[:3]), "m.tflite")
+
+
+def test_read_contracts_other_class_count_raises() -> None:
+    with pytest.raises(ConversionError, match=r"cls_8 has shape \(1, 8, 12, 5\), expected \(1, 8, 12, 4\)"):
+        read_contracts(detector(channels=5), "m.tflite")
+
+
+def test_read_contracts_other_input_size_raises() -> None:
+    with pytest.raises(ConversionError, match=r"one input of \(1, 64, 96, 3\), the graph has \(1, 96, 64, 3\)"):
+        read_contracts(detector(size=(96, 64)), "m.tflite")

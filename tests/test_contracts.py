@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from edgedet.contracts import OutputSpec, PreprocessSpec
+from edgedet.errors import ConfigError
+
+
+def test_preprocess_spec_json_round_trip() -> None:
+    spec = PreprocessSpec(320, 192, resize="stretch", mean=(103.5, 116.3, 123.7), std=(57.4, 57.1, 58.4))
+    assert PreprocessSpec.from_json(json.loads(json.dumps(spec.to_json()))) == spec
+
+
+def test_output_spec_json_round_trip() -> None:
+    spec = OutputSpec(("a", "b"), category_ids=(3, 7), score_threshold=0.4)
+    assert OutputSpec.from_json(json.loads(json.dumps(spec.to_json()))) == spec
+
+
+def test_output_spec_tensor_names_are_in_contract_order() -> None:
+    assert OutputSpec(("a",)).tensor_names == ("cls_8", "box_8", "cls_16", "box_16", "cls_32", "box_32")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"width": 100}, "width must be a positive multiple of 32, at most 4096, got 100; try 96"),
+        ({"height": 0}, "height must be a positive multiple of 32, at most 4096, got 0; try 32"),
+        ({"width": 192.0}, "multiple of 32, at most 4096, got 192.0"),
+        ({"width": 9999968}, "got 9999968; try 4096"),
+        ({"resize": "crop"}, "resize must be one of letterbox, stretch; got 'crop'"),
+        ({"channel_order": "BGR"}, "channel_order must be one of RGB"),
+        ({"pad_value": 256}, r"pad_value must be 0\.\.255"),
+        ({"std": (1.0, 0.0, 1.0)}, "std > 0"),
+    ],
+)
+def test_preprocess_spec_bad_value_names_the_field(changes: dict, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        PreprocessSpec(**({"width": 192, "height": 192} | changes))
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ({"width": 192, "height": 192, "gamma": 2.2}, "unknown keys .'gamma'."),
+        ({"width": 192}, "missing keys .'height'."),
+    ],
+)
+def test_from_json_unknown_or_missing_keys_are_errors(value: dict, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        PreprocessSpec.from_json(value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"class_names": ()}, "class_names is empty"),
+        ({"category_ids": (1,)}, "1 category_ids for 2 class_names"),
+        ({"score_threshold": 0.0}, "score_threshold must be inside"),
+        ({"nms_iou": 1.5}, "nms_iou must be inside"),
+    ],
+)
+def test_output_spec_bad_value_names_the_field(changes: dict, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        OutputSpec(**({"class_names": ("a", "b")} | changes))
