@@ -57,15 +57,36 @@ class PreprocessConfig:
     imgsz: int  # default input side, px
     resize: str
     pad_value: int
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    mean: tuple[float, ...]  # of each channel, or equal for all
+    std: tuple[float, ...]
+    channels: int = 3  # 3: RGB; 1: grey
+
+    def __post_init__(self) -> None:
+        if self.channels not in (1, 3):
+            raise ConfigError(f"preprocess.channels must be 3 (RGB) or 1 (grey), got {self.channels}")
+        for name in ("mean", "std"):
+            values = getattr(self, name)
+            if len(values) != self.channels and len(set(values)) != 1:
+                raise ConfigError(
+                    f"preprocess.{name}: expected {self.channels} values or equal ones, got {list(values)}; "
+                    f"give one for each of the {self.channels} channels, for example --set {name}=[127.5]"
+                )
 
     def spec(self, imgsz: tuple[int, int] | None = None) -> PreprocessSpec:
         """The preprocessing contract at `imgsz` = (width, height) px, or at the default square size."""
         width, height = imgsz or (self.imgsz, self.imgsz)
         return PreprocessSpec(
-            width=width, height=height, resize=self.resize, pad_value=self.pad_value, mean=self.mean, std=self.std
+            width=width,
+            height=height,
+            channel_order="RGB" if self.channels == 3 else "GRAY",
+            resize=self.resize,
+            pad_value=self.pad_value,
+            mean=self._per_channel(self.mean),
+            std=self._per_channel(self.std),
         )
+
+    def _per_channel(self, values: tuple[float, ...]) -> tuple[float, ...]:
+        return values if len(values) == self.channels else values[:1] * self.channels
 
 
 @dataclass(frozen=True)
@@ -172,11 +193,13 @@ def build(cls: type[T], table: Any, where: str) -> T:
     if not isinstance(table, dict):
         raise ConfigError(f"{where}: expected a table, got {type(table).__name__}")
     hints = get_type_hints(cls)
-    names = [f.name for f in dataclasses.fields(cls)]  # type: ignore[arg-type]
-    for problem, keys in (("unknown", set(table) - set(names)), ("missing", set(names) - set(table))):
+    fields = dataclasses.fields(cls)  # type: ignore[arg-type]
+    names = [f.name for f in fields]
+    needed = {f.name for f in fields if f.default is dataclasses.MISSING}
+    for problem, keys in (("unknown", set(table) - set(names)), ("missing", needed - set(table))):
         if keys:
             raise ConfigError(f"{where}: {problem} keys {', '.join(sorted(keys))}; expected {', '.join(sorted(names))}")
-    values = {name: _coerce(hints[name], table[name], f"{where}: {name}") for name in names}
+    values = {name: _coerce(hints[name], table[name], f"{where}: {name}") for name in names if name in table}
     try:
         return cls(**values)
     except ConfigError as error:
@@ -188,6 +211,8 @@ def _coerce(kind: Any, value: Any, where: str) -> Any:
         return build(kind, value, where)  # type: ignore[arg-type]
     if get_origin(kind) is tuple:
         item_kinds = [k for k in get_args(kind) if not isinstance(k, types.EllipsisType)]
+        if isinstance(value, (list, tuple)) and len(get_args(kind)) != len(item_kinds):  # any number of one kind
+            item_kinds *= max(1, len(value))
         if not isinstance(value, (list, tuple)) or len(value) != len(item_kinds):
             raise ConfigError(f"{where}: expected {len(item_kinds)} values, got {value!r}")
         return tuple(_coerce(k, v, where) for k, v in zip(item_kinds, value, strict=True))

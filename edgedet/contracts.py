@@ -15,6 +15,7 @@ if TYPE_CHECKING:  # the command line reads this module before NumPy's threads a
     import numpy as np
 
 RESIZE_MODES = ("letterbox", "stretch")
+CHANNEL_ORDERS = ("RGB", "BGR", "GRAY")
 MAX_SIDE_PX = 4096  # far above what runs on a microcontroller; keeps typing errors from asking for terabytes
 
 
@@ -22,19 +23,20 @@ MAX_SIDE_PX = 4096  # far above what runs on a microcontroller; keeps typing err
 class PreprocessSpec:
     """How an image becomes the network's input.
 
-    The image is decoded to RGB uint8 (EXIF rotation applied), resized to width x height (`letterbox` keeps the aspect
-    ratio, puts the image at the top left and fills the rest with `pad_value`; `stretch` does not), then normalized as
+    The image is decoded to RGB uint8 (EXIF rotation applied), brought to the network's channels (BGR: red and blue
+    swapped; GRAY: luma, see data/pixel_formats.py), resized to width x height (`letterbox` keeps the aspect ratio, puts
+    the image at the top left and fills the rest with `pad_value`; `stretch` does not), then normalized as
     `(pixel - mean) / std` per channel. int8 input: `clip(round_half_away(normalized / scale) + zero_point, -128, 127)`.
     """
 
     width: int  # px, of the network's input
     height: int  # px
-    channel_order: str = "RGB"
+    channel_order: str = "RGB"  # RGB | BGR | GRAY: one channel
     resize: str = "letterbox"
     pad_value: int = 114  # 0..255, all channels
     interpolation: str = "area"  # integer box/triangle resampling, see data/preprocess.py
-    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)  # in pixel units, 0..255
-    std: tuple[float, float, float] = (255.0, 255.0, 255.0)
+    mean: tuple[float, ...] = (0.0, 0.0, 0.0)  # of each channel in that order, in pixel units, 0..255
+    std: tuple[float, ...] = (255.0, 255.0, 255.0)
     rounding: str = "half_away_from_zero"
 
     def __post_init__(self) -> None:
@@ -45,14 +47,22 @@ class PreprocessSpec:
                     f"input {name} must be a positive multiple of 32, at most {MAX_SIDE_PX}, got {side!r}; "
                     f"try {_nearest_32(side)}"
                 )
-        require_one_of("channel_order", self.channel_order, ("RGB",))
+        require_one_of("channel_order", self.channel_order, CHANNEL_ORDERS)
         require_one_of("resize", self.resize, RESIZE_MODES)
         require_one_of("interpolation", self.interpolation, ("area",))
         require_one_of("rounding", self.rounding, ("half_away_from_zero",))
         if not 0 <= self.pad_value <= 255:
             raise ConfigError(f"pad_value must be 0..255, got {self.pad_value}")
-        if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
-            raise ConfigError(f"mean and std need 3 values each, std > 0; got mean {self.mean}, std {self.std}")
+        if len(self.mean) != self.channels or len(self.std) != self.channels or min(self.std) <= 0:
+            raise ConfigError(
+                f"mean and std need {self.channels} values each for {self.channel_order}, std > 0; got mean "
+                f"{self.mean}, std {self.std}"
+            )
+
+    @property
+    def channels(self) -> int:
+        """Channels of the network's input: 3, or 1 for GRAY."""
+        return 1 if self.channel_order == "GRAY" else 3
 
     def to_json(self) -> dict[str, Any]:
         """JSON-able dict; `from_json` takes it back."""

@@ -36,6 +36,7 @@ def test_load_model_file_path_equals_name() -> None:
         ('model.activation="hardswish"', "model", "activation", "hardswish"),
         ("bf16=false", "train", "bf16", False),
         ("mean=[1, 2, 3]", "preprocess", "mean", (1.0, 2.0, 3.0)),
+        ("channels=1", "preprocess", "channels", 1),
     ],
 )
 def test_load_model_file_override_sets_one_key(override: str, section: str, key: str, value: object) -> None:
@@ -55,7 +56,9 @@ def test_load_model_file_override_sets_one_key(override: str, section: str, key:
         ("epochs=1.5", "train: epochs: expected int, got 1.5"),
         ("channel_attention=1", "channel_attention: expected bool, got 1"),
         ("activation=gelu", "activation must be one of silu, relu, relu6, hardswish; got 'gelu'"),
-        ("mean=[0, 0]", "mean: expected 3 values"),
+        ("mean=[0, 1]", r"preprocess.mean: expected 3 values or equal ones, got \[0.0, 1.0\]"),
+        ("mean=7", "mean: expected .* values, got 7"),
+        ("channels=2", r"channels must be 3 \(RGB\) or 1 \(grey\), got 2"),
         ("scale_min=3.0", "scale_min 3.0 is larger"),
         ("widen=0.0", r"widen in \[0.03125, 2\]"),
         ("widen=0.03", r"widen in \[0.03125, 2\]"),
@@ -87,6 +90,22 @@ def test_load_model_file_unknown_and_missing_keys_name_file_and_key(tmp_path: Pa
     path.write_text("model = 3\npreprocess = 3\ntrain = 3")
     with pytest.raises(ConfigError, match="expected a table, got int"):
         load_model_file(str(path))
+
+
+def test_preprocess_config_spec_gives_each_channel_its_mean() -> None:
+    grey = load_model_file("rtmdet_nano", ("channels=1", "mean=[5, 5, 5]", "std=[127.5]")).preprocess.spec((64, 32))
+    assert (grey.channel_order, grey.mean, grey.std) == ("GRAY", (5.0,), (127.5,))
+    colour = load_model_file("rtmdet_nano", ("mean=[5]", "std=[1, 2, 3]")).preprocess.spec()
+    assert (colour.channel_order, colour.mean, colour.std) == ("RGB", (5.0, 5.0, 5.0), (1.0, 2.0, 3.0))
+    with pytest.raises(ConfigError, match="std: expected 1 values or equal ones"):
+        load_model_file("rtmdet_nano", ("channels=1", "std=[1, 2, 3]"))
+
+
+def test_load_model_file_of_before_channels_is_rgb(tmp_path: Path) -> None:
+    text = (resource_dir("models") / "rtmdet_nano.toml").read_text()
+    path = tmp_path / "old.toml"
+    path.write_text("\n".join(line for line in text.splitlines() if not line.startswith("channels =")))
+    assert load_model_file(str(path)) == load_model_file("rtmdet_nano")
 
 
 def test_shipped_tomls_hold_the_same_keys() -> None:

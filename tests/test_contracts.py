@@ -13,6 +13,13 @@ def test_preprocess_spec_json_round_trip() -> None:
     assert PreprocessSpec.from_json(json.loads(json.dumps(spec.to_json()))) == spec
 
 
+def test_preprocess_spec_grey_has_one_channel_and_one_mean() -> None:
+    spec = PreprocessSpec(32, 32, channel_order="GRAY", mean=(127.5,), std=(127.5,))
+    assert spec.channels == 1
+    assert PreprocessSpec.from_json(json.loads(json.dumps(spec.to_json()))) == spec
+    assert [PreprocessSpec(32, 32, channel_order=order).channels for order in ("RGB", "BGR")] == [3, 3]
+
+
 def test_output_spec_json_round_trip() -> None:
     spec = OutputSpec(("a", "b"), category_ids=(3, 7), score_threshold=0.4)
     assert OutputSpec.from_json(json.loads(json.dumps(spec.to_json()))) == spec
@@ -30,7 +37,9 @@ def test_output_spec_tensor_names_are_in_contract_order() -> None:
         ({"width": 192.0}, "multiple of 32, at most 4096, got 192.0"),
         ({"width": 9999968}, "got 9999968; try 4096"),
         ({"resize": "crop"}, "resize must be one of letterbox, stretch; got 'crop'"),
-        ({"channel_order": "BGR"}, "channel_order must be one of RGB"),
+        ({"channel_order": "YUV"}, "channel_order must be one of RGB, BGR, GRAY; got 'YUV'"),
+        ({"channel_order": "GRAY"}, r"mean and std need 1 values each for GRAY"),
+        ({"mean": (1.0,)}, r"mean and std need 3 values each for RGB"),
         ({"pad_value": 256}, r"pad_value must be 0\.\.255"),
         ({"std": (1.0, 0.0, 1.0)}, "std > 0"),
     ],

@@ -58,6 +58,10 @@ def build_program(
         ConfigError: not even with patches does the arena fit `ram_bytes`.
     """
     _check_ends(graph)
+    if preprocess is not None and preprocess.channel_order != "RGB":
+        raise UnsupportedOpError(
+            f"input channels {preprocess.channel_order}: edgedet_run() takes RGB networks only; use target tflm"
+        )
 
     def around(steps: tuple[Step, ...]) -> tuple[Step, ...]:
         if preprocess is None:

@@ -13,7 +13,7 @@ import numpy as np
 from edgedet.config import TrainConfig
 from edgedet.contracts import PreprocessSpec
 from edgedet.data.coco import CocoSplit
-from edgedet.data.preprocess import fitted_size, load_image, resample
+from edgedet.data.preprocess import fitted_size, load_image, resample, to_channels
 from edgedet.errors import missing_extra
 
 try:
@@ -31,7 +31,7 @@ MIN_VISIBLE = 0.25  # part of a box's area that has to be left after cropping
 class Sample:
     """One training picture."""
 
-    pixels: np.ndarray  # uint8 (height, width, 3), RGB, of the network's input size
+    pixels: np.ndarray  # uint8 (height, width, channels), as the spec orders them, of the network's input size
     boxes: np.ndarray  # float32 (N, 4), input px, xyxy
     labels: np.ndarray  # int64 (N,)
 
@@ -66,11 +66,11 @@ class ImageCache:
         return placement.new_width, placement.new_height
 
     def pixels(self, index: int) -> np.ndarray:
-        """uint8 (h, w, 3) pixels of one picture, at most `largest_scale` times its base size."""
+        """uint8 (h, w, channels) pixels of one picture, at most `largest_scale` times its base size."""
         if index in self._pixels:
             self._pixels.move_to_end(index)
             return self._pixels[index]
-        image = load_image(self.split.images[index].path)
+        image = to_channels(load_image(self.split.images[index].path), self.spec)
         base_width, base_height = self.base_size(index)
         width = min(image.shape[1], round(base_width * self._largest_scale))
         height = min(image.shape[0], round(base_height * self._largest_scale))
@@ -111,7 +111,7 @@ def augment(cache: ImageCache, index: int, config: TrainConfig, strong: bool, rn
 
 
 def _canvas(spec: PreprocessSpec) -> np.ndarray:
-    return np.full((spec.height, spec.width, 3), spec.pad_value, np.uint8)
+    return np.full((spec.height, spec.width, spec.channels), spec.pad_value, np.uint8)
 
 
 def _resized(cache: ImageCache, index: int, scale: float) -> np.ndarray:
@@ -122,7 +122,8 @@ def _resized(cache: ImageCache, index: int, scale: float) -> np.ndarray:
     if size == (pixels.shape[1], pixels.shape[0]):
         return pixels
     shrinks = size[0] < pixels.shape[1]
-    return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    resized = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    return resized.reshape(size[1], size[0], -1)  # OpenCV drops the axis of a single channel
 
 
 def _place(canvas: np.ndarray, picture: np.ndarray, x: int, y: int, window: tuple[int, int, int, int]) -> None:
@@ -187,12 +188,12 @@ def _mosaic(cache: ImageCache, index: int, config: TrainConfig, rng: np.random.G
 
 def _mixup(first: Sample, second: Sample) -> Sample:
     """Half of each picture, the objects of both. Source: mixup for detection, arXiv:1902.04103; 0.5 as in RTMDet."""
-    pixels = cv2.addWeighted(first.pixels, 0.5, second.pixels, 0.5, 0.0)
+    pixels = cv2.addWeighted(first.pixels, 0.5, second.pixels, 0.5, 0.0).reshape(first.pixels.shape)
     return Sample(pixels, np.concatenate((first.boxes, second.boxes)), np.concatenate((first.labels, second.labels)))
 
 
 def _hsv(pixels: np.ndarray, config: TrainConfig, rng: np.random.Generator) -> np.ndarray:
-    """Change hue, saturation and value by random factors of up to 1 +- the configured part."""
+    """Change hue, saturation and value by random factors of up to 1 +- the configured part; of grey only the value."""
     gains = 1 + rng.uniform(-1, 1, 3) * (config.hsv_h, config.hsv_s, config.hsv_v)
     if not (config.hsv_h or config.hsv_s or config.hsv_v):
         return pixels
@@ -200,6 +201,8 @@ def _hsv(pixels: np.ndarray, config: TrainConfig, rng: np.random.Generator) -> n
     hue = ((levels * gains[0]) % 180).astype(np.uint8)
     saturation = np.clip(levels * gains[1], 0, 255).astype(np.uint8)
     value = np.clip(levels * gains[2], 0, 255).astype(np.uint8)
+    if pixels.shape[2] == 1:
+        return value[pixels]
     table = np.stack((hue, saturation, value), axis=-1)[None]
     return cv2.cvtColor(cv2.LUT(cv2.cvtColor(pixels, cv2.COLOR_RGB2HSV), table), cv2.COLOR_HSV2RGB)
 

@@ -1,4 +1,4 @@
-"""Pixel formats of cameras and their 8-bit RGB, the reference of `kernels/` (edk_preprocess.h). Integers only.
+"""Pixel formats of cameras, their 8-bit RGB and grey; the reference of `kernels/` (edk_preprocess*.h). Integers only.
 
 RGB565: 2 bytes a pixel, little endian, red in bits 15..11, green in 10..5, blue in 4..0; widened to 8 bits by repeating
 the upper bits below (0 becomes 0, the largest value 255).
@@ -9,6 +9,11 @@ units of 2^-16, rounded half up:
     R = clip((65536 Y                   +  91881 (V - 128) + 32768) >> 16)
     G = clip((65536 Y - 22554 (U - 128) -  46802 (V - 128) + 32768) >> 16)
     B = clip((65536 Y + 116130 (U - 128)                   + 32768) >> 16)
+
+Grey is the Y of that matrix, rounded half up, as in Pillow's mode L; grey pixels (R = G = B) keep their value. The grey
+of a YUYV pixel is its Y byte itself.
+
+    grey = (19595 R + 38470 G + 7471 B + 32768) >> 16
 """
 
 from __future__ import annotations
@@ -49,6 +54,41 @@ def rgb_to_rgb565(image: np.ndarray) -> np.ndarray:
     red, green, blue = np.moveaxis(image.astype(np.uint16), -1, 0)
     value = (red >> 3) << 11 | (green >> 2) << 5 | blue >> 3
     return np.stack((value & 0xFF, value >> 8), axis=-1).astype(np.uint8)
+
+
+def rgb_to_gray(image: np.ndarray) -> np.ndarray:
+    """Luma of RGB pixels.
+
+    Args:
+        image: uint8 (H, W, 3), RGB.
+    Returns:
+        uint8 (H, W, 1).
+    Raises:
+        ShapeError: not uint8 (H, W, 3).
+    """
+    _check(image, 3)
+    red, green, blue = np.moveaxis(image, -1, 0)
+    luma = red.astype(np.uint32) * 19595
+    luma += green.astype(np.uint32) * 38470
+    luma += blue.astype(np.uint32) * 7471
+    luma += 32768
+    luma >>= 16
+    return luma.astype(np.uint8)[..., None]
+
+
+def yuyv_to_gray(packed: np.ndarray) -> np.ndarray:
+    """Luma of YUV 4:2:2 pixels, full range: the Y bytes.
+
+    Args:
+        packed: uint8 (H, W, 2), W even; [:, x] is (Y, U) for even x and (Y, V) for odd x.
+    Returns:
+        uint8 (H, W, 1).
+    Raises:
+        ShapeError: not uint8 (H, W, 2), or W is odd.
+    """
+    _check(packed, 2)
+    _check_even(packed)
+    return packed[..., :1]
 
 
 def yuyv_to_rgb(packed: np.ndarray) -> np.ndarray:

@@ -27,6 +27,7 @@ from PIL import Image
 
 from edgedet.contracts import PreprocessSpec
 from edgedet.data.headers import IMAGE_ERRORS, exif_orientation
+from edgedet.data.pixel_formats import rgb_to_gray
 from edgedet.errors import DataError, ShapeError
 
 COEFF_BITS = 15  # 255 * 2^15 + 2^14 < 2^24: exact in float32
@@ -146,25 +147,46 @@ def fitted_size(image_width: int, image_height: int, spec: PreprocessSpec) -> Pl
 
 
 def resize_to_input(image: np.ndarray, spec: PreprocessSpec) -> tuple[np.ndarray, Placement]:
-    """Bring an image to the size of the network's input.
+    """Bring an image to the channels and the size of the network's input.
 
     Args:
-        image: uint8 (H, W, 3), RGB.
+        image: uint8 (H, W, 3), RGB; for a GRAY network also (H, W, 1), grey.
         spec: preprocessing contract.
     Returns:
-        uint8 (spec.height, spec.width, 3), the image at the top left, the rest `spec.pad_value`; and its placement.
+        uint8 (spec.height, spec.width, spec.channels), the image at the top left, the rest `spec.pad_value`; and its
+        placement.
     Raises:
         ShapeError: not uint8 (H, W, 3), or empty.
     """
-    if image.ndim != 3 or image.shape[2] != 3:
-        raise ShapeError(f"image must be uint8 (H, W, 3), got {image.dtype} {image.shape}")
+    image = to_channels(image, spec)
     placement = fitted_size(image.shape[1], image.shape[0], spec) if image.size else Placement(0, 0, 1, 1)
     resized = resample(image, placement.new_width, placement.new_height)
     if resized.shape[:2] == (spec.height, spec.width):
         return resized, placement
-    padded = np.full((spec.height, spec.width, 3), spec.pad_value, np.uint8)
+    padded = np.full((spec.height, spec.width, spec.channels), spec.pad_value, np.uint8)
     padded[: placement.new_height, : placement.new_width] = resized
     return padded, placement
+
+
+def to_channels(image: np.ndarray, spec: PreprocessSpec) -> np.ndarray:
+    """Bring an image to the channels of the network's input; the first step, in front of any resampling.
+
+    Args:
+        image: uint8 (H, W, 3), RGB; for a GRAY network also (H, W, 1), grey, which stays as it is.
+        spec: preprocessing contract.
+    Returns:
+        uint8 (H, W, spec.channels), RGB, BGR or grey; RGB is the same array.
+    Raises:
+        ShapeError: another shape or type.
+    """
+    depth = image.shape[2] if image.ndim == 3 else None
+    if depth == 1 and spec.channel_order == "GRAY":
+        return image
+    if image.dtype != np.uint8 or depth != 3:
+        raise ShapeError(f"image must be uint8 (H, W, 3), got {image.dtype} {image.shape}")
+    if spec.channel_order == "GRAY":
+        return rgb_to_gray(image)
+    return image[..., ::-1] if spec.channel_order == "BGR" else image
 
 
 def resample(image: np.ndarray, new_width: int, new_height: int) -> np.ndarray:
@@ -253,12 +275,12 @@ def normalize(pixels: np.ndarray, spec: PreprocessSpec) -> np.ndarray:
     """Float input of the network: (pixel - mean) / std per channel.
 
     Args:
-        pixels: uint8 (..., 3), RGB.
+        pixels: uint8 (..., spec.channels), in the network's channel order, as from `resize_to_input`.
         spec: preprocessing contract.
     Returns:
         float32, same shape.
     Raises:
-        ShapeError: not uint8 (..., 3).
+        ShapeError: not uint8 (..., spec.channels).
     """
     return _lookup(_float_table(spec.mean, spec.std), pixels)
 
@@ -267,14 +289,14 @@ def quantize_input(pixels: np.ndarray, spec: PreprocessSpec, scale: float, zero_
     """int8 input of the network: clip(round_half_away(normalized / scale) + zero_point, -128, 127).
 
     Args:
-        pixels: uint8 (..., 3), RGB.
+        pixels: uint8 (..., spec.channels), in the network's channel order, as from `resize_to_input`.
         spec: preprocessing contract.
         scale: of the input tensor, > 0.
         zero_point: of the input tensor, -128..127.
     Returns:
         int8, same shape.
     Raises:
-        ShapeError: not uint8 (..., 3).
+        ShapeError: not uint8 (..., spec.channels).
     """
     return _lookup(quantization_table(spec, scale, zero_point), pixels)
 
@@ -287,7 +309,7 @@ def quantization_table(spec: PreprocessSpec, scale: float, zero_point: int) -> n
         scale: of the input tensor, > 0.
         zero_point: of the input tensor, -128..127.
     Returns:
-        int8 (3, 256), [channel, pixel value].
+        int8 (spec.channels, 256), [channel, pixel value], in the network's channel order.
     """
     normalized = (np.arange(256.0) - np.array(spec.mean)[:, None]) / np.array(spec.std)[:, None]
     steps = normalized / scale
@@ -298,20 +320,21 @@ def quantization_table(spec: PreprocessSpec, scale: float, zero_point: int) -> n
 
 @lru_cache(maxsize=16)
 def _float_table(mean: tuple[float, ...], std: tuple[float, ...]) -> np.ndarray:
-    """float32 (3, 256), [channel, pixel value]."""
+    """float32 (channels, 256), [channel, pixel value]."""
     table = ((np.arange(256.0) - np.array(mean)[:, None]) / np.array(std)[:, None]).astype(np.float32)
     table.flags.writeable = False
     return table
 
 
 def _lookup(table: np.ndarray, pixels: np.ndarray) -> np.ndarray:
-    """table[channel, pixel] for uint8 (..., 3) pixels."""
-    if pixels.dtype != np.uint8 or pixels.ndim < 1 or pixels.shape[-1] != 3:
-        raise ShapeError(f"pixels must be uint8 (..., 3), got {pixels.dtype} {pixels.shape}")
+    """table[channel, pixel] for uint8 (..., channels) pixels."""
+    channels = len(table)
+    if pixels.dtype != np.uint8 or pixels.ndim < 1 or pixels.shape[-1] != channels:
+        raise ShapeError(f"pixels must be uint8 (..., {channels}), got {pixels.dtype} {pixels.shape}")
     if (table == table[0]).all():
         return table[0][pixels]
     result = np.empty(pixels.shape, table.dtype)
-    for channel in range(3):
+    for channel in range(channels):
         result[..., channel] = table[channel][pixels[..., channel]]
     return result
 

@@ -23,19 +23,19 @@ def golden_input(model: Int8Model, image: Path | None, seed: int) -> np.ndarray:
         image: picture; None: a picture is drawn from the seed.
         seed: of the drawn picture; not used with an image.
     Returns:
-        int8 (1, height, width, 3).
+        int8 (1, height, width, channels).
     Raises:
         DataError: the image is missing or broken.
     """
     spec = model.preprocess
     if image is None:
-        pixels = draw_pixels(spec.height, spec.width, seed)
+        pixels = draw_pixels(spec.height, spec.width, seed, spec.channels)
     else:
         pixels, _ = resize_to_input(load_image(image), spec)
     return quantize_input(pixels, spec, model.input_scale, model.input_zero_point)[None]
 
 
-def draw_pixels(height: int, width: int, seed: int) -> np.ndarray:
+def draw_pixels(height: int, width: int, seed: int, channels: int = 3) -> np.ndarray:
     """A picture with the statistics of a photograph: shading, patches with edges, sensor noise, full range.
 
     White noise would leave most of a network at its biases, so that wrong weights could go unnoticed.
@@ -44,13 +44,14 @@ def draw_pixels(height: int, width: int, seed: int) -> np.ndarray:
         height: px.
         width: px.
         seed: of everything that is drawn.
+        channels: of a pixel.
     Returns:
-        uint8 (height, width, 3).
+        uint8 (height, width, channels).
     """
     rng = np.random.default_rng(seed)
     rows = np.linspace(0.0, 1.0, height)[:, None, None]
     columns = np.linspace(0.0, 1.0, width)[None, :, None]
-    corners = rng.uniform(0.0, 255.0, (2, 2, 3))
+    corners = rng.uniform(0.0, 255.0, (2, 2, channels))
     top = corners[0, 0] * (1 - columns) + corners[0, 1] * columns
     bottom = corners[1, 0] * (1 - columns) + corners[1, 1] * columns
     picture = top * (1 - rows) + bottom * rows
@@ -58,7 +59,7 @@ def draw_pixels(height: int, width: int, seed: int) -> np.ndarray:
         centre_y, centre_x = rng.uniform(0.0, 1.0, 2)
         radius_y, radius_x = rng.uniform(0.04, 0.3, 2)
         inside = ((rows - centre_y) / radius_y) ** 2 + ((columns - centre_x) / radius_x) ** 2 < 1.0
-        picture = np.where(inside, rng.uniform(0.0, 255.0, 3), picture)
+        picture = np.where(inside, rng.uniform(0.0, 255.0, channels), picture)
     picture = picture + rng.normal(0.0, 6.0, picture.shape)
     picture[0, 0], picture[-1, -1] = 0.0, 255.0  # both ends of the input's range
     return np.clip(np.rint(picture), 0, 255).astype(np.uint8)
@@ -90,5 +91,5 @@ class Golden:
     """One input and its outputs."""
 
     source: str  # where the input comes from, one line
-    q_input: np.ndarray  # int8 (1, H, W, 3)
+    q_input: np.ndarray  # int8 (1, H, W, channels)
     q_outputs: tuple[np.ndarray, ...]  # int8 (1, h, w, c), contract order

@@ -220,7 +220,7 @@ def _tune(
         training_settings(old), epochs=request.epochs, batch=request.batch, lr=request.lr,
         eval_interval=max(1, request.epochs // 4), threads=request.threads,
     )  # fmt: skip
-    defaults = PreprocessConfig(spec.width, spec.resize, spec.pad_value, spec.mean, spec.std)
+    defaults = PreprocessConfig(spec.width, spec.resize, spec.pad_value, spec.mean, spec.std, spec.channels)
     source = f"{new.model_config.name} from {sha256_of(request.checkpoint)}"
     return run_training(
         Run(

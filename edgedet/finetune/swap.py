@@ -67,7 +67,8 @@ def prepare_substituted(checkpoint: Checkpoint, activation: str | None, channel_
     """
     old = checkpoint.model_config
     config = substituted_config(old, activation or old.activation, channel_attention and old.channel_attention)
-    return prepare_model(build_detector(config, checkpoint.num_classes).eval(), checkpoint.preprocess)
+    network = build_detector(config, checkpoint.num_classes, checkpoint.preprocess.channels)
+    return prepare_model(network.eval(), checkpoint.preprocess)
 
 
 def _without_attention(checkpoint: Checkpoint, batches: Iterable[Tensor]) -> dict[str, Tensor]:

@@ -107,7 +107,7 @@ def _check_outputs_spec(outputs: OutputSpec, source: str) -> None:
 
 
 def _check_input(graph: Graph, preprocess: PreprocessSpec, source: str) -> None:
-    expected = (1, preprocess.height, preprocess.width, 3)
+    expected = (1, preprocess.height, preprocess.width, preprocess.channels)
     if len(graph.inputs) != 1 or graph.tensors[graph.inputs[0]].shape != expected:
         found = ", ".join(str(graph.tensors[i].shape) for i in graph.inputs)
         raise ConversionError(f"{source}: the contract says one input of {expected}, the graph has {found}")

@@ -41,7 +41,7 @@ class Checkpoint:
 
     def build(self) -> RTMDet:
         """The detector with these weights, float32, in evaluation mode."""
-        model = build_detector(self.model_config, self.num_classes)
+        model = build_detector(self.model_config, self.num_classes, self.preprocess.channels)
         model.load_state_dict(self.weights)
         return model.eval()
 
@@ -162,7 +162,8 @@ def read_torch_file(path: Path) -> Any:
 
 def _check_weights(checkpoint: Checkpoint, path: Path) -> None:
     """Compare names and shapes with the architecture, and reject weights that are not numbers."""
-    expected = build_detector(checkpoint.model_config, checkpoint.num_classes).state_dict()
+    channels = checkpoint.preprocess.channels
+    expected = build_detector(checkpoint.model_config, checkpoint.num_classes, channels).state_dict()
     if not isinstance(checkpoint.weights, dict) or not all(isinstance(v, Tensor) for v in checkpoint.weights.values()):
         raise CheckpointError(f"{path}: state_dict holds something else than tensors; train or export it again")
     for problem, names in (

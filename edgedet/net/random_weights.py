@@ -16,7 +16,9 @@ from edgedet.net.rtmdet import RTMDet, build_detector
 _PICTURES = 8
 
 
-def random_detector(config: ModelConfig, num_classes: int, seed: int, width: int = 64, height: int = 64) -> RTMDet:
+def random_detector(
+    config: ModelConfig, num_classes: int, seed: int, width: int = 64, height: int = 64, in_channels: int = 3
+) -> RTMDet:
     """A detector with random weights, and BatchNorm statistics measured on random pictures.
 
     Args:
@@ -25,12 +27,13 @@ def random_detector(config: ModelConfig, num_classes: int, seed: int, width: int
         seed: decides everything; torch's global generator is left as it was.
         width: px, of the pictures, a multiple of 32.
         height: px.
+        in_channels: of the pictures: 3, or 1.
     Returns:
         The detector in evaluation mode, float32.
     """
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(seed)
-        model = build_detector(config, num_classes)
+        model = build_detector(config, num_classes, in_channels)
         for module in model.modules():
             if isinstance(module, nn.Conv2d):
                 _make_gentle(module.weight)
@@ -43,7 +46,7 @@ def random_detector(config: ModelConfig, num_classes: int, seed: int, width: int
         momenta = [norm.momentum for norm in norms]
         for norm in norms:
             norm.momentum = 1.0  # the statistics of exactly this batch
-        pictures = random_pictures(_PICTURES, width, height, seed)
+        pictures = random_pictures(_PICTURES, width, height, seed)[..., :in_channels]
         model.train()(torch.from_numpy(pictures.astype(np.float32) / 255.0).permute(0, 3, 1, 2))
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum

@@ -26,11 +26,11 @@ class CSPNeXt(nn.Module):
     stage3: nn.Sequential
     stage4: nn.Sequential
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, in_channels: int) -> None:
         super().__init__()
         channels = int(64 * config.widen)
         self.stem = nn.Sequential(
-            ConvModule(config, 3, channels // 2, 3, 2),
+            ConvModule(config, in_channels, channels // 2, 3, 2),
             ConvModule(config, channels // 2, channels // 2, 3),
             ConvModule(config, channels // 2, channels, 3),
         )
@@ -45,7 +45,7 @@ class CSPNeXt(nn.Module):
             channels = width
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(N, 3, H, W), normalized -> features of strides 8, 16, 32."""
+        """(N, channels, H, W), normalized -> features of strides 8, 16, 32."""
         x8 = self.stage2(self.stage1(self.stem(x)))
         x16 = self.stage3(x8)
         return x8, x16, self.stage4(x16)
@@ -139,30 +139,31 @@ def channels_last(model: nn.Module) -> nn.Module:
 class RTMDet(nn.Module):
     """The whole detector.
 
-    Takes float32 (N, 3, H, W), normalized, H and W divisible by 32; gives cls_8, box_8, cls_16, box_16, cls_32, box_32:
-    (N, classes or 4, H/stride, W/stride), logits and distances in units of the stride.
+    Takes float32 (N, channels, H, W), normalized, H and W divisible by 32; gives cls_8, box_8, cls_16, box_16, cls_32,
+    box_32: (N, classes or 4, H/stride, W/stride), logits and distances in units of the stride.
     """
 
-    def __init__(self, config: ModelConfig, num_classes: int) -> None:
+    def __init__(self, config: ModelConfig, num_classes: int, in_channels: int) -> None:
         super().__init__()
-        self.backbone = CSPNeXt(config)
+        self.backbone = CSPNeXt(config, in_channels)
         self.neck = CSPNeXtPAFPN(config)
         self.bbox_head = RTMDetSepBNHead(config, num_classes)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """(N, 3, H, W), normalized -> cls_8, box_8, cls_16, box_16, cls_32, box_32."""
+        """(N, channels, H, W), normalized -> cls_8, box_8, cls_16, box_16, cls_32, box_32."""
         return self.bbox_head(self.neck(self.backbone(x)))
 
 
-def build_detector(config: ModelConfig, num_classes: int) -> RTMDet:
+def build_detector(config: ModelConfig, num_classes: int, in_channels: int = 3) -> RTMDet:
     """Build the network with fresh weights (drawn from torch's global generator; seed it before).
 
     Args:
         config: architecture.
         num_classes: number of classes, at least 1.
+        in_channels: of the pictures: 3, or 1 for grey.
     Returns:
         The detector in training mode, float32.
     """
     if num_classes < 1:
         raise ValueError(f"num_classes must be at least 1, got {num_classes}")
-    return RTMDet(config, num_classes)
+    return RTMDet(config, num_classes, in_channels)

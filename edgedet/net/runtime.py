@@ -40,14 +40,14 @@ class TorchRuntime:
         return cls(channels_last(checkpoint.build()), checkpoint.preprocess, checkpoint.outputs)
 
     def prepare(self, pixels: np.ndarray) -> np.ndarray:
-        """Normalize pixels, uint8 (height, width, 3), to the network's float32 input (1, height, width, 3)."""
-        expected = (self.preprocess.height, self.preprocess.width, 3)
+        """Normalize pixels, uint8 (height, width, channels), to the network's float32 input, (1, ...) in front."""
+        expected = (self.preprocess.height, self.preprocess.width, self.preprocess.channels)
         if pixels.shape != expected:
             raise ShapeError(f"input pixels: expected {expected}, found {pixels.shape}; resize first")
         return normalize(pixels, self.preprocess)[None]
 
     def invoke(self, x: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Float32 outputs in contract order, each (1, h, w, c), of a float32 input (1, height, width, 3)."""
+        """Float32 outputs in contract order, each (1, h, w, c), of a float32 input (1, height, width, channels)."""
         with torch.inference_mode():
             outputs = self._model(torch.from_numpy(x).permute(0, 3, 1, 2))
         return tuple(output.permute(0, 2, 3, 1).contiguous().numpy() for output in outputs)

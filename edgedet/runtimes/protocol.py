@@ -38,7 +38,7 @@ class Runtime(Protocol):
         """Output contract of the model."""
 
     def prepare(self, pixels: np.ndarray) -> np.ndarray:
-        """Network input (1, height, width, 3) from resized pixels, uint8 (height, width, 3)."""
+        """Network input (1, height, width, channels) from resized pixels, uint8 (height, width, channels)."""
 
     def invoke(self, x: np.ndarray) -> tuple[np.ndarray, ...]:
         """Raw outputs in contract order, each (1, h, w, c)."""
@@ -71,13 +71,13 @@ class Int8Runtime:
         """Quantize pixels for the input tensor.
 
         Args:
-            pixels: uint8 (height, width, 3), RGB, already at the input's size.
+            pixels: uint8 (height, width, channels), from `resize_to_input`.
         Returns:
-            int8 (1, height, width, 3).
+            int8 (1, height, width, channels).
         Raises:
             ShapeError: another size than the contract's.
         """
-        expected = (self.preprocess.height, self.preprocess.width, 3)
+        expected = (self.preprocess.height, self.preprocess.width, self.preprocess.channels)
         if pixels.shape != expected:
             raise ShapeError(
                 f"{self.model.path}: input pixels: expected {expected}, found {pixels.shape}; resize first"
@@ -88,7 +88,7 @@ class Int8Runtime:
         """Run the network.
 
         Args:
-            x: int8 (1, height, width, 3).
+            x: int8 (1, height, width, channels).
         Returns:
             int8 outputs in contract order, each (1, h, w, c).
         """

@@ -56,11 +56,11 @@ class Trainer:
         if self.config.threads:  # else torch's own choice, which respects OMP_NUM_THREADS
             torch.set_num_threads(self.config.threads)
         torch.manual_seed(seed)
-        network = build_detector(file.model, len(outputs.class_names))
+        network = build_detector(file.model, len(outputs.class_names), preprocess.channels)
         if weights is not None:
             network.load_state_dict(weights)
         self.model = channels_last(network) if self.config.channels_last else network
-        average = channels_last(build_detector(file.model, len(outputs.class_names)))
+        average = channels_last(build_detector(file.model, len(outputs.class_names), preprocess.channels))
         average.load_state_dict(self.model.state_dict())
         self._steps = steps_per_epoch(len(split.images), self.config.batch)
         total = self._steps * self.config.epochs
@@ -126,7 +126,8 @@ class Trainer:
         for record in split.images[:_PICTURES]:
             pixels, _ = resize_to_input(load_image(record.path), self._preprocess)
             found = runtime.decode(runtime.invoke(runtime.prepare(pixels)), self._outputs.score_threshold)
-            yield record.path.stem, draw_detections(pixels, found, self._outputs.class_names)
+            shown = np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels
+            yield record.path.stem, draw_detections(shown, found, self._outputs.class_names)
 
     def averaged_weights(self) -> dict[str, Tensor]:
         """The weights to use, contiguous.

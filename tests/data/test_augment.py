@@ -49,6 +49,27 @@ def test_augment_everything_off_equals_the_evaluator_pixels(cache: ImageCache) -
     np.testing.assert_allclose(sample.boxes, placement.to_input(record.boxes), atol=1e-4)  # float32
 
 
+def test_augment_grey_everything_off_equals_the_evaluator_pixels(cache: ImageCache) -> None:
+    spec = PreprocessSpec(96, 64, channel_order="GRAY", mean=(0.0,), std=(255.0,))
+    sample = augment(ImageCache(cache.split, spec, largest_scale=1.0), 0, PLAIN, True, np.random.default_rng(0))
+    pixels, _ = resize_to_input(load_image(cache.split.images[0].path), spec)
+    np.testing.assert_array_equal(sample.pixels, pixels)
+
+
+def test_augment_grey_picture_goes_through_everything_as_the_colour_one_does(cache: ImageCache) -> None:
+    """Black and white pictures: hue and saturation change nothing, so that both ways must meet."""
+    spec = PreprocessSpec(96, 64, channel_order="GRAY", mean=(0.0,), std=(255.0,))
+    grey = ImageCache(cache.split, spec, largest_scale=2.0)
+    config = replace(BASE, mosaic=0.5, mixup=0.5, flip=0.5, flip_vertical=0.5)
+    for seed in range(8):
+        ours = augment(grey, seed % 3, config, True, np.random.default_rng(seed))
+        colour = augment(cache, seed % 3, config, True, np.random.default_rng(seed))
+        assert ours.pixels.shape == (64, 96, 1)
+        gap = np.abs(ours.pixels.astype(int) - colour.pixels[..., :1])
+        assert gap.max() <= 1  # cv2's HSV rounds
+        np.testing.assert_array_equal(ours.boxes, colour.boxes)
+
+
 def test_augment_flips_move_boxes_with_the_pixels(cache: ImageCache) -> None:
     plain = augment(cache, 0, PLAIN, True, np.random.default_rng(0))
     both = augment(cache, 0, replace(PLAIN, flip=1.0, flip_vertical=1.0), True, np.random.default_rng(0))

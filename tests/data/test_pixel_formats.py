@@ -2,8 +2,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from edgedet.data.pixel_formats import rgb565_to_rgb, rgb_to_rgb565, rgb_to_yuyv, yuyv_to_rgb
+from edgedet.data.pixel_formats import (
+    rgb565_to_rgb,
+    rgb_to_gray,
+    rgb_to_rgb565,
+    rgb_to_yuyv,
+    yuyv_to_gray,
+    yuyv_to_rgb,
+)
 from edgedet.errors import ShapeError
 
 
@@ -72,7 +80,22 @@ def test_rgb_to_yuyv_saturated_colours_stay_inside_a_byte() -> None:
     assert np.abs(back.astype(int) - corners).max() <= 2
 
 
-@pytest.mark.parametrize("convert", [rgb565_to_rgb, rgb_to_rgb565, yuyv_to_rgb, rgb_to_yuyv])
+def test_rgb_to_gray_is_pillows_luma() -> None:
+    image = random_bytes(64, 97, 3)
+    np.testing.assert_array_equal(rgb_to_gray(image)[..., 0], np.array(Image.fromarray(image).convert("L")))
+
+
+def test_rgb_to_gray_of_grey_pixels_keeps_every_value() -> None:
+    levels = np.arange(256, dtype=np.uint8).reshape(16, 16, 1)
+    np.testing.assert_array_equal(rgb_to_gray(np.repeat(levels, 3, axis=2)), levels)
+
+
+def test_yuyv_to_gray_is_the_luma_that_a_camera_sends() -> None:
+    image = random_bytes(8, 12, 3)
+    np.testing.assert_array_equal(yuyv_to_gray(rgb_to_yuyv(image)), rgb_to_gray(image))
+
+
+@pytest.mark.parametrize("convert", [rgb565_to_rgb, rgb_to_rgb565, yuyv_to_rgb, rgb_to_yuyv, rgb_to_gray, yuyv_to_gray])
 def test_pixel_formats_wrong_arrays_raise(convert: object) -> None:
     assert callable(convert)
     for wrong in (np.zeros((4, 4, 4), np.uint8), np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3), np.int16)):

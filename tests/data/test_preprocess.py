@@ -10,6 +10,7 @@ from PIL import Image, ImageCms
 
 from edgedet.contracts import PreprocessSpec
 from edgedet.data.headers import read_header
+from edgedet.data.pixel_formats import rgb_to_gray
 from edgedet.data.preprocess import (
     Placement,
     fitted_size,
@@ -20,6 +21,7 @@ from edgedet.data.preprocess import (
     resample,
     resample_coefficients,
     resize_to_input,
+    to_channels,
 )
 from edgedet.errors import DataError, ShapeError
 
@@ -200,6 +202,46 @@ def test_resize_to_input_agreeing_size_changes_nothing() -> None:
     image = random_image(192, 192)
     pixels, _ = resize_to_input(image, PreprocessSpec(192, 192))
     np.testing.assert_array_equal(pixels, image)
+
+
+GRAY = PreprocessSpec(64, 32, channel_order="GRAY", mean=(10.0,), std=(20.0,), pad_value=9)
+
+
+def test_resize_to_input_grey_converts_before_it_resamples() -> None:
+    image = random_image(40, 30)
+    pixels, placement = resize_to_input(image, GRAY)
+    assert pixels.shape == (32, 64, 1)
+    width = placement.new_width
+    np.testing.assert_array_equal(pixels[:, :width], reference_resample(rgb_to_gray(image), width, 32))
+    assert (pixels[:, width:] == 9).all()
+    of_grey, same = resize_to_input(rgb_to_gray(image), GRAY)  # a camera without colours
+    np.testing.assert_array_equal(of_grey, pixels)
+    assert same == placement
+
+
+def test_resize_to_input_bgr_swaps_red_and_blue() -> None:
+    image = random_image(50, 40)
+    rgb, _ = resize_to_input(image, PreprocessSpec(64, 32))
+    bgr, _ = resize_to_input(image, PreprocessSpec(64, 32, channel_order="BGR"))
+    np.testing.assert_array_equal(bgr, rgb[..., ::-1])
+
+
+def test_to_channels_grey_picture_for_a_colour_network_raises_shape_error() -> None:
+    with pytest.raises(ShapeError, match=r"image must be uint8 \(H, W, 3\), got uint8 \(4, 4, 1\)"):
+        to_channels(np.zeros((4, 4, 1), np.uint8), PreprocessSpec(32, 32))
+
+
+def test_grey_network_one_table_normalizes_and_quantizes() -> None:
+    pixels = np.arange(256, dtype=np.uint8).reshape(16, 16, 1)
+    expected = (pixels.astype(np.float64) - 10.0) / 20.0
+    np.testing.assert_array_equal(normalize(pixels, GRAY), expected.astype(np.float32))
+    assert quantization_table(GRAY, 0.1, -120).shape == (1, 256)
+    np.testing.assert_array_equal(
+        quantize_input(pixels, GRAY, 0.1, -120),
+        np.clip(np.trunc(expected / 0.1 + np.copysign(0.5, expected)) - 120, -128, 127),
+    )
+    with pytest.raises(ShapeError, match="1"):
+        normalize(np.zeros((2, 2, 3), np.uint8), GRAY)
 
 
 @pytest.mark.parametrize("shape", [(0, 5, 3), (5, 5), (5, 5, 4)])

@@ -65,7 +65,7 @@ def _shapes(frozen: GraphModule, preprocess: PreprocessSpec) -> dict[Node, tuple
         if isinstance(module, FakeQuant):
             _ = module.params  # raises; torch would wrap the error of the forward pass
     with torch.inference_mode():
-        ShapeProp(frozen).propagate(torch.zeros(1, 3, preprocess.height, preprocess.width))
+        ShapeProp(frozen).propagate(torch.zeros(1, preprocess.channels, preprocess.height, preprocess.width))
     shapes: dict[Node, tuple[int, ...]] = {}
     for node in frozen.graph.nodes:
         if node.op != "output":
