@@ -24,6 +24,7 @@ from edgedet.graph.graph import (
     Graph,
     PoolOptions,
 )
+from edgedet.graph.operator_table import Trait, kinds_with
 from edgedet.graph.operators import (
     OpContext,
     checked_weights,
@@ -34,23 +35,10 @@ from edgedet.graph.operators import (
 )
 from edgedet.numerics.integer import activation_range, mean_multiplier, quantize_multiplier
 
-_PITCHED = frozenset(
-    (
-        "CONV_2D",
-        "DEPTHWISE_CONV_2D",
-        "ADD",
-        "SUB",
-        "MUL",
-        TABLE,
-        "MAX_POOL_2D",
-        "AVERAGE_POOL_2D",
-        "RESIZE_NEAREST_NEIGHBOR",
-        "PAD",
-        "PADV2",
-        "CONCATENATION",
-    )
+_PITCHED = frozenset((*kinds_with(Trait.PITCHED), TABLE))
+SHARING = Sharing(
+    in_place=frozenset((*kinds_with(Trait.IN_PLACE), TABLE)), pitched_read=_PITCHED, pitched_write=_PITCHED
 )
-SHARING = Sharing(in_place=frozenset(("ADD", "SUB", "MUL", TABLE)), pitched_read=_PITCHED, pitched_write=_PITCHED)
 
 
 def calls_of(ctx: StepContext) -> list[Call]:

@@ -16,12 +16,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from edgedet.graph.graph import Graph, NoOptions, Operator, Options
+from edgedet.graph.operator_table import Trait, kinds_with
 from edgedet.graph.operators import OpContext, binary_table, unary_table
 
 TABLE = "TABLE"
-UNARY = ("LOGISTIC", "TANH", "HARD_SWISH", "RELU", "RELU6", "RELU_N1_TO_1", "LEAKY_RELU", "QUANTIZE")
-BINARY = ("ADD", "SUB", "MUL")
-CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D")
+UNARY = kinds_with(Trait.UNARY)
+BINARY = kinds_with(Trait.BINARY)
+CONVOLUTIONS = kinds_with(Trait.CONVOLUTION)
 
 
 @dataclass(frozen=True)

@@ -5,19 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from edgedet.graph import graph as g
+from edgedet.graph.operator_table import Trait, kinds_with
 from edgedet.lint.finding import Finding, Rule, Subject
 
-# Operators without an int16 kernel in TFLite (ai-edge-litert 2.3.0) or TFLite Micro (0.dev20261023); tried.
-NO_INT16_KERNEL = (
-    "DEPTH_TO_SPACE",
-    "HARD_SWISH",
-    "REDUCE_MAX",
-    "REDUCE_MIN",
-    "RESIZE_BILINEAR",
-    "SPACE_TO_DEPTH",
-    "SUM",
-)
-_CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D")
+NO_INT16_KERNEL = kinds_with(Trait.NO_INT16)
+_CONVOLUTIONS = kinds_with(Trait.CONVOLUTION)
 _LOGISTIC = g.Quantization(np.array([1 / 32768], np.float32), np.array([0], np.int64))
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from edgedet.graph import graph as g
+from edgedet.graph.operator_table import Trait, kinds_with
 from edgedet.lint.finding import Finding, Rule, Subject
 
-_COPYING = ("CONCATENATION", "MAX_POOL_2D", "RESIZE_NEAREST_NEIGHBOR", "PAD", "RESHAPE", "TRANSPOSE")
-_CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 _BIAS_TOLERANCE = 1e-3  # relative; converters multiply the scales in float32 or float64
 _LOGISTIC = g.Quantization(np.array([1 / 256], np.float32), np.array([-128], np.int64))
 
@@ -89,7 +88,7 @@ def unequal_scales(subject: Subject) -> list[Finding]:
     if not subject.is_int8:
         return []
     guilty = []
-    for op in subject.of_kind(*_COPYING):
+    for op in subject.of_kind(*kinds_with(Trait.COPYING)):
         tensors = [*subject.activations(op), *(subject.tensor(i) for i in op.outputs)]
         found = [(t.dtype, t.quantization) for t in tensors if t.dtype in ("int8", "int16")]
         if any(other != found[0] for other in found):
@@ -191,7 +190,7 @@ def prescribed_scales(subject: Subject) -> list[Finding]:
     if not subject.is_int8:
         return []
     findings = []
-    biases = [op for op in subject.of_kind(*_CONVOLUTIONS) if not _bias_fits(subject, op)]
+    biases = [op for op in subject.of_kind(*kinds_with(Trait.WEIGHTED)) if not _bias_fits(subject, op)]
     if biases:
         findings.append(
             Finding(

@@ -21,9 +21,10 @@ from edgedet.graph.graph import (
     PoolOptions,
     Tensor,
 )
+from edgedet.graph.operator_table import Trait, kinds_with
 from edgedet.graph.operators import window_padding
 
-_SLIDING = ("CONV_2D", "DEPTHWISE_CONV_2D", "MAX_POOL_2D", "AVERAGE_POOL_2D")
+_SLIDING = kinds_with(Trait.SLIDING)
 
 
 @dataclass(frozen=True)

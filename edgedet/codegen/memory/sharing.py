@@ -11,8 +11,9 @@ import numpy as np
 from edgedet.codegen.memory.offsets import Lifetime, lower_bound
 from edgedet.codegen.steps import Step
 from edgedet.graph.graph import ConcatOptions, Graph
+from edgedet.graph.operator_table import Trait, kinds_with
 
-RESHAPES = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS")
+RESHAPES = kinds_with(Trait.RESHAPING)
 FLAT, SAME, CHANNELS = "flat", "same", "channels"  # how a tensor lies in its host, see `_Host`
 
 
