@@ -31,7 +31,7 @@ from edgedet.train.loop import TrainRequest, train
 
 PLAIN = (
     "threads=1", "mosaic=0.0", "hsv_h=0.0", "hsv_s=0.0", "hsv_v=0.0", "scale_min=1.0", "scale_max=1.0", "crop=false",
-    "lr=0.005", "eval_interval=60", "deepen=0.1", "stacked_convs=1",
+    "lr=0.01", "eval_interval=60", "deepen=0.1", "stacked_convs=1",
 )  # fmt: skip
 
 

@@ -182,7 +182,7 @@ def test_open_runtime_interpreter_refusal_becomes_one_error(
     opened(toy_model, "ref")
     model = load_int8_model(toy_model)
     broken = dataclasses.replace(model, data=model.data[:64])  # parse_tflite would stop this file earlier
-    monkeypatch.setattr("edgedet.graph.model.load_int8_model", lambda path: broken)
+    monkeypatch.setattr("edgedet.runtimes.open.load_int8_model", lambda path: broken)
     with pytest.raises(ToolchainError, match=r"toy\.tflite: ai-edge-litert .* can't run this file"):
         open_runtime(toy_model, "ref")
     assert capfd.readouterr() == ("", "")
