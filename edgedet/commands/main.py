@@ -17,6 +17,7 @@ from edgedet.commands.deploy import add_deploy
 from edgedet.commands.evaluate import add_evaluate, add_predict
 from edgedet.commands.inspect import add_inspect
 from edgedet.commands.lint import add_lint
+from edgedet.commands.operators import add_operators
 from edgedet.commands.quantize import add_quantize
 from edgedet.commands.substitute import add_substitute
 from edgedet.commands.train import add_train
@@ -49,6 +50,7 @@ ADD_COMMANDS = (
     add_evaluate,
     add_predict,
     add_deploy,
+    add_operators,
 )
 
 

@@ -1,0 +1,36 @@
+"""`edgedet operators`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from edgedet.commands.shared import Commands, add_command
+
+
+def add_operators(commands: Commands) -> None:
+    """Options of `edgedet operators`."""
+    parser = add_command(
+        commands,
+        "operators",
+        "show which operators are read, simulated, generated as C and run by TFLite Micro, with their limits",
+        ("operators", "operators CONV_2D SOFTMAX", "operators --json"),
+        _operators,
+    )
+    parser.add_argument("kinds", nargs="*", metavar="KIND", help="TFLite's name of an operator (default: all)")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="print JSON, traits of the operators included")
+    form.add_argument("--markdown", action="store_true", help="print docs/operators.md, always whole")
+
+
+def _operators(args: argparse.Namespace) -> int:
+    from edgedet.graph.operator_text import markdown, select_operators, table_text
+
+    rows = select_operators(args.kinds)
+    if args.markdown:
+        print(markdown(), end="")
+    elif args.json:
+        print(json.dumps([row.to_json() for row in rows], indent=1))
+    else:
+        print(table_text(rows), end="")
+    return 0
