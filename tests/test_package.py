@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import tomllib
 from pathlib import Path
 
@@ -27,15 +28,21 @@ def run(command: list[str], cwd: Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def wheel_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder with an installed wheel of a copy of the checkout (building in place would litter it)."""
-    tmp = tmp_path_factory.mktemp("wheel")
-    source = tmp / "source"
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the checkout; building in place would litter it."""
+    source = tmp_path_factory.mktemp("copy") / "source"
     source.mkdir()
     for name in SOURCES:
         shutil.copytree(REPO / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "README.md"):
+    for name in ("pyproject.toml", "README.md", "LICENSE", "MANIFEST.in"):
         shutil.copy(REPO / name, source / name)
+    return source
+
+
+@pytest.fixture(scope="module")
+def wheel_site(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder with an installed wheel."""
+    tmp = tmp_path_factory.mktemp("wheel")
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "-q"]
     run([*pip, "wheel", ".", "--no-deps", "--no-build-isolation", "--no-index", "-w", str(tmp / "dist")], source)
     (wheel,) = (tmp / "dist").glob("edgedet-*.whl")
@@ -105,3 +112,29 @@ def test_wheel_version_and_entry_point_match_the_package(wheel_site: Path) -> No
     (info,) = wheel_site.glob("edgedet-*.dist-info")
     assert f"Version: {edgedet.__version__}\n" in (info / "METADATA").read_text(encoding="utf-8")
     assert "edgedet = edgedet.commands.main:main" in (info / "entry_points.txt").read_text(encoding="utf-8")
+
+
+def test_wheel_carries_licence_authors_and_types(wheel_site: Path) -> None:
+    (info,) = wheel_site.glob("edgedet-*.dist-info")
+    metadata = (info / "METADATA").read_text(encoding="utf-8")
+    assert "License-Expression: Apache-2.0\n" in metadata
+    assert "Author: The edgedet authors\n" in metadata
+    assert (info / "licenses" / "LICENSE").read_bytes() == (REPO / "LICENSE").read_bytes()
+    assert (wheel_site / "edgedet" / "py.typed").is_file()
+
+
+def test_source_archive_holds_licence_and_every_resource(source: Path, tmp_path: Path) -> None:
+    code = f"import setuptools.build_meta as backend; backend.build_sdist({str(tmp_path)!r})"
+    run([sys.executable, "-c", code], source)
+    (archive,) = tmp_path.glob("edgedet-*.tar.gz")
+    with tarfile.open(archive) as tar:
+        found = {member.name.partition("/")[2] for member in tar.getmembers() if member.isfile()}
+    expected = {str(p.relative_to(source)) for name in RESOURCES for p in (source / name).rglob("*") if p.is_file()}
+    assert {"LICENSE", "README.md", "pyproject.toml", "edgedet/py.typed", *expected} <= found
+
+
+def test_licence_is_apache_2_of_the_edgedet_authors() -> None:
+    text = (REPO / "LICENSE").read_text(encoding="utf-8")
+    assert "Version 2.0, January 2004" in text
+    assert "END OF TERMS AND CONDITIONS" in text
+    assert "Copyright 2026 The edgedet authors" in text
