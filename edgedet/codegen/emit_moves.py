@@ -7,8 +7,10 @@ from collections.abc import Callable
 import numpy as np
 
 from edgedet.codegen.step_context import MAX_SIDE, Call, StepContext, c_fields, c_struct
-from edgedet.graph.graph import BlockSizeOptions, ConcatOptions, PackOptions
-from edgedet.graph.operators import nearest_sources, slice_key, strided_key
+from edgedet.graph.graph import ConcatOptions, PackOptions
+from edgedet.graph.moves import gather_indices, merged_axes, moved_views, source_position, start_of
+from edgedet.graph.operator_table import Trait, kinds_with
+from edgedet.graph.operators import nearest_sources
 
 _AXES = 6  # EDK_TRANSPOSE_AXES
 
@@ -41,7 +43,7 @@ def _pack(ctx: StepContext) -> list[Call]:
 
 
 def _in_place(ctx: StepContext, index: int, out: int, offset: int) -> bool:
-    if index not in ctx.plan.views:
+    if index not in ctx.plan.views or out not in ctx.plan.views:
         return False
     source, target = ctx.plan.views[index], ctx.plan.views[out]
     return source.buffer == target.buffer and source.offset == target.offset + offset
@@ -71,7 +73,7 @@ def _copy_runs(ctx: StepContext, index: int, out: int, offset: int, outer: int) 
     """Copy `outer` runs of a dense tensor to equal distances in another one."""
     size = int(np.prod(ctx.tensor(index).shape, dtype=np.int64))
     if outer == 1:
-        return _memcpy(ctx, index, out, offset, size)
+        return Call("memcpy", "", "", (ctx.pointer(out, offset), ctx.pointer(index), f"{size}u"))
     run, distance = size // outer, int(np.prod(ctx.tensor(out).shape, dtype=np.int64)) // outer
     if max(outer, run) > MAX_SIDE:
         raise ctx.unsupported(f"{outer} runs of {run} bytes; sides go up to {MAX_SIDE}")
@@ -79,8 +81,9 @@ def _copy_runs(ctx: StepContext, index: int, out: int, offset: int, outer: int) 
     return Call("edk_copy_s8", "edk_copy_params", params, (ctx.pointer(index), ctx.pointer(out, offset)))
 
 
-def _memcpy(ctx: StepContext, index: int, out: int, offset: int, size: int) -> Call:
-    return Call("memcpy", "", "", (ctx.pointer(out, offset), ctx.pointer(index), f"{size}u"))
+def _memcpy(ctx: StepContext, index: int, out: int, start: int, size: int) -> Call:
+    """Copy bytes from `start` of a tensor to the start of another."""
+    return Call("memcpy", "", "", (ctx.pointer(out), ctx.pointer(index, start), f"{size}u"))
 
 
 def _reshape(ctx: StepContext) -> list[Call]:
@@ -136,59 +139,63 @@ def _per_image(ctx: StepContext, name: str, params: str) -> list[Call]:
 
 
 def _reorder(ctx: StepContext) -> list[Call]:
-    """TRANSPOSE, SLICE, STRIDED_SLICE, SPLIT, SPACE_TO_DEPTH, DEPTH_TO_SPACE: each output is a strided view."""
-    position = 1 if ctx.step.kind == "SPLIT" else 0
-    source = ctx.step.inputs[position]
+    """Operators with the trait MOVING: each output that the plan has not put in place already is a strided view."""
+    source = ctx.step.inputs[source_position(ctx.step.kind)]
     whole = np.empty(ctx.tensor(source).shape, np.int8)  # never read: only addresses count
+    moved = moved_views(ctx.op, whole)
+    if moved is None:
+        return [_gather(ctx)]
     calls = []
-    for out, view in zip(ctx.step.outputs, _views(ctx, whole), strict=True):
-        if view.ndim > _AXES:
-            raise ctx.unsupported(f"{view.ndim} axes; the kernel has {_AXES}")
-        start = view.__array_interface__["data"][0] - whole.__array_interface__["data"][0]
-        front = (1,) * (_AXES - view.ndim)
-        params = c_fields(
-            (("size", c_struct(*front, *view.shape)), ("step", c_struct(*(0 for _ in front), *view.strides)))
-        )
-        pointers = (ctx.pointer(source, start), ctx.pointer(out))
+    for out, part in zip(ctx.step.outputs, moved, strict=True):
+        start = start_of(part.view, whole)
+        if not _in_place(ctx, out, source, start):
+            calls += _copy_view(ctx, (source, start), out, part.view)
+    return calls
+
+
+def _copy_view(ctx: StepContext, place: tuple[int, int], out: int, view: np.ndarray) -> list[Call]:
+    """Write a view that starts `place` = (tensor, bytes from its start) to a dense tensor."""
+    sizes, steps = merged_axes(view)
+    source, start = place
+    if not sizes or (len(sizes) == 1 and steps[0] == 1):
+        return [_memcpy(ctx, source, out, start, view.size)]
+    outer = max(0, len(sizes) - _AXES)  # axes that the kernel does not have; almost always none
+    block = int(np.prod(sizes[outer:], dtype=np.int64))
+    front = _AXES - len(sizes[outer:])
+    size = c_struct(*(1,) * front, *sizes[outer:])
+    params = c_fields((("size", size), ("step", c_struct(*(0,) * front, *steps[outer:]))))
+    calls = []
+    for number, index in enumerate(np.ndindex(*sizes[:outer])):
+        begin = start + sum(i * step for i, step in zip(index, steps, strict=False))
+        pointers = (ctx.pointer(source, begin), ctx.pointer(out, number * block))
         calls.append(Call("edk_transpose_s8", "edk_transpose_params", params, pointers))
     return calls
 
 
-def _views(ctx: StepContext, whole: np.ndarray) -> list[np.ndarray]:
-    options = ctx.step.options
-    match ctx.step.kind:
-        case "TRANSPOSE":
-            return [whole.transpose(ctx.op.constant(1, "the permutation").ravel().tolist())]
-        case "SLICE":
-            return [whole[slice_key(ctx.op)]]
-        case "STRIDED_SLICE":
-            # With every axis shrunk the index gives a scalar, which is a copy; keep it a view.
-            key = strided_key(ctx.op)
-            return [whole[(*key, ...)]]
-        case "SPLIT":
-            axis = int(ctx.op.constant(0, "the axis").ravel()[0])
-            return list(np.split(whole, len(ctx.step.outputs), axis=axis))
-    assert isinstance(options, BlockSizeOptions)
-    batch, height, width, channels = whole.shape
-    size = options.block_size
-    if ctx.step.kind == "SPACE_TO_DEPTH":
-        return [whole.reshape(batch, height // size, size, width // size, size, channels).transpose(0, 1, 3, 2, 4, 5)]
-    return [whole.reshape(batch, height, width, size, size, -1).transpose(0, 1, 3, 2, 4, 5)]
+def _gather(ctx: StepContext) -> Call:
+    source, out = ctx.step.inputs[0], ctx.step.outputs[0]
+    axis, indices = gather_indices(ctx.op)
+    shape = ctx.tensor(source).shape
+    params = c_fields(
+        (
+            ("outer", int(np.prod(shape[:axis], dtype=np.int64))),
+            ("count", indices.size),
+            ("inner", int(np.prod(shape[axis + 1 :], dtype=np.int64))),
+            ("in_count", shape[axis]),
+            ("indices", ctx.constants.words.add(indices)),
+        )
+    )
+    return Call("edk_gather_s8", "edk_gather_params", params, (ctx.pointer(source), ctx.pointer(out)))
 
 
 EMITTERS: dict[str, Callable[[StepContext], list[Call]]] = {
+    **dict.fromkeys(kinds_with(Trait.MOVING), _reorder),
     "CONCATENATION": _concatenation,
-    "DEPTH_TO_SPACE": _reorder,
     "EXPAND_DIMS": _reshape,
     "PACK": _pack,
     "PAD": _pad,
     "PADV2": _pad,
     "RESHAPE": _reshape,
     "RESIZE_NEAREST_NEIGHBOR": _resize_nearest,
-    "SLICE": _reorder,
-    "SPACE_TO_DEPTH": _reorder,
-    "SPLIT": _reorder,
     "SQUEEZE": _reshape,
-    "STRIDED_SLICE": _reorder,
-    "TRANSPOSE": _reorder,
 }

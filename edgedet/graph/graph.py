@@ -158,9 +158,32 @@ class SqueezeOptions:
 
 @dataclass(frozen=True)
 class SplitOptions:
-    """SPLIT; the axis is the first input."""
+    """SPLIT, whose axis is the first input; SPLIT_V, whose sizes and axis are the second and the third."""
 
     num_splits: int
+
+
+@dataclass(frozen=True)
+class UnpackOptions:
+    """UNPACK: one output for each position along the axis."""
+
+    num: int
+    axis: int = 0
+
+
+@dataclass(frozen=True)
+class GatherOptions:
+    """GATHER; the indices are the second input."""
+
+    axis: int = 0
+    batch_dims: int = 0
+
+
+@dataclass(frozen=True)
+class ArgOptions:
+    """ARG_MAX, ARG_MIN; the axis is the second input."""
+
+    output_type: int = 2  # of the schema's TensorType: 2 is int32, 4 is int64
 
 
 @dataclass(frozen=True)
@@ -217,6 +240,9 @@ Options = (
     | LeakyReluOptions
     | SqueezeOptions
     | SplitOptions
+    | UnpackOptions
+    | GatherOptions
+    | ArgOptions
     | PackOptions
     | StridedSliceOptions
     | TransposeConvOptions

@@ -48,6 +48,7 @@ _RESIZE = (
     _Field("half_pixel_centers", ("HalfPixelCenters",), "bool"),
 )
 _REDUCE = (_Field("keep_dims", ("KeepDims",), "bool"),)
+_ARG = (_Field("output_type", ("OutputType",), "int"),)
 _BLOCK = (_Field("block_size", ("BlockSize",), "positive"),)
 _MASKS = tuple(
     _Field(f"{name.lower()}_mask", (f"{name.title().replace('_', '')}Mask",), "mask")
@@ -122,6 +123,24 @@ SPECS: dict[str, OperatorSpec] = {
         "PackOptions",
         (_Field("values_count", ("ValuesCount",), "positive"), _Field("axis", ("Axis",), "int")),
     ),
+    "SPLIT_V": OperatorSpec(
+        3, 3, g.SplitOptions, "SplitVOptions", (_Field("num_splits", ("NumSplits",), "positive"),), max_outputs=MANY
+    ),
+    "UNPACK": OperatorSpec(
+        1,
+        1,
+        g.UnpackOptions,
+        "UnpackOptions",
+        (_Field("num", ("Num",), "positive"), _Field("axis", ("Axis",), "int")),
+        max_outputs=MANY,
+    ),
+    "GATHER": OperatorSpec(
+        2,
+        2,
+        g.GatherOptions,
+        "GatherOptions",
+        (_Field("axis", ("Axis",), "int"), _Field("batch_dims", ("BatchDims",), "int")),
+    ),
     "STRIDED_SLICE": OperatorSpec(4, 4, g.StridedSliceOptions, "StridedSliceOptions", _MASKS, ("Offset",)),
     "SPACE_TO_DEPTH": OperatorSpec(1, 1, g.BlockSizeOptions, "SpaceToDepthOptions", _BLOCK),
     "DEPTH_TO_SPACE": OperatorSpec(1, 1, g.BlockSizeOptions, "DepthToSpaceOptions", _BLOCK),
@@ -141,6 +160,10 @@ SPECS: dict[str, OperatorSpec] = {
     "MAXIMUM": OperatorSpec(2, 2, g.NoOptions, "MaximumMinimumOptions"),
     "MINIMUM": OperatorSpec(2, 2, g.NoOptions, "MaximumMinimumOptions"),
     "EXPAND_DIMS": OperatorSpec(2, 2, g.NoOptions, "ExpandDimsOptions"),
+    "TILE": OperatorSpec(2, 2, g.NoOptions, "TileOptions"),
+    "ABS": OperatorSpec(1, 1, g.NoOptions, "AbsOptions"),
+    "ARG_MAX": OperatorSpec(2, 2, g.ArgOptions, "ArgMaxOptions", _ARG),
+    "ARG_MIN": OperatorSpec(2, 2, g.ArgOptions, "ArgMinOptions", _ARG),
 }
 
 

@@ -28,6 +28,7 @@ class Trait(StrEnum):
     CONVOLUTION = "convolution"  # weighted, input 0 is (N, H, W, C), pads with the zero point
     SLIDING = "sliding"  # a window over rows and columns: a part of the output needs a part of the input
     COPYING = "copying"  # every output code is an input code, or made of codes of one scale: all tensors share it
+    MOVING = "moving"  # copying, and every output is a strided view of the input, or (GATHER) a list of its parts
     RESHAPING = "reshaping"  # copying, and bytes and order stay: no code at all where memory is shared
     UNARY = "unary"  # a function of one int8 code: a table of 256 in C
     BINARY = "binary"  # a function of two codes with broadcasting: a table where one of them is a constant number
@@ -83,7 +84,7 @@ _ELEMENTWISE = (_T.BINARY, _T.IN_PLACE, _T.PITCHED)
 _POOL = (_T.SLIDING, _T.COPYING, _T.PITCHED)
 _SAME_BYTES = (_T.COPYING, _T.RESHAPING)
 _FIXED_SCALE = "the output's scale and zero point are prescribed"
-_SIX_AXES = "C: up to 6 axes"
+_MOVE = (_T.COPYING, _T.MOVING)
 _ONE_WEIGHT_ZERO = "weights constant, int8, zero point 0; int16: bias int64"
 
 # Operators that edgedet can run somewhere, or whose options it reads.
@@ -104,6 +105,9 @@ ROWS: tuple[OperatorSupport, ...] = (
     _row("RELU6", _ONLY_8, _ONLY_8, (_T.UNARY,), "input and output of one scale: TFLite rescales, TFLM does not"),
     _row("RELU_N1_TO_1", _ONLY_8, _ONLY_8, (_T.UNARY,), "input and output of one scale"),
     _row("LEAKY_RELU", _ONLY_8, _ONLY_8, (_T.UNARY,)),
+    _row("ABS", _NOWHERE, _NOWHERE),
+    _row("ARG_MAX", _NOWHERE, _NOWHERE),
+    _row("ARG_MIN", _NOWHERE, _NOWHERE),
     _row("PRELU", _NOWHERE, _NOWHERE),
     _row("SOFTMAX", _NOWHERE, _NOWHERE),
     _row("QUANTIZE", _ALL, _ONLY_8, (_T.UNARY,)),
@@ -118,7 +122,11 @@ ROWS: tuple[OperatorSupport, ...] = (
     _row("RESIZE_BILINEAR", _ONLY_8, _NOWHERE, (_T.COPYING, _T.NO_INT16), "size constant"),
     _row("CONCATENATION", _ALL, _ONLY_8, (_T.COPYING, _T.PITCHED), "no fused activation"),
     _row("PACK", _ONLY_8, _ONLY_8, (_T.COPYING,)),
-    _row("SPLIT", _ONLY_8, _ONLY_8, (_T.COPYING,), f"axis constant; {_SIX_AXES}"),
+    _row("SPLIT", _ONLY_8, _ONLY_8, _MOVE, "axis constant"),
+    _row("SPLIT_V", _ONLY_8, _ONLY_8, _MOVE, "sizes and axis constant"),
+    _row("UNPACK", _ONLY_8, _ONLY_8, _MOVE),
+    _row("GATHER", _ONLY_8, _ONLY_8, _MOVE, "indices constant; batch_dims 0; TFLite Micro: int32 indices"),
+    _row("TILE", _ONLY_8, _ONLY_8, _MOVE, "multiples constant"),
     _row("PAD", _ALL, _ONLY_8, (_T.COPYING, _T.PITCHED), "padding constant; C: height, width and channels only"),
     _row(
         "PADV2",
@@ -130,11 +138,11 @@ ROWS: tuple[OperatorSupport, ...] = (
     _row("RESHAPE", _ALL, _ONLY_8, _SAME_BYTES),
     _row("SQUEEZE", _ONLY_8, _ONLY_8, _SAME_BYTES),
     _row("EXPAND_DIMS", _ONLY_8, _ONLY_8, _SAME_BYTES),
-    _row("TRANSPOSE", _ALL, _ONLY_8, (_T.COPYING,), f"permutation constant; {_SIX_AXES}"),
-    _row("STRIDED_SLICE", _ALL, _ONLY_8, (_T.COPYING,), f"bounds constant; no ellipsis, no new axes; {_SIX_AXES}"),
-    _row("SLICE", _ALL, _ONLY_8, (_T.COPYING,), f"bounds constant; {_SIX_AXES}"),
-    _row("SPACE_TO_DEPTH", _ONLY_8, _ONLY_8, (_T.COPYING, _T.NO_INT16)),
-    _row("DEPTH_TO_SPACE", _ONLY_8, _ONLY_8, (_T.COPYING, _T.NO_INT16)),
+    _row("TRANSPOSE", _ALL, _ONLY_8, _MOVE, "permutation constant; TFLite Micro: up to 5 axes"),
+    _row("STRIDED_SLICE", _ALL, _ONLY_8, _MOVE, "bounds constant; no ellipsis, no new axes"),
+    _row("SLICE", _ALL, _ONLY_8, _MOVE, "bounds constant"),
+    _row("SPACE_TO_DEPTH", _ONLY_8, _ONLY_8, (*_MOVE, _T.NO_INT16)),
+    _row("DEPTH_TO_SPACE", _ONLY_8, _ONLY_8, (*_MOVE, _T.NO_INT16)),
 )
 _BY_KIND = {row.kind: row for row in ROWS}
 

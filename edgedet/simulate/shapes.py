@@ -7,30 +7,44 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from edgedet.errors import ConversionError
-from edgedet.graph.graph import (
-    BlockSizeOptions,
-    ConcatOptions,
-    PackOptions,
-    SplitOptions,
-)
-from edgedet.graph.operators import slice_key, strided_key
+from edgedet.graph.graph import ConcatOptions, PackOptions
+from edgedet.graph.moves import gather_indices, moved_views, source_position
 from edgedet.simulate.workspace import Kernel, KernelContext
 
 Arrays = Sequence[np.ndarray]
 
 
-def _mover(ctx: KernelContext, move: Callable[[np.ndarray], np.ndarray]) -> Kernel:
-    """Kernel that writes `move(input)`, after trying the shape on a view that takes no memory."""
-    ctx.require_one_scale(ctx.input(0), ctx.output())
-    hollow = np.broadcast_to(np.int8(0), ctx.input(0).shape)
+def move(ctx: KernelContext) -> Kernel:
+    """Operators with the trait MOVING: every output is a strided view of the input, or a list of sources (GATHER)."""
+    position, count = source_position(ctx.operator.kind), len(ctx.operator.outputs)
+    source = ctx.input(position)
+    ctx.require_one_scale(source, *(ctx.output(i) for i in range(count)))
+    hollow = np.broadcast_to(np.int8(0), source.shape)  # takes no memory
     try:
-        shape = move(hollow).shape
+        moved = moved_views(ctx, hollow)
     except (ValueError, IndexError) as error:
         raise ConversionError(f"{ctx.where}: its parameters do not fit input {hollow.shape}: {error}") from error
-    ctx.require_shape(shape)
+    if moved is None:
+        return _gather(ctx)
+    for i, part in enumerate(moved):
+        ctx.require_shape(part.shape, i)
 
     def run(inputs: Arrays, outputs: Arrays) -> None:
-        outputs[0][...] = move(inputs[0])
+        parts = moved_views(ctx, inputs[position])
+        assert parts is not None
+        for out, part in zip(outputs, parts, strict=True):
+            np.copyto(out.reshape(part.view.shape), part.view)
+
+    return run
+
+
+def _gather(ctx: KernelContext) -> Kernel:
+    axis, indices = gather_indices(ctx)
+    shape = ctx.input(0).shape
+    ctx.require_shape((*shape[:axis], *indices.shape, *shape[axis + 1 :]))
+
+    def run(inputs: Arrays, outputs: Arrays) -> None:
+        outputs[0][...] = np.take(inputs[0], indices, axis=axis)
 
     return run
 
@@ -46,24 +60,6 @@ def reshape(ctx: KernelContext) -> Kernel:
         outputs[0][...] = inputs[0].reshape(shape)
 
     return run
-
-
-def transpose(ctx: KernelContext) -> Kernel:
-    """TRANSPOSE."""
-    order = tuple(ctx.constant(1, "the permutation").ravel().tolist())
-    return _mover(ctx, lambda x: x.transpose(order))
-
-
-def strided_slice(ctx: KernelContext) -> Kernel:
-    """STRIDED_SLICE without ellipsis and new axes."""
-    key = strided_key(ctx)
-    return _mover(ctx, lambda x: np.asarray(x[key]))
-
-
-def slice_op(ctx: KernelContext) -> Kernel:
-    """SLICE."""
-    key = slice_key(ctx)
-    return _mover(ctx, lambda x: x[key])
 
 
 def pad(ctx: KernelContext) -> Kernel:
@@ -122,44 +118,3 @@ def _joiner(ctx: KernelContext, join: Callable[[Arrays, np.ndarray | None], np.n
         join(inputs, outputs[0])
 
     return run
-
-
-def split(ctx: KernelContext) -> Kernel:
-    """SPLIT into equal parts."""
-    options = ctx.operator.options
-    assert isinstance(options, SplitOptions)
-    source, parts = ctx.input(1), len(ctx.operator.outputs)
-    axis = int(ctx.constant(0, "the axis").ravel()[0])
-    rank = len(source.shape)
-    if not -rank <= axis < rank or parts != options.num_splits or source.shape[axis] % parts:
-        raise ctx.unsupported(f"{source.shape} can't be split along axis {axis}, {parts} of {options.num_splits} parts")
-    ctx.require_one_scale(source, *(ctx.output(i) for i in range(parts)))
-    shape = list(source.shape)
-    shape[axis] //= parts
-    for i in range(parts):
-        ctx.require_shape(shape, i)
-
-    def run(inputs: Arrays, outputs: Arrays) -> None:
-        for out, part in zip(outputs, np.split(inputs[1], parts, axis=axis), strict=True):
-            out[...] = part
-
-    return run
-
-
-def depth_space(ctx: KernelContext) -> Kernel:
-    """SPACE_TO_DEPTH and DEPTH_TO_SPACE."""
-    options = ctx.operator.options
-    assert isinstance(options, BlockSizeOptions)
-    ctx.require_rank(ctx.input(0), 4)
-    size = options.block_size
-    batch, height, width, channels = ctx.input(0).shape
-
-    def to_depth(x: np.ndarray) -> np.ndarray:
-        blocks = x.reshape(batch, height // size, size, width // size, size, channels)
-        return blocks.transpose(0, 1, 3, 2, 4, 5).reshape(batch, height // size, width // size, -1)
-
-    def to_space(x: np.ndarray) -> np.ndarray:
-        blocks = x.reshape(batch, height, width, size, size, -1)
-        return blocks.transpose(0, 1, 3, 2, 4, 5).reshape(batch, height * size, width * size, -1)
-
-    return _mover(ctx, to_depth if ctx.operator.kind == "SPACE_TO_DEPTH" else to_space)

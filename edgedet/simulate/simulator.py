@@ -15,6 +15,7 @@ import numpy as np
 
 from edgedet.errors import ShapeError, UnsupportedOpError
 from edgedet.graph.graph import Graph
+from edgedet.graph.operator_table import Trait, kinds_with
 from edgedet.simulate import elementwise, int16, shapes, weighted
 from edgedet.simulate.workspace import Kernel, KernelContext, Workspace
 
@@ -50,12 +51,7 @@ _BUILDERS: dict[str, Callable[[KernelContext], Kernel]] = {
     "RESHAPE": shapes.reshape,
     "SQUEEZE": shapes.reshape,
     "EXPAND_DIMS": shapes.reshape,
-    "TRANSPOSE": shapes.transpose,
-    "STRIDED_SLICE": shapes.strided_slice,
-    "SLICE": shapes.slice_op,
-    "SPLIT": shapes.split,
-    "SPACE_TO_DEPTH": shapes.depth_space,
-    "DEPTH_TO_SPACE": shapes.depth_space,
+    **dict.fromkeys(kinds_with(Trait.MOVING), shapes.move),
 }
 
 

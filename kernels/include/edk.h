@@ -9,6 +9,7 @@
 #include "edk_copy_s8.h"
 #include "edk_depthwise_conv_s8.h"
 #include "edk_fully_connected_s8.h"
+#include "edk_gather_s8.h"
 #include "edk_lut_s8.h"
 #include "edk_max_pool_s8.h"
 #include "edk_mean_s8.h"

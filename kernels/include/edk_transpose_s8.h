@@ -1,4 +1,5 @@
-/* TRANSPOSE, and every other operator that only reorders codes: STRIDED_SLICE, SPACE_TO_DEPTH, DEPTH_TO_SPACE. */
+/* TRANSPOSE, and every other operator that is a strided copy: SLICE, STRIDED_SLICE, SPLIT, SPLIT_V, UNPACK, TILE, GATHER
+ * with evenly spaced indices, SPACE_TO_DEPTH, DEPTH_TO_SPACE. */
 #ifndef EDK_TRANSPOSE_S8_H
 #define EDK_TRANSPOSE_S8_H
 

@@ -32,6 +32,7 @@ OPERATORS = (
     "requantize",
     "transpose",
     "concat",
+    "gather",
 )
 HOLE = 0x5A
 TRANSPOSE_AXES = 6
@@ -351,6 +352,15 @@ def concat_case(rng: np.random.Generator, outer: int, parts: Sequence[int]) -> C
     arrays = [codes(rng, outer, part) for part in parts]
     expected = np.concatenate(arrays, axis=1).ravel()
     return Case(f"concat {outer} {parts}", "concat", (outer,), (np.array(parts, np.int32), *arrays), expected)
+
+
+def gather_case(rng: np.random.Generator, outer: int, in_count: int, inner: int, indices: Sequence[int]) -> Case:
+    """GATHER along one axis."""
+    x, table = codes(rng, outer, in_count, inner), np.array(indices, np.int32)
+    expected = x[:, table].ravel()
+    return Case(
+        f"gather {outer}x{in_count}x{inner}", "gather", (outer, table.size, inner, in_count), (x, table), expected
+    )
 
 
 def with_integers(case: Case, name: str, changes: dict[int, int]) -> Case:

@@ -208,6 +208,8 @@ def movers(rng: np.random.Generator) -> list:
         cases.transpose_case(rng, (7,), (0,)),
         cases.concat_case(rng, 12, [3, 1, 8]),
         cases.concat_case(rng, 1, [5]),
+        cases.gather_case(rng, 6, 5, 1, [4, 0, 0, 3, 1]),
+        cases.gather_case(rng, 1, 7, 33, [6, 2, 3]),
     ]
 
 

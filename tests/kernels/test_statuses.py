@@ -171,6 +171,7 @@ def broken() -> list[tuple[cases.Case, int]]:
     lut = cases.lut_case(rng, image, image, cases.codes(rng, 256))
     quantize = cases.requantize_case(rng, image, (0.1, 0), (0.2, 0))
     transpose = cases.transpose_case(rng, (4, 5), (1, 0))
+    gather = cases.gather_case(rng, 2, 3, 4, [2, 0])
     fully = cases.fully_connected_case(rng, 2, 9, 3)
     changes: list[tuple[cases.Case, dict[int, int], int]] = [
         *((case, {0: 0}, SHAPE) for case in (add, sub, mul, *pools, mean, resize, pad, copy, lut, quantize, transpose)),
@@ -194,6 +195,9 @@ def broken() -> list[tuple[cases.Case, int]]:
         (lut, {6: 4}, SHAPE),
         (quantize, {11: -32}, RANGE),
         (cases.concat_case(rng, 3, [2, 4]), {0: 0}, SHAPE),
+        (gather, {1: 0}, SHAPE),
+        (gather, {3: 0}, SHAPE),
+        (gather, {3: 2}, RANGE),
         (fully, {0: 0}, SHAPE),
         (fully, {4: -129}, RANGE),
     ]

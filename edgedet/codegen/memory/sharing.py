@@ -1,4 +1,7 @@
-"""Which tensors lie in the memory of another: reshapes, in-place steps, and inputs of a concatenation in its output."""
+"""Which tensors lie in the memory of another.
+
+Reshapes, blocks of a split or sliced tensor, in-place steps, and inputs of a concatenation in its output.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +14,12 @@ import numpy as np
 from edgedet.codegen.memory.offsets import Lifetime, lower_bound
 from edgedet.codegen.steps import Step
 from edgedet.graph.graph import ConcatOptions, Graph
+from edgedet.graph.moves import merged_axes, moved_views, source_position, start_of
 from edgedet.graph.operator_table import Trait, kinds_with
+from edgedet.graph.operators import OpContext
 
 RESHAPES = kinds_with(Trait.RESHAPING)
+MOVES = kinds_with(Trait.MOVING)
 FLAT, SAME, CHANNELS = "flat", "same", "channels"  # how a tensor lies in its host, see `_Host`
 
 
@@ -134,6 +140,8 @@ def share(graph: Graph, steps: tuple[Step, ...], sharing: Sharing, scratch: tupl
             elided.add(number)
         elif step.kind in sharing.in_place:
             _keep_in_place(views, number, step)
+        elif step.kind in MOVES and _keep_parts(views, step, scratch):
+            elided.add(number)
     if concat:
         for number, step in enumerate(steps):
             if step.kind == "CONCATENATION" and _write_into(views, number, step, sharing, scratch):
@@ -161,6 +169,33 @@ def _keep_in_place(views: Views, number: int, step: Step) -> None:
         if not kept and views.dies_of(members) <= number:
             views.put(out, _Host(index, 0, SAME))
             return
+
+
+def _keep_parts(views: Views, step: Step, scratch: tuple[int, ...]) -> bool:
+    """Leave outputs that are one block of the input where they are; True when nothing is left to copy.
+
+    The whole input then lives as long as any of them, so that this is undone if the bound of the arena grows.
+    """
+    source = step.inputs[source_position(step.kind)]
+    if source not in views.born:
+        return False
+    tensor = views.graph.tensors[source]
+    whole = np.empty(tensor.shape, tensor.dtype)  # never read: only addresses count
+    moved = moved_views(OpContext(views.graph, step.operators[-1]), whole)
+    before, hosted = views.bound(scratch), []
+    for out, part in zip(step.outputs, moved or (), strict=moved is not None):
+        sizes, strides = merged_axes(part.view)
+        block = not sizes or (len(sizes) == 1 and strides[0] == whole.itemsize)
+        # The caller's input is read where the caller has it; an output must be in the arena.
+        kept = out in views.graph.outputs and views.root(source) in views.graph.inputs
+        if block and not kept:
+            hosted.append(out)
+            views.put(out, _Host(source, start_of(part.view, whole), FLAT))
+    if hosted and views.bound(scratch) > before:
+        for out in hosted:
+            views.take_out(out)
+        return False
+    return len(hosted) == len(step.outputs)
 
 
 def _write_into(views: Views, number: int, step: Step, sharing: Sharing, scratch: tuple[int, ...]) -> bool:

@@ -286,6 +286,19 @@ static edk_status run_concat(int8_t *out, uint32_t *ticks)
     return status;
 }
 
+static edk_status run_gather(int8_t *out, uint32_t *ticks)
+{
+    edk_status status;
+    edk_gather_params p;
+    p.outer = take();
+    p.count = take();
+    p.inner = take();
+    p.in_count = take();
+    p.indices = (const int32_t *)arrays[1];
+    TIMED(edk_gather_s8(&p, arrays[0], out));
+    return status;
+}
+
 static edk_status run(int32_t operator_number, int8_t *out, uint32_t *ticks)
 {
     next_integer = 0;
@@ -322,6 +335,8 @@ static edk_status run(int32_t operator_number, int8_t *out, uint32_t *ticks)
         return run_transpose(out, ticks);
     case 15:
         return run_concat(out, ticks);
+    case 16:
+        return run_gather(out, ticks);
     default:
         fprintf(stderr, "no operator %d\n", (int)operator_number);
         exit(1);
