@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -66,6 +67,25 @@ MODULES = {
     ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__"): path
     for path in sorted(PACKAGE.rglob("*.py"))
 }
+
+
+ARCHITECTURE = PACKAGE.parent / "docs" / "ARCHITECTURE.md"
+
+
+def test_architecture_document_has_the_import_table() -> None:
+    text = ARCHITECTURE.read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| [^|]+ \|([^|]*)\|$", text, re.MULTILINE)
+    documented = {layer: set(cell.replace(",", " ").split()) for layer, cell in rows}
+    assert documented == ALLOWED
+    (bottom,) = re.findall(r"modules that everything may import\s+\(([^)]*)\)", text)
+    assert set(re.findall(r"`(\w+)`", bottom)) == BOTTOM
+
+
+def test_architecture_document_describes_every_folder() -> None:
+    text = ARCHITECTURE.read_text(encoding="utf-8")
+    folders = {path.parent.relative_to(PACKAGE).as_posix() for path in PACKAGE.glob("*/__init__.py")}
+    nested = {path.parent.relative_to(PACKAGE).as_posix() for path in PACKAGE.glob("*/*/__init__.py")}
+    assert {name for name in folders | nested if f"`{name}`" not in text} <= {"data/synth"}
 
 
 def layer_of(module: str) -> str:
