@@ -19,7 +19,7 @@ import numpy as np
 
 from edgedet.codegen.program import build_program
 from edgedet.data.coco import load_split
-from edgedet.data.preprocess import load_image, quantize_input, resize_to_input
+from edgedet.data.preprocess import load_pixels, quantize_input
 from edgedet.deploy.golden import draw_pixels
 from edgedet.deploy.targets.c99 import load_any
 from edgedet.errors import ConversionError, EdgedetError
@@ -59,7 +59,7 @@ def inputs_of(graph: Graph, model: Int8Model | None, data: Path | None, images: 
     """Inputs of so many images."""
     if model is not None and data is not None:
         records = load_split(data, "valid").images[:images]
-        pixels = [resize_to_input(load_image(record.path), model.preprocess)[0] for record in records]
+        pixels = [load_pixels(record.path, model.preprocess) for record in records]
         spec, scale, zero_point = model.preprocess, model.input_scale, model.input_zero_point
         return [[quantize_input(picture, spec, scale, zero_point)[None]] for picture in pixels]
     result = []

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from edgedet.data.coco import CocoSplit, load_split
-from edgedet.data.preprocess import load_image, resize_to_input
+from edgedet.data.preprocess import load_pixels
 from edgedet.evaluate.evaluator import evaluate
 from edgedet.runtimes.open import open_runtime
 
@@ -29,10 +29,7 @@ CHIP = "qemu:cortex-m55"
 def largest_differences(path: Path, split: CocoSplit, images: int) -> dict[str, int]:
     """Runtime -> largest absolute difference from the simulator, LSB."""
     simulator = open_runtime(path, "sim")
-    inputs = [
-        simulator.prepare(resize_to_input(load_image(record.path), simulator.preprocess)[0])
-        for record in split.images[:images]
-    ]
+    inputs = [simulator.prepare(load_pixels(record.path, simulator.preprocess)) for record in split.images[:images]]
     expected = [simulator.invoke(x) for x in inputs]
     result = {}
     for name in EXACT:
@@ -50,7 +47,7 @@ def milliseconds(path: Path, split: CocoSplit) -> dict[str, float]:
     result = {}
     for name in TIMED:
         runtime = open_runtime(path, name)
-        x = runtime.prepare(resize_to_input(load_image(split.images[0].path), runtime.preprocess)[0])
+        x = runtime.prepare(load_pixels(split.images[0].path, runtime.preprocess))
         runtime.invoke(x)
         times = []
         for _ in range(20):

@@ -27,7 +27,7 @@ from table import ROOT, commit_of
 
 from edgedet.config import available_models
 from edgedet.data.coco import CocoSplit, load_split
-from edgedet.data.preprocess import load_image, resize_to_input
+from edgedet.data.preprocess import load_pixels
 from edgedet.deploy.api import deploy
 from edgedet.evaluate.evaluator import describe_machine, evaluate, sha256_of
 from edgedet.fileio import atomic_write_text
@@ -195,7 +195,7 @@ def parity(path: Path, split: CocoSplit, images: int) -> dict[str, int]:
     simulator, others = open_runtime(path, "sim"), {name: open_runtime(path, name) for name in ("ref", "tflm")}
     largest = dict.fromkeys(others, 0)
     for record in split.images[:images]:
-        x = simulator.prepare(resize_to_input(load_image(record.path), simulator.preprocess)[0])
+        x = simulator.prepare(load_pixels(record.path, simulator.preprocess))
         expected = simulator.invoke(x)
         for name, other in others.items():
             pairs = zip(expected, other.invoke(x), strict=True)

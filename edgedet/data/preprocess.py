@@ -168,6 +168,11 @@ def resize_to_input(image: np.ndarray, spec: PreprocessSpec) -> tuple[np.ndarray
     return padded, placement
 
 
+def load_pixels(path: Path, spec: PreprocessSpec) -> np.ndarray:
+    """The resized image of a file, uint8 (spec.height, spec.width, spec.channels). Raises DataError as `load_image`."""
+    return resize_to_input(load_image(path), spec)[0]
+
+
 def to_channels(image: np.ndarray, spec: PreprocessSpec) -> np.ndarray:
     """Bring an image to the channels of the network's input; the first step, in front of any resampling.
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edgedet.data.preprocess import load_image, quantize_input, resize_to_input
+from edgedet.data.preprocess import load_pixels, quantize_input
 from edgedet.errors import ConversionError
 from edgedet.graph.model import Int8Model
 
@@ -28,10 +28,7 @@ def golden_input(model: Int8Model, image: Path | None, seed: int) -> np.ndarray:
         DataError: the image is missing or broken.
     """
     spec = model.preprocess
-    if image is None:
-        pixels = draw_pixels(spec.height, spec.width, seed, spec.channels)
-    else:
-        pixels, _ = resize_to_input(load_image(image), spec)
+    pixels = draw_pixels(spec.height, spec.width, seed, spec.channels) if image is None else load_pixels(image, spec)
     return quantize_input(pixels, spec, model.input_scale, model.input_zero_point)[None]
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.fx import Node
 
 from edgedet.data.coco import ImageRecord
-from edgedet.data.preprocess import load_image, normalize, quantize_input, resize_to_input
+from edgedet.data.preprocess import load_pixels, normalize, quantize_input
 from edgedet.diagnose.measures import RangeUse, Similarity, output_damage
 from edgedet.diagnose.rebuild import Rebuilt
 from edgedet.graph.model import Int8Model
@@ -65,7 +65,7 @@ class LayerComparison:
             The float network's input for them, float32 (N, 3, H, W).
         """
         spec = self._model.preprocess
-        pixels = np.stack([resize_to_input(load_image(record.path), spec)[0] for record in records])
+        pixels = np.stack([load_pixels(record.path, spec) for record in records])
         x = torch.from_numpy(normalize(pixels, spec)).permute(0, 3, 1, 2)
         env = self._float.values(x)
         for probe in self.probes:

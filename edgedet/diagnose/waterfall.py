@@ -12,7 +12,7 @@ import numpy as np
 from torch import nn
 
 from edgedet.data.coco import CocoSplit
-from edgedet.data.preprocess import load_image, resize_to_input
+from edgedet.data.preprocess import load_pixels
 from edgedet.diagnose.rebuild import Rebuilt, rebuild, with_weights_of, without_rounding
 from edgedet.errors import ConfigError, ToolchainError
 from edgedet.evaluate.evaluator import evaluate
@@ -280,7 +280,7 @@ def _count_differences(one: Int8Runtime, other: Int8Runtime, split: CocoSplit, i
     """(output codes that differ, output codes) over the first images."""
     differing = outputs = 0
     for record in split.images[:images]:
-        x = one.prepare(resize_to_input(load_image(record.path), one.preprocess)[0])
+        x = one.prepare(load_pixels(record.path, one.preprocess))
         for ours, theirs in zip(one.invoke(x), other.invoke(x), strict=True):
             differing += int(np.count_nonzero(ours != theirs))
             outputs += ours.size

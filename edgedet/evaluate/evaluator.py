@@ -6,18 +6,16 @@ import hashlib
 import json
 import os
 import platform
-import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from edgedet.contracts import Detections
 from edgedet.data.coco import CocoSplit, ImageRecord
-from edgedet.data.preprocess import load_image, resize_to_input
 from edgedet.errors import ConfigError, DataError
 from edgedet.evaluate.coco_ap import ApResult, coco_ap
+from edgedet.evaluate.detect import Clock, detect_records
 from edgedet.progress import Progress
 
 if TYPE_CHECKING:  # the training loop evaluates without loading simulator and flatbuffer
@@ -89,18 +87,6 @@ class EvalReport:
         )
 
 
-@dataclass
-class _Clock:
-    """Seconds summed over images."""
-
-    preprocess: float = 0.0
-    invoke: float = 0.0
-    decode: float = 0.0
-
-    def mean(self, images: int) -> Timings:
-        return Timings(*(1000.0 * total / images for total in (self.preprocess, self.invoke, self.decode)))
-
-
 def evaluate(
     runtime: Runtime,
     split: CocoSplit,
@@ -129,15 +115,15 @@ def evaluate(
     """
     records = _select(split, max_images)
     labels = class_mapping(runtime.outputs.class_names, split)
-    clock = _Clock()
-    found: dict[int, Detections] = {}
-    for done, record in enumerate(records, start=1):
-        found[record.image_id] = _detect(runtime, record, score_threshold, labels, clock)
+    clock, found = Clock(), {}
+    detected = detect_records(runtime, records, score_threshold, labels, clock)
+    for done, (record, detections) in enumerate(detected, start=1):
+        found[record.image_id] = detections
         if progress is not None:
             progress(done, len(records))
     return EvalReport(
         ap=coco_ap(split, found),
-        timings=clock.mean(len(records)),
+        timings=_mean(clock, len(records)),
         runtime=runtime.name,
         arithmetic=runtime.arithmetic,
         model="" if model_path is None else str(model_path),
@@ -196,22 +182,8 @@ def _select(split: CocoSplit, max_images: int | None) -> tuple[ImageRecord, ...]
     return records
 
 
-def _detect(
-    runtime: Runtime, record: ImageRecord, score_threshold: float, labels: np.ndarray, clock: _Clock
-) -> Detections:
-    """Detections of one image in its own pixels; adds to the clock."""
-    start = time.perf_counter()
-    pixels, placement = resize_to_input(load_image(record.path), runtime.preprocess)
-    x = runtime.prepare(pixels)
-    prepared = time.perf_counter()
-    raw = runtime.invoke(x)
-    invoked = time.perf_counter()
-    detections = runtime.decode(raw, score_threshold)
-    decoded = time.perf_counter()
-    clock.preprocess += prepared - start
-    clock.invoke += invoked - prepared
-    clock.decode += decoded - invoked
-    return replace(detections, boxes=placement.to_image(detections.boxes), labels=labels[detections.labels])
+def _mean(clock: Clock, images: int) -> Timings:
+    return Timings(*(1000.0 * total / images for total in (clock.preprocess, clock.invoke, clock.decode)))
 
 
 def _processor() -> str:

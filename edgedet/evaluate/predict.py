@@ -6,7 +6,7 @@ import colorsys
 import io
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +14,9 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from edgedet.contracts import Detections
-from edgedet.data.preprocess import load_image, resize_to_input
+from edgedet.data.preprocess import load_image
 from edgedet.errors import ConfigError, ShapeError
+from edgedet.evaluate.detect import detect
 from edgedet.fileio import atomic_write_bytes, atomic_write_text
 
 if TYPE_CHECKING:  # drawing alone needs no runtime
@@ -64,9 +65,9 @@ def predict(
     pictures = picture_paths(image_paths, out)
     predictions = []
     for done, (path, picture) in enumerate(zip(image_paths, pictures, strict=True), start=1):
-        image = load_image(path)
-        detections = detect(runtime, image, threshold)
-        predictions.append(Prediction(path, picture, image.shape[1], image.shape[0], detections))
+        found = detect(runtime, path, threshold)
+        width, height = found.placement.image_width, found.placement.image_height
+        predictions.append(Prediction(path, picture, width, height, found.in_image))
         if progress is not None:
             progress(done, len(image_paths))
     names = runtime.outputs.class_names
@@ -77,21 +78,6 @@ def predict(
         atomic_write_bytes(prediction.picture, buffer.getvalue())
     atomic_write_text(out / "detections.json", _to_json(predictions, runtime, threshold))
     return predictions
-
-
-def detect(runtime: Runtime, image: np.ndarray, score_threshold: float) -> Detections:
-    """Detect objects in one decoded image.
-
-    Args:
-        runtime: the model in one of its forms.
-        image: uint8 (H, W, 3), RGB, upright.
-        score_threshold: inside [0, 1).
-    Returns:
-        Detections in pixels of the image, best first.
-    """
-    pixels, placement = resize_to_input(image, runtime.preprocess)
-    detections = runtime.decode(runtime.invoke(runtime.prepare(pixels)), score_threshold)
-    return replace(detections, boxes=placement.to_image(detections.boxes))
 
 
 def draw_detections(image: np.ndarray, detections: Detections, class_names: Sequence[str]) -> np.ndarray:

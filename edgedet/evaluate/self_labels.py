@@ -12,8 +12,8 @@ import numpy as np
 
 from edgedet.data.bare_images import ground_truth_of
 from edgedet.data.coco import CocoSplit
-from edgedet.data.preprocess import load_image, resize_to_input
 from edgedet.errors import DataError
+from edgedet.evaluate.detect import detect_records
 from edgedet.evaluate.evaluator import class_mapping
 from edgedet.runtimes.protocol import Runtime
 
@@ -32,24 +32,23 @@ def self_labelled(runtime: Runtime, split: CocoSplit, max_images: int) -> CocoSp
     """
     labels = class_mapping(runtime.outputs.class_names, split)
     records = []
-    for record in split.images[:max_images]:
-        pixels, placement = resize_to_input(load_image(record.path), runtime.preprocess)
-        found = runtime.decode(runtime.invoke(runtime.prepare(pixels)), runtime.outputs.score_threshold)
-        boxes = placement.to_image(found.boxes).astype(np.float32)
+    threshold = runtime.outputs.score_threshold
+    for record, found in detect_records(runtime, split.images[:max_images], threshold, labels):
+        boxes = found.boxes
         sides = boxes[:, 2:] - boxes[:, :2]
         keep = (sides > 0).all(axis=1)
         records.append(
             replace(
                 record,
                 boxes=boxes[keep],
-                labels=labels[found.labels[keep]],
+                labels=found.labels[keep],
                 crowd=np.zeros(int(keep.sum()), bool),
                 areas=sides[keep].prod(axis=1),
             )
         )
     if not any(len(record.labels) for record in records):
         raise DataError(
-            f"{split.ann_path}: the float model finds nothing above score {runtime.outputs.score_threshold} in "
+            f"{split.ann_path}: the float model finds nothing above score {threshold} in "
             f"{len(records)} images, so there is nothing to compare with; give images like those it was trained on"
         )
     truth = ground_truth_of(tuple(records), split.class_names, split.category_ids)

@@ -14,8 +14,8 @@ from edgedet.config import ModelFile
 from edgedet.contracts import OutputSpec, PreprocessSpec
 from edgedet.data.augment import ImageCache
 from edgedet.data.coco import CocoSplit
-from edgedet.data.preprocess import load_image, resize_to_input
 from edgedet.errors import EdgedetError
+from edgedet.evaluate.detect import detect
 from edgedet.evaluate.evaluator import evaluate
 from edgedet.evaluate.predict import draw_detections
 from edgedet.net.rtmdet import build_detector, channels_last
@@ -124,10 +124,9 @@ class Trainer:
 
     def _pictures(self, runtime: TorchRuntime, split: CocoSplit) -> Iterator[tuple[str, np.ndarray]]:
         for record in split.images[:_PICTURES]:
-            pixels, _ = resize_to_input(load_image(record.path), self._preprocess)
-            found = runtime.decode(runtime.invoke(runtime.prepare(pixels)), self._outputs.score_threshold)
-            shown = np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels
-            yield record.path.stem, draw_detections(shown, found, self._outputs.class_names)
+            found = detect(runtime, record.path, self._outputs.score_threshold)
+            shown = np.repeat(found.pixels, 3, axis=2) if found.pixels.shape[2] == 1 else found.pixels
+            yield record.path.stem, draw_detections(shown, found.in_input, self._outputs.class_names)
 
     def averaged_weights(self) -> dict[str, Tensor]:
         """The weights to use, contiguous.

@@ -9,7 +9,7 @@ from PIL import Image
 
 from edgedet.contracts import Detections
 from edgedet.errors import ConfigError, DataError, ShapeError
-from edgedet.evaluate.predict import class_colour, detect, draw_detections, picture_paths, predict
+from edgedet.evaluate.predict import class_colour, draw_detections, picture_paths, predict
 from edgedet.runtimes.open import open_runtime
 from edgedet.runtimes.protocol import Int8Runtime
 
@@ -84,15 +84,6 @@ def test_predict_same_arguments_give_the_same_bytes(runtime: Int8Runtime, tmp_pa
     for out in ("first", "second", "second"):
         predict(runtime, [path], tmp_path / out)
     assert (tmp_path / "first" / "a.png").read_bytes() == (tmp_path / "second" / "a.png").read_bytes()
-
-
-def test_detect_grey_upright_image_gives_image_pixels(runtime: Int8Runtime) -> None:
-    image = np.zeros((640, 300, 3), np.uint8)
-    image[320:480, 100:200, 1] = 255
-    found = detect(runtime, image, 0.1)
-    assert len(found) >= 1
-    assert (found.boxes[:, 2] <= 300).all()
-    assert found.boxes[0, 3] > 320
 
 
 def test_picture_paths_clashes_get_numbers(tmp_path: Path) -> None:

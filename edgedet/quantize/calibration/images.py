@@ -15,7 +15,7 @@ from torch import Tensor
 
 from edgedet.contracts import PreprocessSpec
 from edgedet.data.coco import CocoSplit, ImageRecord
-from edgedet.data.preprocess import load_image, normalize, resize_to_input
+from edgedet.data.preprocess import load_image, load_pixels, normalize
 from edgedet.errors import DataError
 
 LEAST_IMAGES = 8  # ranges measured on fewer depend on which they are; taken only when asked for by number
@@ -83,7 +83,7 @@ def image_batches(records: Sequence[ImageRecord], spec: PreprocessSpec, batch: i
         DataError: an image can't be read.
     """
     for start in range(0, len(records), batch):
-        pixels = [resize_to_input(load_image(record.path), spec)[0] for record in records[start : start + batch]]
+        pixels = [load_pixels(record.path, spec) for record in records[start : start + batch]]
         yield torch.from_numpy(normalize(np.stack(pixels), spec)).permute(0, 3, 1, 2)
 
 

@@ -1,0 +1,92 @@
+"""From an image to its detections through any runtime: resize, prepare, invoke, decode. Nothing else does this."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from edgedet.contracts import Detections
+from edgedet.data.coco import ImageRecord
+from edgedet.data.preprocess import Placement, load_image, resize_to_input
+
+if TYPE_CHECKING:  # the training loop evaluates without loading simulator and flatbuffer
+    from edgedet.runtimes.protocol import Runtime
+
+
+@dataclass
+class Clock:
+    """Seconds of the three parts, summed over images."""
+
+    preprocess: float = 0.0  # decode the image file, resize, normalize or quantize
+    invoke: float = 0.0  # the network
+    decode: float = 0.0  # thresholds, boxes, NMS
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """What a model found in one image."""
+
+    pixels: np.ndarray  # uint8 (height, width, channels), the resized image before `prepare`
+    placement: Placement  # where the image lies in them
+    in_input: Detections  # in pixels of the network's input
+
+    @property
+    def in_image(self) -> Detections:
+        """The same in pixels of the upright image."""
+        return replace(self.in_input, boxes=self.placement.to_image(self.in_input.boxes))
+
+
+def detect(runtime: Runtime, image: Path | np.ndarray, score_threshold: float, clock: Clock | None = None) -> Found:
+    """Detect objects in one image.
+
+    Args:
+        runtime: the model in one of its forms.
+        image: file, or decoded: uint8 (H, W, 3), RGB, upright.
+        score_threshold: inside [0, 1).
+        clock: where the seconds are added.
+    Returns:
+        Detections, best first.
+    Raises:
+        DataError: the file is missing or damaged.
+    """
+    clock = clock or Clock()
+    start = time.perf_counter()
+    decoded = load_image(image) if isinstance(image, Path) else image
+    pixels, placement = resize_to_input(decoded, runtime.preprocess)
+    x = runtime.prepare(pixels)
+    prepared = time.perf_counter()
+    raw = runtime.invoke(x)
+    invoked = time.perf_counter()
+    detections = runtime.decode(raw, score_threshold)
+    clock.preprocess += prepared - start
+    clock.invoke += invoked - prepared
+    clock.decode += time.perf_counter() - invoked
+    return Found(pixels, placement, detections)
+
+
+def detect_records(
+    runtime: Runtime,
+    records: Iterable[ImageRecord],
+    score_threshold: float,
+    labels: np.ndarray,
+    clock: Clock | None = None,
+) -> Iterator[tuple[ImageRecord, Detections]]:
+    """Detect objects in the images of a data set, in its labels.
+
+    Args:
+        runtime: the model in one of its forms.
+        records: images.
+        score_threshold: inside [0, 1).
+        labels: label of the data set for each of the model's, from `class_mapping`.
+        clock: where the seconds are added.
+    Yields:
+        Each image with its detections, in pixels of the image, best first.
+    """
+    for record in records:
+        found = detect(runtime, record.path, score_threshold, clock).in_image
+        yield record, replace(found, labels=labels[found.labels])
