@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from edgedet.codegen import emit_moves
+from edgedet.codegen.broadcast import check_leading_sides, image_pointers, operand_steps, scale_fields
 from edgedet.codegen.channel_constants import (
     REQUANT_NARROW,
     channel_constants,
@@ -127,7 +128,7 @@ def _weighted(ctx: StepContext) -> list[Call]:
     )
     return [
         Call(f"{name}_s8", f"{name}_params", params, pointers, scratch=True)
-        for pointers in _images(ctx, (source,), out)
+        for pointers in image_pointers(ctx, (source,), out)
     ]
 
 
@@ -201,58 +202,27 @@ def _binary(ctx: StepContext) -> list[Call]:
     low, high = activation_range(options.activation, scale, zero)
     _, height, width, channels = ctx.nhwc(out)
     for index in (first, second):
-        _check_leading_sides(ctx, index, out)
+        check_leading_sides(ctx, index, out)
     common = [
         *(("height", height), ("width", width), ("channels", channels)),
-        *(("in1", _steps(ctx, first)), ("in2", _steps(ctx, second)), ("out", _steps(ctx, out))),
+        *(("in1", operand_steps(ctx, first)), ("in2", operand_steps(ctx, second)), ("out", operand_steps(ctx, out))),
         *(("zero_point1", zero1), ("zero_point2", zero2), ("out_zero_point", zero)),
         *(("act_min", low), ("act_max", high)),
     ]
     if kind == "MUL":
-        scaling = _scaling(ctx, ("multiplier", "shift"), scale1 * scale2 / scale, (-31, 14))
+        scaling = scale_fields(ctx, ("multiplier", "shift"), scale1 * scale2 / scale, (-31, 14))
     else:
         twice = 2.0 * max(scale1, scale2)
         scaling = [
-            *_scaling(ctx, ("multiplier1", "shift1"), scale1 / twice, (-31, 0)),
-            *_scaling(ctx, ("multiplier2", "shift2"), scale2 / twice, (-31, 0)),
-            *_scaling(ctx, ("out_multiplier", "out_shift"), twice / (2.0**20 * scale), (-31, 0)),
+            *scale_fields(ctx, ("multiplier1", "shift1"), scale1 / twice, (-31, 0)),
+            *scale_fields(ctx, ("multiplier2", "shift2"), scale2 / twice, (-31, 0)),
+            *scale_fields(ctx, ("out_multiplier", "out_shift"), twice / (2.0**20 * scale), (-31, 0)),
         ]
     params_type = "edk_mul_params" if kind == "MUL" else "edk_add_params"
     return [
         Call(f"edk_{kind.lower()}_s8", params_type, c_fields([*common, *scaling]), pointers)
-        for pointers in _images(ctx, (first, second), out)
+        for pointers in image_pointers(ctx, (first, second), out)
     ]
-
-
-def _check_leading_sides(ctx: StepContext, index: int, out: int) -> None:
-    """Images of an operand are all of the output's, or one for all; anything between has no kernel."""
-    rank = max(len(ctx.tensor(out).shape), 4)
-    own, whole = ((1,) * (rank - len(shape)) + shape for shape in (ctx.tensor(i).shape for i in (index, out)))
-    if own[:-3] != whole[:-3] and any(side != 1 for side in own[:-3]):
-        raise ctx.unsupported(
-            f"tensor {ctx.tensor(index).name!r} of shape {own} repeated to {whole} along leading sides"
-        )
-
-
-def _scaling(
-    ctx: StepContext, names: tuple[str, str], real: float, shifts: tuple[int, int]
-) -> list[tuple[str, object]]:
-    multiplier, shift = quantize_multiplier(real)
-    if not shifts[0] <= shift <= shifts[1]:
-        raise ctx.unsupported(f"the ratio {real} of its scales is outside what the kernel computes")
-    return [(names[0], multiplier), (names[1], shift)]
-
-
-def _steps(ctx: StepContext, index: int) -> str:
-    """edk_steps of an operand: 0 along an axis that is broadcast."""
-    out = ctx.nhwc(ctx.step.outputs[0])
-    own, pitch = ctx.nhwc(index), ctx.pitch(index)
-    row = ctx.row_stride(index) if own[1] == out[1] and own[1] > 1 else 0
-    pixel = pitch if own[2] == out[2] and own[2] > 1 else 0
-    channel = 1 if own[3] == out[3] else 0
-    if own == out:
-        row, pixel = ctx.row_stride(index), pitch
-    return c_struct(row, pixel, channel)
 
 
 def _table(ctx: StepContext) -> list[Call]:
@@ -260,7 +230,7 @@ def _table(ctx: StepContext) -> list[Call]:
     assert ctx.step.table is not None
     table = ctx.constants.weights.add(ctx.step.table)
     params = c_fields((("in", ctx.view(source)), ("out", ctx.view(out)), ("table", table)))
-    return [Call("edk_lut_s8", "edk_lut_params", params, pointers) for pointers in _images(ctx, (source,), out)]
+    return [Call("edk_lut_s8", "edk_lut_params", params, pointers) for pointers in image_pointers(ctx, (source,), out)]
 
 
 def _pool(ctx: StepContext) -> list[Call]:
@@ -277,7 +247,7 @@ def _pool(ctx: StepContext) -> list[Call]:
         )
     )
     name = "edk_max_pool_s8" if ctx.step.kind == "MAX_POOL_2D" else "edk_average_pool_s8"
-    return [Call(name, "edk_pool_params", params, pointers) for pointers in _images(ctx, (source,), out)]
+    return [Call(name, "edk_pool_params", params, pointers) for pointers in image_pointers(ctx, (source,), out)]
 
 
 def _mean(ctx: StepContext) -> list[Call]:
@@ -309,18 +279,6 @@ def _mean(ctx: StepContext) -> list[Call]:
 
 def _params(ctx: StepContext, index: int) -> tuple[float, int]:
     return ctx.op.params(ctx.tensor(index))
-
-
-def _images(ctx: StepContext, inputs: tuple[int, ...], out: int) -> list[tuple[str, ...]]:
-    """Pointers of every image of a batch; an input with one image serves all."""
-    batch = ctx.nhwc(out)[0]
-    result = []
-    for image in range(batch):
-        pointers = [
-            ctx.pointer(index, image * ctx.image_bytes(index) if ctx.nhwc(index)[0] == batch else 0) for index in inputs
-        ]
-        result.append((*pointers, ctx.pointer(out, image * ctx.image_bytes(out))))
-    return result
 
 
 _EMITTERS: dict[str, Callable[[StepContext], list[Call]]] = {
