@@ -115,9 +115,9 @@ class ResizeOptions:
 
 @dataclass(frozen=True)
 class ReshapeOptions:
-    """RESHAPE; the second input, when there is one, says the same."""
+    """RESHAPE; many files say the shape in the second input, or in both; the declared shape of the output decides."""
 
-    new_shape: tuple[int, ...] = ()
+    new_shape: tuple[int, ...] = ()  # one entry may be -1: what remains; empty: only the second input says it
 
 
 @dataclass(frozen=True)

@@ -193,15 +193,15 @@ def read_options(kind: str, operator: tflite.Operator, where: str) -> g.Options:
         where: file and operator, for errors.
     Raises:
         UnsupportedOpError: an unknown operator, or an option that edgedet has no meaning for.
-        ConversionError: the options are missing, of another operator, or out of range.
+        ConversionError: options that the operator can't do without are missing, or they are of another operator.
     """
     spec = operator_spec(kind, where)
     found = operator.BuiltinOptionsType()
     union = operator.BuiltinOptions()
-    if not spec.fields and found == 0:
-        return spec.options()
+    if found == 0:
+        return _absent_options(spec, kind, where)
     expected = getattr(tflite.BuiltinOptions, spec.table) if spec.table else 0
-    if found != expected or (union is None and spec.fields):
+    if found != expected or union is None:
         raise ConversionError(f"{where}: {kind} needs {spec.table or 'no options'}, found options type {found}")
     if not spec.fields:
         return spec.options()
@@ -211,6 +211,18 @@ def read_options(kind: str, operator: tflite.Operator, where: str) -> g.Options:
         if getattr(table, slot)():
             raise UnsupportedOpError(f"{where}: {kind} with {slot} = {getattr(table, slot)()} is not supported, only 0")
     return spec.options(**{f.name: _read_field(table, f, f"{where}: {kind}") for f in spec.fields})
+
+
+# What TFLite and TFLite Micro take for a field whose table is absent: zero, also where the schema's default is another.
+_ABSENT = {"int": 0, "mask": 0, "float": 0.0, "bool": False, "ints": (), "padding": "SAME", "activation": "NONE"}
+
+
+def _absent_options(spec: OperatorSpec, kind: str, where: str) -> g.Options:
+    """Options of an operator without a table, as many converters write RESHAPE: its shape is input 1 then."""
+    needed = [f.name for f in spec.fields if f.kind not in _ABSENT]
+    if needed:
+        raise ConversionError(f"{where}: {kind} needs {spec.table} with {', '.join(needed)}, found no options")
+    return spec.options(**{f.name: _ABSENT[f.kind] for f in spec.fields})
 
 
 def _read_field(table: Any, spec: _Field, where: str) -> Any:
