@@ -109,6 +109,11 @@ class HostModule:
         start = -memory.ctypes.data % ALIGNMENT
         self._arena = memory[start : start + size]
 
+    @property
+    def arena_bytes(self) -> int:
+        """Of the planned arena."""
+        return self._module.program.plan.arena_bytes
+
     def __call__(self, *q_inputs: np.ndarray) -> list[np.ndarray]:
         """Run the network.
 

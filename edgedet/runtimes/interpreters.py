@@ -14,21 +14,30 @@ from typing import Any
 import numpy as np
 
 from edgedet.errors import ToolchainError, missing_extra
-from edgedet.graph.model import Int8Model
+from edgedet.graph.graph import Graph
 from edgedet.runtimes.protocol import Run
 
 
-def open_reference(model: Int8Model) -> tuple[str, Run]:
-    """LiteRT (or tflite-runtime) with the reference kernels: its name with version, and a call."""
+def open_reference(source: str, data: bytes) -> tuple[str, Run]:
+    """LiteRT (or tflite-runtime) with the reference kernels.
+
+    Args:
+        source: name of the file, for errors.
+        data: its bytes; contracts are not needed.
+    Returns:
+        Its arithmetic with name and version, and a call.
+    Raises:
+        ToolchainError: the package is missing or refuses the file.
+    """
     module, package = _interpreter_module()
-    run = _open_interpreter(model, module, package, module.OpResolverType.BUILTIN_REF)
+    run = _open_interpreter(source, data, module, package, module.OpResolverType.BUILTIN_REF)
     return f"int8, double rounding, TFLite reference kernels, {package}", run
 
 
-def open_default_kernels(model: Int8Model) -> tuple[str, Run]:
-    """LiteRT (or tflite-runtime) with the kernels that it takes by itself: its name with version, and a call."""
+def open_default_kernels(source: str, data: bytes) -> tuple[str, Run]:
+    """LiteRT (or tflite-runtime) with the kernels that it takes by itself; as `open_reference`."""
     module, package = _interpreter_module()
-    run = _open_interpreter(model, module, package, module.OpResolverType.AUTO)
+    run = _open_interpreter(source, data, module, package, module.OpResolverType.AUTO)
     return f"int8, default kernels with XNNPACK (rounds differently from the chip), {package}", run
 
 
@@ -50,29 +59,28 @@ def _interpreter_module() -> tuple[Any, str]:
     raise missing_extra("ai_edge_litert (or tflite_runtime)", "runtime")
 
 
-def _open_interpreter(model: Int8Model, module: Any, package: str, resolver: Any) -> Run:
-    """Interpreter over the file's bytes, one thread, outputs in the order of the file."""
+def _open_interpreter(source: str, data: bytes, module: Any, package: str, resolver: Any) -> Run:
+    """Interpreter over the file's bytes, one thread, inputs and outputs in the order of the file."""
     with _quiet_stderr() as spoken:
         try:
-            interpreter = module.Interpreter(
-                model_content=model.data, num_threads=1, experimental_op_resolver_type=resolver
-            )
+            interpreter = module.Interpreter(model_content=data, num_threads=1, experimental_op_resolver_type=resolver)
             interpreter.allocate_tensors()
         except Exception as error:  # the bindings raise RuntimeError, ValueError, and with a wrong NumPy others
-            raise ToolchainError(_rejected(model, package, error, spoken())) from error
-    input_index = interpreter.get_input_details()[0]["index"]
+            raise ToolchainError(_rejected(source, package, error, spoken())) from error
+    input_indices = [detail["index"] for detail in interpreter.get_input_details()]
     output_indices = [detail["index"] for detail in interpreter.get_output_details()]
 
-    def run(x: np.ndarray) -> list[np.ndarray]:
-        interpreter.set_tensor(input_index, x)
+    def run(*q_inputs: np.ndarray) -> list[np.ndarray]:
+        for index, array in zip(input_indices, q_inputs, strict=True):
+            interpreter.set_tensor(index, array)
         interpreter.invoke()
         return [interpreter.get_tensor(index) for index in output_indices]
 
     return run
 
 
-def open_tflm(model: Int8Model) -> tuple[str, Run]:
-    """TFLite Micro on this computer: its name with version, and a call."""
+def open_tflm(source: str, data: bytes, graph: Graph) -> tuple[str, Run]:
+    """TFLite Micro on this computer; as `open_reference`, with the file's graph."""
     try:
         tflm = importlib.import_module("tflite_micro")
     except ModuleNotFoundError as error:
@@ -80,35 +88,36 @@ def open_tflm(model: Int8Model) -> tuple[str, Run]:
     package = f"tflite-micro {importlib.metadata.version('tflite-micro')}"
     with _quiet_stderr() as spoken:
         try:
-            interpreter = tflm.runtime.Interpreter.from_bytes(model.data, arena_size=_ample_arena_bytes(model))
+            interpreter = tflm.runtime.Interpreter.from_bytes(data, arena_size=_ample_arena_bytes(data, graph))
         except Exception as error:  # RuntimeError or ValueError from the bindings
-            raise ToolchainError(_rejected(model, package, error, spoken())) from error
-    outputs = range(len(model.graph.outputs))
+            raise ToolchainError(_rejected(source, package, error, spoken())) from error
+    outputs = range(len(graph.outputs))
 
-    def run(x: np.ndarray) -> list[np.ndarray]:
-        interpreter.set_input(x, 0)
+    def run(*q_inputs: np.ndarray) -> list[np.ndarray]:
+        for position, array in enumerate(q_inputs):
+            interpreter.set_input(array, position)
         interpreter.invoke()
         return [interpreter.get_output(index) for index in outputs]
 
     return f"int8, double rounding, TFLite Micro reference kernels, {package}", run
 
 
-def _ample_arena_bytes(model: Int8Model) -> int:
+def _ample_arena_bytes(data: bytes, graph: Graph) -> int:
     """An arena that surely suffices: a too small one crashes the process in the constructor.
 
     Twice all activations without any reuse, twice the file for per-channel parameters and scratch, and 4 MiB.
     """
     activations = sum(
         int(np.prod(tensor.shape, dtype=np.int64)) * np.dtype(tensor.dtype).itemsize
-        for tensor in model.graph.tensors
+        for tensor in graph.tensors
         if tensor.data is None
     )
-    return 2 * activations + 2 * len(model.data) + (4 << 20)
+    return 2 * activations + 2 * len(data) + (4 << 20)
 
 
-def _rejected(model: Int8Model, package: str, error: Exception, spoken: str) -> str:
+def _rejected(source: str, package: str, error: Exception, spoken: str) -> str:
     reason = " ".join(f"{error} {spoken}".split())
-    return f"{model.path}: {package} can't run this file: {reason}"
+    return f"{source}: {package} can't run this file: {reason}"
 
 
 @contextmanager

@@ -7,6 +7,7 @@ lives there because nothing here imports torch.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from edgedet.errors import ConfigError
@@ -32,11 +33,11 @@ def open_runtime(path: Path, name: str = "sim") -> Int8Runtime:
         ConversionError: the file is missing, damaged, not int8 or lacks metadata.
         ToolchainError: the interpreter's package is missing or rejects the file.
     """
-    openers = {
+    openers: dict[str, Callable[[Int8Model], tuple[str, Run]]] = {
         "sim": _open_simulator,
-        "ref": open_reference,
-        "xnnpack": open_default_kernels,
-        "tflm": open_tflm,
+        "ref": lambda model: open_reference(str(model.path), model.data),
+        "xnnpack": lambda model: open_default_kernels(str(model.path), model.data),
+        "tflm": lambda model: open_tflm(str(model.path), model.data, model.graph),
         "c99": _open_c99,
     }
     known = (*INT8_RUNTIMES, *COMPILED_RUNTIMES)

@@ -14,8 +14,8 @@ from edgedet.errors import ShapeError
 from edgedet.graph.model import Int8Model
 from edgedet.numerics.decode import decode_int8
 
-# q_input int8 (1, H, W, C) -> int8 outputs in the order of the file
-Run = Callable[[np.ndarray], Sequence[np.ndarray]]
+# inputs in the order of the file, for a detector one int8 (1, H, W, C) -> outputs in the order of the file
+Run = Callable[..., Sequence[np.ndarray]]
 
 
 class Runtime(Protocol):
