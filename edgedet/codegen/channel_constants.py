@@ -56,20 +56,38 @@ def channel_constants(
     folded = -input_zero_point * rows.sum(axis=1)
     if bias is not None:
         folded = folded + bias.astype(np.int64).ravel()
-    # Codes are -128..127, so that a sum over any subset of the taps stays within this.
-    reach = np.abs(folded) + 128 * np.abs(rows).sum(axis=1)
-    if reach.max() >= 2**31:
-        worst = int(reach.argmax())
+    lowest, highest = accumulator_ends(rows, folded)
+    outside = (lowest < -(2**31)) | (highest >= 2**31)
+    if outside.any():
+        worst = int(outside.argmax())
+        end = int(lowest[worst]) if lowest[worst] < -(2**31) else int(highest[worst])
         raise UnsupportedOpError(
-            f"{where}: the accumulator of channel {worst} can reach {int(reach[worst])}, more than int32 holds; "
+            f"{where}: the accumulator of channel {worst} can reach {end}, more than int32 holds; "
             "its bias is too large for its weight scale"
         )
+    reach = np.maximum(-lowest, highest)
     multiplier, shift = quantize_multipliers(np.broadcast_to(real_multiplier, (channels,)))
     low, high = _NARROW_SHIFTS
     narrow = bool((reach < _NARROW_REACH).all() and (shift >= low).all() and (shift <= high).all())
     return ChannelConstants(
         folded.astype(np.int32), multiplier.astype(np.int32), shift.astype(np.int8), REQUANT_NARROW if narrow else 0
     )
+
+
+def accumulator_ends(rows: np.ndarray, folded: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Smallest and largest accumulator of each channel, over all inputs.
+
+    A kernel starts at the folded bias and adds one tap after the other. A tap not yet added counts as one that read
+    code 0, which is a code too: so these are also the ends of everything on the way, in whatever order the taps come.
+
+    Args:
+        rows: int64 (channels, taps), weights.
+        folded: int64 (channels,), bias with the zero point folded in.
+    Returns:
+        (lowest, highest): int64 (channels,); both occur.
+    """
+    below, above = np.minimum(rows, 0).sum(axis=1), np.maximum(rows, 0).sum(axis=1)
+    return folded - 128 * above + 127 * below, folded + 127 * above - 128 * below
 
 
 def conv_scratch_bytes(kernel: tuple[int, int], in_channels: int) -> int:

@@ -10,8 +10,8 @@
  * bias: one per output channel, with the input's zero point folded in:
  *     bias[o] = operator's bias[o] - input_zero_point * sum of weights[o].
  * input_zero_point: code that taps outside the input read; -128 .. 127.
- * Accumulators are int32. |bias[o]| + 128 * (sum of |weights[o]|) must stay below 2^31; whoever makes the parameters
- * checks it.
+ * Accumulators are int32 and start at bias[o]. For all codes of the input, bias[o] + sum of code * weight must stay inside
+ * int32; whoever makes the parameters checks it. Sums on the way then do, too: code 0 is among the codes.
  */
 typedef struct {
     edk_view in, out;

@@ -16,8 +16,9 @@ static inline __m256i edk_madd8(__m256i sum, const int16_t *patch, __m128i weigh
     return _mm256_add_epi32(sum, _mm256_zextsi128_si256(_mm_madd_epi16(codes, weights)));
 }
 
-/* sums[i] = window i times one filter. Nothing behind the last tap is read. */
-static inline void edk_conv_dot4(const int16_t *patch, const int8_t *weights, int32_t taps, int32_t sums[4])
+/* sums[i] = bias + window i times one filter. Nothing behind the last tap is read. */
+static inline void edk_conv_dot4(const int16_t *patch, const int8_t *weights, int32_t taps, int32_t bias,
+                                 int32_t sums[4])
 {
     const int16_t *p1 = patch + taps, *p2 = p1 + taps, *p3 = p2 + taps;
     __m256i s0 = _mm256_setzero_si256(), s1 = s0, s2 = s0, s3 = s0;
@@ -38,7 +39,8 @@ static inline void edk_conv_dot4(const int16_t *patch, const int8_t *weights, in
         k += 8;
     }
     const __m256i four = _mm256_hadd_epi32(_mm256_hadd_epi32(s0, s1), _mm256_hadd_epi32(s2, s3));
-    const __m128i all = _mm_add_epi32(_mm256_castsi256_si128(four), _mm256_extracti128_si256(four, 1));
+    const __m128i halves = _mm_add_epi32(_mm256_castsi256_si128(four), _mm256_extracti128_si256(four, 1));
+    const __m128i all = _mm_add_epi32(halves, _mm_set1_epi32(bias));
     _mm_storeu_si128((__m128i *)(void *)sums, all);
     for (; k < taps; k++) {
         sums[0] += patch[k] * weights[k];

@@ -40,11 +40,12 @@ static inline void edk_conv_block_fill(edk_conv_block *block, int slot, const in
 #if defined(EDK_USE_AVX2)
 #include "edk_conv_avx2.h"
 #else
-/* sums[i] = window i times one filter. */
-static inline void edk_conv_dot4(const int16_t *patch, const int8_t *weights, int32_t taps, int32_t sums[4])
+/* sums[i] = bias + window i times one filter. */
+static inline void edk_conv_dot4(const int16_t *patch, const int8_t *weights, int32_t taps, int32_t bias,
+                                 int32_t sums[4])
 {
     const int16_t *p1 = patch + taps, *p2 = p1 + taps, *p3 = p2 + taps;
-    int32_t s0 = 0, s1 = 0, s2 = 0, s3 = 0;
+    int32_t s0 = bias, s1 = bias, s2 = bias, s3 = bias;
     for (int32_t k = 0; k < taps; k++) {
         const int16_t w = weights[k];
         s0 += patch[k] * w;
@@ -59,18 +60,22 @@ static inline void edk_conv_dot4(const int16_t *patch, const int8_t *weights, in
 }
 #endif
 
-/* Windows that are not filled hold codes of earlier ones, or nothing yet on the first call; they are not stored. */
+/* Windows that are not filled hold codes of earlier ones, or on the first call what was in the scratch: no codes, whose
+ * sums would overflow. They are cleared; their sums are not stored. */
 static inline void edk_conv_block_multiply(const edk_conv_block *block, int filled, int8_t *const out[])
 {
     const edk_conv_params *params = block->params;
     const edk_requant *r = &params->requant;
     const int8_t *weights = params->weights;
+    if (filled < EDK_CONV_PIXELS) {
+        const size_t missing = (size_t)(EDK_CONV_PIXELS - filled) * (size_t)block->taps;
+        memset(block->patch + (ptrdiff_t)filled * block->taps, 0, missing * sizeof *block->patch);
+    }
     for (int o = 0; o < params->out.channels; o++, weights += block->taps) {
         int32_t sums[EDK_CONV_PIXELS];
-        edk_conv_dot4(block->patch, weights, block->taps, sums);
-        const int32_t bias = params->bias[o];
+        edk_conv_dot4(block->patch, weights, block->taps, params->bias[o], sums);
         for (int i = 0; i < filled; i++) {
-            const int32_t scaled = edk_scale(sums[i] + bias, r->multiplier[o], r->shift[o]);
+            const int32_t scaled = edk_scale(sums[i], r->multiplier[o], r->shift[o]);
             out[i][o] = edk_clip_code(scaled, r->zero_point, r->act_min, r->act_max);
         }
     }

@@ -41,7 +41,7 @@ edk_status edk_conv_s8(const edk_conv_params *params, const int8_t *input, int8_
     if (status != EDK_OK) {
         return status;
     }
-    int8_t *out[EDK_CONV_PIXELS];
+    int8_t *out[EDK_CONV_PIXELS] = {NULL};
     edk_conv_block block;
     edk_conv_block_init(&block, params, scratch);
     int filled = 0;

@@ -147,8 +147,21 @@ def patches(image: np.ndarray, window: Window, out: tuple[int, int], fill: int) 
 
 def wrapped(accumulator: np.ndarray) -> np.ndarray:
     """An accumulator that the kernel may hold: the reference must not leave int32 either."""
-    assert np.abs(accumulator).max() < 2**31
+    assert accumulator.min() >= -(2**31)
+    assert accumulator.max() < 2**31
     return accumulator
+
+
+def biases_at_the_ends(pixels: np.ndarray, weights: np.ndarray, axis: int, zero_point: int) -> np.ndarray:
+    """int32 biases: the smallest and the largest that int32 accumulators allow, in turns.
+
+    The codes of `pixels` become the extreme ones, so that the end is reached where a window holds the right ones.
+    """
+    rows = np.moveaxis(weights.astype(np.int64), axis, 0).reshape(weights.shape[axis], -1)
+    pixels[...] = np.where(pixels < 0, -128, 127)
+    ends = [(rows * (code - zero_point)) for code in (-128, 127)]
+    lowest, highest = np.minimum(*ends).sum(axis=1), np.maximum(*ends).sum(axis=1)
+    return np.where(np.arange(len(rows)) % 2 == 0, -(2**31) - lowest, 2**31 - 1 - highest).astype(np.int32)
 
 
 def conv_case(
@@ -163,13 +176,22 @@ def conv_case(
     bias_reach: int = 3000,
     depthwise: bool = False,
     force_general: bool = False,
+    smallest_weight: int = -127,
+    at_the_ends: bool = False,
 ) -> Case:
-    """CONV_2D or DEPTHWISE_CONV_2D with random weights, the extreme ones among them."""
+    """CONV_2D or DEPTHWISE_CONV_2D with random weights, the extreme ones among them.
+
+    smallest_weight: of the random weights; the largest is 127. at_the_ends: biases with which the accumulators reach
+    exactly the ends of int32; channel 0 is dead: weights 0, bias -2^31.
+    """
     pixels = codes(rng, image.height, image.width, image.channels)
     shape = (1, *window.kernel, out.channels) if depthwise else (out.channels, *window.kernel, image.channels)
-    weights = rng.integers(-127, 128, shape).astype(np.int8)
+    weights = rng.integers(smallest_weight, 128, shape).astype(np.int8)
     bias = rng.integers(-bias_reach, bias_reach + 1, out.channels).astype(np.int32)
     axis = 3 if depthwise else 0
+    if at_the_ends:
+        weights[(0,) if axis == 0 else (..., 0)] = 0
+        bias = biases_at_the_ends(pixels, weights, axis, zero_point)
     constants = channel_constants(weights, bias, axis, zero_point, requant.real, name)
     x = patches(pixels, window, (out.height, out.width), zero_point) - zero_point
     if depthwise:

@@ -93,8 +93,25 @@ def special_requantizations(rng: np.random.Generator) -> list:
             found.append(
                 conv(rng, (4, 5, 1), (1, 1), 8, real=real, limits=limits, out_zero_point=-5, force_general=True)
             )
-    # 2^31 - 127 * 128 * 3: the largest accumulator that int32 is promised to hold.
-    found.append(conv(rng, (3, 3, 3), (1, 1), 6, real=2.0**-24, bias_reach=2**31 - 2 * 127 * 128 * 3 - 1))
+    for depthwise in (False, True):
+        for depth in (1, 4, 19):
+            for real in (2.0**-24, 2.0**-31, 0.3):
+                ends = {"at_the_ends": True, "depthwise": depthwise, "real": real}
+                found.append(conv(rng, (5, 7, depth), (1, 1), depth, **ends))
+    return found
+
+
+def unfilled_windows(rng: np.random.Generator) -> list:
+    """Outputs of one to five pixels and thousands of taps: windows not filled yet must not be multiplied.
+
+    With weights near 127 a sum of 600 products with 0x7F7F, which the scratch holds before, leaves int32.
+    """
+    found = []
+    for size in ((1, 1, 2048), (1, 2, 1501), (1, 3, 1200), (1, 5, 900), (2, 2, 2048)):
+        found.append(conv(rng, size, (1, 1), 5, smallest_weight=100, real=2.0**-18))
+    found.append(conv(rng, (1, 2, 100), (3, 3), 4, smallest_weight=100, real=2.0**-18))
+    found.append(conv(rng, (1, 1, 8), (31, 31), 8, smallest_weight=100, real=2.0**-18, depthwise=True))
+    found.append(conv(rng, (1, 3, 5), (7, 7), 5, smallest_weight=100, real=2.0**-18, depthwise=True))
     return found
 
 
@@ -216,8 +233,8 @@ def movers(rng: np.random.Generator) -> list:
 def all_cases(seed: int) -> list:
     """Every case."""
     rng = np.random.default_rng(seed)
-    parts = (convolutions, depthwise_convolutions, elementwise, poolings, movers)
+    parts = (convolutions, depthwise_convolutions, unfilled_windows, elementwise, poolings, movers)
     found = [case for part in parts for case in part(rng)]
-    for rows, depth, channels in ((1, 1, 1), (1, 33, 5), (3, 128, 10), (9, 20, 4)):
+    for rows, depth, channels in ((1, 1, 1), (1, 33, 5), (3, 128, 10), (9, 20, 4), (1, 3000, 5)):
         found.append(cases.fully_connected_case(rng, rows, depth, channels))
     return found

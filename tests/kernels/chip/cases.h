@@ -19,7 +19,8 @@
 
 #define MAX_INTEGERS 160
 #define MAX_ARRAYS 48
-#define HOLE 0x5A /* what memory holds before */
+#define HOLE 0x5A    /* what memory holds before */
+#define SCRATCH 0x7F /* what scratch holds before: as int16 the largest number of equal bytes */
 
 static int32_t integers[MAX_INTEGERS];
 static int32_t next_integer;
@@ -46,6 +47,11 @@ static void *memory(size_t bytes)
     }
     memset(block, HOLE, bytes);
     return block;
+}
+
+static void *scratch_memory(size_t bytes)
+{
+    return memset(memory(bytes), SCRATCH, bytes);
 }
 
 static void read_words(FILE *file, void *to, size_t words)

@@ -72,7 +72,7 @@ static edk_status run_conv(int8_t *out, uint32_t *ticks)
     p.weights = (const int8_t *)arrays[1];
     p.bias = (const int32_t *)arrays[2];
     const size_t bytes = edk_conv_s8_scratch_bytes(&p);
-    void *scratch = memory(bytes);
+    void *scratch = scratch_memory(bytes);
     TIMED(edk_conv_s8(&p, arrays[0], out, scratch, bytes));
     free(scratch);
     return status;
@@ -90,7 +90,7 @@ static edk_status run_depthwise(int8_t *out, uint32_t *ticks)
     p.weights = (const int8_t *)arrays[1];
     p.bias = (const int32_t *)arrays[2];
     const size_t bytes = edk_depthwise_conv_s8_scratch_bytes(&p);
-    void *scratch = memory(bytes);
+    void *scratch = scratch_memory(bytes);
     TIMED(edk_depthwise_conv_s8(&p, arrays[0], out, scratch, bytes));
     free(scratch);
     return status;
@@ -107,7 +107,7 @@ static edk_status run_fully_connected(int8_t *out, uint32_t *ticks)
     p.weights = (const int8_t *)arrays[1];
     p.bias = (const int32_t *)arrays[2];
     const size_t bytes = edk_fully_connected_s8_scratch_bytes(&p);
-    void *scratch = memory(bytes);
+    void *scratch = scratch_memory(bytes);
     TIMED(edk_fully_connected_s8(&p, arrays[0], out, scratch, bytes));
     free(scratch);
     return status;
