@@ -3,9 +3,10 @@
     .venv/bin/python bench/results.py --data ../shared/data/bccd --runs runs/results
 
 The part about quantization is read from what ptq_table.py, qat_table.py and waterfall_table.py (in this order) made of
-the same trainings. On a machine without trainings: results.py --train-only, the three tables, results.py.
-Finished trainings and evaluations in --runs are kept (interrupted trainings go on), so that the script can be stopped
-and started again. Every number of docs/results.md comes from here; docs/results.json holds them with all digits.
+the same trainings; the part about files of other makers from what public_files_table.py made. --render makes the
+Markdown anew from the JSON files. On a machine without trainings: results.py --train-only, the three tables, then
+results.py. Finished trainings and evaluations in --runs are kept (interrupted trainings go on), so that the script can
+be stopped and started again. Every number of docs/results.md comes from here; docs/results.json holds all digits.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from public_files_table import public_files_section
 from quantization_section import markdown_table, quantization_section
 from table import ROOT, commit_of
 
@@ -59,6 +61,10 @@ class Settings:
 def main() -> int:
     """Measure all models, then write docs/results.json and docs/results.md."""
     settings = _settings()
+    if settings is None:
+        content = json.loads((ROOT / "docs" / "results.json").read_text(encoding="utf-8"))
+        atomic_write_text(ROOT / "docs" / "results.md", render(content))
+        return 0
     with ThreadPoolExecutor(settings.jobs) as pool:
         list(pool.map(lambda model: _train(model, settings), settings.models))
     if settings.train_only:
@@ -81,9 +87,10 @@ def main() -> int:
     return 0
 
 
-def _settings() -> Settings:
+def _settings() -> Settings | None:
+    """What to measure; None: only render what was measured."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--data", type=Path)
     parser.add_argument("--runs", type=Path, default=Path("runs/results"), help="default: %(default)s")
     parser.add_argument("--models", nargs="+", default=list(available_models()), choices=available_models())
     parser.add_argument("--imgsz", type=int, default=192)
@@ -91,7 +98,12 @@ def _settings() -> Settings:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--train-only", action="store_true", help="leave the trainings for the other tables")
+    parser.add_argument("--render", action="store_true", help="only write docs/results.md from docs/*.json")
     args = parser.parse_args()
+    if args.render:
+        return None
+    if args.data is None:
+        parser.error("the following arguments are required: --data (or --render)")
     return Settings(
         args.data, args.runs, tuple(args.models), args.imgsz, args.epochs, args.seed, args.jobs, args.train_only
     )
@@ -224,6 +236,7 @@ def render(content: dict[str, Any]) -> str:
             "## Exactness\n",
             f"Largest difference of any output from the simulator's over {PARITY_IMAGES} validation images, in LSB.\n",
             _exactness(rows),
+            *public_files_section(ROOT / "docs"),
             "## Size and speed\n",
             "Arena: of `edgedet deploy --target tflm`, measured with the tflite_micro wheel, then with the margin for "
             "CMSIS-NN's scratch. ms per image: invoke only. Training speed: median over epochs, two trainings side by "
