@@ -16,7 +16,7 @@ from PIL import Image
 REPO = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(Path(__file__).parent))  # for `import graph_maker`: tests have no package (importlib mode)
 
-from tiny_detector import deep_model, mean_std_model, tiny_model  # noqa: E402, F401
+from tiny_detector import bgr_model, deep_model, grey_model, mean_std_model, tiny_model  # noqa: E402, F401
 from toy_detector import toy_data, toy_model  # noqa: E402, F401
 
 

@@ -35,7 +35,7 @@ class GraphBuilder:
 
     def __init__(self, preprocess: PreprocessSpec, input_scale: float, input_zero_point: int) -> None:
         self.rng = np.random.default_rng(7)
-        shape = (1, preprocess.height, preprocess.width, 3)
+        shape = (1, preprocess.height, preprocess.width, preprocess.channels)
         self.tensors = [Tensor("images", shape, "int8", per_tensor(input_scale, input_zero_point))]
         self.operators: list[Operator] = []
 
@@ -123,6 +123,24 @@ def mean_std_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         width=32, height=64, resize="stretch", mean=(123.675, 116.28, 103.53), std=(58.4, 57.1, 57.4)
     )
     path = tmp_path_factory.mktemp("tiny") / "mean_std.tflite"
+    write_tflite(tiny_graph(preprocess, 0.0187, -15), path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def grey_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One channel, normalized to -1..1."""
+    preprocess = PreprocessSpec(width=64, height=32, channel_order="GRAY", mean=(127.5,), std=(120.0,))
+    path = tmp_path_factory.mktemp("tiny") / "grey.tflite"
+    write_tflite(tiny_graph(preprocess, 0.0085, -3), path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def bgr_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Blue first, each channel normalized by itself."""
+    preprocess = PreprocessSpec(64, 32, channel_order="BGR", mean=(103.53, 116.28, 123.675), std=(57.4, 57.1, 58.4))
+    path = tmp_path_factory.mktemp("tiny") / "bgr.tflite"
     write_tflite(tiny_graph(preprocess, 0.0187, -15), path)
     return path
 

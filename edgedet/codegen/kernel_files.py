@@ -51,6 +51,6 @@ def _needed_by(root: Path, name: str, text: str) -> list[str]:
             raise ToolchainError(f"{root / name} includes {header!r}, which is in neither src/ nor include/")
         needed.append(places[0])
     if name.startswith("src/"):  # public headers only declare
-        words = set(_NAME.findall(_COMMENT.sub(" ", text)))
+        words = set(_NAME.findall(_INCLUDE.sub(" ", _COMMENT.sub(" ", text))))  # a header's name calls nothing
         needed += [f"src/{word}.c" for word in sorted(words) if (root / "src" / f"{word}.c").is_file()]
     return needed

@@ -58,10 +58,6 @@ def build_program(
         ConfigError: not even with patches does the arena fit `ram_bytes`.
     """
     _check_ends(graph)
-    if preprocess is not None and preprocess.channel_order != "RGB":
-        raise UnsupportedOpError(
-            f"input channels {preprocess.channel_order}: edgedet_run() takes RGB networks only; use target tflm"
-        )
 
     def around(steps: tuple[Step, ...]) -> tuple[Step, ...]:
         if preprocess is None:
@@ -96,7 +92,7 @@ def build_program(
 
 
 def preprocess_scratch_bytes(spec: PreprocessSpec, image_width: int, image_height: int) -> int:
-    """`edk_preprocess_scratch_bytes()` for a frame.
+    """`edk_preprocess_scratch_bytes()` for a frame, or `edk_preprocess_gray_scratch_bytes()` of a grey network.
 
     Args:
         spec: input contract.
@@ -110,7 +106,7 @@ def preprocess_scratch_bytes(spec: PreprocessSpec, image_width: int, image_heigh
         return min(-(-2 * max(n_in, n_out) // n_out), n_in)
 
     coefficients = new_width * (taps(image_width, new_width) + 1) + taps(image_height, new_height)
-    return 2 * coefficients + 3 * image_width
+    return 2 * coefficients + spec.channels * image_width
 
 
 def _check_ends(graph: Graph) -> None:

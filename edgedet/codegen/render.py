@@ -16,7 +16,7 @@ from edgedet.codegen.memory.picture import plan_picture
 from edgedet.codegen.program import CAMERA_HEIGHT, CAMERA_WIDTH, Program
 from edgedet.codegen.step_context import Call, input_name
 from edgedet.codegen.templates import contract_values, template_environment
-from edgedet.contracts import Detections
+from edgedet.contracts import Detections, PreprocessSpec
 from edgedet.data.preprocess import quantization_table
 from edgedet.graph.graph import Tensor
 from edgedet.graph.model import Int8Model
@@ -38,7 +38,7 @@ _PROJECT_FILES = (
 )
 _BINARY_DATA = "model_data_binary.c"  # instead of model_data.c; 2 MB of numbers take a compiler seconds
 _CONTRACT_FILES = ("contract.h", "run.h", "run.c")
-_RUN_FUNCTIONS = ("edk_preprocess", "edk_preprocess_scratch_bytes", "edk_place_image", "edk_image_box", "edk_detect")
+_RUN_FUNCTIONS = ("edk_place_image", "edk_image_box", "edk_detect")  # besides that of the preprocessing
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +67,7 @@ def render_c99(
     Raises:
         ToolchainError: Jinja2, a template or a kernel is missing.
     """
-    kernels = _kernels(program, model is not None)
+    kernels = _kernels(program, None if model is None else model.preprocess)
     values = {**_model_values(program, model_sha256), "has_contract": model is not None}
     if golden is not None:
         values |= _golden_values(golden)
@@ -102,13 +102,18 @@ def _plan_text(program: Program) -> str:
     return program.plan.to_text() + ("" if program.patches is None else f"\n{program.patches.text()}\n")
 
 
-def _kernels(program: Program, has_contract: bool) -> dict[str, str]:
+def _kernels(program: Program, preprocess: PreprocessSpec | None) -> dict[str, str]:
     functions = {call.kernel for calls in program.calls for call in calls if call.params_type}
     headers = ["edk_status.h", "edk_types.h"]
-    if has_contract:
-        functions |= set(_RUN_FUNCTIONS)
+    if preprocess is not None:
+        name = _preprocess_function(preprocess)
+        functions |= {name, f"{name}_scratch_bytes", *_RUN_FUNCTIONS}
     root = resource_dir("kernels")
     return {f"kernels/{name}": text for name, text in kernel_files(root, sorted(functions), headers).items()}
+
+
+def _preprocess_function(spec: PreprocessSpec) -> str:
+    return "edk_preprocess_gray" if spec.channels == 1 else "edk_preprocess"
 
 
 def _model_values(program: Program, model_sha256: str) -> dict[str, Any]:
@@ -225,10 +230,13 @@ def _run_values(program: Program, model: Int8Model) -> dict[str, Any]:
             }
         )
     table = quantization_table(model.preprocess, model.input_scale, model.input_zero_point)
+    if model.preprocess.channel_order == "BGR":  # the kernel reads RGB frames and tables; run.c swaps its result
+        table = table[::-1]
     return {
         "levels": levels,
-        "pixel_rows": [int8_rows(channel) for channel in np.broadcast_to(table, (3, 256))],
+        "pixel_rows": [int8_rows(channel) for channel in table],
         "preprocess": model.preprocess,
+        "preprocess_function": _preprocess_function(model.preprocess),
         "class_names": contract["class_names"],
         "nms_iou": contract["nms_iou"],
         "max_detections": contract["max_detections"],

@@ -23,6 +23,7 @@
  *                         B = clip(floor((65536 * Y + 116130 * (U - 128)                    + 32768) / 65536))
  *                       clip: to 0..255. A camera that sends limited range (Y 16..235) must be switched to full range, or
  *                       its pictures come out with less contrast than those of the training.
+ *   EDK_PIXELS_GRAY8    1 byte a pixel; only for edk_preprocess_gray.
  */
 #ifndef EDK_PREPROCESS_H
 #define EDK_PREPROCESS_H
@@ -40,7 +41,8 @@ extern "C" {
 typedef enum edk_pixel_format {
     EDK_PIXELS_RGB888 = 0,
     EDK_PIXELS_RGB565 = 1,
-    EDK_PIXELS_YUYV = 2
+    EDK_PIXELS_YUYV = 2,
+    EDK_PIXELS_GRAY8 = 3
 } edk_pixel_format;
 
 /* A frame, top row first. No alignment demanded. */
@@ -58,7 +60,7 @@ typedef struct edk_preprocess_params {
     int32_t input_height; /* px */
     edk_resize_mode resize;
     uint8_t pad_value;   /* of all channels, before quantization */
-    const int8_t *table; /* int8 [3][256], [channel][pixel value]: edgedet.data.preprocess.quantization_table */
+    const int8_t *table; /* int8 [3][256], [channel][pixel value]: edgedet.data.preprocess.quantization_table; grey: [256] */
 } edk_preprocess_params;
 
 /* Bytes of scratch that edk_preprocess needs: 3 * image width for one row, 2 bytes for each coefficient (about

@@ -8,5 +8,5 @@ size_t edk_preprocess_scratch_bytes(const edk_preprocess_params *params, int32_t
                                           params->resize, &placement) != EDK_OK) {
         return 0;
     }
-    return edk_preprocess_plan(&placement).bytes;
+    return edk_preprocess_plan(&placement, 3).bytes;
 }

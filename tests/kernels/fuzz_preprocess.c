@@ -1,7 +1,7 @@
-/* Fuzz target of edk_preprocess: any frame, any contract; buffers exactly as large as the header promises. */
+/* Fuzz target of edk_preprocess and edk_preprocess_gray: any frame, any contract; buffers exactly as large as the header promises. */
 #include "fuzz_input.h"
 
-#include "edk_preprocess.h"
+#include "edk_preprocess_gray.h"
 
 #define MOST_PIXELS (1 << 20) /* of a frame or an input, to bound time and memory */
 
@@ -10,24 +10,28 @@ static int is_too_large(int32_t width, int32_t height)
     return width > 0 && height > 0 && (int64_t)width * height > MOST_PIXELS;
 }
 
-static void check_padding(const edk_preprocess_params *params, const edk_placement *placed, const int8_t *output)
+static void check_padding(const edk_preprocess_params *params, const edk_placement *placed, const int8_t *output,
+                          int32_t channels)
 {
     for (int32_t y = 0; y < params->input_height; ++y) {
         for (int32_t x = y < placed->new_height ? placed->new_width : 0; x < params->input_width; ++x) {
-            for (int32_t c = 0; c < 3; ++c) {
-                REQUIRE(output[3 * ((size_t)y * (size_t)params->input_width + (size_t)x) + (size_t)c] ==
-                        params->table[256 * c + params->pad_value]);
+            for (int32_t c = 0; c < channels; ++c) {
+                const size_t pixel = (size_t)y * (size_t)params->input_width + (size_t)x;
+                REQUIRE(output[(size_t)channels * pixel + (size_t)c] == params->table[256 * c + params->pad_value]);
             }
         }
     }
 }
 
 /* Twice with other rubbish in the scratch: what it held must not matter. */
-static void run(const edk_image *image, const edk_preprocess_params *params)
+static void run(const edk_image *image, const edk_preprocess_params *params, int32_t channels)
 {
-    const size_t scratch_bytes = edk_preprocess_scratch_bytes(params, image->width, image->height);
+    const size_t scratch_bytes = channels == 1
+                                     ? edk_preprocess_gray_scratch_bytes(params, image->width, image->height)
+                                     : edk_preprocess_scratch_bytes(params, image->width, image->height);
     const int sane = scratch_bytes > 0;
-    const size_t output_bytes = sane ? 3 * (size_t)params->input_width * (size_t)params->input_height : 0;
+    const size_t pixels = sane ? (size_t)params->input_width * (size_t)params->input_height : 0;
+    const size_t output_bytes = (size_t)channels * pixels;
     int8_t *outputs[2];
     edk_placement placed[2];
     edk_status status[2];
@@ -36,7 +40,9 @@ static void run(const edk_image *image, const edk_preprocess_params *params)
         outputs[i] = malloc(sane ? output_bytes : 1);
         REQUIRE(scratch != NULL && outputs[i] != NULL);
         memset(scratch, i == 0 ? 0x00 : 0xFF, sane ? scratch_bytes : 1);
-        status[i] = edk_preprocess(image, params, scratch, scratch_bytes, outputs[i], &placed[i]);
+        status[i] = channels == 1
+                        ? edk_preprocess_gray(image, params, scratch, scratch_bytes, outputs[i], &placed[i])
+                        : edk_preprocess(image, params, scratch, scratch_bytes, outputs[i], &placed[i]);
         free(scratch);
     }
     REQUIRE(status[0] == status[1]);
@@ -44,7 +50,7 @@ static void run(const edk_image *image, const edk_preprocess_params *params)
         REQUIRE(memcmp(outputs[0], outputs[1], output_bytes) == 0);
         REQUIRE(placed[0].new_width >= 1 && placed[0].new_width <= params->input_width);
         REQUIRE(placed[0].new_height >= 1 && placed[0].new_height <= params->input_height);
-        check_padding(params, &placed[0], outputs[0]);
+        check_padding(params, &placed[0], outputs[0], channels);
     }
     free(outputs[0]);
     free(outputs[1]);
@@ -58,9 +64,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     const int thin = take_byte(&input) % 8; /* now and then a very long side */
     image.width = take_range(&input, 1, thin == 0 ? 65535 : 300);
     image.height = take_range(&input, 1, thin == 1 ? 65535 : 300);
-    image.format = (edk_pixel_format)(take_byte(&input) % 4);
+    image.format = (edk_pixel_format)(take_byte(&input) % 5); /* 4: unknown */
+    static const int32_t pixel_bytes[5] = {3, 2, 2, 1, 1};
     const int32_t row_bytes = image.width > 0 && image.width <= EDK_MAX_SIDE
-                                  ? image.width * (image.format == EDK_PIXELS_RGB888 ? 3 : 2)
+                                  ? image.width * pixel_bytes[image.format]
                                   : 0;
     image.stride_bytes = row_bytes + take_range(&input, 0, 9) % 4096;
     params.input_width = take_range(&input, 1, 100);
@@ -82,7 +89,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     uint8_t *const pixels = take_bytes(&input, pixels_bytes);
     params.table = table;
     image.pixels = pixels;
-    run(&image, &params);
+    run(&image, &params, 3);
+    run(&image, &params, 1);
     free(table);
     free(pixels);
     return 0;

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from edgedet.contracts import PreprocessSpec
-from edgedet.data.pixel_formats import rgb565_to_rgb, yuyv_to_rgb
+from edgedet.data.pixel_formats import rgb565_to_rgb, yuyv_to_gray, yuyv_to_rgb
 from edgedet.data.preprocess import (
     Placement,
     fitted_size,
@@ -20,8 +20,10 @@ from edgedet.data.preprocess import (
 pytestmark = pytest.mark.toolchain
 
 OK, NULL, SHAPE, RANGE, SCRATCH, ALIGNMENT = range(6)
-RGB888, RGB565, YUYV = range(3)
+RGB888, RGB565, YUYV, GRAY8 = range(4)
 UNPACK = {RGB888: lambda packed: packed, RGB565: rgb565_to_rgb, YUYV: yuyv_to_rgb}
+UNPACK_GREY = {**UNPACK, YUYV: yuyv_to_gray, GRAY8: lambda packed: packed}
+DEPTH = {RGB888: 3, RGB565: 2, YUYV: 2, GRAY8: 1}
 
 
 class CImage(ctypes.Structure):
@@ -76,13 +78,14 @@ class Kernel:
         params = CParams(
             spec.width, spec.height, ["letterbox", "stretch"].index(spec.resize), spec.pad_value, table.ctypes.data
         )
-        needed = self.library.edk_preprocess_scratch_bytes(ctypes.byref(params), width, height)
+        name = "edk_preprocess_gray" if spec.channels == 1 else "edk_preprocess"
+        needed = getattr(self.library, f"{name}_scratch_bytes")(ctypes.byref(params), width, height)
         size = needed if scratch_bytes is None else scratch_bytes
         # 64 guard bytes behind scratch and output show any write beyond them.
         scratch = np.full((needed + 64 + 7) // 8 * 8, 0x5A, np.uint8)
-        output = np.full(spec.height * spec.width * 3 + 64, 0x5A, np.int8)
+        output = np.full(spec.height * spec.width * spec.channels + 64, 0x5A, np.int8)
         placement = CPlacement()
-        status = self.library.edk_preprocess(
+        status = getattr(self.library, name)(
             ctypes.byref(image),
             ctypes.byref(params),
             scratch.ctypes.data + offset,
@@ -94,7 +97,7 @@ class Kernel:
         assert (output[-64:] == 0x5A).all()
         if status != OK:
             assert (output == 0x5A).all()
-        return status, output[:-64].reshape(spec.height, spec.width, 3), placement.values()
+        return status, output[:-64].reshape(spec.height, spec.width, spec.channels), placement.values()
 
 
 @pytest.fixture(scope="session")
@@ -103,27 +106,23 @@ def kernel(tmp_path_factory: pytest.TempPathFactory) -> Kernel:
     library = host_build.load_library(
         folder, host_build.compiler("gcc", "clang", "cc"), "edk_preprocess*.c", "edk_place_image.c", "edk_image_box.c"
     )
-    library.edk_preprocess_scratch_bytes.restype = ctypes.c_size_t
-    library.edk_preprocess.argtypes = [
-        ctypes.c_void_p,
-        ctypes.c_void_p,
-        ctypes.c_void_p,
-        ctypes.c_size_t,
-        ctypes.c_void_p,
-        ctypes.c_void_p,
-    ]
+    pointer = ctypes.c_void_p
+    for name in ("edk_preprocess", "edk_preprocess_gray"):
+        getattr(library, f"{name}_scratch_bytes").restype = ctypes.c_size_t
+        getattr(library, name).argtypes = [pointer, pointer, pointer, ctypes.c_size_t, pointer, pointer]
     return Kernel(library)
 
 
 def random_packed(layout: int, height: int, width: int, seed: int = 0) -> np.ndarray:
-    depth = 3 if layout == RGB888 else 2
-    return np.random.default_rng([seed, height, width]).integers(0, 256, (height, width, depth), dtype=np.uint8)
+    shape = (height, width, DEPTH[layout])
+    return np.random.default_rng([seed, height, width]).integers(0, 256, shape, dtype=np.uint8)
 
 
 def assert_equals_numpy(
     kernel: Kernel, packed: np.ndarray, layout: int, spec: PreprocessSpec, scale: float, zero_point: int
 ) -> None:
-    expected_pixels, expected_placement = resize_to_input(UNPACK[layout](packed), spec)
+    unpack = UNPACK_GREY if spec.channels == 1 else UNPACK
+    expected_pixels, expected_placement = resize_to_input(unpack[layout](packed), spec)
     status, output, placement = kernel.run(packed, layout, spec, quantization_table(spec, scale, zero_point))
     assert status == OK
     assert placement == expected_placement
@@ -153,6 +152,57 @@ def test_preprocess_any_size_equals_numpy(kernel: Kernel, layout: int, width: in
     for image_height, image_width in SIZES:
         packed = random_packed(layout, image_height, image_width)
         assert_equals_numpy(kernel, packed, layout, spec, 1 / 255, -128)
+
+
+def grey(width: int, height: int, resize: str = "letterbox", pad_value: int = 114) -> PreprocessSpec:
+    return PreprocessSpec(width, height, "GRAY", resize, pad_value, mean=(120.5,), std=(60.0,))
+
+
+@pytest.mark.parametrize("resize", ["letterbox", "stretch"])
+@pytest.mark.parametrize(("width", "height"), [(64, 64), (32, 96)])
+@pytest.mark.parametrize("layout", [RGB888, RGB565, YUYV, GRAY8])
+def test_preprocess_gray_any_size_equals_numpy(
+    kernel: Kernel, layout: int, width: int, height: int, resize: str
+) -> None:
+    for image_height, image_width in SIZES:
+        packed = random_packed(layout, image_height, image_width)
+        assert_equals_numpy(kernel, packed, layout, grey(width, height, resize, image_height % 256), 0.02, -7)
+
+
+@pytest.mark.parametrize("width", [1, 3, 5, 63, 65, 127, 129, 641])
+def test_preprocess_gray_odd_widths_and_strides_equal_numpy(kernel: Kernel, width: int) -> None:
+    for layout in (RGB888, RGB565, GRAY8):
+        packed = random_packed(layout, 37, width + 6)[:, 5 : 5 + width]
+        assert_equals_numpy(kernel, packed, layout, grey(64, 96), 1 / 60, 3)
+
+
+def test_preprocess_gray_every_luma_equals_numpy(kernel: Kernel) -> None:
+    """All 65536 pixels of RGB565, and the corners of the RGB cube with their neighbours."""
+    every = np.arange(65536, dtype="<u2").view(np.uint8).reshape(256, 256, 2)
+    assert_equals_numpy(kernel, every, RGB565, grey(256, 256), 1 / 30, 0)
+    levels = np.array([0, 1, 2, 127, 128, 253, 254, 255], np.uint8)
+    cube = np.stack(np.meshgrid(levels, levels, levels), -1).reshape(1, 512, 3)
+    assert_equals_numpy(kernel, cube, RGB888, grey(512, 32, "stretch"), 1 / 30, 0)
+
+
+def test_preprocess_gray_wrong_arguments_give_their_status_and_write_nothing(kernel: Kernel) -> None:
+    spec = grey(32, 32)
+    table = quantization_table(spec, 1 / 60, 0)
+    packed = random_packed(GRAY8, 20, 30)
+    for changes, expected in (
+        ({"pixels": 0}, NULL),
+        ({"width": 0}, SHAPE),
+        ({"stride_bytes": 29}, SHAPE),
+        ({"format": 4}, RANGE),
+        ({"format": RGB888}, SHAPE),
+        ({"format": YUYV, "width": 29}, SHAPE),
+    ):
+        assert kernel.run(packed, GRAY8, spec, table, **changes)[0] == expected, changes
+    assert kernel.run(packed, GRAY8, spec, table, offset=1)[0] == ALIGNMENT
+    params = CParams(32, 32, 0, 114, table.ctypes.data)
+    needed = kernel.library.edk_preprocess_gray_scratch_bytes(ctypes.byref(params), 30, 20)
+    assert kernel.run(packed, GRAY8, spec, table, scratch_bytes=needed - 1)[0] == SCRATCH
+    assert kernel.library.edk_preprocess_gray_scratch_bytes(None, 30, 20) == 0
 
 
 @pytest.mark.parametrize("width", [1, 3, 63, 65, 127, 129, 641])

@@ -97,6 +97,23 @@ def test_deploy_c99_self_test_is_clean_under_sanitizers(
 
 
 @pytest.mark.toolchain
+def test_deploy_c99_make_alone_prints_pass_and_fails_where_the_self_test_does(
+    tiny_c99: DeployReport, tmp_path: Path, require_tool: Callable[..., str]
+) -> None:
+    require_tool("cc")
+    folder = copied(tiny_c99, tmp_path)
+    make = [require_tool("make"), "CFLAGS=-O1"]
+    done = subprocess.run(make, cwd=folder, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "PASS")
+    flip_bits(folder, "edgedet_weights", 5, 0x40)
+    done = subprocess.run(make, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert "FAIL" in done.stdout.splitlines()
+    chosen = subprocess.run([*make, "-n", "RUN=emulator -x"], cwd=folder, capture_output=True, text=True, check=True)
+    assert chosen.stdout.splitlines()[-1] == "emulator -x ./build/selftest"
+
+
+@pytest.mark.toolchain
 def test_deploy_c99_builds_with_cmake(tiny_c99: DeployReport, tmp_path: Path, require_tool: Callable[..., str]) -> None:
     cmake = require_tool("cmake")
     folder = copied(tiny_c99, tmp_path)
@@ -230,7 +247,7 @@ class Detection(ctypes.Structure):
 
 
 @pytest.mark.toolchain
-@pytest.mark.parametrize("fixture", ["tiny_model", "mean_std_model"])
+@pytest.mark.parametrize("fixture", ["tiny_model", "mean_std_model", "grey_model", "bgr_model"])
 @pytest.mark.parametrize("size", [(64, 32), (77, 131), (640, 480)])
 def test_edgedet_run_equals_the_host_from_image_to_boxes(
     request: pytest.FixtureRequest,
@@ -273,6 +290,31 @@ def test_edgedet_run_equals_the_host_from_image_to_boxes(
     )
     np.testing.assert_array_equal([d.score for d in found], expected.scores)
     np.testing.assert_array_equal([d.label for d in found], expected.labels)
+
+
+@pytest.mark.toolchain
+def test_deploy_c99_grey_network_takes_the_frames_of_a_grey_camera(
+    grey_model: Path, tmp_path: Path, require_tool: Callable[..., str]
+) -> None:
+    cc = require_tool("cc")
+    out = deploy(grey_model, "c99", tmp_path / "module").out
+    assert not (out / "kernels/src/edk_preprocess.c").exists(), "colour code in a grey module"
+    sources = [str(p.relative_to(out)) for p in out.rglob("*.c") if p.name != "selftest.c"]
+    command = [cc, "-std=c99", "-O2", "-Wall", "-Wextra", "-Wconversion", "-Werror", "-shared", "-fPIC", "-I.",
+               "-Ikernels/include", "-o", "m.so", *sources]  # fmt: skip
+    subprocess.run(command, cwd=out, check=True)
+    library = ctypes.CDLL(str(out / "m.so"))
+    library.edgedet_input_at.restype = ctypes.c_void_p
+    model = load_int8_model(grey_model)
+    pixels = np.random.default_rng(1).integers(0, 256, (480, 640, 1), dtype=np.uint8)
+    resized, _ = resize_to_input(pixels, model.preprocess)
+    image = Image(pixels.ctypes.data, 640, 480, 640, 3)
+    arena = np.zeros(read_arena_bytes(out) + 16, np.uint8)
+    base = ctypes.c_void_p(arena.ctypes.data + -arena.ctypes.data % 16)
+    size = ctypes.c_size_t(read_arena_bytes(out))
+    assert library.edgedet_prepare(ctypes.byref(image), base, size, None) == 0
+    found = ctypes.string_at(library.edgedet_input_at(base, 0), resized.size)
+    assert found == open_runtime(grey_model, "sim").prepare(resized).tobytes()
 
 
 def read_arena_bytes(out: Path) -> int:
@@ -454,11 +496,15 @@ def test_deploy_c99_hostile_names_stay_inside_strings_and_comments(tmp_path: Pat
 
 
 @pytest.mark.toolchain
+@pytest.mark.parametrize(
+    ("fixture", "function"), [("tiny_model", "edk_preprocess"), ("grey_model", "edk_preprocess_gray")]
+)
 def test_preprocess_scratch_bytes_equals_the_kernel(
-    tiny_model: Path, tmp_path: Path, require_tool: Callable[..., str]
+    request: pytest.FixtureRequest, fixture: str, function: str, tmp_path: Path, require_tool: Callable[..., str]
 ) -> None:
     cc = require_tool("cc")
-    out = deploy(tiny_model, "c99", tmp_path / "module").out
+    path = request.getfixturevalue(fixture)
+    out = deploy(path, "c99", tmp_path / "module").out
     kernels = sorted((out / "kernels" / "src").glob("edk_p*.c"))
     subprocess.run([cc, "-shared", "-fPIC", "-Ikernels/include", "-o", "k.so", *kernels], cwd=out, check=True)
     library = ctypes.CDLL(str(out / "k.so"))
@@ -472,15 +518,14 @@ def test_preprocess_scratch_bytes_equals_the_kernel(
             ("table", ctypes.c_void_p),
         ]
 
-    library.edk_preprocess_scratch_bytes.restype = ctypes.c_size_t
-    spec = load_int8_model(tiny_model).preprocess
+    scratch_bytes = getattr(library, f"{function}_scratch_bytes")
+    scratch_bytes.restype = ctypes.c_size_t
+    spec = load_int8_model(path).preprocess
     for resize in (0, 1):
         spec = replace(spec, resize=("letterbox", "stretch")[resize])
         for size in ((640, 480), (33, 900), (1, 1), (64, 32)):
             params = Params(spec.width, spec.height, resize, 114, None)
-            assert library.edk_preprocess_scratch_bytes(ctypes.byref(params), *size) == preprocess_scratch_bytes(
-                spec, *size
-            )
+            assert scratch_bytes(ctypes.byref(params), *size) == preprocess_scratch_bytes(spec, *size)
 
 
 def test_main_deploy_c99_prints_arena_and_files(
