@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 
 from edgedet.graph import graph as g
+from edgedet.graph.operator_table import Trait, kinds_with
 from edgedet.lint.finding import Finding, Rule, Subject
 
 # Operators that carry values to an output without computing with them.
-_CARRIERS = ("RESHAPE", "TRANSPOSE", "CONCATENATION", "SQUEEZE", "EXPAND_DIMS", "LOGISTIC", "DEQUANTIZE", "QUANTIZE",
-             "SLICE", "STRIDED_SLICE", "PACK")  # fmt: skip
+_CARRIERS = (
+    *(*kinds_with(Trait.MOVING), *kinds_with(Trait.RESHAPING)),
+    *("CONCATENATION", "PACK", "LOGISTIC", "DEQUANTIZE", "QUANTIZE"),
+)
 _BOX_CHANNELS = (4, 64)  # ltrb or xywh; 4 distributions of 16 bins (distribution focal loss)
 
 
