@@ -49,8 +49,10 @@ $(VENV)/installed-onnx: $(VENV)/installed
 demo: $(VENV)/installed
 	$(PY) -m edgedet.demo --out $(DEMO_OUT)
 
+# A worker for each core, one thread in each: threads of several torch processes on the same cores wait for each other.
+# loadfile: the tests of a module share its fixtures, some of which train. A worker takes up to 1 GB.
 test: $(VENV)/installed
-	$(PY) -m pytest -q -m "not onnx"
+	OMP_NUM_THREADS=1 $(PY) -m pytest -q -m "not onnx" -n auto --maxprocesses 8 --dist loadfile
 
 test-onnx: $(VENV)/installed-onnx
 	$(PY) -m pytest -q -m onnx
