@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
-from edgedet.contracts import PreprocessSpec, require_one_of
-from edgedet.errors import ConfigError
+from edgedet.contracts import PreprocessSpec, require_trainable_size
+from edgedet.errors import ConfigError, require_one_of
 from edgedet.resources import resource_dir
 
 ACTIVATIONS = ("silu", "relu", "relu6", "hardswish")
@@ -75,6 +75,7 @@ class PreprocessConfig:
     def spec(self, imgsz: tuple[int, int] | None = None) -> PreprocessSpec:
         """The preprocessing contract at `imgsz` = (width, height) px, or at the default square size."""
         width, height = imgsz or (self.imgsz, self.imgsz)
+        require_trainable_size(width, height)
         return PreprocessSpec(
             width=width,
             height=height,

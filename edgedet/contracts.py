@@ -9,13 +9,15 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
-from edgedet.errors import ConfigError
+from edgedet.errors import ConfigError, require_one_of
+from edgedet.head_spec import HeadSpec
 
 if TYPE_CHECKING:  # the command line reads this module before NumPy's threads are chosen
     import numpy as np
 
 RESIZE_MODES = ("letterbox", "stretch")
 CHANNEL_ORDERS = ("RGB", "BGR", "GRAY")
+RTMDET_HEAD = HeadSpec()
 MAX_SIDE_PX = 4096  # far above what runs on a microcontroller; keeps typing errors from asking for terabytes
 
 
@@ -42,11 +44,8 @@ class PreprocessSpec:
     def __post_init__(self) -> None:
         for name in ("width", "height"):
             side = getattr(self, name)
-            if not isinstance(side, int) or not 32 <= side <= MAX_SIDE_PX or side % 32:
-                raise ConfigError(
-                    f"input {name} must be a positive multiple of 32, at most {MAX_SIDE_PX}, got {side!r}; "
-                    f"try {_nearest_32(side)}"
-                )
+            if not isinstance(side, int) or not 1 <= side <= MAX_SIDE_PX:
+                raise ConfigError(f"input {name} must be a whole number of px, 1..{MAX_SIDE_PX}, got {side!r}")
         require_one_of("channel_order", self.channel_order, CHANNEL_ORDERS)
         require_one_of("resize", self.resize, RESIZE_MODES)
         require_one_of("interpolation", self.interpolation, ("area",))
@@ -78,9 +77,10 @@ class PreprocessSpec:
 class OutputSpec:
     """What the network's outputs mean, and the defaults of decoding.
 
-    Per stride one class tensor (1, H/stride, W/stride, classes) of logits (no sigmoid in the graph) and one box tensor
-    (1, H/stride, W/stride, 4) of left/top/right/bottom distances in units of the stride, NHWC. Cell (row, col) has its
-    prior at (col * stride, row * stride) in input pixels (RTMDet: offset 0).
+    Networks that edgedet makes have RTMDet's head: per stride one class tensor (1, H/stride, W/stride, classes) of
+    logits (no sigmoid in the graph) and one box tensor (1, H/stride, W/stride, 4) of left/top/right/bottom distances in
+    units of the stride, NHWC. Cell (row, col) has its prior at (col * stride, row * stride) in input pixels (RTMDet:
+    offset 0). `head` describes those of other makers.
     """
 
     class_names: tuple[str, ...]
@@ -89,9 +89,10 @@ class OutputSpec:
     nms_iou: float = 0.65  # RTMDet's test_cfg
     max_detections: int = 100  # COCO's maxDets
     category_ids: tuple[int, ...] = ()  # COCO category id of each class; empty: unknown, 0..classes-1 is assumed
+    head: HeadSpec = RTMDET_HEAD
 
     def __post_init__(self) -> None:
-        if not self.class_names:
+        if not self.class_names and self.head.kind != "none":
             raise ConfigError("class_names is empty; a detector needs at least one class")
         if self.category_ids and len(self.category_ids) != len(self.class_names):
             raise ConfigError(f"{len(self.category_ids)} category_ids for {len(self.class_names)} class_names")
@@ -102,17 +103,23 @@ class OutputSpec:
 
     @property
     def tensor_names(self) -> tuple[str, ...]:
-        """Contract order of the outputs: cls_8, box_8, cls_16, box_16, ..."""
+        """Contract order of the outputs: cls_8, box_8, cls_16, box_16, ..., or the roles of another head."""
+        if self.head.tensors:
+            return self.head.tensors
         return tuple(f"{kind}_{stride}" for stride in self.strides for kind in ("cls", "box"))
 
     def to_json(self) -> dict[str, Any]:
-        """JSON-able dict; `from_json` takes it back."""
-        return asdict(self)
+        """JSON-able dict; `from_json` takes it back. RTMDet's head is not written: it was the only one before."""
+        value = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "head"}
+        return value if self.head == RTMDET_HEAD else {**value, "head": self.head.to_json()}
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> OutputSpec:
         """Raises ConfigError on unknown or missing keys."""
-        return cls(**_checked(cls, value))
+        known = _checked(cls, value)
+        if "head" in known:
+            known["head"] = HeadSpec.from_json(known["head"])
+        return cls(**known)
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,14 +134,14 @@ class Detections:
         return len(self.scores)
 
 
-def _nearest_32(side: Any) -> int:
-    return min(MAX_SIDE_PX, max(32, round(side / 32) * 32)) if isinstance(side, (int, float)) else 192
-
-
-def require_one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
-    """Raises ConfigError, with the choices, when `value` is none of them."""
-    if value not in allowed:
-        raise ConfigError(f"{name} must be one of {', '.join(allowed)}; got {value!r}")
+def require_trainable_size(width: int, height: int) -> None:
+    """Raises ConfigError when a network with strides up to 32 can't have such an input."""
+    for name, side in (("width", width), ("height", height)):
+        if not isinstance(side, int) or not 32 <= side <= MAX_SIDE_PX or side % 32:
+            nearest = min(MAX_SIDE_PX, max(32, round(side / 32) * 32)) if isinstance(side, (int, float)) else 192
+            raise ConfigError(
+                f"input {name} must be a positive multiple of 32, at most {MAX_SIDE_PX}, got {side!r}; try {nearest}"
+            )
 
 
 def _checked(cls: type, value: dict[str, Any]) -> dict[str, Any]:

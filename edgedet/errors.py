@@ -49,3 +49,9 @@ def missing_extra(package: str, extra: str) -> ToolchainError:
         The error to raise, with the install command.
     """
     return ToolchainError(f'{package} is not installed, but this step needs it: pip install "edgedet[{extra}]"')
+
+
+def require_one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    """Raises ConfigError, with the choices, when `value` is none of them."""
+    if value not in allowed:
+        raise ConfigError(f"{name} must be one of {', '.join(allowed)}; got {value!r}")

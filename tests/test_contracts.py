@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from edgedet.contracts import OutputSpec, PreprocessSpec
+from edgedet.contracts import OutputSpec, PreprocessSpec, require_trainable_size
 from edgedet.errors import ConfigError
 
 
@@ -32,10 +32,9 @@ def test_output_spec_tensor_names_are_in_contract_order() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"width": 100}, "width must be a positive multiple of 32, at most 4096, got 100; try 96"),
-        ({"height": 0}, "height must be a positive multiple of 32, at most 4096, got 0; try 32"),
-        ({"width": 192.0}, "multiple of 32, at most 4096, got 192.0"),
-        ({"width": 9999968}, "got 9999968; try 4096"),
+        ({"height": 0}, r"height must be a whole number of px, 1\.\.4096, got 0"),
+        ({"width": 192.0}, r"whole number of px, 1\.\.4096, got 192\.0"),
+        ({"width": 9999968}, "got 9999968"),
         ({"resize": "crop"}, "resize must be one of letterbox, stretch; got 'crop'"),
         ({"channel_order": "YUV"}, "channel_order must be one of RGB, BGR, GRAY; got 'YUV'"),
         ({"channel_order": "GRAY"}, r"mean and std need 1 values each for GRAY"),
@@ -47,6 +46,20 @@ def test_output_spec_tensor_names_are_in_contract_order() -> None:
 def test_preprocess_spec_bad_value_names_the_field(changes: dict, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         PreprocessSpec(**({"width": 192, "height": 192} | changes))
+
+
+@pytest.mark.parametrize(
+    ("size", "message"),
+    [
+        ((100, 64), "width must be a positive multiple of 32, at most 4096, got 100; try 96"),
+        ((64, 0), "height must be a positive multiple of 32, at most 4096, got 0; try 32"),
+        ((9999968, 64), "got 9999968; try 4096"),
+    ],
+)
+def test_require_trainable_size_names_the_nearest(size: tuple[int, int], message: str) -> None:
+    require_trainable_size(192, 4096)
+    with pytest.raises(ConfigError, match=message):
+        require_trainable_size(*size)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from edgedet.data.preprocess import quantization_table
 from edgedet.errors import missing_extra
 from edgedet.graph.model import Int8Model
 from edgedet.numerics.decode import MAX_CANDIDATES, quantized_threshold
+from edgedet.numerics.heads.layout import grid
 from edgedet.resources import resource_dir
 
 
@@ -46,8 +47,10 @@ def _output_values(model: Int8Model) -> dict[str, Any]:
     outputs = []
     for index, name in enumerate(spec.tensor_names):
         position = model.output_positions[index]
-        _, height, width, channels = model.graph.tensors[model.graph.outputs[position]].shape
+        channels = model.graph.tensors[model.graph.outputs[position]].shape[-1]
         kind, stride = name.split("_")
+        # Of the contract, not of the tensor: SSCMA's are (1, cells, channels), with the same bytes.
+        height, width = grid((model.preprocess.width, model.preprocess.height), int(stride))
         scale, zero_point = model.scales[index], model.zero_points[index]
         threshold = quantized_threshold(spec.score_threshold, scale, zero_point) if kind == "cls" else 0
         outputs.append(

@@ -40,10 +40,11 @@ def add_data_commands(commands: Commands) -> None:
 
 
 def _data_check(args: argparse.Namespace) -> int:
-    from edgedet.contracts import PreprocessSpec
+    from edgedet.contracts import PreprocessSpec, require_trainable_size
     from edgedet.data.check import check_dataset
     from edgedet.progress import show_progress
 
+    require_trainable_size(*args.imgsz)
     spec = PreprocessSpec(width=args.imgsz[0], height=args.imgsz[1], resize=args.resize)
     paths = data_paths(args)
     with show_progress("data check") as progress:

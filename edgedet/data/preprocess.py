@@ -21,6 +21,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -31,6 +32,7 @@ from edgedet.data.pixel_formats import rgb_to_gray
 from edgedet.errors import DataError, ShapeError
 
 COEFF_BITS = 15  # 255 * 2^15 + 2^14 < 2^24: exact in float32
+_INT8: np.dtype[Any] = np.dtype(np.int8)
 _BLOCK_ROWS = 16  # output rows per matrix product: wide enough for BLAS, few zeros in the band
 _TURNS = {  # EXIF orientation -> what makes the image upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -290,37 +292,42 @@ def normalize(pixels: np.ndarray, spec: PreprocessSpec) -> np.ndarray:
     return _lookup(_float_table(spec.mean, spec.std), pixels)
 
 
-def quantize_input(pixels: np.ndarray, spec: PreprocessSpec, scale: float, zero_point: int) -> np.ndarray:
-    """int8 input of the network: clip(round_half_away(normalized / scale) + zero_point, -128, 127).
+def quantize_input(
+    pixels: np.ndarray, spec: PreprocessSpec, scale: float, zero_point: int, dtype: np.dtype[Any] = _INT8
+) -> np.ndarray:
+    """Integer input of the network: round_half_away(normalized / scale) + zero_point, clipped to the type's range.
 
     Args:
         pixels: uint8 (..., spec.channels), in the network's channel order, as from `resize_to_input`.
         spec: preprocessing contract.
         scale: of the input tensor, > 0.
-        zero_point: of the input tensor, -128..127.
+        zero_point: of the input tensor, a value of `dtype`.
+        dtype: of the input tensor: int8, uint8 or int16.
     Returns:
-        int8, same shape.
+        `dtype`, same shape.
     Raises:
         ShapeError: not uint8 (..., spec.channels).
     """
-    return _lookup(quantization_table(spec, scale, zero_point), pixels)
+    return _lookup(quantization_table(spec, scale, zero_point, dtype), pixels)
 
 
-def quantization_table(spec: PreprocessSpec, scale: float, zero_point: int) -> np.ndarray:
-    """int8 value of each pixel value and channel; firmware carries the same table.
+def quantization_table(spec: PreprocessSpec, scale: float, zero_point: int, dtype: np.dtype[Any] = _INT8) -> np.ndarray:
+    """Input value of each pixel value and channel; firmware carries the same table.
 
     Args:
         spec: preprocessing contract.
         scale: of the input tensor, > 0.
-        zero_point: of the input tensor, -128..127.
+        zero_point: of the input tensor, a value of `dtype`.
+        dtype: of the input tensor: int8, uint8 or int16.
     Returns:
-        int8 (spec.channels, 256), [channel, pixel value], in the network's channel order.
+        `dtype` (spec.channels, 256), [channel, pixel value], in the network's channel order.
     """
     normalized = (np.arange(256.0) - np.array(spec.mean)[:, None]) / np.array(spec.std)[:, None]
     steps = normalized / scale
     # floor(|x| + 0.5) with the sign put back: ties go away from zero.
     rounded = np.copysign(np.floor(np.abs(steps) + 0.5), steps)
-    return np.clip(rounded + zero_point, -128, 127).astype(np.int8)
+    limits = np.iinfo(dtype)
+    return np.clip(rounded + zero_point, limits.min, limits.max).astype(dtype)
 
 
 @lru_cache(maxsize=16)

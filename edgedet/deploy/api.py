@@ -60,8 +60,9 @@ class DeployReport:
                 lines.append(f"patches:   {self.patches.text()}")
             if not self.has_run:
                 lines.append(
-                    "interface: edgedet_invoke() only; the file carries no preprocessing and output contracts, so "
-                    "there is no edgedet_run() from image to detections"
+                    "interface: edgedet_invoke() only; the file carries no preprocessing and output contracts that the "
+                    "C kernels can follow (RTMDet's head with int8 outputs), so there is no edgedet_run() from image "
+                    "to detections"
                 )
         lines.append(f"golden:    {self.golden_source}")
         lines += [f"wrote      {path}" for path in self.files]

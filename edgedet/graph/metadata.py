@@ -10,9 +10,12 @@ from typing import Any
 from edgedet.contracts import OutputSpec, PreprocessSpec
 from edgedet.errors import ConfigError, ConversionError
 from edgedet.graph.graph import Graph
+from edgedet.head_spec import LEVEL_CODINGS, HeadSpec
+from edgedet.numerics.heads.layout import forms_of
 
 METADATA_NAME = "edgedet"
-VERSION = 1
+VERSION = 1  # of files with RTMDet's head, which every edgedet reads
+HEAD_VERSION = 2  # of files whose head is described
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ def contract_metadata(
     if set(names) != set(outputs.tensor_names):
         raise ConversionError(f"tensor_names has {sorted(names)}, expected exactly {sorted(outputs.tensor_names)}")
     content = {
-        "version": VERSION,
+        "version": VERSION if outputs.head == HeadSpec() else HEAD_VERSION,
         "preprocess": preprocess.to_json(),
         "outputs": outputs.to_json(),
         "tensors": names,
@@ -65,8 +68,9 @@ def read_contracts(graph: Graph, source: str) -> Contracts:
     if len(blobs) != 1:
         raise ConversionError(
             f"{source}: {len(blobs)} metadata buffers named {METADATA_NAME!r}, expected 1. The file does not say how "
-            "its input is prepared and what its outputs mean; make it with `edgedet quantize`, or add the buffer with "
-            "edgedet.graph.metadata.contract_metadata"
+            "its input is prepared and what its outputs mean; make it with `edgedet quantize`, or say it with "
+            f"`edgedet contract {source} --head yolov8 --classes person,car --out with_contract.tflite` "
+            "(`edgedet contract --help` lists the heads)"
         )
     content = _load(blobs[0], source)
     try:
@@ -90,10 +94,10 @@ def _load(blob: bytes, source: str) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise ConversionError(f"{source}: metadata {METADATA_NAME!r} is not JSON: {error}") from error
     version = content.get("version") if isinstance(content, dict) else None
-    if version != VERSION:
+    if version not in (VERSION, HEAD_VERSION):
         raise ConversionError(
-            f"{source}: metadata {METADATA_NAME!r} has version {version!r}, this edgedet reads version {VERSION}; "
-            "convert the model again with this edgedet"
+            f"{source}: metadata {METADATA_NAME!r} has version {version!r}, this edgedet reads versions {VERSION} and "
+            f"{HEAD_VERSION}; convert the model again with this edgedet"
         )
     return content
 
@@ -102,6 +106,8 @@ def _check_outputs_spec(outputs: OutputSpec, source: str) -> None:
     if not all(isinstance(name, str) for name in outputs.class_names):
         raise ConversionError(f"{source}: metadata: class names must be strings, got {outputs.class_names}")
     strides = outputs.strides
+    if not strides and outputs.head.coding not in LEVEL_CODINGS:
+        return
     if not strides or any(not isinstance(s, int) or s < 1 for s in strides) or len(set(strides)) != len(strides):
         raise ConversionError(f"{source}: metadata: strides must be different positive integers, got {strides}")
 
@@ -122,15 +128,12 @@ def _find_output(
         raise ConversionError(
             f"{source}: output {contract_name} should be one tensor named {tensor_name!r}; the outputs are {found}"
         )
-    kind, stride_text = contract_name.split("_")
-    stride = int(stride_text)
-    channels = len(outputs.class_names) if kind == "cls" else 4
-    # A stride-s map of an input that s does not divide has a partial last cell.
-    expected = (1, -(-preprocess.height // stride), -(-preprocess.width // stride), channels)
+    forms = forms_of(contract_name, outputs, (preprocess.width, preprocess.height))
     shape = graph.tensors[graph.outputs[positions[0]]].shape
-    if shape != expected:
+    if forms and shape not in [form.shape for form in forms]:
         raise ConversionError(
-            f"{source}: output {contract_name} has shape {shape}, expected {expected} for {preprocess.width}x"
-            f"{preprocess.height} px, stride {stride}, {len(outputs.class_names)} classes"
+            f"{source}: output {contract_name} has shape {shape}, expected {' or '.join(str(f.shape) for f in forms)} "
+            f"for {preprocess.width}x{preprocess.height} px, strides {', '.join(map(str, outputs.strides))}, "
+            f"{len(outputs.class_names)} classes"
         )
     return positions[0]

@@ -10,6 +10,7 @@ from edgedet.errors import ConversionError
 from edgedet.graph.flatbuffer import parse_tflite
 from edgedet.graph.graph import Graph, Tensor
 from edgedet.graph.metadata import read_contracts
+from edgedet.head_spec import HeadSpec
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,10 +23,20 @@ class Int8Model:
     preprocess: PreprocessSpec
     outputs: OutputSpec
     output_positions: tuple[int, ...]  # contract order -> position in graph.outputs
-    input_scale: float
+    input_scale: float  # 1.0 of a float input
     input_zero_point: int
-    scales: tuple[float, ...]  # of the outputs, contract order
+    scales: tuple[float, ...]  # of the outputs, contract order; 1.0 of float ones
     zero_points: tuple[int, ...]
+    input_dtype: str = "int8"  # int8, uint8, int16 or float32
+    dtypes: tuple[str, ...] = ()  # of the outputs, contract order; empty: all int8
+
+    @property
+    def has_c_decoder(self) -> bool:
+        """True when the C kernels prepare this input and decode these outputs."""
+        whole_cells = not any(
+            side % stride for side in (self.preprocess.width, self.preprocess.height) for stride in self.outputs.strides
+        )
+        return self.outputs.head == HeadSpec() and {self.input_dtype, *self.dtypes} == {"int8"} and whole_cells
 
 
 def load_int8_model(path: Path) -> Int8Model:
@@ -48,10 +59,12 @@ def load_int8_model(path: Path) -> Int8Model:
             f"{path}: expected one input, found {len(graph.inputs)}; edgedet runs single-input models"
         )
     source = graph.tensors[graph.inputs[0]]
+    _require_quantized(graph, path)
     input_scale, input_zero_point = _affine(source, path)  # before the contracts: a float file has a clearer error
     contracts = read_contracts(graph, str(path))
     positions = tuple(contracts.output_indices)
-    affine = [_affine(graph.tensors[graph.outputs[position]], path) for position in positions]
+    results = [graph.tensors[graph.outputs[position]] for position in positions]
+    affine = [_affine(tensor, path) for tensor in results]
     return Int8Model(
         path=path,
         data=data,
@@ -63,14 +76,28 @@ def load_int8_model(path: Path) -> Int8Model:
         input_zero_point=input_zero_point,
         scales=tuple(scale for scale, _ in affine),
         zero_points=tuple(zero_point for _, zero_point in affine),
+        input_dtype=source.dtype,
+        dtypes=tuple(tensor.dtype for tensor in results),
     )
 
 
 def _affine(tensor: Tensor, path: Path) -> tuple[float, int]:
-    """(scale, zero point) of an int8 tensor."""
-    if tensor.dtype != "int8" or tensor.quantization is None:
+    """(scale, zero point) of an input or output; (1.0, 0) of floats at the borders of an int8 network."""
+    if tensor.dtype == "float32":
+        return 1.0, 0
+    if tensor.dtype not in ("int8", "uint8", "int16") or tensor.quantization is None:
         raise ConversionError(
             f"{path}: tensor {tensor.name}: expected quantized int8, found {tensor.dtype}; this file is not an int8 "
             "model, make one with `edgedet quantize`"
         )
     return float(tensor.quantization.scale[0]), int(tensor.quantization.zero_point[0])
+
+
+def _require_quantized(graph: Graph, path: Path) -> None:
+    """A file without any int8 or uint8 weights is a float model, whatever its borders are."""
+    if not any(tensor.dtype in ("int8", "uint8", "int16") for tensor in graph.tensors):
+        found = sorted({tensor.dtype for tensor in graph.tensors})
+        raise ConversionError(
+            f"{path}: tensor {graph.tensors[graph.inputs[0]].name}: expected quantized int8, found only "
+            f"{', '.join(found)}; this file is not an int8 model, make one with `edgedet quantize`"
+        )

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from edgedet.config import ModelConfig, build
-from edgedet.contracts import OutputSpec, PreprocessSpec
+from edgedet.contracts import OutputSpec, PreprocessSpec, require_trainable_size
 from edgedet.errors import CheckpointError, ConfigError
 from edgedet.fileio import atomic_path
 from edgedet.net.rtmdet import RTMDet, build_detector
@@ -98,6 +98,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
             info=content["info"],
             resume=content.get("resume"),
         )
+        require_trainable_size(checkpoint.preprocess.width, checkpoint.preprocess.height)
     except (TypeError, AttributeError, ConfigError) as error:
         raise CheckpointError(f"{path}: incomplete or foreign checkpoint: {error}; {_AGAIN}") from error
     _check_weights(checkpoint, path)

@@ -91,9 +91,9 @@ def dequantize_output(q: np.ndarray, scale: float, zero_point: int) -> np.ndarra
     """Real values of an int8 output as the decoder sees them.
 
     Args:
-        q: int8 (any shape).
+        q: int8, uint8 or int16 (any shape).
         scale: of the tensor; rounded to float32.
-        zero_point: -128..127.
+        zero_point: a value of its dtype.
     Returns:
         float32, same shape.
     """

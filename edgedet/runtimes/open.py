@@ -68,7 +68,9 @@ def _open_c99(model: Int8Model) -> tuple[str, Run]:
 def _open_qemu(model: Int8Model, name: str) -> Int8Runtime:
     from edgedet.runtimes.generated_c import QemuModule
 
-    module = QemuModule(model.data, model.graph, name.removeprefix("qemu:"), model=model)
+    module = QemuModule(
+        model.data, model.graph, name.removeprefix("qemu:"), model=model if model.has_c_decoder else None
+    )
     board = module.firmware.board
     arithmetic = (
         f"int8, double rounding, edgedet's generated C on QEMU {board.machine} ({board.cpu}); instructions, not cycles"

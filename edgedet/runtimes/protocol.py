@@ -9,10 +9,12 @@ from typing import Protocol
 import numpy as np
 
 from edgedet.contracts import Detections, OutputSpec, PreprocessSpec
-from edgedet.data.preprocess import quantize_input
+from edgedet.data.preprocess import normalize, quantize_input
 from edgedet.errors import ShapeError
 from edgedet.graph.model import Int8Model
-from edgedet.numerics.decode import decode_int8
+from edgedet.numerics.decode import decode_int8, dequantize_output
+from edgedet.numerics.heads.decode import decode_outputs
+from edgedet.numerics.heads.layout import grid_maps
 
 # inputs in the order of the file, for a detector one int8 (1, H, W, C) -> outputs in the order of the file
 Run = Callable[..., Sequence[np.ndarray]]
@@ -41,7 +43,7 @@ class Runtime(Protocol):
         """Network input (1, height, width, channels) from resized pixels, uint8 (height, width, channels)."""
 
     def invoke(self, x: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Raw outputs in contract order, each (1, h, w, c)."""
+        """Raw outputs in contract order."""
 
     def decode(self, raw: Sequence[np.ndarray], score_threshold: float) -> Detections:
         """Detections in pixels of the network's input, best first."""
@@ -68,12 +70,12 @@ class Int8Runtime:
         return self.model.outputs
 
     def prepare(self, pixels: np.ndarray) -> np.ndarray:
-        """Quantize pixels for the input tensor.
+        """Network input from pixels: quantized for the input tensor, or normalized floats for a float one.
 
         Args:
             pixels: uint8 (height, width, channels), from `resize_to_input`.
         Returns:
-            int8 (1, height, width, channels).
+            (1, height, width, channels), dtype of the input tensor.
         Raises:
             ShapeError: another size than the contract's.
         """
@@ -82,15 +84,18 @@ class Int8Runtime:
             raise ShapeError(
                 f"{self.model.path}: input pixels: expected {expected}, found {pixels.shape}; resize first"
             )
-        return quantize_input(pixels, self.preprocess, self.model.input_scale, self.model.input_zero_point)[None]
+        if self.model.input_dtype == "float32":
+            return normalize(pixels, self.preprocess)[None]
+        dtype = np.dtype(self.model.input_dtype)
+        return quantize_input(pixels, self.preprocess, self.model.input_scale, self.model.input_zero_point, dtype)[None]
 
     def invoke(self, x: np.ndarray) -> tuple[np.ndarray, ...]:
         """Run the network.
 
         Args:
-            x: int8 (1, height, width, channels).
+            x: from `prepare`.
         Returns:
-            int8 outputs in contract order, each (1, h, w, c).
+            Outputs in contract order, of the shapes and dtypes of the file.
         """
         raw = self.run(x)
         return tuple(raw[position] for position in self.model.output_positions)
@@ -100,7 +105,7 @@ class Int8Runtime:
         return self.measured(per_operator)
 
     def decode(self, raw: Sequence[np.ndarray], score_threshold: float) -> Detections:
-        """Decode int8 outputs; thresholds other than the score's come from the contract.
+        """Decode outputs; thresholds other than the score's come from the contract.
 
         Args:
             raw: what `invoke` returned.
@@ -109,4 +114,22 @@ class Int8Runtime:
             Detections in pixels of the network's input.
         """
         model = self.model
-        return decode_int8(raw, model.scales, model.zero_points, model.outputs, score_threshold=score_threshold)
+        if model.has_c_decoder:
+            maps = grid_maps(raw, model.outputs, (self.preprocess.width, self.preprocess.height))
+            return decode_int8(maps, model.scales, model.zero_points, model.outputs, score_threshold=score_threshold)
+        size = (self.preprocess.width, self.preprocess.height)
+        return decode_outputs(self.real_outputs(raw), model.outputs, size, score_threshold)
+
+    def real_outputs(self, raw: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
+        """Real values of outputs.
+
+        Args:
+            raw: what `invoke` returned.
+        Returns:
+            float32, same shapes.
+        """
+        parameters = zip(raw, self.model.scales, self.model.zero_points, strict=True)
+        return tuple(
+            array if array.dtype == np.float32 else dequantize_output(array, scale, zero_point)
+            for array, scale, zero_point in parameters
+        )

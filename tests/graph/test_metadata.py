@@ -10,6 +10,7 @@ from edgedet.contracts import OutputSpec, PreprocessSpec
 from edgedet.errors import ConversionError
 from edgedet.graph.graph import Graph, NoOptions, Operator, Quantization, Tensor
 from edgedet.graph.metadata import Contracts, contract_metadata, read_contracts
+from edgedet.head_spec import HeadSpec
 
 PREPROCESS = PreprocessSpec(width=96, height=64, mean=(1.5, 2.0, 3.0))
 OUTPUTS = OutputSpec(class_names=("a", "b", "c", "dé"), strides=(8, 16), category_ids=(3, 1, 7, 9))
@@ -72,9 +73,19 @@ def test_read_contracts_without_metadata_says_what_to_do() -> None:
         (b"\xff\xfe", "not JSON"),
         (b"[" * 100_000, "not JSON"),
         (b"[]", "version None"),
-        (b'{"version":2}', "version 2, this edgedet reads version 1"),
+        (b'{"version":3}', "version 3, this edgedet reads versions 1 and 2"),
         (b'{"version":1}', "is wrong"),
-        (b'{"version":1,"preprocess":{"width":33,"height":32},"outputs":{},"tensors":{}}', "multiple of 32"),
+        (b'{"version":1,"preprocess":{"width":0,"height":32},"outputs":{},"tensors":{}}', "whole number of px"),
+        (
+            b'{"version":2,"preprocess":{"width":32,"height":32},"outputs":{"class_names":["a"],"head":{"kind":"rcnn"}},'
+            b'"tensors":{}}',
+            "head must be one of rtmdet",
+        ),
+        (
+            b'{"version":2,"preprocess":{"width":32,"height":32},"outputs":{"class_names":["a"],"head":{"gamma":1}},'
+            b'"tensors":{}}',
+            "HeadSpec: expected a dict with keys among",
+        ),
         (b'{"version":1,"preprocess":{"width":32,"height":32,"x":1},"outputs":{},"tensors":{}}', "unknown keys"),
         (b'{"version":1,"preprocess":5,"outputs":{},"tensors":{}}', "is wrong"),
         (
@@ -105,3 +116,18 @@ def test_read_contracts_other_class_count_raises() -> None:
 def test_read_contracts_other_input_size_raises() -> None:
     with pytest.raises(ConversionError, match=r"one input of \(1, 64, 96, 3\), the graph has \(1, 96, 64, 3\)"):
         read_contracts(detector(size=(96, 64)), "m.tflite")
+
+
+def test_read_contracts_rows_of_cells_are_accepted_as_sscma_writes_them() -> None:
+    graph = detector()
+    flat = [replace(t, shape=(1, t.shape[1] * t.shape[2], 4)) if t.name in ORDER else t for t in graph.tensors]
+    assert read_contracts(replace(graph, tensors=tuple(flat)), "m.tflite").output_indices == (1, 3, 2, 0)
+
+
+def test_contract_metadata_described_head_has_version_2_and_reads_back() -> None:
+    head = HeadSpec(kind="yolox", coding="yolox", tensors=("box_8", "cls_8"), objectness=False)
+    outputs = OutputSpec(("a", "b", "c", "d"), strides=(8,), head=head)
+    name, blob = contract_metadata(PREPROCESS, outputs)
+    assert json.loads(blob)["version"] == 2
+    graph = replace(detector(), metadata=((name, blob),))
+    assert read_contracts(graph, "m.tflite") == Contracts(PREPROCESS, outputs, (3, 1))

@@ -35,7 +35,7 @@ class C99Module:
     texts: dict[str, str]  # path -> text, without the manifest
     manifest: dict[str, Any]
     program: Program
-    model: Int8Model | None  # None: the file carries no contracts, so there is no edgedet_run()
+    model: Int8Model | None  # None: no contracts, or no C decoder for them, so there is no edgedet_run()
     model_bytes: int  # of the file
     golden_source: str
 
@@ -61,8 +61,8 @@ def make_c99(path: Path, *, image: Path | None = None, ram_bytes: int | None = N
     data, graph, model = load_any(path)
     if model is None and image is not None:
         raise ConfigError(
-            f"{path} carries no preprocessing contract, so no image can become its input; leave the image out, or "
-            "add the contracts with edgedet.graph.metadata.contract_metadata"
+            f"{path} carries no preprocessing contract that C code can follow, so no image can become its input; leave "
+            "the image out, or add RTMDet's contracts with `edgedet contract`"
         )
     check_operators(graph)
     simulator = Simulator(graph)
@@ -79,7 +79,8 @@ def load_any(path: Path) -> tuple[bytes, Graph, Int8Model | None]:
     """Read a `.tflite` with or without edgedet's metadata.
 
     Returns:
-        (bytes of the file, graph, the model with its contracts or None).
+        (bytes of the file, graph, the model with its contracts). The model is None without contracts, and with those
+        of a head that the C kernels don't decode.
     Raises:
         ConversionError: missing or damaged file, or contracts that don't fit the graph.
     """
@@ -89,7 +90,8 @@ def load_any(path: Path) -> tuple[bytes, Graph, Int8Model | None]:
         raise ConversionError(f"{path}: can't read the model ({error.strerror}); check the path") from error
     graph = parse_tflite(data, str(path))
     if any(name == METADATA_NAME for name, _ in graph.metadata):
-        return data, graph, load_int8_model(path)
+        model = load_int8_model(path)
+        return data, graph, model if model.has_c_decoder else None
     return data, graph, None
 
 

@@ -1,0 +1,115 @@
+"""What the outputs of a detection head hold: which tensors, in which order, and how they become boxes and scores.
+
+`rtmdet` is the head that edgedet trains; the others are those of files of other makers. numerics/heads/ decodes them.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from edgedet.errors import ConfigError, require_one_of
+
+HEADS = ("rtmdet", "yolox", "yolov3", "yolov5", "yolov8", "nanodet", "ssd", "fomo", "none")
+CODINGS = ("distance", "yolox", "yolov3", "yolov5", "xywh", "xyxy", "ssd", "detections", "cells", "none")
+SCORES = ("sigmoid", "softmax", "none", "percent")
+UNITS = ("pixels", "normalized")
+# Codings whose rows belong to the cells of the stride levels.
+LEVEL_CODINGS = ("distance", "yolox", "yolov3", "yolov5", "cells")
+ANCHOR_CODINGS = ("yolov3", "yolov5")
+_ROLE = re.compile("(cls|box|obj|map|output)(_[0-9]{1,9})?|boxes|classes|scores|count")
+
+
+@dataclass(frozen=True)
+class HeadSpec:
+    """Layout and coding of a head's outputs.
+
+    `tensors` names the outputs by role. A role is a part and, where the tensor belongs to one stride level, the stride:
+    `cls_8`, `box_8`, `obj_8`, `map_8` (all parts of the level in one tensor); `cls`, `box`, `obj`, `map` hold all
+    levels one after the other. Channels of a `map`: box, objectness, classes; of `classes_first` heads (NanoDet):
+    classes, box. Codings of a box:
+
+    - distance: left, top, right, bottom in strides from ((column + offset) * stride, (row + offset) * stride); with
+      `bins`, each side is the mean of a softmax over so many bins (distribution focal loss, arXiv:2006.04388)
+    - yolox: centre ((x + column) * stride, ...), size exp(w) * stride (arXiv:2107.08430)
+    - yolov3: centre (sigmoid(x) + column) * stride, size exp(w) * anchor (arXiv:1804.02767)
+    - yolov5: centre (2 sigmoid(x) - 0.5 + column) * stride, size (2 sigmoid(w))^2 * anchor
+    - xywh, xyxy: decoded in the graph, centre and size, or corners, in `unit`
+    - ssd: centre and size relative to anchors (arXiv:1512.02325)
+    - detections: after the operator TFLite_Detection_PostProcess: boxes, classes, scores, count
+    - cells: every cell is a centroid of cell size (FOMO)
+    - none: not decoded
+    """
+
+    kind: str = "rtmdet"
+    coding: str = "distance"
+    tensors: tuple[str, ...] = ()  # roles in contract order; empty: cls and box of each stride
+    scores: str = "sigmoid"  # what makes scores of class and objectness values; percent: 0..100 in the graph
+    objectness: bool = False  # scores are objectness * class
+    background: bool = False  # the first class channel is the background
+    classes_first: bool = False  # in a `map`: classes stand in front of the box
+    channels_first: bool = False  # the channel axis stands in front of the cells: (1, C, h, w), (1, C, cells)
+    unit: str = "pixels"  # of xywh, xyxy: pixels of the input, or normalized to 0..1
+    offset: float = 0.0  # of the prior inside its cell, in cells
+    bins: int = 0  # of each side's distribution; 0: the side itself
+    # yolov3, yolov5: width, height in px, for each stride the same number of pairs; ssd: centre y, centre x, height,
+    # width in 0..1 for each box
+    anchors: tuple[float, ...] = ()
+    variances: tuple[float, ...] = (10.0, 10.0, 5.0, 5.0)  # of ssd: y, x, height, width
+
+    def __post_init__(self) -> None:
+        require_one_of("head", self.kind, HEADS)
+        require_one_of("coding", self.coding, CODINGS)
+        require_one_of("scores", self.scores, SCORES)
+        require_one_of("unit", self.unit, UNITS)
+        if self.bins < 0 or self.bins == 1:
+            raise ConfigError(f"bins must be 0 (none) or at least 2, got {self.bins}")
+        if len(set(self.tensors)) != len(self.tensors) or not all(_ROLE.fullmatch(role) for role in self.tensors):
+            raise ConfigError(f"tensors: every role once, such as cls_8, box or map; got {self.tensors}")
+        if len(self.variances) != 4 or min(self.variances) <= 0:
+            raise ConfigError(f"variances need 4 values above 0, got {self.variances}")
+        if self.coding in ANCHOR_CODINGS and (not self.anchors or len(self.anchors) % 2):
+            raise ConfigError(f"head {self.kind} needs anchors, pairs of width,height in px; got {self.anchors}")
+        if self.coding == "ssd" and (not self.anchors or len(self.anchors) % 4):
+            raise ConfigError(f"head ssd needs anchors, 4 numbers for each box; got {len(self.anchors)} numbers")
+        if not all(isinstance(value, int | float) for value in self.anchors):
+            raise ConfigError("anchors must be numbers")
+
+    def anchors_per_cell(self, levels: int) -> int:
+        """Anchors of each cell; 1 for heads without.
+
+        Args:
+            levels: number of strides.
+        Raises:
+            ConfigError: the anchors can't be shared out among the levels.
+        """
+        if self.coding not in ANCHOR_CODINGS:
+            return 1
+        count, rest = divmod(len(self.anchors) // 2, max(levels, 1))
+        if rest or not count:
+            raise ConfigError(
+                f"{len(self.anchors) // 2} anchors can't be shared out among {levels} strides; give the same number of "
+                "pairs for each stride, those of the smallest stride first"
+            )
+        return count
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-able dict of what differs from RTMDet's; `from_json` takes it back."""
+        plain = HeadSpec()
+        return {k: v for k, v in asdict(self).items() if k == "kind" or v != getattr(plain, k)}
+
+    @classmethod
+    def from_json(cls, value: Any) -> HeadSpec:
+        """Raises ConfigError when it is not a dict of known keys."""
+        known = {f.name for f in fields(cls)}
+        if not isinstance(value, dict) or set(value) - known:
+            raise ConfigError(f"HeadSpec: expected a dict with keys among {sorted(known)}, got {value!r}")
+        arguments: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in value.items()}
+        return cls(**arguments)
+
+
+def part_and_stride(role: str) -> tuple[str, int | None]:
+    """Part of a role, and its stride: `cls_8` is ("cls", 8), `map` is ("map", None)."""
+    part, _, stride = role.partition("_")
+    return part, int(stride) if stride else None

@@ -1,0 +1,129 @@
+"""Decoding of every head: rows, boxes, scores, threshold, non-maximum suppression.
+
+The rules are RTMDet's (numerics/decode.py): a candidate is one (row, class) pair whose score exceeds the threshold; of
+all candidates the `MAX_CANDIDATES` best are kept, ordered by score, then row, then class; boxes are clipped to the
+input, those without area dropped; then greedy NMS inside each class. Boxes and scores are computed in float64 and
+rounded once to float32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from edgedet.contracts import Detections, OutputSpec
+from edgedet.errors import ConfigError, ShapeError
+from edgedet.numerics.boxes import clip_boxes
+from edgedet.numerics.decode import MAX_CANDIDATES, DecodeOptions, nms
+from edgedet.numerics.heads.boxes import decode_boxes, logistic, softmax
+from edgedet.numerics.heads.fomo import decode_cells
+from edgedet.numerics.heads.layout import Rows, gather
+
+
+def decode_outputs(
+    outputs: Sequence[np.ndarray],
+    spec: OutputSpec,
+    size: tuple[int, int],
+    score_threshold: float | None = None,
+) -> Detections:
+    """Decode the outputs of one image, of any head.
+
+    Args:
+        outputs: real values, float32, in contract order (`spec.tensor_names`).
+        spec: output contract.
+        size: (width, height) of the network's input, px.
+        score_threshold: 0 <= t < 1, scores must be higher; None: the contract's.
+    Returns:
+        Detections in pixels of the network's input, best first.
+    Raises:
+        ShapeError: number or shape of the outputs does not fit the contract.
+        ConfigError: the threshold is out of range, or the head is `none`.
+    """
+    threshold = spec.score_threshold if score_threshold is None else score_threshold
+    options = DecodeOptions(threshold, spec.nms_iou, spec.max_detections, MAX_CANDIDATES)
+    if spec.head.coding == "none":
+        raise ConfigError(
+            "the output contract has head none, so there are no boxes to decode; name the head with `edgedet contract "
+            "FILE --head ...`, or give evaluate() a decode function of your own"
+        )
+    if spec.head.coding == "detections":
+        boxes, scores = _postprocessed(outputs, spec, size)
+    else:
+        rows = gather(outputs, spec, size) if spec.head.coding != "cells" else None
+        if rows is None:
+            return decode_cells(outputs, spec, size, options)
+        boxes, scores = decode_boxes(rows, spec, size), row_scores(rows, spec)
+    return select(boxes.astype(np.float32), scores.astype(np.float32), size, options)
+
+
+def row_scores(rows: Rows, spec: OutputSpec) -> np.ndarray:
+    """Scores of all rows.
+
+    Args:
+        rows: of the head.
+        spec: output contract; `head.scores` says what makes scores of the values.
+    Returns:
+        float64 (N, classes), 0..1, without the background.
+    """
+    scores = activate(rows.classes.astype(np.float64), spec.head.scores)[:, int(spec.head.background) :]
+    if rows.objectness is None:
+        return scores
+    # A softmax is over the classes; objectness is one yes-or-no value in every head.
+    kind = "sigmoid" if spec.head.scores == "softmax" else spec.head.scores
+    return scores * activate(rows.objectness.astype(np.float64), kind)[:, None]
+
+
+def activate(values: np.ndarray, kind: str) -> np.ndarray:
+    """Scores 0..1 of a head's values; softmax over the last axis."""
+    if kind == "sigmoid":
+        return logistic(values)
+    if kind == "softmax":
+        return softmax(values)
+    return values / 100.0 if kind == "percent" else values
+
+
+def select(boxes: np.ndarray, scores: np.ndarray, size: tuple[int, int], options: DecodeOptions) -> Detections:
+    """Threshold, the best candidates, clipping, NMS.
+
+    Args:
+        boxes: float32 (N, 4), xyxy, px of the input.
+        scores: float32 (N, classes), 0..1.
+        size: (width, height) of the network's input, px.
+        options: thresholds and limits.
+    Returns:
+        Detections in pixels of the network's input, best first.
+    """
+    flat = scores.reshape(-1)
+    hits = np.flatnonzero(flat > np.float32(options.score_threshold))
+    if len(hits) > options.max_candidates:
+        edge = np.partition(flat[hits], len(hits) - options.max_candidates)[len(hits) - options.max_candidates]
+        hits = hits[flat[hits] >= edge]  # the stable sort alone decides ties at the edge
+    hits = hits[np.argsort(-flat[hits], kind="stable")[: options.max_candidates]]
+    rows, labels = np.divmod(hits, max(1, scores.shape[1]))
+    found = clip_boxes(boxes[rows], *size)
+    solid = (found[:, 2] > found[:, 0]) & (found[:, 3] > found[:, 1])
+    found, hits, labels = found[solid], hits[solid], labels[solid].astype(np.int64)
+    kept = nms(found, labels, options.nms_iou, options.max_detections)
+    return Detections(found[kept], flat[hits[kept]], labels[kept])
+
+
+def _postprocessed(
+    outputs: Sequence[np.ndarray], spec: OutputSpec, size: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Boxes and scores behind TFLite_Detection_PostProcess: ymin, xmin, ymax, xmax in 0..1; class; score; count."""
+    if len(outputs) != 4 or outputs[0].size != 4 * outputs[2].size or outputs[1].size != outputs[2].size:
+        raise ShapeError(
+            "decode: expected the four outputs of TFLite_Detection_PostProcess (boxes, classes, scores, count), found "
+            f"{[array.shape for array in outputs]}"
+        )
+    count = int(np.asarray(outputs[3]).reshape(-1)[0])
+    box = outputs[0].reshape(-1, 4)[:count].astype(np.float64)[:, [1, 0, 3, 2]] * np.array([size[0], size[1]] * 2)
+    labels = outputs[1].reshape(-1)[:count].astype(np.int64)
+    if len(labels) and not 0 <= labels.min() <= labels.max() < len(spec.class_names):
+        raise ShapeError(
+            f"decode: class {labels.max()} for {len(spec.class_names)} class names; give one name for each class"
+        )
+    scores = np.zeros((count, len(spec.class_names)))
+    scores[np.arange(count), labels] = outputs[2].reshape(-1)[:count]
+    return box, scores
