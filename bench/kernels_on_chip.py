@@ -28,6 +28,7 @@ from edgedet.graph.graph import (
     PoolOptions,
     Tensor,
 )
+from edgedet.graph.operator_table import Trait, kinds_with
 from edgedet.graph.operators import window_padding
 from edgedet.numerics.integer import activation_range
 
@@ -40,7 +41,7 @@ chip_run = importlib.util.module_from_spec(_spec)
 sys.modules["chip_run"] = chip_run
 _spec.loader.exec_module(chip_run)
 cases = chip_run.kernel_cases
-FREE = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS")  # no instruction: the output is the input's memory
+FREE = kinds_with(Trait.RESHAPING)  # no instruction: the output is the input's memory
 
 
 def _params(tensor: Tensor) -> tuple[float, int]:
