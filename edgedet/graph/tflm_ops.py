@@ -1,4 +1,4 @@
-"""Names of TFLite Micro's resolver methods, one per builtin operator."""
+"""Names of TFLite Micro's resolver methods, one for each operator, custom ones included."""
 
 from __future__ import annotations
 
@@ -8,25 +8,45 @@ from dataclasses import dataclass
 from edgedet.errors import UnsupportedOpError
 from edgedet.graph.graph import Graph
 
-# Method of tflite::MicroMutableOpResolver that registers each operator, at tflite-micro 90b983c (2026-08). Control flow
-# and resource variables are left out: they need more than the one subgraph that edgedet carries.
+# Method of tflite::MicroMutableOpResolver that registers each operator, at tflite-micro 90b983c (2026-08): all that it
+# has. The python wheel registers the same, but has no kernel behind AddEthosU: that one is linked on the chip.
 RESOLVER_METHODS = {
     "ABS": "AddAbs",
     "ADD": "AddAdd",
     "ADD_N": "AddAddN",
     "ARG_MAX": "AddArgMax",
     "ARG_MIN": "AddArgMin",
+    "ASSIGN_VARIABLE": "AddAssignVariable",
     "AVERAGE_POOL_2D": "AddAveragePool2D",
     "BATCH_MATMUL": "AddBatchMatMul",
     "BATCH_TO_SPACE_ND": "AddBatchToSpaceNd",
     "BROADCAST_ARGS": "AddBroadcastArgs",
     "BROADCAST_TO": "AddBroadcastTo",
+    "CALL_ONCE": "AddCallOnce",
     "CAST": "AddCast",
     "CEIL": "AddCeil",
     "CONCATENATION": "AddConcatenation",
     "CONV_2D": "AddConv2D",
     "COS": "AddCos",
     "CUMSUM": "AddCumSum",
+    "CUSTOM (CIRCULAR_BUFFER)": "AddCircularBuffer",
+    "CUSTOM (SignalDelay)": "AddDelay",
+    "CUSTOM (SignalEnergy)": "AddEnergy",
+    "CUSTOM (SignalFftAutoScale)": "AddFftAutoScale",
+    "CUSTOM (SignalFilterBank)": "AddFilterBank",
+    "CUSTOM (SignalFilterBankLog)": "AddFilterBankLog",
+    "CUSTOM (SignalFilterBankSpectralSubtraction)": "AddFilterBankSpectralSubtraction",
+    "CUSTOM (SignalFilterBankSquareRoot)": "AddFilterBankSquareRoot",
+    "CUSTOM (SignalFramer)": "AddFramer",
+    "CUSTOM (SignalIrfft)": "AddIrfft",
+    "CUSTOM (SignalOverlapAdd)": "AddOverlapAdd",
+    "CUSTOM (SignalPCAN)": "AddPCAN",
+    "CUSTOM (SignalRfft)": "AddRfft",
+    "CUSTOM (SignalStacker)": "AddStacker",
+    "CUSTOM (SignalWindow)": "AddWindow",
+    "CUSTOM (TFLM_DECODE)": "AddDecode",
+    "CUSTOM (TFLite_Detection_PostProcess)": "AddDetectionPostprocess",
+    "CUSTOM (ethos-u)": "AddEthosU",
     "DEPTHWISE_CONV_2D": "AddDepthwiseConv2D",
     "DEPTH_TO_SPACE": "AddDepthToSpace",
     "DEQUANTIZE": "AddDequantize",
@@ -47,6 +67,7 @@ RESOLVER_METHODS = {
     "GREATER": "AddGreater",
     "GREATER_EQUAL": "AddGreaterEqual",
     "HARD_SWISH": "AddHardSwish",
+    "IF": "AddIf",
     "L2_NORMALIZATION": "AddL2Normalization",
     "L2_POOL_2D": "AddL2Pool2D",
     "LEAKY_RELU": "AddLeakyRelu",
@@ -71,6 +92,7 @@ RESOLVER_METHODS = {
     "PADV2": "AddPadV2",
     "PRELU": "AddPrelu",
     "QUANTIZE": "AddQuantize",
+    "READ_VARIABLE": "AddReadVariable",
     "REDUCE_ALL": "AddReduceAll",
     "REDUCE_MAX": "AddReduceMax",
     "REDUCE_MIN": "AddReduceMin",
@@ -104,6 +126,8 @@ RESOLVER_METHODS = {
     "TRANSPOSE_CONV": "AddTransposeConv",
     "UNIDIRECTIONAL_SEQUENCE_LSTM": "AddUnidirectionalSequenceLSTM",
     "UNPACK": "AddUnpack",
+    "VAR_HANDLE": "AddVarHandle",
+    "WHILE": "AddWhile",
     "ZEROS_LIKE": "AddZerosLike",
 }
 
@@ -112,7 +136,7 @@ RESOLVER_METHODS = {
 class OperatorUse:
     """One kind of operator in a graph."""
 
-    kind: str  # name in BuiltinOperator
+    kind: str  # name in BuiltinOperator, or "CUSTOM (name)"
     count: int
     method: str  # of MicroMutableOpResolver; empty for other targets
 

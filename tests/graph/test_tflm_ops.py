@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import tflite
 
@@ -13,13 +15,39 @@ def graph_of(*kinds: str) -> Graph:
 
 
 def test_resolver_methods_keys_are_builtin_operators() -> None:
-    assert set(RESOLVER_METHODS) <= set(dir(tflite.BuiltinOperator))
+    builtin = {kind for kind in RESOLVER_METHODS if not kind.startswith("CUSTOM (")}
+    assert builtin <= set(dir(tflite.BuiltinOperator)) - {"CUSTOM"}
+    assert len(builtin) == 100
+    assert len(RESOLVER_METHODS) == 118
+    assert list(RESOLVER_METHODS) == sorted(RESOLVER_METHODS)
     assert len(set(RESOLVER_METHODS.values())) == len(RESOLVER_METHODS)
 
 
 def test_resolver_methods_name_spells_the_operator() -> None:
     for kind, method in RESOLVER_METHODS.items():
-        assert method.removeprefix("Add").lower() == kind.replace("_", "").lower()
+        name = kind.removeprefix("CUSTOM (").removesuffix(")").replace("_", "").replace("-", "").lower()
+        assert method.removeprefix("Add").lower() == name.removeprefix("signal").removeprefix("tflite").removeprefix(
+            "tflm"
+        )
+
+
+def kinds_in(path: Path) -> set[str]:
+    """Operators of a file, read without edgedet."""
+    model = tflite.Model.GetRootAs(path.read_bytes(), 0)
+    names = {number: name for name, number in vars(tflite.BuiltinOperator).items() if isinstance(number, int)}
+    kinds = set()
+    for code in (model.OperatorCodes(i) for i in range(model.OperatorCodesLength())):
+        kind = names[max(code.DeprecatedBuiltinCode(), code.BuiltinCode())]
+        kinds.add(f"CUSTOM ({code.CustomCode().decode()})" if kind == "CUSTOM" else kind)
+    return kinds
+
+
+def test_resolver_methods_cover_the_operators_of_other_makers_files(shared_dir: Path) -> None:
+    found: set[str] = set()
+    for path in sorted((shared_dir / "data" / "tflite").glob("*.tflite")):
+        assert kinds_in(path) <= set(RESOLVER_METHODS), path.name
+        found |= kinds_in(path)
+    assert {"SVDF", "CUSTOM (ethos-u)"} <= found
 
 
 def test_operators_used_repeated_kinds_are_counted_once_each() -> None:
