@@ -38,8 +38,10 @@ def differences(results: list) -> list[str]:
         ("clang", ("-O2",)),
         ("gcc", host_build.SANITIZERS),
         ("gcc", (*host_build.SANITIZERS, *host_build.HOST)),
+        ("clang", host_build.INTEGER_SANITIZERS),
+        ("clang", host_build.MEMORY_SANITIZER),
     ],
-    ids=["native", "gcc-O3", "clang", "sanitizers", "sanitizers-native"],
+    ids=["native", "gcc-O3", "clang", "sanitizers", "sanitizers-native", "integer-sanitizers", "memory-sanitizer"],
 )
 def test_operators_on_host_are_bit_exact(tmp_path: Path, compiler: str, options: tuple[str, ...]) -> None:
     runner = chip_run.build_host(tmp_path, compiler, options)
