@@ -14,17 +14,18 @@ _WARNINGS = "-O1 -Wall -Wextra -Wconversion -Wshadow -Werror"
 _SANITIZERS = "-g -fsanitize=address,undefined -fno-sanitize-recover=all"
 
 
-def assert_generated_c_equals_simulator(graph: g.Graph, folder: Path) -> DeployReport:
+def assert_generated_c_equals_simulator(graph: g.Graph, folder: Path, ram_bytes: int | None = None) -> DeployReport:
     """Deploy a graph and run its self-test: golden vectors of the simulator for random inputs, checked bit by bit.
 
     Args:
-        graph: int8.
+        graph: whose operators have kernels.
         folder: to work in.
+        ram_bytes: limit of the arena.
     Returns:
         What `deploy` says.
     """
     write_tflite(graph, folder / "model.tflite")
-    report = deploy(folder / "model.tflite", "c99", folder / "module")
+    report = deploy(folder / "model.tflite", "c99", folder / "module", ram_bytes=ram_bytes)
     command = ["make", "-s", f"CC={shutil.which('gcc')}", f"CFLAGS={_WARNINGS} {_SANITIZERS}", "build/selftest"]
     done = subprocess.run(command, cwd=report.out, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

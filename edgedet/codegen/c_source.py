@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+# C type of the elements of a tensor at an end of a network.
+C_TYPES = {"int8": "int8_t", "uint8": "uint8_t", "int16": "int16_t", "float32": "float"}
 _BYTES_PER_LINE = 16
 _HEX = tuple(f"0x{value:02x}," for value in range(256))
 _DECIMAL = tuple(f"{value}," for value in range(-128, 128))
@@ -41,6 +43,21 @@ def int_rows(values: np.ndarray) -> str:
     """
     # In C, -2147483648 is a long: minus applied to a number that int can't hold.
     return _rows(["-2147483647-1," if value == -(2**31) else f"{value}," for value in values.ravel().tolist()])
+
+
+def array_rows(values: np.ndarray) -> str:
+    """Initializer of an array of one of `C_TYPES`.
+
+    Args:
+        values: int8, uint8, int16, or finite float32 (any shape), written in row-major order.
+    Returns:
+        Lines of 16 numbers, each followed by a comma, no braces.
+    """
+    if values.dtype == np.int8:
+        return int8_rows(values)
+    if values.dtype == np.float32:
+        return _rows([f"{float_literal(value)}," for value in values.ravel().tolist()])
+    return int_rows(values)
 
 
 def float_literal(value: float) -> str:

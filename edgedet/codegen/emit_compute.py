@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from edgedet.codegen import emit_moves
+from edgedet.codegen import emit_borders, emit_moves
 from edgedet.codegen.broadcast import check_leading_sides, image_pointers, operand_steps, scale_fields
 from edgedet.codegen.channel_constants import (
     REQUANT_NARROW,
@@ -70,6 +70,8 @@ def check_operators(graph: Graph) -> None:
             raise OpContext(graph, number).unsupported(
                 f"there is no C kernel for {operator.kind}; there are kernels for {', '.join(supported_kinds())}"
             )
+        if operator.kind in emit_borders.EMITTERS:
+            continue  # these take other types
         wide = [graph.tensors[i].name for i in (*operator.inputs, *operator.outputs) if _is_int16(graph, i)]
         if wide:
             raise OpContext(graph, number).unsupported(
@@ -293,5 +295,6 @@ _EMITTERS: dict[str, Callable[[StepContext], list[Call]]] = {
     "SUB": _binary,
     "SUM": _mean,
     TABLE: _table,
+    **emit_borders.EMITTERS,
     **emit_moves.EMITTERS,
 }

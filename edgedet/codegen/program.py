@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from edgedet.codegen.c_source import C_TYPES
 from edgedet.codegen.emit_compute import SHARING, calls_of, scratch_bytes
 from edgedet.codegen.memory.patch_search import PatchReport, plan_within
 from edgedet.codegen.memory.plan import Plan
@@ -54,7 +55,7 @@ def build_program(
     Returns:
         The program.
     Raises:
-        UnsupportedOpError: an operator has no kernel for its options, or an input or output is not int8.
+        UnsupportedOpError: an operator has no kernel for its options, or an input or output has a type without C.
         ConfigError: not even with patches does the arena fit `ram_bytes`.
     """
     _check_ends(graph)
@@ -114,10 +115,10 @@ def _check_ends(graph: Graph) -> None:
     for role, indices in (("input", graph.inputs), ("output", graph.outputs)):
         for index in indices:
             tensor = graph.tensors[index]
-            if tensor.dtype != "int8":
+            if tensor.dtype not in C_TYPES:
                 raise UnsupportedOpError(
-                    f"model {role} {tensor.name!r} is {tensor.dtype}; C is generated for int8 inputs and outputs. "
-                    "Convert the model with int8 inference input and output types"
+                    f"model {role} {tensor.name!r} is {tensor.dtype}; C is generated for inputs and outputs of "
+                    f"{', '.join(C_TYPES)}. Convert the model with int8 inference input and output types"
                 )
             if role == "output" and index not in made:
                 raise UnsupportedOpError(f"model output {tensor.name!r} is a constant or an input, not computed")

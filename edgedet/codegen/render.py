@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from edgedet import __version__
-from edgedet.codegen.c_source import float_literal, int8_rows, int_rows, string_literal
+from edgedet.codegen.c_source import C_TYPES, array_rows, float_literal, int8_rows, int_rows, string_literal
+from edgedet.codegen.emit_borders import EDK_TYPES
 from edgedet.codegen.kernel_files import kernel_files
 from edgedet.codegen.memory.picture import plan_picture
 from edgedet.codegen.program import CAMERA_HEIGHT, CAMERA_WIDTH, Program
@@ -46,8 +47,8 @@ class GoldenVectors:
     """Inputs, outputs, and what decoding the outputs gives."""
 
     source: str  # where the input comes from, one line
-    inputs: tuple[np.ndarray, ...]  # int8, in the order of graph.inputs
-    outputs: tuple[np.ndarray, ...]  # int8, in the order of Program.outputs
+    inputs: tuple[np.ndarray, ...]  # of the types of the tensors, in the order of graph.inputs
+    outputs: tuple[np.ndarray, ...]  # likewise, in the order of Program.outputs
     detections: Detections | None  # in px of the network's input; None without contracts
 
 
@@ -126,6 +127,8 @@ def _model_values(program: Program, model_sha256: str) -> dict[str, Any]:
         "arena_bytes": program.plan.arena_bytes,
         "inputs": [_end(program, index) for index in graph.inputs],
         "outputs": [_end(program, index) for index in program.outputs],
+        "input_type": _common_type(program, graph.inputs),
+        "output_type": _common_type(program, program.outputs),
         "steps": steps,
         "step_count": len(program.steps),
         "params": params,
@@ -138,19 +141,28 @@ def _model_values(program: Program, model_sha256: str) -> dict[str, Any]:
 def _end(program: Program, index: int) -> dict[str, Any]:
     """An input or output."""
     tensor = program.graph.tensors[index]
-    assert tensor.quantization is not None
+    affine = tensor.quantization
     shape = tensor.shape or (1,)
     return {
         "name": string_literal(tensor.name),
         "comment": _comment(tensor.name),
         "offset": program.plan.address(index),
-        "bytes": int(np.prod(shape, dtype=np.int64)),
-        "scale": float_literal(float(tensor.quantization.scale[0])),
-        "zero_point": int(tensor.quantization.zero_point[0]),
+        "bytes": int(np.prod(shape, dtype=np.int64)) * np.dtype(tensor.dtype).itemsize,
+        "dtype": tensor.dtype,
+        "c_type": C_TYPES[tensor.dtype],
+        "edk_type": EDK_TYPES[tensor.dtype],
+        "scale": float_literal(1.0 if affine is None else float(affine.scale[0])),
+        "zero_point": 0 if affine is None else int(affine.zero_point[0]),
         "rank": len(shape),
         "shape": shape,
         "parameter": input_name(program.graph, index) if index in program.graph.inputs else "",
     }
+
+
+def _common_type(program: Program, indices: Sequence[int]) -> str:
+    """C type that all of some tensors have, or void."""
+    types = {C_TYPES[program.graph.tensors[index].dtype] for index in indices}
+    return types.pop() if len(types) == 1 else "void"
 
 
 def _steps(program: Program) -> tuple[list[dict[str, str]], list[dict[str, Any]]]:
@@ -189,7 +201,9 @@ def _lines(program: Program, number: int, call: Call, params: str) -> list[str]:
 
 def _golden_values(golden: GoldenVectors) -> dict[str, Any]:
     def rows(arrays: Sequence[np.ndarray]) -> list[dict[str, Any]]:
-        return [{"rows": int8_rows(array), "bytes": array.size} for array in arrays]
+        return [
+            {"rows": array_rows(array), "count": array.size, "c_type": C_TYPES[array.dtype.name]} for array in arrays
+        ]
 
     found = golden.detections
     return {

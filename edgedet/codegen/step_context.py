@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from edgedet.codegen.c_source import C_TYPES
 from edgedet.codegen.memory.plan import Plan
 from edgedet.codegen.steps import Step
 from edgedet.errors import UnsupportedOpError
@@ -104,26 +105,43 @@ class StepContext:
         return UnsupportedOpError(f"{self.op.where}: {reason}")
 
     def pointer(self, index: int, offset: int = 0) -> str:
-        """C expression of a tensor's address, plus an offset in bytes."""
+        """C expression of a tensor's address as `int8_t *`, plus an offset in bytes."""
         data, window = self.tensor(index).data, self.step.window(index)
         if window is not None:
-            offset += window.top * self.row_stride(index) + window.left * self.pitch(index)
+            elements = window.top * self.row_stride(index) + window.left * self.pitch(index)
+            offset += elements * self.item_bytes(index)
         if data is not None:
             return _plus(self.constants.weights.add(data), offset)
         view = self.plan.views[index]
         root = self.plan.buffers[view.buffer].tensors[0]
         if root in self.graph.inputs:
-            return _plus(input_name(self.graph, root), view.offset + offset)
+            name, dtype = input_name(self.graph, root), self.tensor(root).dtype
+            return _plus(name if dtype == "int8" else f"(const int8_t *){name}", view.offset + offset)
         return _plus("arena", self.plan.address(index) + offset)
 
+    def typed_pointer(self, index: int, offset: int = 0, written: bool = False) -> str:
+        """`pointer` as one to the tensor's own type."""
+        dtype, plain = self.tensor(index).dtype, self.pointer(index, offset)
+        if dtype == "int8":
+            return plain
+        if index in self.graph.inputs and plain == f"(const int8_t *){input_name(self.graph, index)}":
+            return input_name(self.graph, index)
+        # By way of void: every tensor is aligned, which a compiler can't know of an int8_t pointer.
+        const = "" if written else "const "
+        return f"({const}{C_TYPES[dtype]} *)({const}void *)({plain})"
+
+    def item_bytes(self, index: int) -> int:
+        """Of one element."""
+        return np.dtype(self.tensor(index).dtype).itemsize
+
     def pitch(self, index: int) -> int:
-        """Bytes from a pixel to the next."""
+        """Elements from a pixel to the next."""
         if self.tensor(index).data is not None:
             return (self.tensor(index).shape or (1,))[-1]
         return self.plan.views[index].pitch
 
     def row_stride(self, index: int) -> int:
-        """Bytes from a row to the next."""
+        """Elements from a row to the next."""
         return (1, 1, *self.tensor(index).shape)[-2] * self.pitch(index)
 
     def view(self, index: int) -> str:
@@ -133,7 +151,7 @@ class StepContext:
 
     def image_bytes(self, index: int) -> int:
         """Distance between the images of a batch, bytes."""
-        return self.nhwc(index)[1] * self.row_stride(index)
+        return self.nhwc(index)[1] * self.row_stride(index) * self.item_bytes(index)
 
     def nhwc(self, index: int) -> tuple[int, int, int, int]:
         """Shape that the step touches, with exactly four sides: leading sides are added or multiplied together."""

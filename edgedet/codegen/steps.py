@@ -17,12 +17,13 @@ import numpy as np
 
 from edgedet.graph.graph import Graph, NoOptions, Operator, Options
 from edgedet.graph.operator_table import Trait, kinds_with
-from edgedet.graph.operators import OpContext, binary_table, unary_table
+from edgedet.graph.operators import OpContext, binary_table, is_byte_table, unary_table
 
 TABLE = "TABLE"
 UNARY = kinds_with(Trait.UNARY)
 BINARY = kinds_with(Trait.BINARY)
 CONVOLUTIONS = kinds_with(Trait.CONVOLUTION)
+PER_CODE = (TABLE, "QUANTIZE", "DEQUANTIZE")  # kinds of steps that compute each code of one input by itself
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Step:
     outputs: tuple[int, ...]
     options: Options
     pad: tuple[int, int] = (0, 0)  # rows above and columns to the left, from a folded PAD
-    table: np.ndarray | None = None  # int8 (256,), indexed by the byte of the code; TABLE only
+    table: np.ndarray | None = None  # int8 (256,), bytes of results, indexed by the byte of the code; TABLE only
     windows: tuple[Window, ...] = ()  # of a patch; tensors without one are touched whole
     explicit_pad: tuple[int, int] | None = None  # of a patch: all rows above and columns to the left
 
@@ -135,7 +136,7 @@ def _pads_plane_with_zero_point(graph: Graph, step: Step) -> bool:
 def _as_table(graph: Graph, step: Step) -> Step:
     """A step that is a function of one code, as TABLE; others as they are."""
     ctx = OpContext(graph, step.operators[-1])
-    if step.kind in UNARY:
+    if step.kind in UNARY and is_byte_table(ctx):
         return _table_step(step, step.inputs[0], unary_table(ctx))
     if step.kind in BINARY:
         for position, index in enumerate(step.inputs):
@@ -154,7 +155,7 @@ def _as_table(graph: Graph, step: Step) -> Step:
 
 def _table_step(step: Step, source: int, table: np.ndarray) -> Step:
     return replace(
-        step, kind=TABLE, inputs=(source,), options=NoOptions(), table=np.ascontiguousarray(table, dtype=np.int8)
+        step, kind=TABLE, inputs=(source,), options=NoOptions(), table=np.ascontiguousarray(table).view(np.int8)
     )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from edgedet.data.preprocess import load_pixels, quantize_input
 from edgedet.errors import ConversionError
+from edgedet.graph.graph import Graph
 from edgedet.graph.model import Int8Model
 
 _BLOBS = 12  # round patches of colour over the gradient
@@ -60,6 +61,49 @@ def draw_pixels(height: int, width: int, seed: int, channels: int = 3) -> np.nda
     picture = picture + rng.normal(0.0, 6.0, picture.shape)
     picture[0, 0], picture[-1, -1] = 0.0, 255.0  # both ends of the input's range
     return np.clip(np.rint(picture), 0, 255).astype(np.uint8)
+
+
+def drawn_input(graph: Graph, index: int, seed: int) -> np.ndarray:
+    """An input of a network without a contract, over the whole range of its codes, of any type.
+
+    Args:
+        graph: the network.
+        index: of the input's tensor.
+        seed: of everything that is drawn.
+    Returns:
+        A picture where the shape is one's, else noise; of the tensor's dtype. float32: around the codes of the
+        QUANTIZE that reads it, with every rounding.
+    """
+    tensor, rng = graph.tensors[index], np.random.default_rng(seed)
+    codes = _drawn_codes(tensor.shape, seed)
+    match tensor.dtype:
+        case "int8":
+            return codes
+        case "uint8":
+            return codes.view(np.uint8) ^ np.uint8(128)
+        case "int16":
+            return (codes.astype(np.int16) << 8) | rng.integers(0, 256, tensor.shape, np.int16)
+    scale, zero_point, step = _read_as(graph, index)
+    fine = codes.astype(np.float64) * step + rng.uniform(-0.6 * step, 0.6 * step, tensor.shape)
+    return ((fine - zero_point) * scale).astype(np.float32)
+
+
+def _drawn_codes(shape: tuple[int, ...], seed: int) -> np.ndarray:
+    if len(shape) == 4 and shape[3] == 3:
+        batch, height, width, _ = shape
+        pictures = [draw_pixels(height, width, seed + number) for number in range(batch)]
+        return (np.stack(pictures).astype(np.int16) - 128).astype(np.int8)
+    return np.random.default_rng(seed).integers(-128, 128, shape).astype(np.int8)
+
+
+def _read_as(graph: Graph, index: int) -> tuple[float, int, int]:
+    """(scale, zero point, codes per drawn code) that the first QUANTIZE gives a float input; -1..1 without one."""
+    for operator in graph.operators:
+        target = graph.tensors[operator.outputs[0]]
+        if operator.kind == "QUANTIZE" and operator.inputs[0] == index and target.quantization is not None:
+            affine = target.quantization
+            return float(affine.scale[0]), int(affine.zero_point[0]), 256 if target.dtype == "int16" else 1
+    return 1 / 128, 0, 1
 
 
 def check_equal(names: Sequence[str], simulated: Sequence[np.ndarray], measured: Sequence[np.ndarray]) -> None:

@@ -85,6 +85,7 @@ _POOL = (_T.SLIDING, _T.COPYING, _T.PITCHED)
 _SAME_BYTES = (_T.COPYING, _T.RESHAPING)
 _FIXED_SCALE = "the output's scale and zero point are prescribed"
 _MOVE = (_T.COPYING, _T.MOVING)
+_QUANTIZE_TYPES = "float32 to int8 or int16; uint8 to int8 and back; int8 and int16, any way; not float32 to uint8"
 _ONE_WEIGHT_ZERO = "weights constant, int8, zero point 0; int16: bias int64"
 
 # Operators that edgedet can run somewhere, or whose options it reads.
@@ -110,8 +111,8 @@ ROWS: tuple[OperatorSupport, ...] = (
     _row("ARG_MIN", _NOWHERE, _NOWHERE),
     _row("PRELU", _NOWHERE, _NOWHERE),
     _row("SOFTMAX", _NOWHERE, _NOWHERE),
-    _row("QUANTIZE", _ALL, _ONLY_8, (_T.UNARY,)),
-    _row("DEQUANTIZE", _NOWHERE, _NOWHERE),
+    _row("QUANTIZE", (*_ALL, BORDER), (*_ALL, BORDER), (_T.UNARY, _T.PITCHED), _QUANTIZE_TYPES),
+    _row("DEQUANTIZE", (BORDER,), (BORDER,), (), "from int8, uint8 or int16 to float32"),
     _row("MAX_POOL_2D", _ALL, _ONLY_8, _POOL),
     _row("AVERAGE_POOL_2D", _ALL, _ONLY_8, _POOL),
     _row("MEAN", _ALL, _ONLY_8, (), "axes constant; C: neighbouring axes"),

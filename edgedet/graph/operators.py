@@ -154,7 +154,11 @@ def dense_multipliers(ctx: OpContext, channels: int) -> np.ndarray:
 
 
 def unary_table(ctx: OpContext) -> np.ndarray:
-    """Table of an operator on one int8 tensor: int8 (256,), indexed by the byte of the code."""
+    """Table of an operator on one tensor of 8 bits: codes of the output (256,), indexed by the byte of the input."""
+    if ctx.operator.kind == "QUANTIZE":
+        ends = ctx.input(0), ctx.output()
+        params = ctx.any_params(ends[0]), ctx.any_params(ends[1])
+        return tables.requantize_bytes_table(*params, (ends[0].dtype, ends[1].dtype))
     kind, source, target = ctx.operator.kind, ctx.params(ctx.input(0)), ctx.params(ctx.output())
     fixed = {"LOGISTIC": (1 / 256, -128), "TANH": (1 / 128, 0)}
     if kind in fixed and target != fixed[kind]:
@@ -171,13 +175,16 @@ def unary_table(ctx: OpContext) -> np.ndarray:
             return tables.tanh_table(source)
         case "HARD_SWISH":
             return tables.hard_swish_table(source, target)
-        case "QUANTIZE":
-            return tables.requantize_table(source, target)
         case "LEAKY_RELU":
             assert isinstance(ctx.operator.options, LeakyReluOptions)
             return tables.leaky_relu_table(source, target, ctx.operator.options.alpha)
         case _:
             return tables.relu_table(source, target, kind)
+
+
+def is_byte_table(ctx: OpContext) -> bool:
+    """Whether an operator on one tensor has 8 bits at both ends, so that `unary_table` describes it."""
+    return {ctx.input(0).dtype, ctx.output().dtype} <= {"int8", "uint8"}
 
 
 def binary_table(ctx: OpContext) -> np.ndarray:

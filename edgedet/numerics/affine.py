@@ -49,6 +49,27 @@ def quantize(
     return np.clip(codes, low, high).astype(np.int8 if inside_int8 else np.int32)
 
 
+def quantize_border(values: np.ndarray, scale: float, zero_point: int, dtype: str) -> np.ndarray:
+    """QUANTIZE of a float tensor, every float included.
+
+    The kernels convert value / scale to int32 before they clip; where that overflows, and for NaN, their result depends
+    on the processor. Here and in the generated C such values saturate, and NaN becomes the zero point.
+
+    Args:
+        values: float32 of any shape.
+        scale: positive.
+        zero_point: a code of the type.
+        dtype: int8 or int16.
+    Returns:
+        Codes of this type, same shape.
+    Source: TFLite, kernels/internal/reference/quantize.h, AffineQuantize.
+    """
+    limits = np.iinfo(dtype)
+    with np.errstate(over="ignore"):  # a huge value over a small scale is infinite, and saturates
+        known = np.where(np.isnan(values), np.float32(0), values)
+        return quantize(known, scale, zero_point, int(limits.min), int(limits.max)).astype(dtype)
+
+
 def dequantize(codes: np.ndarray, scale: np.ndarray | float, zero_point: np.ndarray | int = 0) -> np.ndarray:
     """Real values of codes, float32: (q - zero_point) * scale.
 

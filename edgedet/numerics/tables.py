@@ -29,6 +29,22 @@ def _int8(values: np.ndarray, low: int = -128, high: int = 127) -> np.ndarray:
     return np.clip(values, low, high).astype(np.int8)
 
 
+def requantize_bytes_table(source: Params, target: Params, dtypes: tuple[str, str]) -> np.ndarray:
+    """QUANTIZE between types of 8 bits.
+
+    Args:
+        source, target: (scale, zero point).
+        dtypes: of source and target, int8 or uint8.
+    Returns:
+        Codes of the target's type (256,), indexed by the byte of the source's.
+    """
+    codes = CODES if dtypes[0] == "int8" else CODES & 0xFF
+    limits = np.iinfo(dtypes[1])
+    multiplier, shift = quantize_multiplier(source[0] / target[0])
+    result = multiply_by_quantized_multiplier(codes - source[1], multiplier, shift) + target[1]
+    return np.clip(result, limits.min, limits.max).astype(dtypes[1])
+
+
 def requantize_table(source: Params, target: Params, low: int = -128, high: int = 127) -> np.ndarray:
     """QUANTIZE from int8 to int8.
 

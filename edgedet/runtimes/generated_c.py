@@ -19,7 +19,7 @@ from edgedet.codegen.render import constant_files, render_c99
 from edgedet.codegen.steps import macs_of
 from edgedet.codegen.templates import require_jinja2
 from edgedet.errors import ShapeError, ToolchainError
-from edgedet.graph.graph import Graph
+from edgedet.graph.graph import Graph, Tensor
 from edgedet.graph.model import Int8Model
 from edgedet.runtimes.qemu import Firmware, board_of, build_firmware, run_firmware
 from edgedet.runtimes.toolchain import require_program, run_program
@@ -69,17 +69,25 @@ class _Module:
             raise ShapeError(f"the model has {len(self.graph.inputs)} inputs, got {len(q_inputs)} arrays")
         for index, array in zip(self.graph.inputs, q_inputs, strict=True):
             tensor = self.graph.tensors[index]
-            if array.shape != tensor.shape or array.dtype != np.int8:
+            if array.shape != tensor.shape or array.dtype != np.dtype(tensor.dtype):
                 raise ShapeError(
-                    f"input {tensor.name!r} takes int8 {tensor.shape}, got {array.dtype.name} {array.shape}"
+                    f"input {tensor.name!r} takes {tensor.dtype} {tensor.shape}, got {array.dtype.name} {array.shape}"
                 )
 
     def output_arrays(self, flat: np.ndarray) -> list[np.ndarray]:
         """Outputs as the module lays them end to end, as arrays in the order of the file."""
-        shapes = [self.graph.tensors[index].shape for index in self.outputs]
-        ends = np.cumsum([int(np.prod(shape, dtype=np.int64)) for shape in shapes])
+        ends = np.cumsum([_nbytes(self.graph.tensors[index]) for index in self.outputs])
         parts = dict(zip(self.outputs, np.split(flat, ends[:-1]), strict=True))
-        return [parts[index].reshape(self.graph.tensors[index].shape) for index in self.graph.outputs]
+        return [_as_array(parts[index], self.graph.tensors[index]) for index in self.graph.outputs]
+
+
+def _nbytes(tensor: Tensor) -> int:
+    return int(np.prod(tensor.shape, dtype=np.int64)) * np.dtype(tensor.dtype).itemsize
+
+
+def _as_array(memory: np.ndarray, tensor: Tensor) -> np.ndarray:
+    """Copy of the bytes of a tensor, int8 (bytes,), as an array of its own type."""
+    return memory.copy().view(tensor.dtype).reshape(tensor.shape)
 
 
 class HostModule:
@@ -118,9 +126,9 @@ class HostModule:
         """Run the network.
 
         Args:
-            q_inputs: int8, one per input.
+            q_inputs: one per input, of its type.
         Returns:
-            int8 outputs in the order of the file.
+            Outputs in the order of the file, each of its type.
         """
         self._module.check(q_inputs)
         arrays = [np.ascontiguousarray(array) for array in q_inputs]
@@ -132,9 +140,8 @@ class HostModule:
         plan, graph = self._module.program.plan, self._module.graph
         outputs = []
         for index in graph.outputs:
-            shape, start = graph.tensors[index].shape, plan.address(index)
-            size = int(np.prod(shape, dtype=np.int64))
-            outputs.append(self._arena[start : start + size].reshape(shape).copy())
+            tensor, start = graph.tensors[index], plan.address(index)
+            outputs.append(_as_array(self._arena[start : start + _nbytes(tensor)], tensor))
         return outputs
 
 
@@ -163,8 +170,7 @@ class QemuModule:
         defines = ("-DEDGEDET_HAS_RUN",) if self._has_run else ()
         self.firmware: Firmware = build_firmware(board, self._module.folder, self._module.sources, (*flags, *defines))
         self._instructions: list[np.ndarray] = []  # of every image: whole network, then every step
-        outputs = (graph.tensors[index].shape for index in graph.outputs)
-        self._output_bytes = sum(int(np.prod(shape, dtype=np.int64)) for shape in outputs)
+        self._output_bytes = sum(_nbytes(graph.tensors[index]) for index in graph.outputs)
 
     @property
     def arena_bytes(self) -> int:

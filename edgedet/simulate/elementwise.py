@@ -28,13 +28,13 @@ Arrays = Sequence[np.ndarray]
 
 
 def unary(ctx: KernelContext) -> Kernel:
-    """LOGISTIC, TANH, HARD_SWISH, RELU, RELU6, RELU_N1_TO_1, LEAKY_RELU and QUANTIZE from int8 to int8."""
+    """LOGISTIC, TANH, HARD_SWISH, RELU, RELU6, RELU_N1_TO_1, LEAKY_RELU and QUANTIZE between types of 8 bits."""
     ctx.require_shape(ctx.input(0).shape)
-    table = unary_table(ctx).tobytes()
+    table, dtype = unary_table(ctx).tobytes(), ctx.output().dtype
 
     def run(inputs: Arrays, outputs: Arrays) -> None:
         # bytes.translate is the fastest 256-entry lookup there is without compiled code of one's own.
-        codes = np.frombuffer(inputs[0].tobytes().translate(table), np.int8)
+        codes = np.frombuffer(inputs[0].tobytes().translate(table), dtype)
         outputs[0][...] = codes.reshape(outputs[0].shape)
 
     return run

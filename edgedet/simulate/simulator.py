@@ -1,6 +1,7 @@
 """NumPy integer simulator of an int8 graph: the chip's arithmetic, fast enough for AP runs.
 
-Operators may also have int16 activations (weights int8, biases int64), with QUANTIZE at the borders.
+Operators may also have int16 activations (weights int8, biases int64), with QUANTIZE at the borders. Inputs and outputs
+may be float32 or uint8, behind QUANTIZE and DEQUANTIZE.
 
 Bit-exact with TFLite's reference kernels and TFLite Micro (0 LSB on every tensor). Convolutions run on BLAS with floats
 that hold every sum exactly; everything else is integers, tables, or float64 proven to give the integers' bits.
@@ -16,7 +17,7 @@ import numpy as np
 from edgedet.errors import ShapeError, UnsupportedOpError
 from edgedet.graph.graph import Graph
 from edgedet.graph.operator_table import Trait, kinds_with
-from edgedet.simulate import elementwise, int16, shapes, weighted
+from edgedet.simulate import borders, elementwise, int16, shapes, weighted
 from edgedet.simulate.workspace import Kernel, KernelContext, Workspace
 
 _BUILDERS: dict[str, Callable[[KernelContext], Kernel]] = {
@@ -130,6 +131,9 @@ def _build(ctx: KernelContext) -> Kernel:
     builders, dtype = _BUILDERS, "int8"
     if int16.uses_int16(ctx):
         builders, dtype = int16.BUILDERS, "int16"
+    border = borders.border_dtype(ctx)
+    if border is not None:
+        builders, dtype = borders.BUILDERS, border
     kind = ctx.operator.kind
     if kind not in builders:
         have = ", ".join(sorted(builders))

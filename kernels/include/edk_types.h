@@ -1,7 +1,8 @@
 /* Types that the operators share.
  *
- * All tensors are int8, NHWC, one image a call (a batch is a loop over calls). A real number is
- * (code - zero_point) * scale; the zero points below are zero points, never negated "offsets".
+ * Tensors are NHWC, one image a call (a batch is a loop over calls), and int8 where nothing else is said; kernels at the
+ * ends of a network name an `edk_type`. A real number is (code - zero_point) * scale; the zero points below are zero
+ * points, never negated "offsets".
  * Parameter structs are plain constants: generated code keeps them in flash.
  */
 #ifndef EDK_TYPES_H
@@ -15,6 +16,9 @@
 #else
 #define EDK_ALIGN(bytes)
 #endif
+
+/* Types of tensors. */
+typedef enum { EDK_INT8, EDK_UINT8, EDK_INT16, EDK_FLOAT32 } edk_type;
 
 /* An image inside a buffer: element (y, x, c) is at y * row_stride + x * pixel_stride + c.
  *

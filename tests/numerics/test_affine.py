@@ -5,7 +5,14 @@ import math
 import numpy as np
 import pytest
 
-from edgedet.numerics.affine import choose_affine, choose_symmetric, dequantize, quantize, round_half_away
+from edgedet.numerics.affine import (
+    choose_affine,
+    choose_symmetric,
+    dequantize,
+    quantize,
+    quantize_border,
+    round_half_away,
+)
 
 
 def slow_round(value: float) -> float:
@@ -84,3 +91,10 @@ def test_choose_affine_bad_range_raises(low: float, high: float) -> None:
 
 def test_choose_symmetric_zero_channel_gets_one() -> None:
     assert choose_symmetric(np.array([127.0, 0.0])).tolist() == [1.0, 1.0]
+
+
+def test_quantize_border_of_ties_ends_and_no_number() -> None:
+    x = np.array([0.5, 1.5, -0.5, -1.5, 200.0, -200.0, np.inf, -np.inf, np.nan], np.float32)
+    assert quantize_border(x, 1.0, 7, "int8").tolist() == [8, 9, 6, 5, 127, -128, 127, -128, 7]
+    assert quantize_border(x, 1.0, 0, "int16").tolist() == [1, 2, -1, -2, 200, -200, 32767, -32768, 0]
+    assert quantize_border(np.array([3e38], np.float32), 1e-30, 0, "int8").tolist() == [127]

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from edgedet.codegen.steps import BINARY, TABLE, Step, Window
+from edgedet.codegen.steps import BINARY, PER_CODE, Step, Window
 from edgedet.graph.graph import (
     ConcatOptions,
     ConvOptions,
@@ -85,7 +85,7 @@ def _is_local(graph: Graph, step: Step, made: set[int]) -> bool:
     out = graph.tensors[step.outputs[0]].shape
     if len(step.outputs) != 1 or len(out) != 4 or out[0] != 1:
         return False
-    if step.kind in _SLIDING or step.kind == TABLE:
+    if step.kind in _SLIDING or step.kind in PER_CODE:
         return step.inputs[0] in made and _last_window_touches_input(graph, step)
     if step.kind in BINARY:
         return all(index in made and graph.tensors[index].shape == out for index in step.inputs)
@@ -170,7 +170,7 @@ def _patch_step(
 
 def _activations(step: Step) -> tuple[int, ...]:
     """Inputs that are computed; weights and biases are not."""
-    return step.inputs[:1] if step.kind in _SLIDING or step.kind == TABLE else tuple(dict.fromkeys(step.inputs))
+    return step.inputs[:1] if step.kind in _SLIDING or step.kind in PER_CODE else tuple(dict.fromkeys(step.inputs))
 
 
 def _window(tensor: int, touched: Region, stored: Region) -> Window | None:

@@ -41,7 +41,7 @@ class View:
 
     buffer: int  # position in Plan.buffers
     offset: int  # bytes from the start of the buffer
-    pitch: int  # bytes from a pixel to the next (a pixel: the last axis); the last side when the tensor is contiguous
+    pitch: int  # elements from a pixel (the last axis) to the next; the last side when the tensor is contiguous
 
 
 @dataclass(frozen=True)

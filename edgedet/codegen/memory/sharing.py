@@ -71,7 +71,7 @@ class Views:
         return math.prod(tensor.shape) * np.dtype(tensor.dtype).itemsize
 
     def locate(self, index: int) -> tuple[int, int, int]:
-        """(root tensor, offset in bytes from its start, pitch in bytes)."""
+        """(root tensor, offset in bytes from its start, pitch in elements)."""
         host = self.hosts.get(index)
         own = (self.graph.tensors[index].shape or (1,))[-1]
         if host is None:

@@ -15,12 +15,12 @@ from edgedet.codegen.program import Program, build_program
 from edgedet.codegen.render import GoldenVectors, render_c99
 from edgedet.codegen.steps import macs_of
 from edgedet.codegen.templates import require_jinja2
-from edgedet.deploy.golden import draw_pixels, golden_input
+from edgedet.deploy.golden import drawn_input, golden_input
 from edgedet.deploy.output_folder import FORMAT, FORMAT_VERSION, file_table, sha256
 from edgedet.deploy.targets.product import Product
 from edgedet.errors import ConfigError, ConversionError
 from edgedet.graph.flatbuffer import parse_tflite
-from edgedet.graph.graph import Graph, Tensor
+from edgedet.graph.graph import Graph
 from edgedet.graph.metadata import METADATA_NAME
 from edgedet.graph.model import Int8Model, load_int8_model
 from edgedet.graph.tflm_ops import OperatorUse
@@ -104,7 +104,7 @@ def _golden(
         if image is not None:
             source = f"image {image.name}, sha256 {sha256(image.read_bytes())}"
     else:
-        inputs = tuple(_drawn_input(graph.tensors[index], seed + number) for number, index in enumerate(graph.inputs))
+        inputs = tuple(drawn_input(graph, index, seed + number) for number, index in enumerate(graph.inputs))
         source = f"drawn with seed {seed}"
     raw = simulator.invoke(*inputs)
     outputs = tuple(raw[position] for position in positions)
@@ -112,15 +112,6 @@ def _golden(
     if model is not None:
         detections = decode_int8(outputs, model.scales, model.zero_points, model.outputs)
     return GoldenVectors(source, inputs, outputs, detections)
-
-
-def _drawn_input(tensor: Tensor, seed: int) -> np.ndarray:
-    """Codes over the whole range: a picture where the shape is one's, else noise."""
-    if len(tensor.shape) == 4 and tensor.shape[3] == 3:
-        batch, height, width, _ = tensor.shape
-        pictures = [draw_pixels(height, width, seed + number) for number in range(batch)]
-        return (np.stack(pictures).astype(np.int16) - 128).astype(np.int8)
-    return np.random.default_rng(seed).integers(-128, 128, tensor.shape).astype(np.int8)
 
 
 def _manifest(
