@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +19,7 @@ from edgedet.numerics.affine import dequantize
 from edgedet.progress import Progress
 from edgedet.quantize.fx.fake_quant import FakeQuant, QuantConv2d
 from edgedet.quantize.fx.prepare import requantizes
-from edgedet.quantize.fx.walk import NodeRunner
+from edgedet.quantize.fx.walk import GraphWalk
 from edgedet.simulate.simulator import Simulator
 
 
@@ -51,8 +51,8 @@ class LayerComparison:
 
     def __init__(self, rebuilt: Rebuilt, model: Int8Model) -> None:
         self._model = model
-        self._float = NodeRunner(rebuilt.scaled)
-        self._frozen = NodeRunner(rebuilt.frozen)
+        self._float = GraphWalk(rebuilt.scaled)
+        self._frozen = GraphWalk(rebuilt.frozen)
         self._simulator = Simulator(model.graph)
         self.probes = tuple(_probes(rebuilt, self._frozen, model))
 
@@ -67,7 +67,7 @@ class LayerComparison:
         spec = self._model.preprocess
         pixels = np.stack([load_pixels(record.path, spec) for record in records])
         x = torch.from_numpy(normalize(pixels, spec)).permute(0, 3, 1, 2)
-        env = self._float.values(x)
+        env = _by_name(self._float.values(x))
         for probe in self.probes:
             reference = _nhwc(env[probe.node.name])
             before, after = self._alone(probe, env)
@@ -93,45 +93,48 @@ class LayerComparison:
         Returns:
             Damage of the whole fake-quantized network, and of each probe.
         """
-        env = self._float.values(x)
-        reference = self._float.outputs(env, {})
-        together = output_damage(reference, self._frozen.outputs(self._frozen.values(x), {}))
+        twins = {node.name: node for node in self._float.nodes}
+        values = self._float.values(x)
+        env = _by_name(values)
+        reference = self._float.outputs_again(values, {})
+        together = output_damage(reference, self._frozen.outputs(x))
         found = []
         for done, probe in enumerate(self.probes, 1):
-            changed = {probe.roundings[-1].name: self._alone(probe, env)[1]}
-            found.append(output_damage(reference, self._float.outputs(env, changed)))
+            changed = {twins[probe.roundings[-1].name]: self._alone(probe, env)[1]}
+            found.append(output_damage(reference, self._float.outputs_again(values, changed)))
             if progress is not None:
                 progress(done, len(self.probes))
         return together, found
 
     def _alone(self, probe: Probe, env: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """The layer with int8 weights on float inputs, before and after its result is rounded."""
-        with torch.inference_mode():
+        with torch.no_grad():
             is_input = probe.node.op == "placeholder"
-            before = after = env[probe.node.name] if is_input else self._frozen.call(probe.node, env)
+            inputs = {source: env[source.name] for source in probe.node.all_input_nodes}
+            before = after = env[probe.node.name] if is_input else self._frozen.call(probe.node, inputs)
             for rounding in probe.roundings:
-                after = self._frozen.call(rounding, {rounding.all_input_nodes[0].name: after})
+                after = self._frozen.call(rounding, {rounding.all_input_nodes[0]: after})
             return before, after
 
 
-def _probes(rebuilt: Rebuilt, frozen: NodeRunner, model: Int8Model) -> list[Probe]:
+def _probes(rebuilt: Rebuilt, frozen: GraphWalk, model: Int8Model) -> list[Probe]:
     producer_of = {op.outputs[0]: op.kind for op in model.graph.operators}
     probes = []
     for rounding in rebuilt.frozen.graph.nodes:
-        quant = frozen.modules.get(str(rounding.target)) if rounding.op == "call_module" else None
+        quant = frozen.module_of(rounding)
         if not isinstance(quant, FakeQuant) or quant.border:
             continue
         node = rounding.all_input_nodes[0]
         roundings: tuple[Node, ...] = (rounding,)
         if requantizes(rounding, frozen.modules):
-            border = frozen.modules.get(str(node.target))
+            border = frozen.module_of(node)
             if not (isinstance(border, FakeQuant) and border.border):
                 continue  # an int8 copy of an int16 result, for an operator without int16 kernel
             node, roundings = node.all_input_nodes[0], (node, rounding)
         index = rebuilt.tensors[rounding.name if len(roundings) > 1 else node.name]
         scale, zero_point = float(quant.params.scale), quant.params.zero_point
         channels = model.graph.tensors[index].shape[-1]
-        module = frozen.modules.get(str(node.target)) if node.op == "call_module" else None
+        module = frozen.module_of(node)
         probes.append(
             Probe(
                 node=node,
@@ -149,6 +152,11 @@ def _probes(rebuilt: Rebuilt, frozen: NodeRunner, model: Int8Model) -> list[Prob
             )
         )
     return probes
+
+
+def _by_name(values: Mapping[Node, Tensor]) -> dict[str, Tensor]:
+    """Values by the names of their nodes, which the float and the frozen graph share."""
+    return {node.name: value for node, value in values.items()}
 
 
 def _nhwc(x: Tensor) -> np.ndarray:

@@ -26,7 +26,7 @@ from edgedet.diagnose.rebuild import without_rounding
 from edgedet.quantize.fx.fake_quant import QuantConv2d
 from edgedet.quantize.fx.prepare import quantized_by
 from edgedet.quantize.fx.qparams import AffineParams
-from edgedet.quantize.fx.walk import NodeRunner
+from edgedet.quantize.fx.walk import GraphWalk
 
 SCRIPT = Path(__file__).with_name("onnx2tf_offline.py")
 # Largest difference of a tensor in two float runtimes, as a fraction of its largest value. They add in another order:
@@ -118,7 +118,7 @@ def known_tensors(frozen: GraphModule, network: GraphModule, probe: torch.Tensor
         probe: float32 (1, 3, H, W).
     """
     modules = dict(frozen.named_modules(remove_duplicate=False))
-    values = NodeRunner(network).values(probe)
+    values = {node.name: value for node, value in GraphWalk(network).values(probe).items()}
     found = []
 
     def add(label: str, value: torch.Tensor, params: AffineParams) -> None:

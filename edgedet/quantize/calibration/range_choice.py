@@ -8,11 +8,12 @@ whole range: the largest scores and boxes are rare, but they are the detections.
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.fx import GraphModule, Node
 
 from edgedet.errors import ConfigError
@@ -24,7 +25,7 @@ from edgedet.quantize.fx.int16 import AUTO, check_int16_option, groups_of, layer
 from edgedet.quantize.fx.prepare import quantized_by
 from edgedet.quantize.fx.qparams import QMAX, QMIN, AffineParams, affine_params
 from edgedet.quantize.fx.shared_scales import copies_codes
-from edgedet.quantize.fx.walk import run_node
+from edgedet.quantize.fx.walk import GraphWalk
 
 METHODS = ("minmax", "moving-average", "percentile", "mse", "kl")
 CALIBRATIONS = (*METHODS, "auto")
@@ -161,14 +162,14 @@ def _auto_errors(
                 candidates[name][method] = found
     sums: dict[str, dict[str, dict[Node, float]]] = {name: {m: {} for m in p} for name, p in candidates.items()}
     energy: dict[Node, float] = {}
-    modules = dict(prepared.named_modules(remove_duplicate=False))
+    walk = GraphWalk(prepared, exact=True)
     with torch.no_grad():
         for batch in again:
             for image in batch.split(4):  # every tensor of the network is kept
-                values = _all_values(prepared, modules, image)
+                values = walk.values(image)
                 for trial in trials:
                     for method, params in candidates[trial.quant.name].items():
-                        _add_errors(trial, params, modules, values, sums[trial.quant.name][method])
+                        _add_errors(trial, params, walk, values, sums[trial.quant.name][method])
                 for node in {reader for trial in trials for reader in trial.readers}:
                     energy[node] = energy.get(node, 0.0) + float(values[node].double().square().sum())
     return {
@@ -203,37 +204,25 @@ def _trials(prepared: GraphModule) -> list[_Trial]:
     return trials
 
 
-def _all_values(prepared: GraphModule, modules: dict[str, nn.Module], batch: Tensor) -> dict[Node, Tensor]:
-    """Every tensor of the float network."""
-    values: dict[Node, Tensor] = {}
-    for node in prepared.graph.nodes:
-        if node.op == "placeholder":
-            values[node] = batch.contiguous(memory_format=torch.channels_last)
-        elif node.op != "output":
-            values[node] = run_node(node, modules, values, exact=True)
-    return values
-
-
 def _add_errors(
     trial: _Trial,
     params: AffineParams,
-    modules: dict[str, nn.Module],
+    walk: GraphWalk,
     values: dict[Node, Tensor],
     sums: dict[Node, float],
 ) -> None:
     """Add the squared errors of all readers, with one group quantized and everything else exact."""
     changed: dict[Node, Tensor] = {}
+    known = ChainMap(changed, values)
     for node in trial.inside:
-        known = {source: changed.get(source, values[source]) for source in node.all_input_nodes}
-        if isinstance(modules.get(str(node.target)), FakeQuant):
-            (x,) = known.values()
+        if isinstance(walk.module_of(node), FakeQuant):
+            x = known[node.all_input_nodes[0]]
             scale, zero_point = float(params.scale), params.zero_point
             changed[node] = torch.fake_quantize_per_tensor_affine(x, scale, zero_point, QMIN, QMAX)
         else:
-            changed[node] = run_node(node, modules, known, exact=True)
+            changed[node] = walk.call(node, known)
     for node in trial.readers:
-        known = {source: changed.get(source, values[source]) for source in node.all_input_nodes}
-        error = run_node(node, modules, known, exact=True) - values[node]
+        error = walk.call(node, known) - values[node]
         sums[node] = sums.get(node, 0.0) + float(error.double().square().sum())
 
 

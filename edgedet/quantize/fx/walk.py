@@ -1,20 +1,20 @@
-"""The exact and the quantized network side by side, one layer after the other, so that each layer can be improved
-before the next one sees its result.
+"""Running the nodes of an FX graph: a whole network, every tensor of it, or what changes with one tensor; and the exact
+and the quantized network side by side, so that each layer can be improved before the next one sees its result.
 
-Only the values that later layers still read are kept, and the number of images follows the input size
-(`images_for_walk`), so that the memory is about the same for every input size and calibration set.
+Where a walk over many images needs no value again, it frees it after its last reader, and the number of images follows
+the input size (`images_for_walk`), so that the memory is about the same for every input size and calibration set.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import ChainMap
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.fx import Graph, GraphModule, Node
-from torch.fx.node import map_arg
+from torch import Tensor
+from torch.fx import GraphModule, Interpreter, Node
 
 from edgedet.quantize.fx.fake_quant import FakeQuant, QuantConv2d
 
@@ -30,6 +30,93 @@ def images_for_walk(width: int, height: int) -> int:
     return max(WALK_PIXELS // (width * height), 1)
 
 
+class GraphWalk(Interpreter):
+    """Runs the nodes of one graph; every walk over a network is one of these.
+
+    Args:
+        graph_module: one input, a tensor or a tuple of tensors as output.
+        exact: FakeQuants pass values on, calibrated or not.
+    """
+
+    def __init__(self, graph_module: GraphModule, exact: bool = False) -> None:
+        super().__init__(graph_module)
+        self.extra_traceback = False  # errors keep their messages
+        self.nodes: tuple[Node, ...] = tuple(graph_module.graph.nodes)
+        self.modules = dict(graph_module.named_modules(remove_duplicate=False))
+        self._passing = frozenset(n for n in self.nodes if isinstance(self.module_of(n), FakeQuant) and exact)
+
+    def module_of(self, node: Node) -> torch.nn.Module | None:
+        """The module that a node calls, if it calls one."""
+        return self.modules.get(str(node.target)) if node.op == "call_module" else None
+
+    def run_node(self, n: Node) -> Any:
+        """One node's value from those of its inputs in `env`."""
+        return self.env[n.all_input_nodes[0]] if n in self._passing else super().run_node(n)
+
+    def outputs(self, x: Tensor) -> list[Tensor]:
+        """The network's outputs; every other value is freed after its last reader.
+
+        Args:
+            x: float32 (N, C, H, W).
+        Returns:
+            float32 (N, C, h, w), one for each output, in order.
+        """
+        with torch.no_grad():
+            found = self.run(_channels_last(x))
+        self.env = {}
+        return [found] if isinstance(found, Tensor) else list(found)
+
+    def values(self, x: Tensor) -> dict[Node, Tensor]:
+        """Every node's value but the output node's.
+
+        Args:
+            x: float32 (N, C, H, W).
+        """
+        env: dict[Node, Tensor] = {}
+        with torch.no_grad():
+            for node in self.nodes[:-1]:
+                env[node] = _channels_last(x) if node.op == "placeholder" else self.call(node, env)
+        return env
+
+    def call(self, node: Node, env: Mapping[Node, Tensor]) -> Tensor:
+        """One node's value.
+
+        Args:
+            node: calls a module or a function.
+            env: values of the nodes that it reads, at least.
+        """
+        self.env = env  # type: ignore[assignment]  # only read
+        value: Tensor = self.run_node(node)
+        self.env = {}  # the caller decides how long values live
+        return value
+
+    def advance(self, node: Node, env: dict[Node, Tensor]) -> None:
+        """Put one node's value into `env`, and take out the values that no later node reads."""
+        env[node] = self.call(node, env)
+        for source in self.user_to_last_uses.get(node, ()):
+            del env[source]
+
+    def outputs_again(
+        self, values: Mapping[Node, Tensor], changed: Mapping[Node, Tensor], unrounded: Collection[Node] = ()
+    ) -> list[Tensor]:
+        """The network's outputs when some nodes have other values; only what depends on them is computed.
+
+        Args:
+            values: every node's value, as `values` gave them; not changed.
+            changed: other values of some nodes.
+            unrounded: calls of FakeQuants that pass their values on.
+        """
+        new = dict(changed)
+        known = ChainMap(new, values)  # type: ignore[arg-type]  # only `new` is written
+        with torch.no_grad():
+            for node in self.nodes[:-1]:
+                if node in unrounded:
+                    new[node] = known[node.all_input_nodes[0]]
+                elif node not in new and any(source in new for source in node.all_input_nodes):
+                    new[node] = self.call(node, known)
+        return [known[node] for node in self.nodes[-1].all_input_nodes]
+
+
 def walk_layers(exact: GraphModule, quantized: GraphModule, batches: Sequence[Tensor], visits: Sequence[Visit]) -> None:
     """Run both networks and visit each convolution before the quantized one is computed.
 
@@ -39,68 +126,26 @@ def walk_layers(exact: GraphModule, quantized: GraphModule, batches: Sequence[Te
         batches: float32 (N, 3, H, W), normalized, at least one.
         visits: called in this order at each convolution, in the order of the graph.
     """
-    pairs = zip(exact.graph.nodes, quantized.graph.nodes, strict=True)
-    exact_modules = dict(exact.named_modules(remove_duplicate=False))
-    modules = dict(quantized.named_modules(remove_duplicate=False))
-    batches = [batch.contiguous(memory_format=torch.channels_last) for batch in batches]
-    exact_done, done = last_readers(exact.graph), last_readers(quantized.graph)
-    exact_values: dict[Node, list[Tensor]] = {}
-    values: dict[Node, list[Tensor]] = {}
+    walks = GraphWalk(exact, exact=True), GraphWalk(quantized)
+    inputs = [_channels_last(batch) for batch in batches]
+    envs: tuple[list[dict[Node, Tensor]], ...] = tuple([{} for _ in inputs] for _ in walks)  # of each batch
     with torch.no_grad():
-        for exact_node, node in pairs:
-            if node.op == "output":
+        for nodes in zip(walks[0].nodes, walks[1].nodes, strict=True):
+            if nodes[0].op == "output":
                 continue
-            if node.op == "placeholder":
-                exact_values[exact_node], values[node] = list(batches), list(batches)
+            if nodes[0].op == "placeholder":
+                for node, own in zip(nodes, envs, strict=True):
+                    for x, env in zip(inputs, own, strict=True):
+                        env[node] = x
                 continue
-            module = modules[str(node.target)] if node.op == "call_module" else None
-            if isinstance(module, QuantConv2d):
-                exact_module = exact_modules[str(exact_node.target)]
-                assert isinstance(exact_module, QuantConv2d)
-                inputs = exact_values[exact_node.all_input_nodes[0]], values[node.all_input_nodes[0]]
+            layers = [walk.module_of(node) for walk, node in zip(walks, nodes, strict=True)]
+            if isinstance(layers[0], QuantConv2d) and isinstance(layers[1], QuantConv2d):
+                read = [[env[node.all_input_nodes[0]] for env in own] for node, own in zip(nodes, envs, strict=True)]
                 for visit in visits:
-                    visit(exact_module, module, *inputs)
-            exact_values[exact_node] = run_batches(exact_node, exact_modules, exact_values, exact=True)
-            values[node] = run_batches(node, modules, values)
-            for source in exact_done.get(exact_node, ()):
-                del exact_values[source]
-            for source in done.get(node, ()):
-                del values[source]
-
-
-def run_batches(
-    node: Node, modules: dict[str, nn.Module], values: dict[Node, list[Tensor]], exact: bool = False
-) -> list[Tensor]:
-    """Compute one node for each batch.
-
-    Args:
-        node: calls a module or a function.
-        modules: of its graph, by path.
-        values: of the nodes that it reads, one tensor a batch.
-        exact: FakeQuants pass values on.
-    Returns:
-        One tensor a batch.
-    """
-    count = len(values[node.all_input_nodes[0]])
-    return [run_node(node, modules, {s: values[s][i] for s in node.all_input_nodes}, exact) for i in range(count)]
-
-
-def run_node(node: Node, modules: dict[str, nn.Module], values: dict[Node, Tensor], exact: bool = False) -> Tensor:
-    """Compute one node.
-
-    Args:
-        node: calls a module or a function.
-        modules: of its graph, by path.
-        values: of the nodes that it reads.
-        exact: a FakeQuant passes its value on.
-    """
-    args: Any = map_arg(node.args, values.__getitem__)
-    kwargs: Any = map_arg(node.kwargs, values.__getitem__)
-    if node.op == "call_module":
-        module = modules[str(node.target)]
-        return args[0] if exact and isinstance(module, FakeQuant) else module(*args, **kwargs)
-    assert callable(node.target)
-    return node.target(*args, **kwargs)
+                    visit(layers[0], layers[1], read[0], read[1])
+            for walk, node, own in zip(walks, nodes, envs, strict=True):
+                for env in own:
+                    walk.advance(node, env)
 
 
 def run_exact(prepared: GraphModule, batch: Tensor) -> list[Tensor]:
@@ -112,22 +157,7 @@ def run_exact(prepared: GraphModule, batch: Tensor) -> list[Tensor]:
     Returns:
         float32 (N, C, h, w), one for each output, in order.
     """
-    modules = dict(prepared.named_modules(remove_duplicate=False))
-    done = last_readers(prepared.graph)
-    values: dict[Node, Tensor] = {}
-    outputs: list[Node] = []
-    with torch.no_grad():
-        for node in prepared.graph.nodes:
-            if node.op == "output":
-                outputs = node.all_input_nodes
-            elif node.op == "placeholder":
-                values[node] = batch.contiguous(memory_format=torch.channels_last)
-            else:
-                values[node] = run_node(node, modules, values, exact=True)
-            for source in done.get(node, ()):
-                if not any(user.op == "output" for user in source.users):
-                    del values[source]
-    return [values[node] for node in outputs]
+    return GraphWalk(prepared, exact=True).outputs(batch)
 
 
 def output_error(exact: Sequence[Sequence[Tensor]], outputs: Sequence[Sequence[Tensor]]) -> float:
@@ -148,68 +178,5 @@ def output_error(exact: Sequence[Sequence[Tensor]], outputs: Sequence[Sequence[T
     return float(np.mean(errors))
 
 
-def last_readers(graph: Graph) -> dict[Node, list[Node]]:
-    """Node -> values that no later node reads; the output node reads nothing here."""
-    last: dict[Node, Node] = {}
-    for node in graph.nodes:
-        if node.op != "output":
-            last.update(dict.fromkeys(node.all_input_nodes, node))
-    readers: dict[Node, list[Node]] = {}
-    for source, reader in last.items():
-        readers.setdefault(reader, []).append(source)
-    return readers
-
-
-class NodeRunner:
-    """Runs the nodes of one graph, in inference mode.
-
-    Args:
-        graph_module: one input, a tuple of outputs.
-    """
-
-    def __init__(self, graph_module: GraphModule) -> None:
-        self._nodes = list(graph_module.graph.nodes)
-        self.modules: dict[str, nn.Module] = dict(graph_module.named_modules(remove_duplicate=False))
-
-    def values(self, x: Tensor) -> dict[str, Tensor]:
-        """Every node's value.
-
-        Args:
-            x: float32 (N, 3, H, W).
-        Returns:
-            Node name -> value; the output node is left out.
-        """
-        env: dict[str, Tensor] = {}
-        with torch.inference_mode():
-            for node in self._nodes:
-                if node.op == "placeholder":
-                    env[node.name] = x
-                elif node.op != "output":
-                    env[node.name] = self.call(node, env)
-        return env
-
-    def call(self, node: Node, env: dict[str, Tensor]) -> Tensor:
-        """One node's value from those of its inputs."""
-        args: Any = map_arg(node.args, lambda source: env[source.name])
-        kwargs: Any = map_arg(node.kwargs, lambda source: env[source.name])
-        if node.op == "call_module":
-            return self.modules[str(node.target)](*args, **kwargs)
-        function: Any = node.target
-        return function(*args, **kwargs)
-
-    def outputs(self, env: dict[str, Tensor], changed: dict[str, Tensor]) -> list[Tensor]:
-        """The network's outputs when some nodes have other values.
-
-        Args:
-            env: every node's value, as `values` gave them; not changed.
-            changed: node name -> other value; only what depends on it is computed again.
-        """
-        new = dict(changed)
-        with torch.inference_mode():
-            for node in self._nodes:
-                if node.op == "output":
-                    return [new.get(source.name, env[source.name]) for source in node.all_input_nodes]
-                if node.name not in new and any(source.name in new for source in node.all_input_nodes):
-                    needed = {source.name: new.get(source.name, env[source.name]) for source in node.all_input_nodes}
-                    new[node.name] = self.call(node, needed)
-        raise AssertionError("an FX graph ends with its output node")
+def _channels_last(x: Tensor) -> Tensor:
+    return x.contiguous(memory_format=torch.channels_last)

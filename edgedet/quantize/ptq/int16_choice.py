@@ -10,7 +10,7 @@ from torch.fx import GraphModule, Node
 
 from edgedet.quantize.fx.fake_quant import FakeQuant
 from edgedet.quantize.fx.int16 import can_widen
-from edgedet.quantize.fx.walk import output_error, run_exact, run_node
+from edgedet.quantize.fx.walk import GraphWalk, output_error, run_exact
 
 LEAST_SHARE = 0.05  # of the output error, that 16 bits in one group must take away to be worth their memory and time
 IMAGES = 8  # looked at; every tensor of the network is kept for them
@@ -53,30 +53,18 @@ class _Trial:
     """
 
     def __init__(self, prepared: GraphModule, quantized: GraphModule, x: Tensor) -> None:
-        x = x.contiguous(memory_format=torch.channels_last)
         self._exact = [run_exact(prepared, x)]
-        self._nodes = list(quantized.graph.nodes)
-        self._modules = dict(quantized.named_modules(remove_duplicate=False))
-        self._values: dict[Node, Tensor] = {}
+        self._walk = GraphWalk(quantized)
+        self._values = self._walk.values(x)
         self._calls: dict[FakeQuant, list[Node]] = {}
         wideable = set(can_widen(quantized).values())
-        with torch.no_grad():
-            for node in self._nodes[:-1]:
-                is_input = node.op == "placeholder"
-                self._values[node] = x if is_input else run_node(node, self._modules, self._values)
-                quant = self._modules.get(str(node.target)) if node.op == "call_module" else None
-                if isinstance(quant, FakeQuant) and quant in wideable:
-                    self._calls.setdefault(quant, []).append(node)
+        for node in self._values:
+            quant = self._walk.module_of(node)
+            if isinstance(quant, FakeQuant) and quant in wideable:
+                self._calls.setdefault(quant, []).append(node)
         self.candidates = tuple(self._calls)
 
     def error(self, unrounded: Sequence[FakeQuant]) -> float:
         """`output_error` when these groups pass their values on."""
         skipped = {node for quant in unrounded for node in self._calls[quant]}
-        new: dict[Node, Tensor] = {}
-        with torch.no_grad():
-            for node in self._nodes[:-1]:
-                if node in skipped or any(source in new for source in node.all_input_nodes):
-                    known = {source: new.get(source, self._values[source]) for source in node.all_input_nodes}
-                    new[node] = run_node(node, self._modules, known, exact=node in skipped)
-        outputs = self._nodes[-1].all_input_nodes
-        return output_error(self._exact, [[new.get(node, self._values[node]) for node in outputs]])
+        return output_error(self._exact, [self._walk.outputs_again(self._values, {}, unrounded=skipped)])

@@ -15,7 +15,7 @@ from edgedet.quantize.fx.fold import fold_batch_norm
 from edgedet.quantize.fx.lower_activations import lower_activations
 from edgedet.quantize.fx.prepare import freeze, prepare
 from edgedet.quantize.fx.qparams import input_params
-from edgedet.quantize.fx.walk import WALK_PIXELS, images_for_walk, last_readers, output_error, run_exact, walk_layers
+from edgedet.quantize.fx.walk import WALK_PIXELS, GraphWalk, images_for_walk, output_error, run_exact, walk_layers
 from edgedet.quantize.ptq.bias_correction import channel_means, correct_biases
 from edgedet.quantize.ptq.weights import quantize_weights
 
@@ -73,8 +73,54 @@ def test_walk_layers_gives_each_layer_its_inputs_in_both_networks(networks):
         assert inputs[name][0][0].shape == inputs[name][1][0].shape
 
 
-def test_last_readers_frees_each_value_once():
-    class Fork(nn.Module):
+class Fork(nn.Module):
+    """One part of the graph does not depend on the other."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 2, 1), nn.Conv2d(3, 2, 1)
+
+    def forward(self, x):
+        a, b = self.first(x), self.second(x)
+        return torch.cat((a, b), dim=1), b * 2
+
+
+def test_graph_walk_values_and_changed_outputs_equal_the_network():
+    torch.manual_seed(0)
+    model = Fork()
+    x = torch.randn(2, 3, 4, 5).contiguous(memory_format=torch.channels_last)
+    walk = GraphWalk(symbolic_trace(model))
+    with torch.inference_mode():
+        expected = model(x)
+    values = walk.values(x)
+    assert [node.name for node in values] == ["x", "first", "second", "cat", "mul"]
+    for found in (walk.outputs(x), walk.outputs_again(values, {})):
+        assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
+    _, first, second, *_ = values
+    other = torch.zeros_like(values[first])
+    changed = walk.outputs_again(values, {first: other})
+    assert torch.equal(changed[0], torch.cat((other, values[second]), 1))
+    assert changed[1] is values[walk.nodes[-2]]  # not computed again
+    assert torch.equal(values[first], model.first(x))
+
+
+def test_graph_walk_unrounded_passes_on_what_changed_before(networks):
+    _, _, quantized = networks
+    walk = GraphWalk(quantized)
+    values = walk.values(pictures())
+    quants = {node for node in values if isinstance(walk.module_of(node), FakeQuant)}
+    with torch.no_grad():
+        rounded = quantized(pictures().contiguous(memory_format=torch.channels_last))
+    assert all(torch.equal(a, b) for a, b in zip(walk.outputs_again(values, {}), rounded, strict=True))
+    # With no rounding at all, what is left are the int8 weights.
+    want = GraphWalk(quantized, exact=True).outputs(pictures())
+    found = walk.outputs_again(values, {}, unrounded=quants)
+    assert all(torch.equal(a, b) for a, b in zip(found, want, strict=True))
+    assert not torch.equal(found[0], rounded[0])
+
+
+def test_graph_walk_advance_frees_each_value_after_its_last_reader():
+    class Residual(nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.a, self.b = nn.Identity(), nn.Identity()
@@ -83,9 +129,14 @@ def test_last_readers_frees_each_value_once():
             y = self.a(x)
             return self.b(y), y + x
 
-    graph = symbolic_trace(Fork()).graph
-    freed = {reader.name: sorted(n.name for n in nodes) for reader, nodes in last_readers(graph).items()}
-    assert freed == {"add": ["a", "x"]}
+    walk = GraphWalk(symbolic_trace(Residual()))
+    x, a, b, add, _ = walk.nodes
+    env = {x: torch.ones(1)}
+    kept = []
+    for node in (a, b, add):
+        walk.advance(node, env)
+        kept.append(set(env))
+    assert kept == [{x, a}, {x, a, b}, {b, add}]
 
 
 @pytest.mark.parametrize(("width", "height", "count"), [(192, 192, 64), (640, 640, 5), (4096, 4096, 1), (32, 32, 2304)])
