@@ -5,7 +5,7 @@ Add a case with each row of edgedet/graph/operator_table.py.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -138,11 +138,35 @@ def _quantization(scale: float, zero_point: int = 0) -> g.Quantization:
     return g.Quantization(np.array([scale], np.float32), np.array([zero_point], np.int64))
 
 
+def _float_ends(*kinds: str) -> g.Graph:
+    """Float operators one after the other, from int8 or float32 to int8 or float32."""
+    codes = g.Tensor("codes", PLANE, "int8", _quantization(SCALE, 3))
+    start = codes if kinds[0] == "DEQUANTIZE" else g.Tensor("codes", PLANE, "float32")
+    tensors = [start]
+    for number, kind in enumerate(kinds):
+        made = replace(codes, name=f"t{number}") if kind == "QUANTIZE" else g.Tensor(f"t{number}", PLANE, "float32")
+        tensors.append(made)
+    operators = tuple(g.Operator(kind, (number,), (number + 1,)) for number, kind in enumerate(kinds))
+    return g.Graph(tuple(tensors), operators, (0,), (len(kinds),))
+
+
+# Of kinds that the table says to run at borders: the smallest graph with such a type.
+BORDER_GRAPHS: dict[str, g.Graph] = {
+    "QUANTIZE": _float_ends("QUANTIZE"),
+    "DEQUANTIZE": _float_ends("DEQUANTIZE"),
+    "EXP": _float_ends("DEQUANTIZE", "EXP", "QUANTIZE"),
+}
+
+
 def random_inputs(graph: g.Graph) -> tuple[np.ndarray, ...]:
     """Codes over the whole range, always the same."""
     rng = np.random.default_rng(0)
     tensors = [graph.tensors[index] for index in graph.inputs]
-    limits = {tensor.dtype: np.iinfo(tensor.dtype) for tensor in tensors}
-    return tuple(
-        rng.integers(limits[t.dtype].min, limits[t.dtype].max, t.shape, endpoint=True).astype(t.dtype) for t in tensors
-    )
+    return tuple(_random(rng, tensor) for tensor in tensors)
+
+
+def _random(rng: np.random.Generator, tensor: g.Tensor) -> np.ndarray:
+    if tensor.dtype == "float32":
+        return rng.normal(0, 3, tensor.shape).astype(np.float32)
+    limits = np.iinfo(tensor.dtype)
+    return rng.integers(limits.min, limits.max, tensor.shape, endpoint=True).astype(tensor.dtype)

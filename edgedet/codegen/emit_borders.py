@@ -65,4 +65,16 @@ def _calls(ctx: StepContext, kernel: str, params_type: str, fields: tuple[tuple[
     ]
 
 
-EMITTERS: dict[str, Callable[[StepContext], list[Call]]] = {"DEQUANTIZE": _dequantize, "QUANTIZE": _quantize}
+def _exp(ctx: StepContext) -> list[Call]:
+    """EXP that `fold_float_islands` has not made part of a table."""
+    raise ctx.unsupported(
+        "float arithmetic in C; between a DEQUANTIZE of 8-bit codes and a QUANTIZE to them, each read by nothing else, "
+        "it becomes a table"
+    )
+
+
+EMITTERS: dict[str, Callable[[StepContext], list[Call]]] = {
+    "DEQUANTIZE": _dequantize,
+    "EXP": _exp,
+    "QUANTIZE": _quantize,
+}

@@ -5,12 +5,14 @@ A step is one or more operators of the graph done at once:
 - operators that no output depends on are dropped;
 - a PAD that only convolutions read goes into their padding (it pads with the zero point, as they do);
 - functions of one int8 code (LOGISTIC, QUANTIZE, ...; MUL or ADD with a constant number; x * LOGISTIC(x), which is
-  SiLU; a chain of them) become one table of 256 codes, kind `TABLE`. A table is exact by construction.
+  SiLU; EXP between DEQUANTIZE and QUANTIZE; a chain of them) become one table of 256 codes, kind `TABLE`. A table is
+  exact by construction.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,11 +20,14 @@ import numpy as np
 from edgedet.graph.graph import Graph, NoOptions, Operator, Options
 from edgedet.graph.operator_table import Trait, kinds_with
 from edgedet.graph.operators import OpContext, binary_table, is_byte_table, unary_table
+from edgedet.numerics import affine
 
 TABLE = "TABLE"
 UNARY = kinds_with(Trait.UNARY)
 BINARY = kinds_with(Trait.BINARY)
 CONVOLUTIONS = kinds_with(Trait.CONVOLUTION)
+# Float functions of one value that may stand between DEQUANTIZE and QUANTIZE.
+FLOAT_UNARY: dict[str, Callable[[np.ndarray], np.ndarray]] = {"EXP": affine.exp_float32}
 PER_CODE = (TABLE, "QUANTIZE", "DEQUANTIZE")  # kinds of steps that compute each code of one input by itself
 
 
@@ -78,6 +83,7 @@ def lower(graph: Graph) -> tuple[Step, ...]:
     ]
     steps = _fold_pads(graph, steps)
     steps = [_as_table(graph, step) for step in steps]
+    steps = fold_float_islands(graph, steps)
     return tuple(_fuse_tables(graph, steps))
 
 
@@ -157,6 +163,49 @@ def _table_step(step: Step, source: int, table: np.ndarray) -> Step:
     return replace(
         step, kind=TABLE, inputs=(source,), options=NoOptions(), table=np.ascontiguousarray(table).view(np.int8)
     )
+
+
+def fold_float_islands(graph: Graph, steps: list[Step]) -> list[Step]:
+    """DEQUANTIZE, float functions and QUANTIZE one after the other, from 8 bits to 8 bits: a table of 256."""
+    readers = Counter(index for step in steps for index in set(step.inputs))
+    readers.update(graph.outputs)
+    writer = {index: step for step in steps for index in step.outputs}
+    islands: dict[int, Step] = {}  # code tensor that the island writes -> its table
+    gone: set[int] = set()  # float tensors in between
+    for step in steps:
+        chain = _float_chain(graph, step, writer, readers)
+        if chain:
+            table = _island_table(graph, chain)
+            numbers = tuple(number for part in chain for number in part.operators)
+            folded = replace(_table_step(step, chain[0].inputs[0], table), operators=numbers)
+            islands[step.outputs[0]] = folded
+            gone |= {part.outputs[0] for part in chain[:-1]}
+    kept = [step for step in steps if not gone & set(step.outputs)]
+    return [islands.get(step.outputs[0], step) for step in kept]
+
+
+def _float_chain(graph: Graph, step: Step, writer: dict[int, Step], readers: Counter[int]) -> list[Step]:
+    """Steps of the island that a QUANTIZE ends, in order; empty where it ends none."""
+    if step.kind != "QUANTIZE" or np.dtype(graph.tensors[step.outputs[0]].dtype).itemsize != 1:
+        return []
+    chain = [step]
+    while chain[0].kind != "DEQUANTIZE":
+        before = writer.get(chain[0].inputs[0])
+        if before is None or readers[chain[0].inputs[0]] != 1 or before.kind not in (*FLOAT_UNARY, "DEQUANTIZE"):
+            return []
+        chain.insert(0, before)
+    return chain if np.dtype(graph.tensors[chain[0].inputs[0]].dtype).itemsize == 1 else []
+
+
+def _island_table(graph: Graph, chain: list[Step]) -> np.ndarray:
+    """Codes of the last step's output for every byte of the first one's input."""
+    source, target = graph.tensors[chain[0].inputs[0]], graph.tensors[chain[-1].outputs[0]]
+    first, last = (OpContext(graph, part.operators[-1]) for part in (chain[0], chain[-1]))
+    codes = np.arange(256, dtype=np.uint8).view(source.dtype)
+    values = affine.dequantize(codes, *first.any_params(source))
+    for part in chain[1:-1]:
+        values = FLOAT_UNARY[part.kind](values)
+    return affine.quantize_border(values, *last.any_params(target), target.dtype)
 
 
 def _fuse_tables(graph: Graph, steps: list[Step]) -> list[Step]:

@@ -13,7 +13,7 @@ from edgedet.graph.op_options import check_options, operator_spec
 DTYPES = ("int8", "int16", "int32", "int64", "uint8", "float32", "bool")
 MAX_RANK = 6
 MAX_TENSOR_BYTES = 2**30  # of one activation; a microcontroller has a thousandth of it
-_FLOAT_BRIDGES = ("QUANTIZE", "DEQUANTIZE")  # the only operators of an int8 model that may touch float32
+_FLOAT_BRIDGES = ("QUANTIZE", "DEQUANTIZE", "EXP")  # the only operators of an int8 model that may touch float32
 
 
 def check_graph(graph: Graph, source: str) -> None:

@@ -153,6 +153,7 @@ SPECS: dict[str, OperatorSpec] = {
     "HARD_SWISH": OperatorSpec(1, 1, g.NoOptions, "HardSwishOptions"),
     "QUANTIZE": OperatorSpec(1, 1, g.NoOptions, "QuantizeOptions"),
     "DEQUANTIZE": OperatorSpec(1, 1, g.NoOptions, "DequantizeOptions"),
+    "EXP": OperatorSpec(1, 1, g.NoOptions, "ExpOptions"),
     "PAD": OperatorSpec(2, 2, g.NoOptions, "PadOptions"),
     "PADV2": OperatorSpec(3, 3, g.NoOptions, "PadV2Options"),
     "TRANSPOSE": OperatorSpec(2, 2, g.NoOptions, "TransposeOptions"),

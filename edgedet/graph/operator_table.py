@@ -113,6 +113,7 @@ ROWS: tuple[OperatorSupport, ...] = (
     _row("SOFTMAX", _NOWHERE, _NOWHERE),
     _row("QUANTIZE", (*_ALL, BORDER), (*_ALL, BORDER), (_T.UNARY, _T.PITCHED), _QUANTIZE_TYPES),
     _row("DEQUANTIZE", (BORDER,), (BORDER,), (), "from int8, uint8 or int16 to float32"),
+    _row("EXP", (BORDER,), (BORDER,), (), "float32; C: between DEQUANTIZE and QUANTIZE, which make it a table"),
     _row("MAX_POOL_2D", _ALL, _ONLY_8, _POOL),
     _row("AVERAGE_POOL_2D", _ALL, _ONLY_8, _POOL),
     _row("MEAN", _ALL, _ONLY_8, (), "axes constant; C: neighbouring axes"),

@@ -56,4 +56,21 @@ def dequantize(ctx: KernelContext) -> Kernel:
     return run
 
 
-BUILDERS: dict[str, Callable[[KernelContext], Kernel]] = {"QUANTIZE": quantize, "DEQUANTIZE": dequantize}
+def exp(ctx: KernelContext) -> Kernel:
+    """EXP of float32, inside a float island."""
+    for tensor in (ctx.input(0), ctx.output()):
+        if tensor.dtype != "float32":
+            raise ctx.unsupported(f"tensor {tensor.name!r} is {tensor.dtype}, expected float32 as in TFLite Micro")
+    ctx.require_shape(ctx.input(0).shape)
+
+    def run(inputs: Arrays, outputs: Arrays) -> None:
+        outputs[0][...] = affine.exp_float32(inputs[0])
+
+    return run
+
+
+BUILDERS: dict[str, Callable[[KernelContext], Kernel]] = {
+    "QUANTIZE": quantize,
+    "DEQUANTIZE": dequantize,
+    "EXP": exp,
+}

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import tflite
-from operator_graphs import CASES, SCALE, graph_of, random_inputs
+from operator_graphs import BORDER_GRAPHS, CASES, SCALE, graph_of, random_inputs
 
 from edgedet.codegen import emit_borders
 from edgedet.codegen.emit_compute import check_operators, supported_kinds
@@ -60,6 +61,27 @@ def test_simulator_runs_what_the_table_claims(kind: str, dtype: str) -> None:
     graph = parse_tflite(serialize(graph_of(kind, dtype)), "test")
     outputs = Simulator(graph).invoke(*random_inputs(graph))
     assert [(str(o.dtype), o.shape) for o in outputs] == [(dtype, shape) for shape in CASES[kind].outputs]
+
+
+def test_every_row_that_runs_at_borders_has_a_tiny_graph() -> None:
+    assert set(BORDER_GRAPHS) == {row.kind for row in ROWS if BORDER in row.simulator}
+
+
+@pytest.mark.parametrize("kind", BORDER_GRAPHS)
+def test_simulator_runs_borders_that_the_table_claims(kind: str) -> None:
+    graph = parse_tflite(serialize(BORDER_GRAPHS[kind]), "test")
+    assert kind in {operator.kind for operator in graph.operators}
+    (output,) = Simulator(graph).invoke(*random_inputs(graph))
+    tensor = graph.tensors[graph.outputs[0]]
+    assert (str(output.dtype), output.shape) == (tensor.dtype, tensor.shape)
+    assert len(np.unique(output)) > 1
+
+
+@pytest.mark.parametrize("kind", [row.kind for row in ROWS if BORDER in row.c])
+def test_c_is_generated_for_borders_that_the_table_claims(kind: str) -> None:
+    graph = BORDER_GRAPHS[kind]
+    check_operators(graph)
+    assert any(build_program(graph, graph.outputs, None).calls)
 
 
 @pytest.mark.parametrize(("kind", "dtype"), GENERATED)
