@@ -65,6 +65,7 @@ CASES: dict[str, Case] = {
     "RELU_N1_TO_1": _SAME,
     "LEAKY_RELU": Case((PLANE,), (PLANE,), g.LeakyReluOptions(0.1)),
     "QUANTIZE": _SAME,
+    "SOFTMAX": Case((PLANE,), (PLANE,), g.SoftmaxOptions()),
     "MAX_POOL_2D": _POOL,
     "AVERAGE_POOL_2D": _POOL,
     "MEAN": _REDUCE,

@@ -32,6 +32,7 @@ from edgedet.graph.operators import (
     dense_multipliers,
     real_multipliers,
     reduce_axes,
+    softmax_exponentials,
     window_padding,
 )
 from edgedet.numerics.integer import activation_range, mean_multiplier, quantize_multiplier
@@ -235,6 +236,14 @@ def _table(ctx: StepContext) -> list[Call]:
     return [Call("edk_lut_s8", "edk_lut_params", params, pointers) for pointers in image_pointers(ctx, (source,), out)]
 
 
+def _softmax(ctx: StepContext) -> list[Call]:
+    source, out = ctx.step.inputs[0], ctx.step.outputs[0]
+    exps = ctx.constants.words.add(softmax_exponentials(ctx.op))
+    params = c_fields((("in", ctx.view(source)), ("out", ctx.view(out)), ("exps", exps)))
+    pointers = image_pointers(ctx, (source,), out)
+    return [Call("edk_softmax_s8", "edk_softmax_params", params, arguments) for arguments in pointers]
+
+
 def _pool(ctx: StepContext) -> list[Call]:
     options = ctx.step.options
     assert isinstance(options, PoolOptions)
@@ -292,6 +301,7 @@ _EMITTERS: dict[str, Callable[[StepContext], list[Call]]] = {
     "MAX_POOL_2D": _pool,
     "MEAN": _mean,
     "MUL": _binary,
+    "SOFTMAX": _softmax,
     "SUB": _binary,
     "SUM": _mean,
     TABLE: _table,

@@ -15,10 +15,11 @@ from edgedet.graph.graph import (
     Operator,
     Quantization,
     ResizeOptions,
+    SoftmaxOptions,
     StridedSliceOptions,
     Tensor,
 )
-from edgedet.numerics import tables
+from edgedet.numerics import softmax, tables
 from edgedet.numerics.tables import Params
 
 
@@ -185,6 +186,18 @@ def unary_table(ctx: OpContext) -> np.ndarray:
 def is_byte_table(ctx: OpContext) -> bool:
     """Whether an operator on one tensor has 8 bits at both ends, so that `unary_table` describes it."""
     return {ctx.input(0).dtype, ctx.output().dtype} <= {"int8", "uint8"}
+
+
+def softmax_exponentials(ctx: OpContext) -> np.ndarray:
+    """Table of SOFTMAX: `numerics.softmax.exponentials` of its input's scale, int64 (256,)."""
+    options, source, depth = ctx.operator.options, ctx.params(ctx.input(0)), (ctx.input(0).shape or (1,))[-1]
+    assert isinstance(options, SoftmaxOptions)
+    if ctx.params(ctx.output()) != softmax.OUTPUT:
+        found = ctx.params(ctx.output())
+        raise ctx.unsupported(f"the output's (scale, zero point) must be {softmax.OUTPUT}, found {found}")
+    if depth > softmax.MAX_DEPTH:
+        raise ctx.unsupported(f"a row of {depth} values; the kernels' sum holds {softmax.MAX_DEPTH}")
+    return softmax.exponentials(source[0], options.beta)
 
 
 def binary_table(ctx: OpContext) -> np.ndarray:

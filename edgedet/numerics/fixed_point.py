@@ -68,11 +68,22 @@ def _exp_on_last_quarter(a: np.ndarray) -> np.ndarray:
 def _two_over_one_plus(x: np.ndarray) -> np.ndarray:
     """2 / (1 + x) for x in [0, 1] with 0 integer bits; the result has 2. Three Newton-Raphson steps."""
     half_denominator = (x + INT32_MAX + 1) >> 1
-    result = _48_OVER_17 - high_mul(half_denominator, _32_OVER_17)
+    result = _48_OVER_17 + high_mul(half_denominator, -_32_OVER_17)  # a tie goes up, so that the sign belongs inside
     for _ in range(3):
         error = _ONE_Q2 - high_mul(half_denominator, result)
         result = result + _shift_left_saturating(high_mul(result, error), 2)
     return result
+
+
+def one_over_one_plus(x: np.ndarray) -> np.ndarray:
+    """1 / (1 + x).
+
+    Args:
+        x: raw values with 0 integer bits, 0 or positive.
+    Returns:
+        Raw values with 0 integer bits.
+    """
+    return _shift_left_saturating(_two_over_one_plus(np.asarray(x, np.int64)), 1)
 
 
 def logistic(x: np.ndarray, integer_bits: int) -> np.ndarray:
@@ -85,7 +96,7 @@ def logistic(x: np.ndarray, integer_bits: int) -> np.ndarray:
         Raw values with 0 integer bits.
     """
     x = np.asarray(x, np.int64)
-    positive = _shift_left_saturating(_two_over_one_plus(exp_on_negative_values(-np.abs(x), integer_bits)), 1)
+    positive = one_over_one_plus(exp_on_negative_values(-np.abs(x), integer_bits))
     return np.where(x == 0, 1 << 30, np.where(x > 0, positive, INT32_MAX - positive))
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from edgedet.errors import ShapeError, UnsupportedOpError
 from edgedet.graph.graph import Graph
 from edgedet.graph.operator_table import Trait, kinds_with
-from edgedet.simulate import borders, elementwise, int16, shapes, weighted
+from edgedet.simulate import borders, elementwise, int16, shapes, softmax, weighted
 from edgedet.simulate.workspace import Kernel, KernelContext, Workspace
 
 _BUILDERS: dict[str, Callable[[KernelContext], Kernel]] = {
@@ -37,6 +37,7 @@ _BUILDERS: dict[str, Callable[[KernelContext], Kernel]] = {
     "RELU_N1_TO_1": elementwise.unary,
     "LEAKY_RELU": elementwise.unary,
     "QUANTIZE": elementwise.unary,
+    "SOFTMAX": softmax.softmax_kernel,
     "MAX_POOL_2D": elementwise.max_pool_2d,
     "AVERAGE_POOL_2D": elementwise.average_pool_2d,
     "MEAN": elementwise.reduce,

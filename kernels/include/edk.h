@@ -20,6 +20,7 @@
 #include "edk_requantize_any.h"
 #include "edk_requantize_s8.h"
 #include "edk_resize_nearest_s8.h"
+#include "edk_softmax_s8.h"
 #include "edk_status.h"
 #include "edk_sub_s8.h"
 #include "edk_transpose_s8.h"
