@@ -30,6 +30,8 @@ ALLOWED: dict[str, set[str]] = {
     "runtimes": {"numerics", "graph", "simulate", "data", "codegen"},
     "evaluate": {"numerics", "graph", "data", "runtimes", "options"},
     "deploy": {"numerics", "graph", "simulate", "data", "codegen", "runtimes"},
+    # What a file of another maker means.
+    "contract": {"numerics", "graph"},
     "exchange": {"graph"},
     # The folders that train or quantize need torch.
     "net": {"numerics", "data"},
@@ -57,6 +59,7 @@ LIGHT_LAYERS = (
     "runtimes",
     "evaluate",
     "deploy",
+    "contract",
     "exchange",
     "lint",
 )

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 
 from edgedet import __version__
+from edgedet.commands.contract import add_contract
 from edgedet.commands.convert import add_convert
 from edgedet.commands.data import add_data_commands
 from edgedet.commands.deploy import add_deploy
@@ -47,6 +48,7 @@ ADD_COMMANDS = (
     add_inspect,
     add_lint,
     add_convert,
+    add_contract,
     add_evaluate,
     add_predict,
     add_deploy,

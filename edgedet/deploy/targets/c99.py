@@ -25,6 +25,7 @@ from edgedet.graph.metadata import METADATA_NAME
 from edgedet.graph.model import Int8Model, load_int8_model
 from edgedet.graph.tflm_ops import OperatorUse
 from edgedet.numerics.decode import decode_int8
+from edgedet.numerics.heads.layout import grid_maps
 from edgedet.simulate.simulator import Simulator
 
 
@@ -110,7 +111,8 @@ def _golden(
     outputs = tuple(raw[position] for position in positions)
     detections = None
     if model is not None:
-        detections = decode_int8(outputs, model.scales, model.zero_points, model.outputs)
+        maps = grid_maps(outputs, model.outputs, (model.preprocess.width, model.preprocess.height))
+        detections = decode_int8(maps, model.scales, model.zero_points, model.outputs)
     return GoldenVectors(source, inputs, outputs, detections)
 
 

@@ -115,6 +115,28 @@ def _with_anchors(grids: Sequence[tuple[int, int]], depth: int, anchors: int, he
     return forms
 
 
+def accepts(shape: Shape, role: str, spec: OutputSpec, size: tuple[int, int]) -> bool:
+    """True when an output of this shape can play a role.
+
+    Args:
+        shape: of the output.
+        role: as in `HeadSpec.tensors`.
+        spec: output contract.
+        size: (width, height) of the network's input, px.
+    """
+    if spec.head.coding == "none":
+        return True
+    if spec.head.coding == "detections":
+        count = math.prod(shape)
+        return {"boxes": count % 4 == 0 and shape[-1:] == (4,), "count": count == 1}.get(role, len(shape) == 2)
+    forms = forms_of(role, spec, size)
+    if forms:
+        return any(form.shape == shape for form in forms)
+    depth = _depths(part_and_stride(role)[0], spec)[0]
+    sides = [side for side in shape if side != 1] if depth != 1 else [math.prod(shape), 1]
+    return len(sides) == 2 and sides[0 if spec.head.channels_first else 1] == depth
+
+
 def rows_of(array: np.ndarray, role: str, spec: OutputSpec, size: tuple[int, int]) -> np.ndarray:
     """Values of one output as rows.
 

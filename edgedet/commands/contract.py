@@ -1,0 +1,186 @@
+"""`edgedet contract`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from edgedet.commands.shared import Commands, add_command, refuse_checkpoint
+from edgedet.contracts import RESIZE_MODES
+from edgedet.errors import ConfigError
+from edgedet.fileio import require_out_file
+from edgedet.head_spec import CODINGS, HEADS, SCORES, UNITS
+from edgedet.options import positive_int, threshold
+
+
+def add_contract(commands: Commands) -> None:
+    """Options of `edgedet contract`."""
+    parser = add_command(
+        commands,
+        "contract",
+        "show, attach or change what a .tflite says about its input and outputs",
+        (
+            "contract model_int8.tflite",
+            "contract sscma_int8.tflite --layout sscma --classes a,b,c --out model_int8.tflite",
+            "contract yolov8n_int8.tflite --head yolov8 --classes coco.txt --out model_int8.tflite",
+            "contract fomo.tflite --head fomo --classes face --mean 0 --std 255 --out model_int8.tflite",
+            "contract yolo.tflite --head yolov3 --anchors coco --classes a,b --mean 127.5 --std 127.5 --out b.tflite",
+            "contract model_int8.tflite --score-threshold 0.4 --classes cat,dog --out model_int8.tflite",
+        ),
+        _contract,
+    )
+    parser.add_argument("model", type=Path, metavar="FILE", help="int8 .tflite of any maker")
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE2", help="write the file with its contracts (default: only show)"
+    )
+    _add_outputs(parser.add_argument_group("outputs"))
+    _add_input(parser.add_argument_group("input"))
+    group = parser.add_argument_group("decoding")
+    group.add_argument("--score-threshold", type=threshold, metavar="T", help="for pictures (default: 0.25)")
+    group.add_argument("--nms-iou", type=threshold, metavar="IOU", help="default: 0.65")
+    group.add_argument("--max-detections", type=positive_int, metavar="N", help="of an image (default: 100)")
+
+
+def _add_outputs(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--head", choices=HEADS, help="what decodes the outputs; none: nothing (a classifier)")
+    group.add_argument("--classes", metavar="A,B,C|FILE", help="names (default: the appended label file)")
+    group.add_argument("--category-ids", type=_whole_numbers, metavar="ID,...", help="COCO category id of each class")
+    group.add_argument("--layout", choices=("sscma",), help="outputs of equal shape are in SSCMA's order; head rtmdet")
+    group.add_argument("--strides", type=_whole_numbers, metavar="S,...", help="of the levels (default: found)")
+    group.add_argument(
+        "--anchors",
+        metavar="W,H,...|FILE|coco|ssd",
+        help="YOLO: pairs of px, smallest stride first, or coco for its usual nine; SSD: a file (.npy, or text with "
+        "centre y, centre x, height, width in 0..1 a line), or ssd to compute them from the strides",
+    )
+    group.add_argument("--boxes", choices=CODINGS, help="how boxes are coded (default: as is usual for the head)")
+    group.add_argument("--scores", choices=SCORES, help="what makes scores of class values (default: found)")
+    group.add_argument("--unit", choices=UNITS, help="of boxes that are decoded in the graph (default: found)")
+    group.add_argument("--offset", type=float, metavar="CELLS", help="of priors inside a cell (yolov8 0.5, others 0)")
+    group.add_argument(
+        "--outputs", metavar="ROLE=NAME,...", help="which tensor is which, for example cls_8=Identity,box_8=Identity_1"
+    )
+
+
+def _add_input(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--mean", type=_numbers, metavar="M[,M,M]", help="in 0..255 (default: found from the scale)")
+    group.add_argument("--std", type=_numbers, metavar="S[,S,S]", help="in 0..255 (default: found from the scale)")
+    group.add_argument(
+        "--channels", type=_channels, metavar="RGB|BGR|gray", help="default: gray for one channel, or RGB"
+    )
+    group.add_argument("--resize", choices=RESIZE_MODES, help="default: letterbox; ssd, fomo, none: stretch")
+    group.add_argument("--pad-value", type=_byte, metavar="V", help="of the letterbox, 0..255 (default: 114)")
+
+
+def _contract(args: argparse.Namespace) -> int:
+    from edgedet.contract.api import contract
+    from edgedet.contract.labels import parse_classes
+    from edgedet.contract.request import ContractRequest
+
+    refuse_checkpoint(args.model)
+    if args.out is not None:
+        require_out_file(args.out, "--out")
+    anchors, source = _parse_anchors(args.anchors)
+    request = ContractRequest(
+        model=args.model,
+        out=args.out,
+        head=args.head,
+        classes=None if args.classes is None else parse_classes(args.classes),
+        category_ids=args.category_ids,
+        strides=args.strides,
+        anchors=anchors,
+        anchor_source=source,
+        boxes=args.boxes,
+        scores=args.scores,
+        unit=args.unit,
+        offset=args.offset,
+        outputs=_parse_outputs(args.outputs),
+        layout=args.layout,
+        mean=args.mean,
+        std=args.std,
+        channels=args.channels,
+        resize=args.resize,
+        pad_value=args.pad_value,
+        score_threshold=args.score_threshold,
+        nms_iou=args.nms_iou,
+        max_detections=args.max_detections,
+    )
+    try:
+        report = contract(request)
+    except ConfigError as error:
+        raise ConfigError(_with_flags(str(error), args)) from error
+    print(report.text(), end="")
+    return 0
+
+
+# Fields of ContractRequest that the library's errors name, and the options that set them.
+_FLAGS = (
+    ("head is not given", f"--head {'|'.join(HEADS)}"),
+    ("give the names of the classes", "--classes"),
+    ("mean and std", "--mean, --std"),
+    ("give scores", "--scores"),
+    ("give unit", "--unit"),
+    ("anchors", "--anchors"),
+    ("layout sscma", "--layout sscma"),
+    ("outputs cls_", "--outputs"),
+    ("give boxes", "--boxes, --strides, --outputs"),
+)
+
+
+def _with_flags(message: str, args: argparse.Namespace) -> str:
+    """An error of the library with the options that its words mean."""
+    flags = [flag for words, flag in _FLAGS if words in message]
+    return f"{message} (options: {', '.join(flags)})" if flags else message
+
+
+def _parse_anchors(text: str | None) -> tuple[tuple[float, ...] | None, str | None]:
+    """(anchors, source) as in ContractRequest."""
+    if text is None:
+        return None, None
+    if text in ("coco", "ssd"):
+        return None, text
+    path = Path(text)
+    try:
+        if path.suffix == ".npy":
+            import numpy as np
+
+            return tuple(np.load(path, allow_pickle=False).astype(float).reshape(-1).tolist()), None
+        words = path.read_text(encoding="utf-8") if path.is_file() else text
+        return tuple(float(word) for word in words.replace(",", " ").replace(";", " ").split()), None
+    except (ValueError, OSError) as error:
+        raise ConfigError(f"--anchors {text}: expected numbers, a file of numbers, coco or ssd; {error}") from error
+
+
+def _parse_outputs(text: str | None) -> tuple[tuple[str, str], ...]:
+    pairs = [] if text is None else [entry.partition("=") for entry in text.split(",")]
+    if not all(role and name for role, _, name in pairs):
+        raise ConfigError(
+            f"--outputs {text}: expected ROLE=NAME,ROLE=NAME,..., for example cls_8=Identity,box_8=Identity_1"
+        )
+    return tuple((role.strip(), name.strip()) for role, _, name in pairs)
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(word) for word in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected a number, or one for each channel as 1,2,3; got {text!r}") from None
+
+
+def _whole_numbers(text: str) -> tuple[int, ...]:
+    words = text.split(",")
+    if not all(word.strip().isdecimal() and len(word) < 10 for word in words):
+        raise argparse.ArgumentTypeError(f"expected whole numbers as 8,16,32; got {text!r}")
+    return tuple(int(word) for word in words)
+
+
+def _channels(text: str) -> str:
+    if text.upper() not in ("RGB", "BGR", "GRAY", "GREY"):
+        raise argparse.ArgumentTypeError(f"expected RGB, BGR or gray, got {text!r}")
+    return "GRAY" if text.upper() == "GREY" else text.upper()
+
+
+def _byte(text: str) -> int:
+    if not text.isdecimal() or len(text) > 3 or int(text) > 255:
+        raise argparse.ArgumentTypeError(f"expected a whole number 0..255, got {text!r}")
+    return int(text)

@@ -1,0 +1,158 @@
+"""Attach, show, edit and check the two contracts of a file; the Python side of `edgedet contract`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from edgedet.contract.detection_head import Roles, find_outputs
+from edgedet.contract.image_input import find_preprocess, image_shape, spread
+from edgedet.contract.labels import appended_labels
+from edgedet.contract.request import ContractReport, ContractRequest
+from edgedet.contracts import OutputSpec, PreprocessSpec
+from edgedet.errors import ConfigError, ConversionError
+from edgedet.fileio import atomic_write_bytes
+from edgedet.graph.flatbuffer import parse_tflite, serialize
+from edgedet.graph.graph import Graph
+from edgedet.graph.metadata import METADATA_NAME, contract_metadata, read_contracts
+
+
+def contract(request: ContractRequest) -> ContractReport:
+    """Find, change or only check the contracts of a file, and write a file that carries them.
+
+    Args:
+        request: the file, and what is known about it.
+    Returns:
+        Both contracts with notes on what was found or assumed; the same whether or not a file was written.
+    Raises:
+        ConfigError: a value is missing, wrong or ambiguous; the message names the field of the request.
+        ConversionError: the file is missing or damaged, or has no contract and nothing was said about it.
+    """
+    source = str(request.model)
+    data = _read(request.model)
+    graph = parse_tflite(data, source)
+    has_contract = any(name == METADATA_NAME for name, _ in graph.metadata)
+    if not request.changes() or (has_contract and not request.describes_head()):
+        found = read_contracts(graph, source)
+        preprocess = _edited_preprocess(found.preprocess, graph, request, source)
+        outputs = _edited_outputs(found.outputs, request)
+        roles = dict(zip(outputs.tensor_names, found.output_indices, strict=True))
+        notes: tuple[str, ...] = ()
+    else:
+        graph, preprocess, outputs, roles, notes = _described(graph, data, request, has_contract, source)
+    graph = with_contracts(graph, preprocess, outputs, roles, source)
+    if request.out is not None:
+        atomic_write_bytes(request.out, serialize(graph))
+    return _report(graph, request, preprocess, outputs, roles, notes)
+
+
+def with_contracts(
+    graph: Graph, preprocess: PreprocessSpec, outputs: OutputSpec, roles: Mapping[str, int], source: str
+) -> Graph:
+    """A graph that carries contracts, checked against its tensors.
+
+    Args:
+        graph: of the file; contracts that it has are replaced.
+        preprocess: input contract.
+        outputs: output contract.
+        roles: role -> position in graph.outputs.
+        source: name of the file, for errors.
+    Returns:
+        The graph with new metadata.
+    Raises:
+        ConfigError: two outputs have the same name, so that none can be found by it.
+        ConversionError: the contracts do not fit the tensors.
+    """
+    names = {role: graph.tensors[graph.outputs[position]].name for role, position in roles.items()}
+    if len(set(names.values())) != len(names):
+        raise ConfigError(
+            f"{source}: outputs must have different names to be told apart, found {sorted(names.values())}"
+        )
+    kept = tuple(entry for entry in graph.metadata if entry[0] != METADATA_NAME)
+    result = replace(graph, metadata=(*kept, contract_metadata(preprocess, outputs, names)))
+    read_contracts(result, source)
+    return result
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConversionError(f"{path}: can't read the model ({error.strerror}); check the path") from error
+
+
+def _described(
+    graph: Graph, data: bytes, request: ContractRequest, has_contract: bool, source: str
+) -> tuple[Graph, PreprocessSpec, OutputSpec, Roles, tuple[str, ...]]:
+    """Contracts from the request and the file; the input's are kept when the file has some."""
+    kind = request.head or ("rtmdet" if request.layout == "sscma" else None)
+    if kind is None:
+        raise ConfigError(
+            f"{source}: head is not given; say what decodes the outputs, or none for a contract of the input"
+        )
+    height, width, _ = image_shape(graph, source)
+    classes, notes = request.classes or (), list[str]()
+    if not classes:
+        classes = appended_labels(data)
+        if classes:
+            notes.append(f"classes: {len(classes)} names found in the appended label file")
+    outputs, roles, found = find_outputs(graph, request, kind, classes, (width, height), source)
+    notes += found
+    if has_contract:
+        kept = read_contracts(graph, source).preprocess
+        preprocess = _edited_preprocess(kept, graph, request, source)
+    else:
+        preprocess, found = find_preprocess(graph, request, kind, source)
+        notes += found
+    return graph, preprocess, outputs, roles, tuple(notes)
+
+
+def _edited_preprocess(spec: PreprocessSpec, graph: Graph, request: ContractRequest, source: str) -> PreprocessSpec:
+    depth = image_shape(graph, source)[2]
+    changes: dict[str, Any] = {
+        "channel_order": request.channels,
+        "resize": request.resize,
+        "pad_value": request.pad_value,
+        "mean": None if request.mean is None else spread(request.mean, depth, "mean"),
+        "std": None if request.std is None else spread(request.std, depth, "std"),
+    }
+    return replace(spec, **{name: value for name, value in changes.items() if value is not None})
+
+
+def _edited_outputs(spec: OutputSpec, request: ContractRequest) -> OutputSpec:
+    changes: dict[str, Any] = {
+        "class_names": request.classes,
+        "category_ids": request.category_ids,
+        "score_threshold": request.score_threshold,
+        "nms_iou": request.nms_iou,
+        "max_detections": request.max_detections,
+    }
+    if request.classes is not None and len(request.classes) != len(spec.class_names):
+        raise ConfigError(
+            f"classes: {len(request.classes)} names, but the contract has {len(spec.class_names)} classes"
+        )
+    return replace(spec, **{name: value for name, value in changes.items() if value is not None})
+
+
+def _report(
+    graph: Graph,
+    request: ContractRequest,
+    preprocess: PreprocessSpec,
+    outputs: OutputSpec,
+    roles: Mapping[str, int],
+    notes: tuple[str, ...],
+) -> ContractReport:
+    tensors = [(role, graph.tensors[graph.outputs[roles[role]]]) for role in outputs.tensor_names]
+    source = graph.tensors[graph.inputs[0]]
+    return ContractReport(
+        model=request.model,
+        written=request.out,
+        preprocess=preprocess,
+        outputs=outputs,
+        tensors=tuple((role, tensor.name, tensor.shape, tensor.dtype) for role, tensor in tensors),
+        notes=notes,
+        input_name=source.name,
+        input_dtype=source.dtype,
+    )

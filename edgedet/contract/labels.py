@@ -1,0 +1,55 @@
+"""Class names: from a file, or from the zip archive that TensorFlow Lite's metadata appends to a model."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from pathlib import Path
+
+from edgedet.errors import ConfigError
+
+MAX_LABELS_BYTES = 1 << 20
+BACKGROUND_NAMES = ("???", "background", "__background__")
+
+
+def appended_labels(data: bytes) -> tuple[str, ...]:
+    """Names in the first text file of an archive that is appended to a `.tflite`.
+
+    Args:
+        data: the whole file.
+    Returns:
+        One name a line, a leading background name left out; empty when there is no archive or no text file in it.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            texts = [entry for entry in archive.infolist() if entry.filename.lower().endswith(".txt")]
+            if not texts or texts[0].file_size > MAX_LABELS_BYTES:
+                return ()
+            lines = _lines(archive.read(texts[0]).decode("utf-8", "replace"))
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError, ValueError):
+        return ()  # no archive, or one that can't be read: names have to be given
+    return lines[1:] if lines[:1] and lines[0].lower() in BACKGROUND_NAMES else lines
+
+
+def parse_classes(text: str) -> tuple[str, ...]:
+    """Names from `a,b,c` or from the lines of a file of this name.
+
+    Args:
+        text: as the user types it.
+    Returns:
+        The names, in the order of the labels.
+    Raises:
+        ConfigError: no names, or the same name twice.
+    """
+    path = Path(text)
+    if "," not in text and path.is_file():
+        names = _lines(path.read_text(encoding="utf-8", errors="replace"))
+    else:
+        names = tuple(name.strip() for name in text.split(",") if name.strip())
+    if not names or len(set(names)) != len(names):
+        raise ConfigError(f"classes {text!r}: expected different names, as a,b,c or one a line in a file; got {names}")
+    return names
+
+
+def _lines(text: str) -> tuple[str, ...]:
+    return tuple(line.strip() for line in text.splitlines() if line.strip())
