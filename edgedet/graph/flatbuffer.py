@@ -7,20 +7,21 @@ from pathlib import Path
 from edgedet.errors import ConversionError
 from edgedet.fileio import atomic_write_bytes
 from edgedet.graph import flatbuffer_read, flatbuffer_write
-from edgedet.graph.check import check_graph
+from edgedet.graph.check import check_form, refuse_unwritable
 from edgedet.graph.graph import Graph
 
 
 def read_tflite(path: Path | str) -> Graph:
-    """Read an int8 `.tflite` of any maker.
+    """Read a `.tflite` of any maker.
+
+    What edgedet can't run stays in the graph under its name; `check.check_graph` says what that is.
 
     Args:
         path: the file.
     Returns:
-        The checked graph; constants are read-only views.
+        The graph, every index of it sound; constants are read-only views.
     Raises:
-        ConversionError: no such file, damaged, truncated, a float model, several subgraphs, or a broken promise.
-        UnsupportedOpError: an operator or option that edgedet does not carry.
+        ConversionError: no such file, damaged or truncated.
     """
     try:
         data = Path(path).read_bytes()
@@ -40,18 +41,33 @@ def parse_tflite(data: bytes, source: str) -> Graph:
 
 
 def serialize(graph: Graph) -> bytes:
-    """Bytes of a `.tflite`; the same graph always gives the same bytes.
+    """Bytes of a `.tflite`; the same graph always gives the same bytes. All data lie inside the flatbuffer.
 
     An operator's version is raised to the smallest one that has a kernel for its types and options, so that a graph
     made in Python need not know the version table; one that was read keeps its own.
 
     Args:
-        graph: any graph that `check_graph` accepts.
+        graph: any graph that was read, or that `check_form` accepts.
     Raises:
-        ConversionError, UnsupportedOpError: the graph would not be readable.
+        ConversionError, UnsupportedOpError: the graph would not be readable, or a part of it can't be written again.
     """
-    check_graph(graph, "graph to write")
+    check_form(graph, "graph to write")
+    refuse_unwritable(graph, "graph to write")
     return flatbuffer_write.build(graph)
+
+
+def bytes_inside(data: bytes, graph: Graph) -> bytes:
+    """Bytes of a file for TFLite Micro, which silently takes zeros for constants behind the flatbuffer.
+
+    Args:
+        data: the whole file.
+        graph: what was read from it.
+    Returns:
+        `data` itself when everything lies inside; else the graph written anew.
+    Raises:
+        ConversionError: as `serialize`.
+    """
+    return serialize(graph) if flatbuffer_read.outside_bytes(data) else data
 
 
 def write_tflite(graph: Graph, path: Path | str) -> None:

@@ -1,4 +1,8 @@
-"""TFLite flatbuffer to graph, for files from strangers: every offset may be wrong and every number absurd."""
+"""TFLite flatbuffer to graph, for files from strangers: every offset may be wrong and every number absurd.
+
+Every valid file is read. What edgedet has no meaning for stays in the graph under its name (`OpaqueOptions`, types,
+`TensorExtras`); `check.check_graph` is for those who run a graph.
+"""
 
 from __future__ import annotations
 
@@ -6,46 +10,52 @@ import math
 import struct
 from typing import Any
 
+import flatbuffers
 import numpy as np
 import tflite
 
 from edgedet.errors import ConversionError, UnsupportedOpError
-from edgedet.graph.check import check_graph
-from edgedet.graph.graph import Graph, NoOptions, Operator, Options, Quantization, Tensor
-from edgedet.graph.op_options import SPECS, read_options
+from edgedet.graph.appended import split_appended
+from edgedet.graph.check import check_form
+from edgedet.graph.dtypes import dtype_name, numpy_dtype
+from edgedet.graph.graph import (
+    NO_EXTRAS,
+    Graph,
+    Operator,
+    Options,
+    Quantization,
+    Signature,
+    Subgraph,
+    Tensor,
+    TensorExtras,
+)
+from edgedet.graph.op_options import check_operands, read_options
+from edgedet.graph.opaque import read_opaque
 
 IDENTIFIER = b"TFL3"
 SCHEMA_VERSION = 3
 _MAX_ITEMS = 100_000  # tensors, operators, buffers: far above any model, low enough to fail at once
+_MAX_RANK = 64
 _KINDS = {code: name for name, code in vars(tflite.BuiltinOperator).items() if isinstance(code, int)}
-_DTYPES = {
-    tflite.TensorType.INT8: "int8",
-    tflite.TensorType.INT16: "int16",
-    tflite.TensorType.INT32: "int32",
-    tflite.TensorType.INT64: "int64",
-    tflite.TensorType.UINT8: "uint8",
-    tflite.TensorType.FLOAT32: "float32",
-    tflite.TensorType.BOOL: "bool",
-}
-_TYPE_NAMES = {code: name for name, code in vars(tflite.TensorType).items() if isinstance(code, int)}
-# Slot of a string in its table's vtable: 4 + 2 * the field's position in the schema.
-_TENSOR_NAME, _MODEL_DESCRIPTION, _METADATA_NAME, _CUSTOM_CODE = 10, 10, 4, 6
+# Slots in a table's vtable: 4 + 2 * the field's position in the schema.
+_TENSOR_NAME, _MODEL_DESCRIPTION, _METADATA_NAME, _CUSTOM_CODE, _SUBGRAPH_NAME = 10, 10, 4, 6, 12
+_BUILTIN_CODE, _MAP_NAME, _SIGNATURE_KEY, _EXTERNAL_BUFFER = 10, 4, 8, 24
 
 
 def parse(data: bytes, source: str) -> Graph:
-    """Parse and check a TFLite model; see `flatbuffer.parse_tflite`."""
-    graph = _parse(data, source, loose=False)
-    check_graph(graph, source)
+    """Parse a TFLite model; see `flatbuffer.parse_tflite`."""
+    graph = _guarded(data, source)
+    check_form(graph, source)
     return graph
 
 
-def _parse(data: bytes, source: str, loose: bool) -> Graph:
+def _guarded(data: bytes, source: str) -> Graph:
     if len(data) < 16:
         raise ConversionError(f"{source}: {len(data)} bytes are not a TFLite model; the file is empty or truncated")
     if data[4:8] != IDENTIFIER:
         raise ConversionError(f"{source}: not a TFLite model: bytes 4..8 are {data[4:8]!r}, expected {IDENTIFIER!r}")
     try:
-        return _Reader(data, source, loose).graph()
+        return _Reader(data, source).graph()
     except (struct.error, IndexError, ValueError, TypeError, OverflowError) as error:
         # The flatbuffers accessors follow offsets without checks of their own; this is how a wrong one ends.
         raise ConversionError(
@@ -53,78 +63,82 @@ def _parse(data: bytes, source: str, loose: bool) -> Graph:
         ) from error
 
 
-def parse_loosely(data: bytes, source: str) -> Graph:
-    """Parse a TFLite model that edgedet may not be able to run: float, mixed, with operators that it does not know.
-
-    For reports about a file. An operator that edgedet does not carry has no options, and the graph is not checked,
-    except that every index is one.
+def outside_bytes(data: bytes) -> int:
+    """Bytes of constants behind the flatbuffer, which TFLite Micro ignores without a word.
 
     Args:
-        data: the whole file.
-        source: its name, for errors.
-    Raises:
-        ConversionError: not a TFLite model, damaged or truncated.
+        data: a file that `parse` accepts.
     """
-    graph = _parse(data, source, loose=True)
-    count = len(graph.tensors)
-    for number, operator in enumerate(graph.operators):
-        spec = SPECS.get(operator.kind)
-        if spec is not None and (len(operator.inputs) < spec.min_inputs or not operator.outputs):
-            raise ConversionError(f"{source}: operator {number} ({operator.kind}) lacks inputs or outputs")
-    indices = [index for op in graph.operators for index in (*op.inputs, *op.outputs)]
-    if not all(-1 <= index < count for index in (*indices, *graph.inputs, *graph.outputs)):
-        raise ConversionError(f"{source}: an operator names a tensor that is not there; the file is damaged")
-    if any(index < 0 for op in graph.operators for index in op.outputs) or min((*graph.inputs, *graph.outputs, 0)) < 0:
-        raise ConversionError(f"{source}: an output without a tensor; the file is damaged")
-    return graph
+    model = tflite.Model.GetRootAs(data, 0)
+    buffers = (model.Buffers(i) for i in range(model.BuffersLength()))
+    size = sum(buffer.Size() for buffer in buffers if buffer.Offset() > 1)
+    for subgraph in (model.Subgraphs(i) for i in range(model.SubgraphsLength())):
+        operators = (subgraph.Operators(i) for i in range(subgraph.OperatorsLength()))
+        size += sum(op.LargeCustomOptionsSize() for op in operators if op.LargeCustomOptionsOffset() > 1)
+    return size
 
 
 class _Reader:
     """One pass over a flatbuffer."""
 
-    def __init__(self, data: bytes, source: str, loose: bool = False) -> None:
+    def __init__(self, data: bytes, source: str) -> None:
         self.data = data
         self.source = source
-        self.loose = loose
         self.model = tflite.Model.GetRootAs(data, 0)
+        self.buffers = self._count("buffers", self.model.BuffersLength())
+        self.codes = self._operator_codes()
 
     def graph(self) -> Graph:
         model = self.model
         if model.Version() != SCHEMA_VERSION:
             raise ConversionError(f"{self.source}: schema version {model.Version()}, expected {SCHEMA_VERSION}")
-        if model.SubgraphsLength() != 1:
-            raise ConversionError(
-                f"{self.source}: {model.SubgraphsLength()} subgraphs, expected 1; export the model without "
-                "control flow and with one signature"
-            )
-        subgraph = model.Subgraphs(0)
-        buffers = self._count("buffers", model.BuffersLength())
-        tensors = tuple(
-            self._tensor(subgraph.Tensors(i), i, buffers)
-            for i in range(self._count("tensors", subgraph.TensorsLength()))
+        count = self._count("subgraphs", model.SubgraphsLength())
+        if not count:
+            raise ConversionError(f"{self.source}: the file has no subgraph, so no operators; export the model again")
+        first, *others = (self._subgraph(model.Subgraphs(i), i) for i in range(count))
+        return Graph(
+            tensors=first.tensors,
+            operators=first.operators,
+            inputs=first.inputs,
+            outputs=first.outputs,
+            metadata=self._metadata(),
+            description=self._text(model, _MODEL_DESCRIPTION),
+            name=first.name,
+            others=tuple(others),
+            signatures=tuple(
+                self._signature(model.SignatureDefs(i))
+                for i in range(self._count("signatures", model.SignatureDefsLength()))
+            ),
+            appended=split_appended(self.data),
         )
-        codes = self._operator_codes()
+
+    def _subgraph(self, subgraph: tflite.SubGraph, number: int) -> Subgraph:
+        where = self.source if number == 0 else f"{self.source}: subgraph {number}"
         operators = tuple(
-            self._operator(subgraph.Operators(i), i, codes)
+            self._operator(subgraph.Operators(i), f"{where}: operator {i}")
             for i in range(self._count("operators", subgraph.OperatorsLength()))
         )
-        return Graph(
-            tensors=tensors,
-            operators=operators,
-            inputs=self._ints(subgraph, "Inputs"),
-            outputs=self._ints(subgraph, "Outputs"),
-            metadata=self._metadata(buffers),
-            description=self._text(model, _MODEL_DESCRIPTION),
+        inputs = self._ints(subgraph, "Inputs")
+        written = {*inputs, *(index for op in operators for index in op.outputs)}
+        tensors = tuple(
+            self._tensor(subgraph.Tensors(i), f"{where}: tensor {i}", i in written)
+            for i in range(self._count("tensors", subgraph.TensorsLength()))
         )
+        name = self._text(subgraph, _SUBGRAPH_NAME)
+        return Subgraph(name, tensors, operators, inputs, self._ints(subgraph, "Outputs"))
 
     def _count(self, what: str, count: int) -> int:
         if count > _MAX_ITEMS or count * 4 > len(self.data):
             raise ConversionError(f"{self.source}: claims {count} {what}; the file is damaged or truncated")
         return count
 
-    def _ints(self, table: Any, name: str) -> tuple[int, ...]:
-        length = self._count(name.lower(), getattr(table, f"{name}Length")())
-        return tuple(getattr(table, f"{name}AsNumpy")().tolist()) if length else ()
+    def _ints(self, table: Any, name: str) -> tuple[Any, ...]:
+        """Numbers of a vector."""
+        length = getattr(table, f"{name}Length")()
+        if not length:
+            return ()
+        self._count(name.lower(), length)
+        return tuple(getattr(table, f"{name}AsNumpy")().tolist())
 
     def _text(self, table: Any, slot: int) -> str:
         """String of a table; the generated accessors would cut it silently at the end of a truncated file."""
@@ -139,52 +153,84 @@ class _Reader:
             raise ValueError(f"a string of {length} bytes reaches behind the end")
         return text.decode("utf-8")
 
-    def _buffer(self, index: int, count: int, where: str) -> np.ndarray:
+    def _outside(self, start: int, size: int, where: str) -> np.ndarray:
+        """uint8 (size,) view of bytes behind the flatbuffer, as ai-edge-quantizer and large models have them."""
+        if start + size > len(self.data):
+            raise ConversionError(
+                f"{where}: its data reaches to byte {start + size}, the file has {len(self.data)}; it is truncated"
+            )
+        return np.frombuffer(self.data, np.uint8)[start : start + size]
+
+    def _buffer(self, index: int, where: str) -> np.ndarray:
         """uint8 (n,) view of a buffer; empty for none."""
-        if not 0 <= index < count:
-            raise ConversionError(f"{where}: buffer {index}, but there are {count} buffers")
+        if not 0 <= index < self.buffers:
+            raise ConversionError(f"{where}: buffer {index}, but there are {self.buffers} buffers")
         buffer = self.model.Buffers(index)
-        if buffer.Offset() > 1:  # data behind the flatbuffer, as ai-edge-quantizer writes it; 0 and 1 mean inside
-            start, end = buffer.Offset(), buffer.Offset() + buffer.Size()
-            if end > len(self.data):
-                raise ConversionError(
-                    f"{where}: its data reaches to byte {end}, the file has {len(self.data)}; it is truncated"
-                )
-            return np.frombuffer(self.data, np.uint8)[start:end]
+        if buffer.Offset() > 1:  # 0 and 1 mean inside
+            return self._outside(buffer.Offset(), buffer.Size(), where)
         if not buffer.DataLength():
             return np.empty(0, np.uint8)
         return buffer.DataAsNumpy()
 
-    def _tensor(self, tensor: tflite.Tensor, index: int, buffers: int) -> Tensor:
+    def _tensor(self, tensor: tflite.Tensor, where: str, written: bool) -> Tensor:
+        """One tensor; `written`: an operator or the caller writes it, so that it is no constant without bytes."""
         name = self._text(tensor, _TENSOR_NAME)
-        where = f"{self.source}: tensor {index} ({name!r})"
-        dtype = _DTYPES.get(tensor.Type())
-        kind = _TYPE_NAMES.get(tensor.Type(), f"number {tensor.Type()}")
-        if dtype is None and self.loose:
-            raw = self._buffer(tensor.Buffer(), buffers, where)
-            return Tensor(name, self._ints(tensor, "Shape"), kind.lower(), None, raw if raw.size else None)
-        if dtype is None:
-            raise ConversionError(f"{where}: type {kind} is not supported, only {', '.join(_DTYPES.values())}")
-        if tensor.IsVariable() or tensor.Sparsity() is not None:
-            raise ConversionError(f"{where}: variable and sparse tensors are not supported; export a plain model")
+        where = f"{where} ({name!r})"
+        dtype = dtype_name(tensor.Type())
         shape = self._ints(tensor, "Shape")
-        if len(shape) > 8 or any(side < 1 for side in shape):
-            raise ConversionError(f"{where}: shape {shape[:8]} is not fixed and positive; export with a static shape")
-        raw = self._buffer(tensor.Buffer(), buffers, where)
+        if len(shape) > _MAX_RANK:
+            raise ConversionError(f"{where}: {len(shape)} axes; the file is damaged")
+        extras = self._extras(tensor)
+        raw = self._buffer(tensor.Buffer(), where)
         data = None
         if raw.size:
-            expected = math.prod(shape) * np.dtype(dtype).itemsize
-            if raw.size != expected:
-                raise ConversionError(f"{where}: {dtype} {shape} needs {expected} bytes, its buffer holds {raw.size}")
-            data = raw.view(dtype).reshape(shape)
-        return Tensor(name, shape, dtype, self._quantization(tensor, where), data)
+            data = raw if extras.unwritable else self._constant(raw, dtype, shape, where)
+        elif 0 in shape and min(shape) == 0 and not written and (numpy := numpy_dtype(dtype)) is not None:
+            data = np.empty(shape, numpy)  # a constant without elements, e.g. the shape of a RESHAPE to a scalar
+        return Tensor(name, shape, dtype, self._quantization(tensor), data, extras)
 
-    def _quantization(self, tensor: tflite.Tensor, where: str) -> Quantization | None:
+    def _constant(self, raw: np.ndarray, dtype: str, shape: tuple[int, ...], where: str) -> np.ndarray:
+        numpy = numpy_dtype(dtype)
+        if numpy is None:
+            return raw
+        expected = math.prod(shape) * numpy.itemsize
+        if raw.size != expected or (shape and min(shape) < 0):
+            raise ConversionError(f"{where}: {dtype} {shape} needs {expected} bytes, its buffer holds {raw.size}")
+        return raw.view(numpy).reshape(shape)
+
+    def _extras(self, tensor: tflite.Tensor) -> TensorExtras:
+        unwritable = "sparse" if tensor.Sparsity() is not None else ""
+        if tensor.VariantTensorsLength():
+            unwritable = "made of variants"
+        position = tensor._tab.Offset(_EXTERNAL_BUFFER)
+        if position and tensor._tab.Get(flatbuffers.number_types.Uint32Flags, position + tensor._tab.Pos):
+            unwritable = "kept in another file"
+        custom = b""
+        minimum: tuple[float, ...] = ()
+        maximum: tuple[float, ...] = ()
+        table = tensor.Quantization()
+        if table is not None:
+            if table.MinLength() or table.MaxLength():
+                minimum, maximum = self._ints(table, "Min"), self._ints(table, "Max")
+            if table.DetailsType() == tflite.QuantizationDetails.CustomQuantization:
+                union, details = table.Details(), tflite.CustomQuantization()
+                if union is None:
+                    raise ValueError("custom quantization without details")
+                details.Init(union.Bytes, union.Pos)
+                custom = details.CustomAsNumpy().tobytes() if details.CustomLength() else b""
+            elif table.DetailsType():
+                unwritable = "quantized in blocks"
+        signature = self._ints(tensor, "ShapeSignature")
+        extras = TensorExtras(
+            bool(tensor.IsVariable()), signature, bool(tensor.HasRank()), minimum, maximum, custom, unwritable
+        )
+        return NO_EXTRAS if extras == NO_EXTRAS else extras
+
+    def _quantization(self, tensor: tflite.Tensor) -> Quantization | None:
         table = tensor.Quantization()
         if table is None or not table.ScaleLength():
             return None
-        if table.DetailsType():
-            raise ConversionError(f"{where}: custom quantization is not supported, only scale and zero point")
+        self._count("scales", table.ScaleLength())
         scale = table.ScaleAsNumpy()
         zero_point = table.ZeroPointAsNumpy() if table.ZeroPointLength() else np.zeros(1, np.int64)
         if zero_point.size == 1:  # some converters write one zero point for all channels
@@ -196,31 +242,48 @@ class _Reader:
         codes = []
         for i in range(self._count("operator codes", self.model.OperatorCodesLength())):
             code = self.model.OperatorCodes(i)
-            # Files from before 2020 have only the byte field; newer ones fill both.
-            number = max(code.DeprecatedBuiltinCode(), code.BuiltinCode())
+            # Files from before 2020 have only the byte field, ai-edge-quantizer 0.10 fills only the newer one, most
+            # writers both: TFLite takes the larger. `code.BuiltinCode()` does not, below 127 it reads the byte.
+            position = code._tab.Offset(_BUILTIN_CODE)
+            newer = code._tab.Get(flatbuffers.number_types.Int32Flags, position + code._tab.Pos) if position else 0
+            number = max(code.DeprecatedBuiltinCode(), newer)
             kind = _KINDS.get(number, f"number {number}")
             if kind == "CUSTOM":
                 kind = f"CUSTOM ({self._text(code, _CUSTOM_CODE)})"
             codes.append((kind, code.Version()))
         return tuple(codes)
 
-    def _operator(self, operator: tflite.Operator, index: int, codes: tuple[tuple[str, int], ...]) -> Operator:
+    def _operator(self, operator: tflite.Operator, where: str) -> Operator:
         opcode = operator.OpcodeIndex()
-        if not 0 <= opcode < len(codes):
-            raise ConversionError(f"{self.source}: operator {index} has code {opcode}, there are {len(codes)} codes")
-        kind, version = codes[opcode]
-        options: Options = NoOptions()
+        if not 0 <= opcode < len(self.codes):
+            raise ConversionError(f"{where} has code {opcode}, there are {len(self.codes)} codes")
+        kind, version = self.codes[opcode]
+        inputs, outputs = self._ints(operator, "Inputs"), self._ints(operator, "Outputs")
         try:
-            options = read_options(kind, operator, f"{self.source}: operator {index}")
-        except UnsupportedOpError:
-            if not self.loose:
-                raise
-        return Operator(kind, self._ints(operator, "Inputs"), self._ints(operator, "Outputs"), options, version)
+            options: Options = read_options(kind, operator)
+            check_operands(kind, inputs, outputs)
+        except UnsupportedOpError as reason:
+            options = read_opaque(operator, self._custom_options(operator, where), str(reason))
+        return Operator(kind, inputs, outputs, options, version)
 
-    def _metadata(self, buffers: int) -> tuple[tuple[str, bytes], ...]:
+    def _custom_options(self, operator: tflite.Operator, where: str) -> bytes:
+        if operator.LargeCustomOptionsOffset() > 1:
+            size = operator.LargeCustomOptionsSize()
+            return self._outside(operator.LargeCustomOptionsOffset(), size, where).tobytes()
+        return operator.CustomOptionsAsNumpy().tobytes() if operator.CustomOptionsLength() else b""
+
+    def _metadata(self) -> tuple[tuple[str, bytes], ...]:
         entries = []
         for i in range(self._count("metadata entries", self.model.MetadataLength())):
             entry = self.model.Metadata(i)
             name = self._text(entry, _METADATA_NAME)
-            entries.append((name, self._buffer(entry.Buffer(), buffers, f"{self.source}: metadata {name!r}").tobytes()))
+            entries.append((name, self._buffer(entry.Buffer(), f"{self.source}: metadata {name!r}").tobytes()))
         return tuple(entries)
+
+    def _signature(self, signature: tflite.SignatureDef) -> Signature:
+        sides = []
+        for side in ("Inputs", "Outputs"):
+            count = self._count("names", getattr(signature, f"{side}Length")())
+            maps = (getattr(signature, side)(i) for i in range(count))
+            sides.append(tuple((self._text(entry, _MAP_NAME), int(entry.TensorIndex())) for entry in maps))
+        return Signature(self._text(signature, _SIGNATURE_KEY), sides[0], sides[1], int(signature.SubgraphIndex()))

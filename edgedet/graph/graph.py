@@ -1,7 +1,9 @@
-"""The int8 graph: frozen dataclasses that mirror a TFLite model with one subgraph.
+"""The int8 graph: frozen dataclasses that mirror a TFLite model.
 
 `flatbuffer.py` reads and writes it; evaluate and deploy work from it and from nothing else. Tensors are NHWC;
-convolution weights are OHWI, depthwise weights (1, H, W, C); all as in TFLite.
+convolution weights are OHWI, depthwise weights (1, H, W, C); all as in TFLite. A graph can hold more than edgedet runs,
+so that every file can be shown and written again: operators with `OpaqueOptions`, types without arithmetic, state,
+further subgraphs. `check.py` says what of it can't run.
 """
 
 from __future__ import annotations
@@ -32,15 +34,32 @@ class Quantization:
         )
 
 
+@dataclass(frozen=True)
+class TensorExtras:
+    """What a file says of a tensor beyond type, shape, scales and data; kept for writing it again."""
+
+    is_variable: bool = False  # state that lives from one inference to the next
+    shape_signature: tuple[int, ...] = ()  # as the shape, with -1 where it may change; `shape` says what it is now
+    has_rank: bool = False
+    minimum: tuple[float, ...] = ()  # of training, in real units; no kernel reads them
+    maximum: tuple[float, ...] = ()
+    custom_quantization: bytes = b""  # details without a meaning in TFLite
+    unwritable: str = ""  # what of this tensor a write would lose, e.g. "sparse"
+
+
+NO_EXTRAS = TensorExtras()
+
+
 @dataclass(frozen=True, eq=False)
 class Tensor:
     """One tensor; a constant when `data` is given."""
 
     name: str
     shape: tuple[int, ...]
-    dtype: str  # NumPy name: int8, int16, int32, int64, uint8, float32, bool
+    dtype: str  # NumPy name: int8, int16, int32, int64, uint8, float32, bool; of foreign files also those of dtypes.py
     quantization: Quantization | None = None
-    data: np.ndarray | None = None
+    data: np.ndarray | None = None  # of types that NumPy lacks: uint8 (n,), the bytes of the file
+    extras: TensorExtras = NO_EXTRAS
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Tensor):
@@ -49,11 +68,12 @@ class Tensor:
             same_data = self.data is other.data
         else:
             same_data = self.data.dtype == other.data.dtype and np.array_equal(self.data, other.data)
-        return same_data and (self.name, self.shape, self.dtype, self.quantization) == (
+        return same_data and (self.name, self.shape, self.dtype, self.quantization, self.extras) == (
             other.name,
             other.shape,
             other.dtype,
             other.quantization,
+            other.extras,
         )
 
 
@@ -226,6 +246,28 @@ class NoOptions:
     """LOGISTIC, QUANTIZE, DEQUANTIZE, PAD, HARD_SWISH, TRANSPOSE, MAXIMUM, MINIMUM, RELU, RELU6, ..."""
 
 
+@dataclass(frozen=True)
+class OpaqueField:
+    """One field of an options table that edgedet has no meaning for."""
+
+    name: str  # of the schema's accessor
+    dtype: str  # "" for a number, "string" for bytes, else the NumPy name of a vector's entries
+    value: int | float | bool | bytes | tuple[int | float | bool, ...]
+
+
+@dataclass(frozen=True)
+class OpaqueOptions:
+    """Of an operator that edgedet can't run: unknown, custom, or with an option without a meaning here."""
+
+    reason: str  # why; a clause to stand behind the operator's name
+    table: str = ""  # options table of the schema; empty: none
+    fields: tuple[OpaqueField, ...] = ()  # of the table; those with their default are left out
+    custom: bytes = b""  # options of a custom operator
+    intermediates: tuple[int, ...] = ()  # tensors
+    mutating: tuple[bool, ...] = ()  # per input: the operator changes it
+    unwritable: str = ""  # what of the options a write would lose
+
+
 Options = (
     ConvOptions
     | DepthwiseConvOptions
@@ -248,18 +290,40 @@ Options = (
     | TransposeConvOptions
     | BlockSizeOptions
     | NoOptions
+    | OpaqueOptions
 )
 
 
 @dataclass(frozen=True)
 class Operator:
-    """One operator; `kind` is the name in TFLite's BuiltinOperator."""
+    """One operator."""
 
-    kind: str
+    kind: str  # name in TFLite's BuiltinOperator; "CUSTOM (name)"; "number n" for one that is newer than edgedet
     inputs: tuple[int, ...]  # tensor indices; -1 for an optional input that is absent
     outputs: tuple[int, ...]
     options: Options = field(default_factory=NoOptions)
     version: int = 1
+
+
+@dataclass(frozen=True)
+class Subgraph:
+    """A further subgraph: the body of a loop, the initialization of variables, another signature."""
+
+    name: str
+    tensors: tuple[Tensor, ...]
+    operators: tuple[Operator, ...]
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Signature:
+    """Names under which a caller finds inputs and outputs (SignatureDef)."""
+
+    key: str
+    inputs: tuple[tuple[str, int], ...]  # (name, tensor)
+    outputs: tuple[tuple[str, int], ...]
+    subgraph: int = 0
 
 
 @dataclass(frozen=True)
@@ -272,6 +336,15 @@ class Graph:
     outputs: tuple[int, ...]
     metadata: tuple[tuple[str, bytes], ...] = ()
     description: str = "edgedet"
+    name: str = "main"  # of the first subgraph
+    others: tuple[Subgraph, ...] = ()  # subgraphs 1, 2, ...
+    signatures: tuple[Signature, ...] = ()
+    appended: bytes = b""  # zip archive behind the flatbuffer (label files of TFLite Metadata), see appended.py
+
+    @property
+    def subgraphs(self) -> tuple[Subgraph, ...]:
+        """All subgraphs, this graph first."""
+        return (Subgraph(self.name, self.tensors, self.operators, self.inputs, self.outputs), *self.others)
 
     def tensor_index(self, name: str) -> int:
         """Index of the tensor with this name.

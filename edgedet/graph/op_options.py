@@ -12,6 +12,7 @@ import tflite
 
 from edgedet.errors import ConversionError, UnsupportedOpError
 from edgedet.graph import graph as g
+from edgedet.graph.opaque import compiled_reason
 
 
 @dataclass(frozen=True)
@@ -168,76 +169,97 @@ SPECS: dict[str, OperatorSpec] = {
 }
 
 
-def operator_spec(kind: str, where: str) -> OperatorSpec:
+def operator_spec(kind: str) -> OperatorSpec:
     """Spec of an operator.
 
     Args:
         kind: name in TFLite's BuiltinOperator.
-        where: file and operator, for the error.
     Raises:
-        UnsupportedOpError: edgedet can't carry this operator's options; lists those that it can.
+        UnsupportedOpError: edgedet has no meaning for this operator; a clause that follows its name.
     """
     if kind not in SPECS:
         raise UnsupportedOpError(
-            f"{where}: operator {kind} is not supported; supported are {', '.join(sorted(SPECS))}. "
-            "Leave it out of the exported model (detection post-processing is edgedet's own)"
+            compiled_reason(kind)
+            or f"is not supported; supported are {', '.join(sorted(SPECS))}. Leave it out of the exported model "
+            "(detection post-processing is edgedet's own)"
         )
     return SPECS[kind]
 
 
-def read_options(kind: str, operator: tflite.Operator, where: str) -> g.Options:
+def read_options(kind: str, operator: tflite.Operator) -> g.Options:
     """Options of an operator of a flatbuffer.
 
     Args:
         kind: name in TFLite's BuiltinOperator.
         operator: schema object.
-        where: file and operator, for errors.
     Raises:
-        UnsupportedOpError: an unknown operator, or an option that edgedet has no meaning for.
-        ConversionError: options that the operator can't do without are missing, or they are of another operator.
+        UnsupportedOpError: an unknown operator, an option that edgedet has no meaning for, options of another operator
+            or none where it can't do without; a clause that follows its name.
     """
-    spec = operator_spec(kind, where)
+    spec = operator_spec(kind)
     found = operator.BuiltinOptionsType()
     union = operator.BuiltinOptions()
     if found == 0:
-        return _absent_options(spec, kind, where)
-    expected = getattr(tflite.BuiltinOptions, spec.table) if spec.table else 0
-    if found != expected or union is None:
-        raise ConversionError(f"{where}: {kind} needs {spec.table or 'no options'}, found options type {found}")
+        return _absent_options(spec)
     if not spec.fields:
         return spec.options()
+    if found != getattr(tflite.BuiltinOptions, spec.table) or union is None:
+        raise UnsupportedOpError(f"needs {spec.table}, found options type {found}; export the model again")
     table = getattr(tflite, spec.table)()
     table.Init(union.Bytes, union.Pos)
     for slot in spec.must_be_zero:
         if getattr(table, slot)():
-            raise UnsupportedOpError(f"{where}: {kind} with {slot} = {getattr(table, slot)()} is not supported, only 0")
-    return spec.options(**{f.name: _read_field(table, f, f"{where}: {kind}") for f in spec.fields})
+            raise UnsupportedOpError(f"with {slot} = {getattr(table, slot)()} is not supported, only 0")
+    options: g.Options = spec.options(**{f.name: _read_field(table, f) for f in spec.fields})
+    for field_spec in spec.fields:
+        _require_range(field_spec, options)
+    return options
+
+
+def check_operands(kind: str, inputs: tuple[int, ...], outputs: tuple[int, ...]) -> None:
+    """Check how many tensors an operator has, and that only optional inputs are absent.
+
+    Args:
+        kind: name in TFLite's BuiltinOperator.
+        inputs: tensors, -1 for absent.
+        outputs: tensors.
+    Raises:
+        UnsupportedOpError: an unknown operator, or other operands than it takes; a clause that follows its name.
+    """
+    spec = operator_spec(kind)
+    if not spec.min_inputs <= len(inputs) <= spec.max_inputs:
+        raise UnsupportedOpError(f"has {len(inputs)} inputs, expected {spec.min_inputs} to {spec.max_inputs}")
+    if not 1 <= len(outputs) <= spec.max_outputs:
+        raise UnsupportedOpError(f"has {len(outputs)} outputs, expected 1 to {spec.max_outputs}")
+    for position, index in enumerate(inputs):
+        if index < 0 and position not in spec.optional_inputs:
+            raise UnsupportedOpError(f"lacks input {position}, which is tensor {index}")
 
 
 # What TFLite and TFLite Micro take for a field whose table is absent: zero, also where the schema's default is another.
 _ABSENT = {"int": 0, "mask": 0, "float": 0.0, "bool": False, "ints": (), "padding": "SAME", "activation": "NONE"}
 
 
-def _absent_options(spec: OperatorSpec, kind: str, where: str) -> g.Options:
+def _absent_options(spec: OperatorSpec) -> g.Options:
     """Options of an operator without a table, as many converters write RESHAPE: its shape is input 1 then."""
     needed = [f.name for f in spec.fields if f.kind not in _ABSENT]
     if needed:
-        raise ConversionError(f"{where}: {kind} needs {spec.table} with {', '.join(needed)}, found no options")
+        raise UnsupportedOpError(f"needs {spec.table} with {', '.join(needed)}, found no options; export again")
     return spec.options(**{f.name: _ABSENT[f.kind] for f in spec.fields})
 
 
-def _read_field(table: Any, spec: _Field, where: str) -> Any:
+def _read_field(table: Any, spec: _Field) -> Any:
     if spec.kind == "ints":
         slot = spec.slots[0]
         length = getattr(table, f"{slot}Length")()
         if length > 8:
-            raise ConversionError(f"{where}: {spec.name} has {length} entries, expected at most 8")
+            raise UnsupportedOpError(f"has a {spec.name} of {length} entries, expected at most 8")
         return tuple(int(getattr(table, slot)(i)) for i in range(length))
     values = tuple(getattr(table, slot)() for slot in spec.slots)
     if spec.kind in ("padding", "activation"):
         names = g.PADDINGS if spec.kind == "padding" else _ACTIVATION_NAMES
         if not 0 <= values[0] < len(names):
-            raise UnsupportedOpError(f"{where}: {spec.name} number {values[0]} is not one of {', '.join(names)}")
+            raise UnsupportedOpError(f"has {spec.name} number {values[0]}, which is not one of {', '.join(names)}")
         return names[values[0]]
     converted = tuple({"float": float, "bool": bool}.get(spec.kind, int)(v) for v in values)
     return converted if len(converted) > 1 else converted[0]
@@ -250,17 +272,27 @@ _ACTIVATION_NAMES = ("NONE", "RELU", "RELU_N1_TO_1", "RELU6")
 def check_options(kind: str, options: g.Options, where: str) -> None:
     """Check the options' class and the range of every field.
 
+    Args:
+        kind: name in TFLite's BuiltinOperator, one of `SPECS`.
+        options: not opaque.
+        where: file and operator, for errors.
     Raises:
-        UnsupportedOpError: unknown operator.
         ConversionError: wrong class, or a value that no kernel takes.
     """
-    spec = operator_spec(kind, where)
+    spec = SPECS[kind]
     if type(options) is not spec.options:
-        raise ConversionError(f"{where}: {kind} takes {spec.options.__name__}, got {type(options).__name__}")
-    for field_spec in spec.fields:
-        value = getattr(options, field_spec.name)
-        if not _in_range(field_spec, value):
-            raise ConversionError(f"{where}: {kind} has {field_spec.name} = {value!r}, which is out of range")
+        raise ConversionError(f"{where} takes {spec.options.__name__}, got {type(options).__name__}")
+    try:
+        for field_spec in spec.fields:
+            _require_range(field_spec, options)
+    except UnsupportedOpError as reason:
+        raise ConversionError(f"{where} {reason}") from reason
+
+
+def _require_range(spec: _Field, options: g.Options) -> None:
+    value = getattr(options, spec.name)
+    if not _in_range(spec, value):
+        raise UnsupportedOpError(f"has {spec.name} = {value!r}, which is out of range")
 
 
 def _in_range(spec: _Field, value: Any) -> bool:
@@ -316,72 +348,3 @@ def write_options(builder: flatbuffers.Builder, kind: str, options: g.Options) -
         for slot, part in zip(field_spec.slots, value if isinstance(value, tuple) else (value,), strict=True):
             getattr(tflite, f"{spec.table}Add{slot}")(builder, part)
     return getattr(tflite.BuiltinOptions, spec.table), getattr(tflite, f"{spec.table}End")(builder)
-
-
-# Smallest operator version with an int8 kernel, where it is not 2; TFLite, tools/versioning/op_version.cc.
-_INT8_VERSION = {"CONV_2D": 3, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 4}
-# DEPTH_TO_SPACE should be 2 by that table, but the interpreters register version 1 only, int8 included.
-_INT8_SINCE_1 = ("RESHAPE", "HARD_SWISH", "QUANTIZE", "SQUEEZE", "LEAKY_RELU", "PRELU", "EXPAND_DIMS", "DEPTH_TO_SPACE")
-# The same for int16, where it is not 3. ADD and SUB need theirs for general scales; QUANTIZE has a rule of its own.
-_INT16_VERSION = {
-    "LEAKY_RELU": 2,
-    "CONV_2D": 4,
-    "DEPTHWISE_CONV_2D": 5,
-    "MUL": 4,
-    "SUB": 5,
-    "MAXIMUM": 4,
-    "MINIMUM": 4,
-    "RESIZE_NEAREST_NEIGHBOR": 4,
-    "RESIZE_BILINEAR": 4,
-    "SPLIT": 4,
-    "SLICE": 4,
-    "TRANSPOSE": 5,
-}
-# They have no version of their own for int16.
-_INT16_SINCE_1 = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS", "STRIDED_SLICE")
-
-
-def operator_version(operator: g.Operator, tensors: tuple[g.Tensor, ...]) -> int:
-    """Smallest version of an operator that has a kernel for its types and options.
-
-    Args:
-        operator: its own `version` is not looked at.
-        tensors: of the graph.
-    Returns:
-        1 or higher; interpreters refuse an int8 operator whose version says that it is a float one.
-    Source: TFLite, tensorflow/lite/tools/versioning/op_version.cc.
-    """
-    kind, options = operator.kind, operator.options
-    operands = [tensors[i] for i in operator.inputs if i >= 0]
-    position = {"SPLIT": 1, "TRANSPOSE_CONV": 1}.get(kind, 0)
-    first = operands[position]
-    if isinstance(options, g.ResizeOptions) and first.dtype != "int16":
-        # RESIZE_BILINEAR has had align_corners since version 1.
-        corners = options.align_corners and kind == "RESIZE_NEAREST_NEIGHBOR"
-        if options.half_pixel_centers or corners:
-            return 3
-    if isinstance(options, g.StridedSliceOptions) and (options.ellipsis_mask or options.new_axis_mask):
-        return 6
-    if kind == "FULLY_CONNECTED" and first.dtype == "int8":
-        return 6 if len(operands) == 2 else 5 if operator.options.keep_num_dims else 4  # type: ignore[union-attr]
-    if isinstance(options, g.TransposeConvOptions):
-        return 4 if options.activation != "NONE" else 3 if len(operands) == 4 else 2
-    if kind == "MUL" and first.dtype == "int8" and _mul_rescale(operator, tensors) >= 1.0:
-        return 3
-    if kind == "CONV_2D" and first.shape[-1:] != operands[1].shape[-1:]:
-        return 6
-    if kind == "QUANTIZE":
-        return 2 if tensors[operator.outputs[0]].dtype == "int16" else 1
-    if first.dtype == "int16":
-        return 1 if kind in _INT16_SINCE_1 else _INT16_VERSION.get(kind, 3)
-    if first.dtype != "int8" or kind in _INT8_SINCE_1:
-        return 1
-    return _INT8_VERSION.get(kind, 2)
-
-
-def _mul_rescale(operator: g.Operator, tensors: tuple[g.Tensor, ...]) -> float:
-    scales = [tensors[i].quantization for i in (*operator.inputs, *operator.outputs)]
-    if any(q is None for q in scales):
-        return 0.0
-    first, second, output = (float(q.scale[0]) for q in scales if q is not None)
-    return first * second / output

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import dataclass
+from itertools import accumulate
 
-import numpy as np
-
-from edgedet.graph.graph import Graph, Operator, Tensor
+from edgedet.errors import EdgedetError
+from edgedet.graph.appended import archive_names
+from edgedet.graph.check import check_graph, foreign_operators, foreign_tensors, operator_where
+from edgedet.graph.dtypes import tensor_bytes
+from edgedet.graph.graph import Graph, OpaqueOptions, Operator, Tensor
+from edgedet.graph.operator_table import support
 
 
 @dataclass(frozen=True)
@@ -22,6 +27,8 @@ class GraphSummary:
     peak_operator: int  # number of the operator where the peak is
     inputs: tuple[str, ...]  # "name dtype shape scale zero_point"
     outputs: tuple[str, ...]
+    extras: tuple[str, ...] = ()  # "what  details": signatures, metadata, further subgraphs, appended files
+    unsupported: tuple[str, ...] = ()  # what edgedet can't run, each with position, name and reason
 
     @property
     def operator_count(self) -> int:
@@ -30,7 +37,7 @@ class GraphSummary:
 
     def to_text(self) -> str:
         """Several lines for a terminal, without a trailing newline."""
-        width = max(len(kind) for kind in self.operators)
+        width = max((len(kind) for kind in self.operators), default=0)
         lines = [
             f"operators              {self.operator_count}",
             *(f"  {kind:<{width}}  {count}" for kind, count in self.operators.items()),
@@ -40,29 +47,68 @@ class GraphSummary:
             f"peak of activations    {self.peak_activation_bytes:,} bytes, at operator {self.peak_operator}",
             *(f"input                  {text}" for text in self.inputs),
             *(f"output                 {text}" for text in self.outputs),
+            *self.extras,
+            *(f"unsupported            {text}" for text in self.unsupported),
         ]
         return "\n".join(lines)
 
 
 def summarize(graph: Graph) -> GraphSummary:
-    """Summarize a checked graph.
+    """Summarize a graph, also one that edgedet can't run; operators and sizes are those of its first subgraph.
 
     Args:
         graph: as `read_tflite` returns it.
     """
     counts = Counter(operator.kind for operator in graph.operators)
     live = live_bytes(graph)
-    peak = int(np.argmax(live))
+    peak = live.index(max(live)) if live else 0
     return GraphSummary(
         operators=dict(sorted(counts.items(), key=lambda item: (-item[1], item[0]))),
         macs=sum(_macs(operator, graph) for operator in graph.operators),
         tensors=len(graph.tensors),
         weight_bytes=sum(tensor.data.nbytes for tensor in graph.tensors if tensor.data is not None),
-        peak_activation_bytes=live[peak],
+        peak_activation_bytes=live[peak] if live else 0,
         peak_operator=peak,
         inputs=tuple(_describe(graph.tensors[i]) for i in graph.inputs),
         outputs=tuple(_describe(graph.tensors[i]) for i in graph.outputs),
+        extras=tuple(_extras(graph)),
+        unsupported=tuple(_unsupported(graph)),
     )
+
+
+def _extras(graph: Graph) -> list[str]:
+    lines = []
+    for number, other in enumerate(graph.others, 1):
+        kinds = Counter(operator.kind for operator in other.operators)
+        found = ", ".join(f"{kind} {count}" for kind, count in sorted(kinds.items()))
+        lines.append(f"subgraph {number:<13} {other.name}: {len(other.operators)} operators ({found})")
+    for signature in graph.signatures:
+        sides = (", ".join(name for name, _ in side) for side in (signature.inputs, signature.outputs))
+        lines.append(f"signature              {signature.key}: {' -> '.join(sides)}")
+    lines += [f"metadata               {name}, {len(blob):,} bytes" for name, blob in graph.metadata]
+    if graph.appended:
+        names = ", ".join(archive_names(graph.appended))
+        lines.append(f"appended archive       {names}; {len(graph.appended):,} bytes")
+    return lines
+
+
+def _unsupported(graph: Graph) -> list[str]:
+    """Every operator and tensor that edgedet has nothing for, else the first reason why the graph can't run."""
+    found = [text.partition("; supported are")[0] for text in foreign_operators(graph)]
+    found += [
+        f"{operator_where(graph, number)} is read and written, but there is no simulator for it"
+        for number, operator in enumerate(graph.operators)
+        if not isinstance(operator.options, OpaqueOptions) and not support(operator.kind).simulator
+    ]
+    found += foreign_tensors(graph)
+    found += [f"subgraph {number} ({other.name!r}): one is the limit" for number, other in enumerate(graph.others, 1)]
+    if found:
+        return found
+    try:
+        check_graph(graph, "graph")
+    except EdgedetError as error:
+        return [str(error).removeprefix("graph: ")]
+    return []
 
 
 def live_bytes(graph: Graph) -> list[int]:
@@ -77,6 +123,8 @@ def live_bytes(graph: Graph) -> list[int]:
         One number per operator.
     """
     count = len(graph.operators)
+    if not count:
+        return []
     born = dict.fromkeys(graph.inputs, 0)
     dies = dict.fromkeys(graph.inputs, 0)
     for number, operator in enumerate(graph.operators):
@@ -88,32 +136,34 @@ def live_bytes(graph: Graph) -> list[int]:
     dies.update((index, count - 1) for index in graph.outputs if index in born)
     change = [0] * (count + 1)
     for index, start in born.items():
-        size = _bytes(graph.tensors[index])
+        size = tensor_bytes(graph.tensors[index])
         change[start] += size
         change[dies[index] + 1] -= size
-    return np.cumsum(change[:count]).tolist()
-
-
-def _bytes(tensor: Tensor) -> int:
-    return _elements(tensor) * np.dtype(tensor.dtype).itemsize
+    return list(accumulate(change[:count]))
 
 
 def _elements(tensor: Tensor) -> int:
-    return int(np.prod(tensor.shape, dtype=np.int64))
+    return math.prod(abs(side) for side in tensor.shape)  # an axis of unknown length, -1, counts as one
+
+
+def _per_channel(weights: Tensor, axis: int) -> int:
+    """Weights behind one channel."""
+    channels = abs(weights.shape[axis]) if weights.shape else 1
+    return _elements(weights) // max(channels, 1)
 
 
 def _macs(operator: Operator, graph: Graph) -> int:
+    if isinstance(operator.options, OpaqueOptions):
+        return 0
     output = _elements(graph.tensors[operator.outputs[0]])
     match operator.kind:
         case "CONV_2D" | "FULLY_CONNECTED":
-            weights = graph.tensors[operator.inputs[1]]
-            return output * (_elements(weights) // weights.shape[0])
+            return output * _per_channel(graph.tensors[operator.inputs[1]], 0)
         case "DEPTHWISE_CONV_2D":
-            weights = graph.tensors[operator.inputs[1]]
-            return output * (_elements(weights) // weights.shape[-1])
+            return output * _per_channel(graph.tensors[operator.inputs[1]], -1)
         case "TRANSPOSE_CONV":
-            weights = graph.tensors[operator.inputs[1]]
-            return _elements(graph.tensors[operator.inputs[2]]) * (_elements(weights) // weights.shape[-1])
+            source = graph.tensors[operator.inputs[2]]
+            return _elements(source) * _per_channel(graph.tensors[operator.inputs[1]], -1)
         case _:
             return 0
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from edgedet.errors import ConfigError, ConversionError
-from edgedet.graph.flatbuffer_read import parse_loosely
+from edgedet.graph.flatbuffer import parse_tflite
 from edgedet.graph.metadata import METADATA_NAME
 from edgedet.lint.finding import SEVERITIES, LintReport, Rule, Subject
 from edgedet.lint.rules_int16 import INT16_RULES
@@ -67,6 +67,6 @@ def _tflite_subject(path: Path) -> Subject:
         data = path.read_bytes()
     except OSError as error:
         raise ConversionError(f"{path}: can't be read ({error.strerror}); give the path of a .tflite file") from error
-    graph = parse_loosely(data, str(path))
+    graph = parse_tflite(data, str(path))
     has_contract = any(name == METADATA_NAME for name, _ in graph.metadata)
     return Subject(str(path), "tflite", graph, has_contract)

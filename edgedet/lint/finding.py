@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
 
-from edgedet.graph.graph import Graph, Operator, Tensor
+from edgedet.graph.graph import Graph, OpaqueOptions, Operator, Tensor
 
 SEVERITIES = ("error", "warning", "info")
 FORMATS = ("tflite", "checkpoint", "onnx")
@@ -105,8 +105,8 @@ class Subject:
         return self.graph.tensors[op.outputs[0]].name if op.outputs else op.kind
 
     def of_kind(self, *kinds: str) -> list[Operator]:
-        """Operators of these kinds, in order."""
-        return [op for op in self.graph.operators if op.kind in kinds]
+        """Operators of these kinds, in order; without those whose options or operands have no meaning."""
+        return [op for op in self.graph.operators if op.kind in kinds and not isinstance(op.options, OpaqueOptions)]
 
     def origin(self, index: int) -> int:
         """The tensor that an int8 or int16 copy of it was made from: QUANTIZE is looked through."""

@@ -65,6 +65,8 @@ def channel_attention(subject: Subject) -> list[Finding]:
             if product is not None and len({t.shape for t in subject.activations(product)}) > 1:
                 guilty.append(product)
                 break
+            if not readers[0].outputs:
+                break
             index = readers[0].outputs[0]
     if not guilty:
         return []

@@ -151,7 +151,7 @@ def weight_scales(subject: Subject) -> list[Finding]:
     for op in subject.of_kind("CONV_2D", "DEPTHWISE_CONV_2D"):
         weight = subject.tensor(op.inputs[1])
         quantization = weight.quantization
-        if quantization is None or weight.dtype != "int8":
+        if quantization is None or weight.dtype != "int8" or len(weight.shape) != 4:
             continue
         channels = weight.shape[0] if op.kind == "CONV_2D" else weight.shape[-1]
         if quantization.scale.size == 1 and channels > 1:

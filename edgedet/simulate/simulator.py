@@ -15,6 +15,7 @@ from dataclasses import replace
 import numpy as np
 
 from edgedet.errors import ShapeError, UnsupportedOpError
+from edgedet.graph.check import check_graph
 from edgedet.graph.graph import Graph
 from edgedet.graph.operator_table import Trait, kinds_with
 from edgedet.simulate import borders, elementwise, int16, shapes, softmax, weighted
@@ -64,11 +65,12 @@ class Simulator:
         """Pack weights, build tables, prove requantizations and check every shape.
 
         Args:
-            graph: int8, or int8 and int16, checked (as `read_tflite` returns it).
+            graph: int8, or int8 and int16, as `read_tflite` returns it.
         Raises:
             UnsupportedOpError: names the operator, its output tensor, and what is not supported.
-            ConversionError: a tensor's shape contradicts its operator.
+            ConversionError: the graph does not pass `check_graph`, or a tensor's shape contradicts its operator.
         """
+        check_graph(graph, "this model")
         self.graph = graph
         workspace = Workspace()
         self._kernels = [

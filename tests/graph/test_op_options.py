@@ -7,10 +7,10 @@ import graph_maker as maker
 import numpy as np
 import pytest
 
-from edgedet.errors import ConversionError
+from edgedet.errors import UnsupportedOpError
 from edgedet.graph import graph as g
 from edgedet.graph.flatbuffer import parse_tflite, serialize
-from edgedet.graph.op_options import operator_version
+from edgedet.graph.op_versions import operator_version
 from edgedet.simulate.simulator import Simulator
 
 schema = pytest.importorskip("ai_edge_litert.schema_py_generated")
@@ -113,8 +113,24 @@ def test_absent_options_are_zero_as_tflite_reads_them(kind: str, options: g.Opti
     assert parse_tflite(without_options(serialize(graph)), "bare").operators[0].options == absent
 
 
-def test_absent_options_that_have_no_zero_raise_naming_them() -> None:
+def test_absent_options_that_have_no_zero_are_refused_by_who_runs_the_file() -> None:
     m = maker.GraphMaker(0)
-    data = without_options(serialize(m.graph([m.pool("MAX_POOL_2D", m.input((1, 4, 4, 4)), 2, 2)])))
-    with pytest.raises(ConversionError, match=r"operator 0: MAX_POOL_2D needs Pool2DOptions with filter, stride"):
-        parse_tflite(data, "bare")
+    data = without_options(
+        serialize(
+            m.graph(
+                [
+                    m.pool(
+                        "MAX_POOL_2D",
+                        m.input((1, 4, 4, 4)),
+                        2,
+                        2,
+                    )
+                ]
+            )
+        )
+    )
+    graph = parse_tflite(data, "bare")
+    assert serialize(graph) == serialize(parse_tflite(serialize(graph), "again"))
+    message = r"operator 0 \(MAX_POOL_2D, writes 't1'\) needs Pool2DOptions with filter, stride, found no options"
+    with pytest.raises(UnsupportedOpError, match=message):
+        Simulator(graph)

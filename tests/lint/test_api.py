@@ -8,8 +8,7 @@ import pytest
 
 from edgedet.commands.main import main
 from edgedet.errors import ConfigError, ConversionError
-from edgedet.graph.flatbuffer import read_tflite, serialize, write_tflite
-from edgedet.graph.flatbuffer_read import parse_loosely
+from edgedet.graph.flatbuffer import serialize, write_tflite
 from edgedet.lint.api import lint
 
 
@@ -61,34 +60,11 @@ def test_lint_unreadable_files_raise(tmp_path: Path, maker: ModuleType) -> None:
         lint(tmp_path / "a.bin")
 
 
-def test_parse_loosely_good_file_equals_the_strict_reader(tmp_path: Path, maker: ModuleType) -> None:
+def test_lint_of_a_detector_with_borrowed_scales(tmp_path: Path, maker: ModuleType) -> None:
     path = tmp_path / "m.tflite"
     write_tflite(maker.rtmdet_like(64), path)
-    assert parse_loosely(path.read_bytes(), "it") == read_tflite(path)
     # rtmdet_like gives tensors the scale of others when the biases behind them are already made
     assert {f.code for f in lint(path).findings} == {"large-pool", "no-contract", "bias-scale"}
-
-
-def test_parse_loosely_damaged_bytes_are_refused_or_give_a_graph_with_true_indices(maker: ModuleType) -> None:
-    m = maker.GraphMaker(0)
-    data = bytearray(serialize(m.graph([m.conv(m.input((1, 32, 32, 3)), 4)])))
-    rng = m.rng
-    refused = 0
-    for _ in range(300):
-        broken = bytearray(data)
-        for position in rng.integers(8, len(data), 4):
-            broken[position] = rng.integers(256)
-        try:
-            graph = parse_loosely(bytes(broken), "it")
-        except ConversionError:
-            refused += 1
-            continue
-        tensors = range(len(graph.tensors))
-        assert all(index in tensors for index in (*graph.inputs, *graph.outputs))
-        for operator in graph.operators:
-            assert all(index in tensors for index in operator.outputs)
-            assert all(index in tensors or index == -1 for index in operator.inputs)
-    assert 0 < refused < 300  # both happened
 
 
 @pytest.mark.parametrize(

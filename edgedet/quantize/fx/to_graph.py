@@ -18,6 +18,7 @@ from torch.fx.passes.shape_prop import ShapeProp
 from edgedet.contracts import OutputSpec, PreprocessSpec
 from edgedet.errors import ConversionError, UnsupportedOpError
 from edgedet.graph import graph as g
+from edgedet.graph.check import check_graph
 from edgedet.graph.graph import Graph
 from edgedet.graph.metadata import contract_metadata
 from edgedet.quantize.fx.fake_quant import FakeQuant, QuantConv2d
@@ -56,6 +57,7 @@ def graph_from_fx(frozen: GraphModule, preprocess: PreprocessSpec, outputs: Outp
         metadata=(contract_metadata(preprocess, outputs),),
     )
     _check_output_shapes(result, preprocess, outputs)
+    check_graph(result, "converted network")
     return result
 
 
