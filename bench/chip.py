@@ -17,7 +17,6 @@ from pathlib import Path
 
 import numpy as np
 
-from edgedet.codegen.program import build_program
 from edgedet.data.coco import load_split
 from edgedet.data.preprocess import load_pixels, quantize_input
 from edgedet.deploy.golden import draw_pixels
@@ -27,6 +26,7 @@ from edgedet.evaluate.evaluator import describe_machine
 from edgedet.fileio import atomic_write_text
 from edgedet.graph.graph import Graph
 from edgedet.graph.model import Int8Model
+from edgedet.runtimes.c_program import make_program
 from edgedet.runtimes.generated_c import HostModule, QemuModule
 from edgedet.runtimes.qemu import BOARDS
 from edgedet.simulate.simulator import Simulator
@@ -91,7 +91,7 @@ def measure(path: Path, name: str, cpus: list[str], data: Path | None, images: i
     host = HostModule(blob, graph)
     for arrays, answer in zip(inputs, expected, strict=True):
         check(f"{name} on the host", host(*arrays), answer)
-    plan = build_program(graph, graph.outputs, None if model is None else model.preprocess).plan
+    plan = make_program(graph, model).program.plan
     rows = []
     for cpu in cpus:
         module = QemuModule(blob, graph, cpu, model=model)

@@ -12,18 +12,15 @@ from pathlib import Path
 
 import numpy as np
 
-from edgedet.codegen.emit_compute import check_operators
 from edgedet.codegen.memory.offsets import ALIGNMENT
-from edgedet.codegen.program import Program, build_program
-from edgedet.codegen.render import constant_files, render_c99
+from edgedet.codegen.render import constant_files
 from edgedet.codegen.steps import macs_of
-from edgedet.codegen.templates import require_jinja2
 from edgedet.errors import ShapeError, ToolchainError
 from edgedet.graph.graph import Graph, Tensor
 from edgedet.graph.model import Int8Model
+from edgedet.runtimes.c_program import make_program
 from edgedet.runtimes.qemu import Firmware, board_of, build_firmware, run_firmware
 from edgedet.runtimes.toolchain import require_program, run_program
-from edgedet.simulate.simulator import Simulator
 
 # No contraction of floats: the decoder must round like the reference. -O3 and the host's vectors change no integer.
 HOST_FLAGS = ("-std=c99", "-O3", "-march=native", "-ffp-contract=off", "-fPIC", "-shared")
@@ -44,17 +41,11 @@ class _Module:
     """Generated sources in a temporary folder that lives as long as this object."""
 
     def __init__(self, data: bytes, graph: Graph, model: Int8Model | None = None) -> None:
-        require_jinja2("c99")
-        check_operators(graph)
-        Simulator(graph)  # names what it does not support; the generator relies on its checks
-        self.graph = graph
-        positions = range(len(graph.outputs)) if model is None else model.output_positions
-        self.outputs = tuple(graph.outputs[position] for position in positions)  # in the order of the module
-        preprocess = None if model is None else model.preprocess
-        self.program: Program = build_program(graph, self.outputs, preprocess)
+        made = make_program(graph, model)
+        self.graph, self.program = graph, made.program
         self._folder = tempfile.TemporaryDirectory(prefix="edgedet-c99-")
         self.folder = Path(self._folder.name)
-        texts = render_c99(self.program, model, hashlib.sha256(data).hexdigest(), None)
+        texts = made.texts(hashlib.sha256(data).hexdigest(), None)
         for name, text in texts.items():
             path = self.folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -76,8 +67,8 @@ class _Module:
 
     def output_arrays(self, flat: np.ndarray) -> list[np.ndarray]:
         """Outputs as the module lays them end to end, as arrays in the order of the file."""
-        ends = np.cumsum([_nbytes(self.graph.tensors[index]) for index in self.outputs])
-        parts = dict(zip(self.outputs, np.split(flat, ends[:-1]), strict=True))
+        ends = np.cumsum([_nbytes(self.graph.tensors[index]) for index in self.program.outputs])
+        parts = dict(zip(self.program.outputs, np.split(flat, ends[:-1]), strict=True))
         return [_as_array(parts[index], self.graph.tensors[index]) for index in self.graph.outputs]
 
 

@@ -10,11 +10,9 @@ from typing import Any
 import numpy as np
 
 from edgedet import __version__
-from edgedet.codegen.emit_compute import check_operators
-from edgedet.codegen.program import Program, build_program
-from edgedet.codegen.render import GoldenVectors, render_c99
+from edgedet.codegen.program import Program
+from edgedet.codegen.render import GoldenVectors
 from edgedet.codegen.steps import macs_of
-from edgedet.codegen.templates import require_jinja2
 from edgedet.deploy.golden import drawn_input, golden_input
 from edgedet.deploy.output_folder import FORMAT, FORMAT_VERSION, file_table, sha256
 from edgedet.deploy.targets.product import Product
@@ -26,7 +24,7 @@ from edgedet.graph.model import Int8Model, load_int8_model
 from edgedet.graph.tflm_ops import OperatorUse
 from edgedet.numerics.decode import decode_int8
 from edgedet.numerics.heads.layout import grid_maps
-from edgedet.simulate.simulator import Simulator
+from edgedet.runtimes.c_program import CProgram, make_program
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,22 +56,17 @@ def make_c99(path: Path, *, image: Path | None = None, ram_bytes: int | None = N
         DataError: the image is missing or broken.
         ToolchainError: Jinja2 is missing.
     """
-    require_jinja2("c99")
     data, graph, model = load_any(path)
     if model is None and image is not None:
         raise ConfigError(
             f"{path} carries no preprocessing contract that C code can follow, so no image can become its input; leave "
             "the image out, or add RTMDet's contracts with `edgedet contract`"
         )
-    check_operators(graph)
-    simulator = Simulator(graph)
-    positions = range(len(graph.outputs)) if model is None else model.output_positions
-    outputs = tuple(graph.outputs[position] for position in positions)
-    program = build_program(graph, outputs, None if model is None else model.preprocess, ram_bytes, seed)
-    golden = _golden(graph, model, simulator, list(positions), image, seed)
-    texts = render_c99(program, model, sha256(data), golden)
-    manifest = _manifest(path, data, program, model, golden, texts)
-    return C99Module(texts, manifest, program, model, len(data), golden.source)
+    made = make_program(graph, model, ram_bytes, seed)
+    golden = _golden(made, image, seed)
+    texts = made.texts(sha256(data), golden)
+    manifest = _manifest(path, data, made.program, model, golden, texts)
+    return C99Module(texts, manifest, made.program, model, len(data), golden.source)
 
 
 def load_any(path: Path) -> tuple[bytes, Graph, Int8Model | None]:
@@ -96,9 +89,8 @@ def load_any(path: Path) -> tuple[bytes, Graph, Int8Model | None]:
     return data, graph, None
 
 
-def _golden(
-    graph: Graph, model: Int8Model | None, simulator: Simulator, positions: list[int], image: Path | None, seed: int
-) -> GoldenVectors:
+def _golden(made: CProgram, image: Path | None, seed: int) -> GoldenVectors:
+    graph, model = made.simulator.graph, made.model
     if model is not None:
         inputs: tuple[np.ndarray, ...] = (golden_input(model, image, seed),)
         source = f"drawn with seed {seed}"
@@ -107,8 +99,8 @@ def _golden(
     else:
         inputs = tuple(drawn_input(graph, index, seed + number) for number, index in enumerate(graph.inputs))
         source = f"drawn with seed {seed}"
-    raw = simulator.invoke(*inputs)
-    outputs = tuple(raw[position] for position in positions)
+    raw = made.simulator.invoke(*inputs)
+    outputs = tuple(raw[position] for position in made.output_positions)
     detections = None
     if model is not None:
         maps = grid_maps(outputs, model.outputs, (model.preprocess.width, model.preprocess.height))

@@ -16,7 +16,7 @@ from edgedet.codegen.program import build_program
 from edgedet.codegen.steps import Step, lower, macs_of
 from edgedet.errors import ConfigError
 from edgedet.graph import graph as g
-from edgedet.runtimes import generated_c
+from edgedet.runtimes import c_program, generated_c
 from edgedet.simulate.simulator import Simulator
 
 
@@ -64,13 +64,13 @@ def test_patched_network_equals_the_simulator(
     expected = Simulator(graph).invoke(codes)
     cut = cut_points(graph, lower(graph))[depth]
 
-    def patched_program(whole: g.Graph, outputs: tuple[int, ...], preprocess: None) -> object:
+    def patched_program(whole: g.Graph, outputs: tuple[int, ...], *arguments: object) -> object:
         """`build_program` with this patching instead of a search for one."""
         patched, steps = apply_patching(whole, lower(whole), Patching(cut, *grid))
         monkeypatch.setattr("edgedet.codegen.program.lower", lambda _: steps)
-        return build_program(patched, outputs, preprocess)
+        return build_program(patched, outputs, *arguments)
 
-    monkeypatch.setattr(generated_c, "build_program", patched_program)
+    monkeypatch.setattr(c_program, "build_program", patched_program)
     found = generated_c.HostModule(b"", graph)(codes)
     for a, b in zip(found, expected, strict=True):
         np.testing.assert_array_equal(a, b)
