@@ -83,7 +83,7 @@ def render_c99(
         names = (*names, *_CONTRACT_FILES)
     own = [name for name in names if name.endswith(".c") and name not in ("golden.c", "selftest.c")]
     values["sources"] = [*own, *(name for name in kernels if name.endswith(".c"))]
-    environment = template_environment()
+    environment = template_environment("c99")
     texts = {}
     for name in names:
         extra = values["contract"] if name == "contract.h" else {}

@@ -78,13 +78,17 @@ def _output_values(model: Int8Model) -> dict[str, Any]:
     }
 
 
-def template_environment() -> Any:
-    """The one jinja2.Environment of all generated sources; a missing value is an error."""
+def template_environment(target: str) -> Any:
+    """The one jinja2.Environment of all generated sources; a missing value is an error.
+
+    Args:
+        target: folder of firmware_export whose templates come first; those of tflm follow: contract.h is the same.
+    """
     import jinja2
 
     templates = resource_dir("firmware_export")
     return jinja2.Environment(
-        loader=jinja2.FileSystemLoader([templates / "c99", templates / "tflm"]),  # contract.h is the same for both
+        loader=jinja2.FileSystemLoader([templates / target, templates / "tflm"]),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

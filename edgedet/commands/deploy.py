@@ -23,7 +23,10 @@ def add_deploy(commands: Commands) -> None:
         _deploy,
     )
     parser.add_argument(
-        "model", type=Path, metavar="MODEL", help="int8 .tflite; with edgedet's metadata, for target c99 of any maker"
+        "model",
+        type=Path,
+        metavar="MODEL",
+        help="int8 .tflite of any maker; for target tflm whatever TFLite Micro runs",
     )
     parser.add_argument(
         "--target",

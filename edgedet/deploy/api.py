@@ -15,11 +15,14 @@ from edgedet.deploy.output_folder import (
 from edgedet.deploy.targets.c99 import deploy_c99
 from edgedet.deploy.targets.tflm import deploy_tflm
 from edgedet.errors import ConfigError
-from edgedet.graph.model import load_int8_model
 from edgedet.graph.tflm_ops import OperatorUse
 from edgedet.runtimes.tflm_arena import ArenaReport
 
 TARGETS = ("tflm", "c99")
+_WITHOUT_CONTRACT = {  # what is left, and what is missing
+    "tflm": ("TFLite Micro's tensors", "contract.h"),
+    "c99": ("edgedet_invoke()", "edgedet_run() from image to detections"),
+}
 
 
 @dataclass(frozen=True)
@@ -35,8 +38,9 @@ class DeployReport:
     arena: ArenaReport | None  # target tflm: how the arena was measured
     plan: Plan | None  # target c99: the planned arena
     patches: PatchReport | None  # target c99: the first steps run patch by patch, to fit a limit
-    has_run: bool  # target c99: with edgedet_run(), because the file carries its contracts
+    has_contract: bool  # with contract.h, and with target c99 edgedet_run()
     golden_source: str  # where the golden input comes from
+    unchecked: str  # target tflm: why the golden outputs are TFLite Micro's alone; empty: the simulator gives the same
 
     def text(self) -> str:
         """Lines for a terminal, newline at the end."""
@@ -58,13 +62,17 @@ class DeployReport:
             lines.append(f"steps:     {len(self.plan.kinds)}, {len(self.plan.elided)} of them need no code")
             if self.patches is not None:
                 lines.append(f"patches:   {self.patches.text()}")
-            if not self.has_run:
-                lines.append(
-                    "interface: edgedet_invoke() only; the file carries no preprocessing and output contracts that the "
-                    "C kernels can follow (RTMDet's head with int8 outputs), so there is no edgedet_run() from image "
-                    "to detections"
-                )
+        if not self.has_contract:
+            lines.append(
+                f"interface: {_WITHOUT_CONTRACT[self.target][0]} only; the file carries no preprocessing and output "
+                "contracts that the C kernels can follow (RTMDet's head with int8 outputs), so there is no "
+                f"{_WITHOUT_CONTRACT[self.target][1]}"
+            )
         lines.append(f"golden:    {self.golden_source}")
+        if self.unchecked:
+            lines.append(
+                f"           outputs by TFLite Micro alone, not cross-checked by the simulator: {self.unchecked}"
+            )
         lines += [f"wrote      {path}" for path in self.files]
         return "\n".join(lines) + "\n"
 
@@ -85,7 +93,8 @@ def deploy(
     arguments give the same bytes.
 
     Args:
-        model: int8 `.tflite`; target `tflm` needs edgedet's metadata, `c99` leaves edgedet_run() out without it.
+        model: `.tflite` of any maker; without edgedet's metadata there are no contract.h and no edgedet_run(). Target
+            `tflm` takes whatever TFLite Micro runs, `c99` the operators that edgedet has kernels for.
         target: `tflm` (TFLite Micro, C++) or `c99` (plain C without an interpreter).
         out: folder to write; it may exist when it is empty or an earlier deployment, which is then replaced.
         arena_margin_bytes: only tflm: added to the measured arena; None: what CMSIS-NN's scratch needs, see
@@ -98,7 +107,7 @@ def deploy(
         What was written.
     Raises:
         ConfigError: unknown target, negative margin, an arena above `ram_bytes`, or `out` holds something else.
-        ConversionError: the file is damaged, lacks metadata, or TFLite Micro computes other bytes than the simulator.
+        ConversionError: the file is damaged, or TFLite Micro computes other bytes than the simulator.
         UnsupportedOpError: the target has no kernel for an operator.
         ToolchainError: the extra of the target's name is missing, or TFLite Micro refuses the model.
         DataError: the image is missing or broken.
@@ -113,7 +122,7 @@ def deploy(
         raise ConfigError(f"the RAM limit must be at least 1 byte, got {ram_bytes}")
     check_replaceable(out)
     if target == "tflm":
-        product = deploy_tflm(load_int8_model(model), arena_margin_bytes, ram_bytes, image, seed)
+        product = deploy_tflm(model, arena_margin_bytes, ram_bytes, image, seed)
     else:
         product = deploy_c99(model, ram_bytes, image, seed)
     write_folder(out, product.sources, product.manifest)
@@ -127,6 +136,7 @@ def deploy(
         arena=product.arena,
         plan=product.plan,
         patches=product.patches,
-        has_run=product.has_run,
+        has_contract=product.has_contract,
         golden_source=product.golden_source,
+        unchecked=product.unchecked,
     )

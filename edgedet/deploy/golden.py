@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from edgedet.data.preprocess import load_pixels, quantize_input
+from edgedet.data.preprocess import load_pixels
 from edgedet.errors import ConversionError
 from edgedet.graph.graph import Graph
 from edgedet.graph.model import Int8Model
+from edgedet.runtimes.protocol import network_input
 
 _BLOBS = 12  # round patches of colour over the gradient
 
@@ -24,13 +25,13 @@ def golden_input(model: Int8Model, image: Path | None, seed: int) -> np.ndarray:
         image: picture; None: a picture is drawn from the seed.
         seed: of the drawn picture; not used with an image.
     Returns:
-        int8 (1, height, width, channels).
+        (1, height, width, channels), dtype of the input tensor.
     Raises:
         DataError: the image is missing or broken.
     """
     spec = model.preprocess
     pixels = draw_pixels(spec.height, spec.width, seed, spec.channels) if image is None else load_pixels(image, spec)
-    return quantize_input(pixels, spec, model.input_scale, model.input_zero_point)[None]
+    return network_input(model, pixels)
 
 
 def draw_pixels(height: int, width: int, seed: int, channels: int = 3) -> np.ndarray:
@@ -72,7 +73,9 @@ def drawn_input(graph: Graph, index: int, seed: int) -> np.ndarray:
         seed: of everything that is drawn.
     Returns:
         A picture where the shape is one's, else noise; of the tensor's dtype. float32: around the codes of the
-        QUANTIZE that reads it, with every rounding.
+        QUANTIZE that reads it, with every rounding. int32, int64: small numbers; indices stay inside their axis.
+    Raises:
+        ConversionError: a type that no number can be drawn for.
     """
     tensor, rng = graph.tensors[index], np.random.default_rng(seed)
     codes = _drawn_codes(tensor.shape, seed)
@@ -83,9 +86,20 @@ def drawn_input(graph: Graph, index: int, seed: int) -> np.ndarray:
             return codes.view(np.uint8) ^ np.uint8(128)
         case "int16":
             return (codes.astype(np.int16) << 8) | rng.integers(0, 256, tensor.shape, np.int16)
-    scale, zero_point, step = _read_as(graph, index)
-    fine = codes.astype(np.float64) * step + rng.uniform(-0.6 * step, 0.6 * step, tensor.shape)
-    return ((fine - zero_point) * scale).astype(np.float32)
+        case "int32" | "int64":
+            limit = _index_limit(graph, index)
+            numbers = codes if limit is None else rng.integers(0, limit, tensor.shape)
+            return numbers.astype(tensor.dtype)
+        case "bool":
+            return codes < 0
+        case "float32":
+            scale, zero_point, step = _read_as(graph, index)
+            fine = codes.astype(np.float64) * step + rng.uniform(-0.6 * step, 0.6 * step, tensor.shape)
+            return ((fine - zero_point) * scale).astype(np.float32)
+    raise ConversionError(
+        f"model input {tensor.name!r} is {tensor.dtype}; golden vectors are drawn for int8, uint8, int16, int32, "
+        "int64, float32 and bool: convert the model with another input type"
+    )
 
 
 def _drawn_codes(shape: tuple[int, ...], seed: int) -> np.ndarray:
@@ -106,31 +120,50 @@ def _read_as(graph: Graph, index: int) -> tuple[float, int, int]:
     return 1 / 128, 0, 1
 
 
+def _index_limit(graph: Graph, index: int) -> int | None:
+    """How many entries an integer input may choose from; None where it is no index."""
+    limits = []
+    for operator in graph.operators:
+        if index not in operator.inputs:
+            continue
+        match operator.kind:
+            case "GATHER" if operator.inputs[1] == index:
+                limits.append(min(graph.tensors[operator.inputs[0]].shape))  # whatever its axis is
+            case "EMBEDDING_LOOKUP" if operator.inputs[0] == index:
+                limits.append(graph.tensors[operator.inputs[1]].shape[0])
+            case "GATHER_ND" | "SLICE" | "STRIDED_SLICE" | "DYNAMIC_UPDATE_SLICE":
+                limits.append(1)
+    return min(limits, default=None)
+
+
 def check_equal(names: Sequence[str], simulated: Sequence[np.ndarray], measured: Sequence[np.ndarray]) -> None:
     """Compare the simulator's outputs with TFLite Micro's.
 
     Args:
         names: of the outputs.
-        simulated: int8 arrays of the NumPy simulator.
-        measured: int8 arrays of TFLite Micro.
+        simulated: arrays of the NumPy simulator.
+        measured: arrays of TFLite Micro.
     Raises:
         ConversionError: a byte differs.
     """
     for name, ours, theirs in zip(names, simulated, measured, strict=True):
-        if ours.shape != theirs.shape:
-            raise ConversionError(f"output {name}: simulator {ours.shape}, TFLite Micro {theirs.shape}")
-        gap = np.abs(ours.astype(np.int16) - theirs.astype(np.int16))
-        if gap.any():
+        if (ours.shape, ours.dtype) != (theirs.shape, theirs.dtype):
+            raise ConversionError(
+                f"output {name}: simulator {ours.dtype} {ours.shape}, TFLite Micro {theirs.dtype} {theirs.shape}"
+            )
+        if ours.tobytes() != theirs.tobytes():
+            gap = np.abs(ours.astype(np.float64) - theirs.astype(np.float64))
             raise ConversionError(
                 f"output {name}: {np.count_nonzero(gap)} of {gap.size} values differ between the simulator and TFLite "
-                f"Micro, by up to {gap.max()}; the chip would not repeat the evaluated AP. Please report this model"
+                f"Micro, by up to {gap.max():g}; the chip would not repeat the evaluated AP. Please report this model"
             )
 
 
 @dataclass(frozen=True, eq=False)
 class Golden:
-    """One input and its outputs."""
+    """Inputs and the outputs for them."""
 
-    source: str  # where the input comes from, one line
-    q_input: np.ndarray  # int8 (1, H, W, channels)
-    q_outputs: tuple[np.ndarray, ...]  # int8 (1, h, w, c), contract order
+    source: str  # where the inputs come from, one line
+    inputs: tuple[np.ndarray, ...]  # in the order of the file
+    outputs: tuple[np.ndarray, ...]  # in contract order; without a contract in the order of the file
+    unchecked: str = ""  # why the simulator can't confirm what TFLite Micro computed; empty: both gave these bytes

@@ -145,7 +145,7 @@ def _arena(graph: Graph, data: bytes) -> int | None:
     if importlib.util.find_spec("tflite_micro") is None:
         return None
     q_input = np.zeros(graph.tensors[graph.inputs[0]].shape, np.int8)
-    return measure_arena(data, graph, q_input)[0].measured_bytes
+    return measure_arena(data, graph, (q_input,))[0].measured_bytes
 
 
 def substitute_checkpoint(request: SubstituteRequest) -> SubstituteReport:

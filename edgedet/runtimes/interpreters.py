@@ -16,6 +16,7 @@ import numpy as np
 from edgedet.errors import ToolchainError, missing_extra
 from edgedet.graph.graph import Graph
 from edgedet.runtimes.protocol import Run
+from edgedet.runtimes.tflm_arena import ample_bytes
 
 
 def open_reference(source: str, data: bytes) -> tuple[str, Run]:
@@ -88,7 +89,7 @@ def open_tflm(source: str, data: bytes, graph: Graph) -> tuple[str, Run]:
     package = f"tflite-micro {importlib.metadata.version('tflite-micro')}"
     with _quiet_stderr() as spoken:
         try:
-            interpreter = tflm.runtime.Interpreter.from_bytes(data, arena_size=_ample_arena_bytes(data, graph))
+            interpreter = tflm.runtime.Interpreter.from_bytes(data, arena_size=ample_bytes(graph, len(data)))
         except Exception as error:  # RuntimeError or ValueError from the bindings
             raise ToolchainError(_rejected(source, package, error, spoken())) from error
     outputs = range(len(graph.outputs))
@@ -100,19 +101,6 @@ def open_tflm(source: str, data: bytes, graph: Graph) -> tuple[str, Run]:
         return [interpreter.get_output(index) for index in outputs]
 
     return f"int8, double rounding, TFLite Micro reference kernels, {package}", run
-
-
-def _ample_arena_bytes(data: bytes, graph: Graph) -> int:
-    """An arena that surely suffices: a too small one crashes the process in the constructor.
-
-    Twice all activations without any reuse, twice the file for per-channel parameters and scratch, and 4 MiB.
-    """
-    activations = sum(
-        int(np.prod(tensor.shape, dtype=np.int64)) * np.dtype(tensor.dtype).itemsize
-        for tensor in graph.tensors
-        if tensor.data is None
-    )
-    return 2 * activations + 2 * len(data) + (4 << 20)
 
 
 def _rejected(source: str, package: str, error: Exception, spoken: str) -> str:

@@ -49,6 +49,23 @@ class Runtime(Protocol):
         """Detections in pixels of the network's input, best first."""
 
 
+def network_input(model: Int8Model, pixels: np.ndarray) -> np.ndarray:
+    """Network input from pixels: quantized for the input tensor, or normalized floats for a float one.
+
+    Args:
+        model: with its contracts.
+        pixels: uint8 (height, width, channels), from `resize_to_input`.
+    Returns:
+        (1, height, width, channels), dtype of the input tensor.
+    Raises:
+        ShapeError: not uint8, or another number of channels.
+    """
+    if model.input_dtype == "float32":
+        return normalize(pixels, model.preprocess)[None]
+    dtype = np.dtype(model.input_dtype)
+    return quantize_input(pixels, model.preprocess, model.input_scale, model.input_zero_point, dtype)[None]
+
+
 @dataclass(frozen=True, eq=False)
 class Int8Runtime:
     """Runtime over an int8 file; follows the protocol `Runtime`."""
@@ -84,10 +101,7 @@ class Int8Runtime:
             raise ShapeError(
                 f"{self.model.path}: input pixels: expected {expected}, found {pixels.shape}; resize first"
             )
-        if self.model.input_dtype == "float32":
-            return normalize(pixels, self.preprocess)[None]
-        dtype = np.dtype(self.model.input_dtype)
-        return quantize_input(pixels, self.preprocess, self.model.input_scale, self.model.input_zero_point, dtype)[None]
+        return network_input(self.model, pixels)
 
     def invoke(self, x: np.ndarray) -> tuple[np.ndarray, ...]:
         """Run the network.

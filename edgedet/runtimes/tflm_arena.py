@@ -12,10 +12,15 @@ at the same time, so that the largest one counts:
                         4 * ceil16(kernel_height * kernel_width) + kernel_height * kernel_width * channels on top
     FULLY_CONNECTED     8 * output_channels + 4 * input_channels
     AVERAGE_POOL_2D     4 * channels
+    TRANSPOSE_CONV      max(that of the convolution, 4 * output_channels * max(kernel_height, stride_height)
+                        * ((input_width - 1) * stride_width + max(kernel_width, stride_height))) + bytes of the weights
+    SVDF                4 * filters
+    BATCH_MATMUL        4 * output_channels
 
 bytes, each the maximum over CMSIS-NN's builds (plain C, DSP, MVE). For a convolution it is at least the two int16
 columns of a patch of the DSP build (4 * channels * kernel area). To the largest come 16 bytes of bookkeeping for each
-operator of these kinds, and 4 * output_channels of each FULLY_CONNECTED, which keeps its kernel sums for good.
+operator of these kinds, and what is kept for good: 4 * output_channels of each FULLY_CONNECTED (kernel sums), 4 *
+filters of each SVDF, 8 * 8 * units of each UNIDIRECTIONAL_SEQUENCE_LSTM (biases of its gates).
 
 While TFLM plans, its lists lie where the activations will be: 32 bytes a tensor and 40 more for each one that is
 planned. In a network with many operators and small activations they decide the size of the arena, and TFLM's report
@@ -32,13 +37,14 @@ import re
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from edgedet.errors import ToolchainError, missing_extra
-from edgedet.graph.graph import Graph, Operator
+from edgedet.graph.graph import Graph, Operator, Tensor, TransposeConvOptions
 
 ALIGNMENT = 16  # bytes, of the arena and of every buffer in it (TFLM's MicroArenaBufferAlignment)
 PROBE_TIMEOUT_S = 600
@@ -80,25 +86,21 @@ def cmsis_nn_margin(graph: Graph, room_bytes: int) -> int:
     """
     scratch = [size for size in (_scratch_bytes(graph, operator) for operator in graph.operators) if size]
     if not scratch:
-        return 0
+        return sum(_kept_bytes(graph, operator) for operator in graph.operators)
     lists = _list_bytes(graph) + _SCRATCH_LIST_BYTES * len(scratch)
-    kernel_sums = sum(
-        _aligned(4 * graph.tensors[operator.inputs[1]].shape[0])
-        for operator in graph.operators
-        if operator.kind == "FULLY_CONNECTED"
-    )
-    return _aligned(max(*scratch, lists - room_bytes)) + _BOOKKEEPING_BYTES * len(scratch) + kernel_sums
+    kept = sum(_kept_bytes(graph, operator) for operator in graph.operators)
+    return _aligned(max(*scratch, lists - room_bytes)) + _BOOKKEEPING_BYTES * len(scratch) + kept
 
 
 def measure_arena(
-    model: bytes, graph: Graph, q_input: np.ndarray, margin_bytes: int | None = None
+    model: bytes, graph: Graph, inputs: Sequence[np.ndarray], margin_bytes: int | None = None
 ) -> tuple[ArenaReport, tuple[np.ndarray, ...]]:
     """Measure the smallest arena and run the model in exactly that.
 
     Args:
         model: bytes of the `.tflite`.
         graph: the same model.
-        q_input: int8 (1, H, W, C), run through the network.
+        inputs: of the network, in the order of the file, run through it.
         margin_bytes: added to the measurement instead of `cmsis_nn_margin`.
     Returns:
         The report, and the outputs that TFLM computed in the smallest arena, in the order of the file.
@@ -109,9 +111,9 @@ def measure_arena(
     with tempfile.TemporaryDirectory(prefix="edgedet-arena-") as folder:
         work = Path(folder)
         (work / "model.tflite").write_bytes(model)
-        np.save(work / "input.npy", q_input)
+        np.savez(work / "inputs.npz", *inputs)
         outputs = len(graph.outputs)
-        size = _ample_bytes(graph, len(model))
+        size = ample_bytes(graph, len(model))
         ample = _run_probe(work, size, size, outputs)
         if ample.returncode:
             raise ToolchainError(f"TFLite Micro refuses the model: {_last_words(ample)}")
@@ -158,23 +160,57 @@ def _scratch_bytes(graph: Graph, operator: Operator) -> int:
         return 8 * out_channels + 4 * in_channels
     if operator.kind == "AVERAGE_POOL_2D":
         return 4 * graph.tensors[operator.inputs[0]].shape[3]
+    if operator.kind == "TRANSPOSE_CONV":
+        return _transpose_conv_bytes(graph, operator)
+    if operator.kind == "SVDF":
+        return 4 * graph.tensors[operator.inputs[1]].shape[0]
+    if operator.kind == "BATCH_MATMUL":
+        return 4 * graph.tensors[operator.outputs[0]].shape[-1]
     return 0
 
 
-def _ample_bytes(graph: Graph, model_bytes: int) -> int:
-    """An arena that surely suffices: no activation shares memory, twice the file for persistent data, and 1 MiB."""
-    activations = sum(
-        _aligned(int(np.prod(tensor.shape, dtype=np.int64)) * np.dtype(tensor.dtype).itemsize)
-        for tensor in graph.tensors
-        if tensor.data is None
-    )
-    return _aligned(2 * activations + 2 * model_bytes + (1 << 20))
+def _transpose_conv_bytes(graph: Graph, operator: Operator) -> int:
+    """Both of its buffers; a stride that edgedet can't read counts as the whole upscaling."""
+    out_channels, height, width, channels = graph.tensors[operator.inputs[1]].shape
+    _, in_height, in_width, _ = graph.tensors[operator.inputs[2]].shape
+    _, out_height, out_width, _ = graph.tensors[operator.outputs[0]].shape
+    stride_y, stride_x = -(-out_height // in_height), -(-out_width // in_width)
+    if isinstance(operator.options, TransposeConvOptions):
+        stride_y, stride_x = operator.options.stride
+    columns = 4 * out_channels * max(height, stride_y) * ((in_width - 1) * stride_x + max(width, stride_y))
+    return max(columns, 4 * _aligned(height * width * channels)) + out_channels * height * width * channels
+
+
+def _kept_bytes(graph: Graph, operator: Operator) -> int:
+    """What CMSIS-NN's kernels allocate for good beyond the reference kernels."""
+    if operator.kind in ("FULLY_CONNECTED", "SVDF"):
+        return _aligned(4 * graph.tensors[operator.inputs[1]].shape[0])
+    if operator.kind == "UNIDIRECTIONAL_SEQUENCE_LSTM":
+        return 8 * _aligned(8 * graph.tensors[operator.inputs[2]].shape[0])
+    return 0
+
+
+def ample_bytes(graph: Graph, model_bytes: int) -> int:
+    """An arena that surely suffices: a much too small one crashes the process in the constructor.
+
+    Twice all activations without any reuse, twice the file for persistent data and scratch, and 4 MiB.
+    """
+    activations = sum(_aligned(_tensor_bytes(tensor)) for tensor in graph.tensors if tensor.data is None)
+    return _aligned(2 * activations + 2 * model_bytes + (4 << 20))
+
+
+def _tensor_bytes(tensor: Tensor) -> int:
+    try:
+        item_bytes = np.dtype(tensor.dtype).itemsize
+    except TypeError:  # a type that only TFLite has: packed int4, strings, handles of resources
+        item_bytes = 8
+    return int(np.prod(tensor.shape, dtype=np.int64)) * item_bytes
 
 
 def _run_probe(work: Path, low: int, high: int, outputs: int) -> subprocess.CompletedProcess[str]:
     """Find the smallest arena from `low` to `high` bytes, both multiples of ALIGNMENT; see tflm_probe.py."""
     script = Path(__file__).with_name("tflm_probe.py")
-    files = ["model.tflite", str(low), str(high), "input.npy", "outputs.npz", str(outputs)]
+    files = ["model.tflite", str(low), str(high), "inputs.npz", "outputs.npz", str(outputs)]
     # -P: the script's folder stays out of sys.path, so that no module here shadows one that tflite_micro imports.
     command = [sys.executable, "-P", str(script), *files]
     try:

@@ -1,7 +1,7 @@
 """Runs a model in TFLite Micro, in a process of its own: a much too small arena kills the process.
 
 `arena.py` calls this file as a script and never imports it:
-`python -P tflm_probe.py MODEL LOW HIGH INPUT.npy OUTPUTS.npz OUTPUT_COUNT`.
+`python -P tflm_probe.py MODEL LOW HIGH INPUTS.npz OUTPUTS.npz OUTPUT_COUNT`.
 It finds the smallest arena of LOW to HIGH bytes, in steps of 16, prints its size, and saves the outputs computed in it;
 TFLite Micro reports on stderr. Exit status 3: even HIGH bytes are refused.
 """
@@ -17,14 +17,17 @@ from tflite_micro.python.tflite_micro import runtime
 STEP = 16
 
 
-def main(model: str, low: str, high: str, input_path: str, outputs_path: str, output_count: str) -> int:
-    """Search, run on the given input, save the outputs in the order of the file."""
-    data, q_input = Path(model).read_bytes(), np.load(input_path)
+def main(model: str, low: str, high: str, inputs_path: str, outputs_path: str, output_count: str) -> int:
+    """Search, run on the given inputs, save the outputs in the order of the file."""
+    data = Path(model).read_bytes()
+    with np.load(inputs_path) as arrays:
+        inputs = [arrays[f"arr_{position}"] for position in range(len(arrays.files))]
 
     def outputs_in(arena_bytes: int) -> list[np.ndarray] | None:
         try:
             interpreter = runtime.Interpreter.from_bytes(data, arena_size=arena_bytes)
-            interpreter.set_input(q_input, 0)
+            for position, array in enumerate(inputs):
+                interpreter.set_input(array, position)
             interpreter.invoke()
         except (RuntimeError, ValueError) as error:
             sys.stderr.write(f"{error}\n")

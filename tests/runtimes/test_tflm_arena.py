@@ -7,7 +7,7 @@ import pytest
 
 from edgedet.errors import ToolchainError
 from edgedet.graph.flatbuffer import parse_tflite, read_tflite
-from edgedet.graph.graph import Graph, Operator, Tensor
+from edgedet.graph.graph import Graph, Operator, Tensor, TransposeConvOptions
 from edgedet.runtimes import tflm_arena as arena
 from edgedet.runtimes.tflm_arena import cmsis_nn_margin, measure_arena
 from edgedet.simulate.simulator import Simulator
@@ -35,6 +35,7 @@ def probe(work: Path, arena_bytes: int, outputs: int) -> int:
         ("DEPTHWISE_CONV_2D", (1, 8, 8, 512), (1, 3, 3, 512), 2 * 512 * 9 + 16),  # DSP copy
         ("DEPTHWISE_CONV_2D", (1, 8, 8, 1), (1, 3, 3, 8), 4 * 124 * 9 + 4 * 16 + 72 + 8 + 16),
         ("FULLY_CONNECTED", (1, 64), (10, 64), 80 + 256 + 16 + 48),
+        ("SVDF", (1, 16), (8, 16), 32 + 16 + 32),
         ("ADD", (1, 8, 8, 8), (1, 8, 8, 8), 0),
     ],
 )
@@ -42,6 +43,20 @@ def test_cmsis_nn_margin_one_operator_gives_its_scratch(
     kind: str, input_shape: tuple[int, ...], weight_shape: tuple[int, ...], expected: int
 ) -> None:
     assert cmsis_nn_margin(graph_of(kind, input_shape, weight_shape), 100_000) == expected
+
+
+def test_cmsis_nn_margin_transpose_conv_counts_columns_and_turned_weights() -> None:
+    shapes = {"shape": (4,), "weights": (8, 3, 3, 16), "x": (1, 5, 6, 16), "y": (1, 10, 12, 8)}
+    tensors = tuple(Tensor(name, shape, "int8") for name, shape in shapes.items())
+    graph = Graph(tensors, (Operator("TRANSPOSE_CONV", (0, 1, 2), (3,), TransposeConvOptions(stride=(2, 2))),), (), ())
+    columns = 4 * 8 * 3 * (5 * 2 + 3)  # 1,248: more than the convolution's 4 * 144
+    assert cmsis_nn_margin(graph, 100_000) == -(-(columns + 8 * 9 * 16) // 16) * 16 + 16
+
+
+def test_cmsis_nn_margin_lstm_keeps_the_biases_of_its_gates() -> None:
+    tensors = tuple(Tensor(name, (20, 9), "int8") for name in "abc")
+    graph = Graph(tensors, (Operator("UNIDIRECTIONAL_SEQUENCE_LSTM", (0, 1, 2), ()),), (), ())
+    assert cmsis_nn_margin(graph, 100_000) == 8 * 160
 
 
 def test_cmsis_nn_margin_two_operators_count_the_larger_once() -> None:
@@ -63,7 +78,7 @@ def test_measure_arena_tiny_model_is_the_smallest_that_allocates(
     data = tiny_model.read_bytes()
     graph = parse_tflite(data, "tiny")
     q_input = np.random.default_rng(0).integers(-128, 128, (1, 32, 64, 3)).astype(np.int8)
-    report, outputs = measure_arena(data, graph, q_input)
+    report, outputs = measure_arena(data, graph, (q_input,))
     assert report.measured_bytes % 16 == 0
     assert report.head_bytes + report.tail_bytes <= report.measured_bytes < report.head_bytes + report.tail_bytes + 16
     assert report.total_bytes == report.measured_bytes + report.margin_bytes
@@ -71,7 +86,7 @@ def test_measure_arena_tiny_model_is_the_smallest_that_allocates(
         np.testing.assert_array_equal(ours, theirs)
 
     (tmp_path / "model.tflite").write_bytes(data)
-    np.save(tmp_path / "input.npy", q_input)
+    np.savez(tmp_path / "inputs.npz", q_input)
     assert probe(tmp_path, report.measured_bytes, 6) == 0
     assert probe(tmp_path, report.measured_bytes - 512, 6) == 3
     # Far too small: TFLM crashes in its constructor, which is why the probe is a process of its own.
@@ -81,12 +96,12 @@ def test_measure_arena_tiny_model_is_the_smallest_that_allocates(
 def test_measure_arena_deep_and_narrow_model_has_room_for_the_planner(deep_model: Path, tmp_path: Path) -> None:
     graph = read_tflite(deep_model)
     q_input = np.zeros((1, 32, 32, 3), np.int8)
-    report, outputs = measure_arena(deep_model.read_bytes(), graph, q_input)
+    report, outputs = measure_arena(deep_model.read_bytes(), graph, (q_input,))
     # TFLM's own report leaves out the lists of its planner.
     assert report.measured_bytes > report.head_bytes + report.tail_bytes + 1000
     np.testing.assert_array_equal(outputs[0], Simulator(graph).invoke(q_input)[0])
     (tmp_path / "model.tflite").write_bytes(deep_model.read_bytes())
-    np.save(tmp_path / "input.npy", q_input)
+    np.savez(tmp_path / "inputs.npz", q_input)
     assert probe(tmp_path, report.measured_bytes, 1) == 0
     assert probe(tmp_path, report.measured_bytes - 16, 1) != 0
 
@@ -94,11 +109,11 @@ def test_measure_arena_deep_and_narrow_model_has_room_for_the_planner(deep_model
 def test_measure_arena_given_margin_replaces_the_computed_one(tiny_model: Path) -> None:
     graph = read_tflite(tiny_model)
     q_input = np.zeros((1, 32, 64, 3), np.int8)
-    report, _ = measure_arena(tiny_model.read_bytes(), graph, q_input, margin_bytes=100)
+    report, _ = measure_arena(tiny_model.read_bytes(), graph, (q_input,), margin_bytes=100)
     assert (report.margin_bytes, report.total_bytes) == (112, report.measured_bytes + 112)
 
 
 def test_measure_arena_unsupported_model_names_the_reason(tiny_model: Path) -> None:
     graph = read_tflite(tiny_model)
     with pytest.raises(ToolchainError, match="TFLite Micro refuses the model"):
-        measure_arena(tiny_model.read_bytes(), graph, np.zeros((1, 8, 8, 3), np.int8))
+        measure_arena(tiny_model.read_bytes(), graph, (np.zeros((1, 8, 8, 3), np.int8),))

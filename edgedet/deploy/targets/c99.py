@@ -170,5 +170,5 @@ def deploy_c99(model: Path, ram_bytes: int | None, image: Path | None, seed: int
         module.golden_source,
         plan=module.program.plan,
         patches=module.program.patches,
-        has_run=module.model is not None,
+        has_contract=module.model is not None,
     )

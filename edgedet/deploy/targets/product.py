@@ -24,4 +24,5 @@ class Product:
     arena: ArenaReport | None = None
     plan: Plan | None = None
     patches: PatchReport | None = None
-    has_run: bool = False
+    has_contract: bool = False
+    unchecked: str = ""  # why the golden outputs are TFLite Micro's alone; empty: the simulator gives the same

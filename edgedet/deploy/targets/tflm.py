@@ -1,98 +1,161 @@
-"""The source files of a TFLite Micro deployment, rendered from firmware_export/tflm/*.j2."""
+"""Target tflm: any `.tflite` that TFLite Micro runs, as sources around its interpreter."""
 
 from __future__ import annotations
 
 import importlib.metadata
-import importlib.util
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from edgedet import __version__
-from edgedet.codegen.c_source import byte_rows, int8_rows
-from edgedet.codegen.templates import contract_values, require_jinja2
-from edgedet.deploy.golden import Golden, check_equal, golden_input
+from edgedet.codegen.templates import require_jinja2
+from edgedet.deploy.golden import Golden, check_equal, drawn_input, golden_input
 from edgedet.deploy.output_folder import FORMAT, FORMAT_VERSION, file_table, sha256
 from edgedet.deploy.targets.product import Product
 from edgedet.deploy.targets.tflm_plan import PLAN_NAME, with_offline_plan
-from edgedet.errors import ConfigError
-from edgedet.graph.flatbuffer import serialize
-from edgedet.graph.model import Int8Model
+from edgedet.deploy.targets.tflm_sources import render_sources
+from edgedet.errors import ConfigError, ConversionError, ToolchainError, UnsupportedOpError
+from edgedet.graph.flatbuffer import parse_tflite, serialize
+from edgedet.graph.flatbuffer_read import parse_loosely
+from edgedet.graph.graph import Graph
+from edgedet.graph.metadata import METADATA_NAME
+from edgedet.graph.model import Int8Model, load_int8_model
 from edgedet.graph.tflm_ops import OperatorUse, operators_used
-from edgedet.resources import resource_dir
 from edgedet.runtimes.tflm_arena import ArenaReport, measure_arena, require_tflite_micro
 from edgedet.simulate.simulator import Simulator
 
-FILES = ("model_data.h", "model_data.cc", "op_resolver.h", "contract.h", "golden.h", "golden.cc")
+
+@dataclass(frozen=True, eq=False)
+class _Source:
+    """The file that was given."""
+
+    path: Path
+    data: bytes
+    graph: Graph
+    model: Int8Model | None  # with contracts that C code can follow, as in target c99
+    prepared: Int8Model | None  # with contracts of any head: an image can become the input
+    runnable: Graph | None  # for simulator and writer; None: edgedet can only show the file
+    refusal: str  # why `runnable` is None
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """In contract order, or of the file."""
+        if self.model is not None:
+            return self.model.outputs.tensor_names
+        return tuple(self.graph.tensors[index].name for index in self.graph.outputs)
+
+    def ordered(self, outputs: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
+        """Outputs of the file in the order of `output_names`."""
+        if self.model is None:
+            return tuple(outputs)
+        return tuple(outputs[position] for position in self.model.output_positions)
 
 
-def render_sources(
-    model: Int8Model, model_sha256: str, operators: tuple[OperatorUse, ...], arena: ArenaReport, golden: Golden
-) -> dict[str, str]:
-    """Text of every source file.
+@dataclass(frozen=True, eq=False)
+class _Measured:
+    """What goes onto the chip, and what TFLite Micro made of it on the host."""
 
-    Args:
-        model: the model with its contracts.
-        model_sha256: of the file, hexadecimal.
-        operators: that the resolver registers.
-        arena: its size.
-        golden: input and outputs for the self-test.
-    Returns:
-        File name -> text, in the order of `FILES`.
-    Raises:
-        ToolchainError: Jinja2 or the templates are missing.
-    """
+    data: bytes
+    graph: Graph
+    arena: ArenaReport
+    outputs: tuple[np.ndarray, ...]  # in the order of the file
+
+
+def deploy_tflm(
+    path: Path, arena_margin_bytes: int | None, ram_bytes: int | None, image: Path | None, seed: int
+) -> Product:
+    """Target tflm; arguments and errors as in `edgedet.deploy.api.deploy`."""
     require_jinja2("tflm")
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(resource_dir("firmware_export") / "tflm"),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=False,  # C, not HTML; every text from outside goes through string_literal
+    require_tflite_micro()
+    source = _read(path, image)
+    operators = operators_used(source.graph, str(path))
+    inputs = _inputs(source, image, seed)
+    simulated, refusal = _simulate(source, inputs)
+    measured = _measure(source, inputs, arena_margin_bytes)
+    _check_ram(measured.arena, ram_bytes)
+    outputs = source.ordered(measured.outputs)
+    if simulated is not None:
+        check_equal(source.output_names, source.ordered(simulated), outputs)
+    origin = f"drawn with seed {seed}" if image is None else f"image {image.name}, sha256 {sha256(image.read_bytes())}"
+    golden = Golden(origin, inputs, outputs, refusal)
+    sources = render_sources(
+        measured.data, source.graph, source.model, sha256(source.data), operators, measured.arena, golden
     )
-    values = {
-        "edgedet_version": __version__,
-        "model_sha256": model_sha256,
-        "model_bytes": len(model.data),
-        "model_rows": byte_rows(model.data),
-        "operators": operators,
-        "operator_total": sum(operator.count for operator in operators),
-        "arena": arena,
-        "golden_source": golden.source.encode("ascii", "replace").decode().replace("\n", " "),
-        "golden_input_rows": int8_rows(golden.q_input),
-        "golden_input_bytes": golden.q_input.size,
-        "golden_outputs": _golden_values(model.outputs.tensor_names, golden.q_outputs),
-        **contract_values(model),
-    }
-    return {name: environment.get_template(f"{name}.j2").render(values) for name in FILES}
+    margin_for = "CMSIS-NN scratch" if arena_margin_bytes is None else "given by the user"
+    manifest = _manifest(source, measured, operators, golden, margin_for, sources)
+    return Product(
+        sources, manifest, len(measured.data), operators, measured.arena.total_bytes, origin,
+        arena=measured.arena, has_contract=source.model is not None, unchecked=refusal,
+    )  # fmt: skip
 
 
-def _golden_values(names: Sequence[str], q_outputs: Sequence[np.ndarray]) -> list[dict[str, Any]]:
-    return [
-        {"name": name, "rows": int8_rows(array), "bytes": array.size}
-        for name, array in zip(names, q_outputs, strict=True)
-    ]
+def _read(path: Path, image: Path | None) -> _Source:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ConversionError(f"{path}: can't read the model ({error.strerror}); check the path") from error
+    graph = parse_loosely(data, str(path))
+    if any(name == METADATA_NAME for name, _ in graph.metadata):
+        model = load_int8_model(path)
+        return _Source(path, data, model.graph, model if model.has_c_decoder else None, model, model.graph, "")
+    if image is not None:
+        raise ConfigError(
+            f"{path} carries no preprocessing contract, so no image can become its input; leave the image out, or add "
+            "the contracts with `edgedet contract`"
+        )
+    if any(operator.kind == "CUSTOM (ethos-u)" for operator in graph.operators):
+        raise UnsupportedOpError(
+            f"{path}: holds a part of the network compiled by Vela for Arm Ethos-U, which only that NPU runs: neither "
+            "arena nor golden vectors can be made on this computer; give the .tflite from before the compiler"
+        )
+    try:
+        return _Source(path, data, graph, None, None, parse_tflite(data, str(path)), "")
+    except (ConversionError, UnsupportedOpError) as error:
+        return _Source(path, data, graph, None, None, None, _reason(error, path))
 
 
-def _measured(
-    model: Int8Model, q_input: np.ndarray, margin_bytes: int | None
-) -> tuple[Int8Model, ArenaReport, tuple[np.ndarray, ...]]:
-    """The model, with a memory plan of its own where that needs less than TFLM's planner; its arena and outputs."""
-    arena, outputs = measure_arena(model.data, model.graph, q_input, margin_bytes)
-    graph = with_offline_plan(model.graph)
-    if graph is model.graph:
-        return model, arena, outputs
-    planned = replace(model, graph=graph, data=serialize(graph))
-    planned_arena, planned_outputs = measure_arena(planned.data, graph, q_input, margin_bytes)
-    if planned_arena.total_bytes < arena.total_bytes:
-        return planned, planned_arena, planned_outputs
-    return model, arena, outputs
+def _reason(error: Exception, path: Path) -> str:
+    """What is the matter, without the file's name and without advice: the file needs none on its way to TFLM."""
+    return str(error).removeprefix(f"{path}: ").partition("; ")[0]
+
+
+def _inputs(source: _Source, image: Path | None, seed: int) -> tuple[np.ndarray, ...]:
+    if source.prepared is not None:
+        return (golden_input(source.prepared, image, seed),)
+    return tuple(drawn_input(source.graph, index, seed + number) for number, index in enumerate(source.graph.inputs))
+
+
+def _simulate(source: _Source, inputs: Sequence[np.ndarray]) -> tuple[tuple[np.ndarray, ...] | None, str]:
+    """(outputs in the order of the file, ""), or (None, why the simulator does not run it)."""
+    if source.runnable is None:
+        return None, source.refusal
+    try:
+        return Simulator(source.runnable).invoke(*inputs), ""
+    except UnsupportedOpError as error:
+        return None, _reason(error, source.path)
+
+
+def _measure(source: _Source, inputs: Sequence[np.ndarray], margin_bytes: int | None) -> _Measured:
+    """The file, or the same with a memory plan of its own where that needs less than TFLM's planner."""
+    try:
+        arena, outputs = measure_arena(source.data, source.graph, inputs, margin_bytes)
+    except ToolchainError as error:
+        raise ToolchainError(f"{source.path}: {error}") from error
+    found = _Measured(source.data, source.graph, arena, outputs)
+    if source.runnable is None:
+        return found
+    graph = with_offline_plan(source.runnable)
+    if graph is source.runnable:
+        return found
+    data = serialize(graph)
+    planned_arena, planned_outputs = measure_arena(data, graph, inputs, margin_bytes)
+    if planned_arena.total_bytes >= arena.total_bytes:
+        return found
+    check_equal(source.output_names, source.ordered(planned_outputs), source.ordered(outputs))
+    return _Measured(data, graph, planned_arena, planned_outputs)
 
 
 def _check_ram(arena: ArenaReport, ram_bytes: int | None) -> None:
@@ -104,47 +167,35 @@ def _check_ram(arena: ArenaReport, ram_bytes: int | None) -> None:
         )
 
 
-def deploy_tflm(
-    model: Int8Model, arena_margin_bytes: int | None, ram_bytes: int | None, image: Path | None, seed: int
-) -> Product:
-    """Target tflm; arguments and errors as in `edgedet.deploy.api.deploy`."""
-    require_jinja2("tflm")
-    require_tflite_micro()
-    operators = operators_used(model.graph, str(model.path))
-    q_input = golden_input(model, image, seed)
-    simulated = _contract_order(model, Simulator(model.graph).invoke(q_input))
-    source_sha256 = sha256(model.data)
-    model, arena, measured = _measured(model, q_input, arena_margin_bytes)
-    _check_ram(arena, ram_bytes)
-    check_equal(model.outputs.tensor_names, simulated, _contract_order(model, measured))
-    source = f"drawn with seed {seed}" if image is None else f"image {image.name}, sha256 {sha256(image.read_bytes())}"
-    golden = Golden(source, q_input, simulated)
-    sources = render_sources(model, source_sha256, operators, arena, golden)
-    manifest = {
+def _manifest(
+    source: _Source,
+    measured: _Measured,
+    operators: tuple[OperatorUse, ...],
+    golden: Golden,
+    margin_for: str,
+    sources: dict[str, str],
+) -> dict[str, Any]:
+    contract = None
+    if (model := source.prepared) is not None:
+        contract = {"preprocess": model.preprocess.to_json(), "outputs": model.outputs.to_json()}
+    return {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
         "target": "tflm",
-        "model": {"name": model.path.name, "sha256": source_sha256},
+        "model": {"name": source.path.name, "sha256": sha256(source.data)},
         "model_data": {
-            "bytes": len(model.data),
-            "sha256": sha256(model.data),
-            "memory_plan": "in the model" if PLAN_NAME in dict(model.graph.metadata) else "TFLite Micro's own",
+            "bytes": len(measured.data),
+            "sha256": sha256(measured.data),
+            "memory_plan": "in the model" if PLAN_NAME in dict(measured.graph.metadata) else "TFLite Micro's own",
         },
         "operators": [asdict(operator) for operator in operators],
         "arena": {
-            **asdict(arena),
+            **asdict(measured.arena),
             "measured_with": "tflite_micro wheel, reference kernels, on the host",
-            "margin_for": "CMSIS-NN scratch" if arena_margin_bytes is None else "given by the user",
+            "margin_for": margin_for,
         },
-        "contract": {"preprocess": model.preprocess.to_json(), "outputs": model.outputs.to_json()},
-        "golden": {
-            "source": source,
-            "input_sha256": sha256(q_input.tobytes()),
-            "outputs_sha256": {
-                name: sha256(array.tobytes()) for name, array in zip(model.outputs.tensor_names, simulated, strict=True)
-            },
-            "checked": "NumPy simulator = TFLite Micro, every byte",
-        },
+        "contract": contract,
+        "golden": _golden_entry(source, golden),
         "versions": {
             "edgedet": __version__,
             "numpy": np.__version__,
@@ -152,8 +203,37 @@ def deploy_tflm(
         },
         "files": file_table(sources),
     }
-    return Product(sources, manifest, len(model.data), operators, arena.total_bytes, source, arena=arena)
 
 
-def _contract_order(model: Int8Model, outputs: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
-    return tuple(outputs[position] for position in model.output_positions)
+def _golden_entry(source: _Source, golden: Golden) -> dict[str, Any]:
+    checked = "NumPy simulator = TFLite Micro, every byte"
+    if golden.unchecked:
+        checked = f"TFLite Micro alone, not cross-checked by the simulator: {golden.unchecked}"
+    if source.model is not None:
+        outputs = zip(source.output_names, golden.outputs, strict=True)
+        return {
+            "source": golden.source,
+            "input_sha256": sha256(golden.inputs[0].tobytes()),
+            "outputs_sha256": {name: sha256(array.tobytes()) for name, array in outputs},
+            "checked": checked,
+        }
+    graph = source.graph
+    return {
+        "source": golden.source,
+        "inputs": _tensor_entries(graph, graph.inputs, golden.inputs),
+        "outputs": _tensor_entries(graph, graph.outputs, golden.outputs),
+        "checked": checked,
+    }
+
+
+def _tensor_entries(graph: Graph, indices: Sequence[int], arrays: Sequence[np.ndarray]) -> list[dict[str, Any]]:
+    """In the order of the file; names need not be unique there."""
+    return [
+        {
+            "name": graph.tensors[index].name,
+            "dtype": str(array.dtype),
+            "shape": list(array.shape),
+            "sha256": sha256(array.tobytes()),
+        }
+        for index, array in zip(indices, arrays, strict=True)
+    ]

@@ -386,7 +386,7 @@ def test_deploy_c99_foreign_graph_passes_its_self_test(
 ) -> None:
     require_tool("cc")
     report = deploy(foreign(tmp_path, make()), "c99", tmp_path / "module")
-    assert not report.has_run
+    assert not report.has_contract
     assert "no edgedet_run()" in " ".join(report.text().split())
     assert not (report.out / "run.c").exists()
     assert selftest(report.out, STRICT) == (0, "PASS\n")

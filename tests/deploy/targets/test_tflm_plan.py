@@ -45,8 +45,8 @@ def test_with_offline_plan_saves_what_the_greedy_planner_wastes_and_changes_no_o
     graph = parse_tflite(serialize(_stem()), "stem")
     planned = parse_tflite(serialize(with_offline_plan(graph)), "planned")
     x = np.random.default_rng(1).integers(-128, 128, (1, 64, 64, 3), dtype=np.int8)
-    before, _ = measure_arena(serialize(graph), graph, x)
-    after, outputs = measure_arena(serialize(planned), planned, x)
+    before, _ = measure_arena(serialize(graph), graph, (x,))
+    after, outputs = measure_arena(serialize(planned), planned, (x,))
     assert after.head_bytes == 32 * 32 * (8 + 16)  # the widest pair: nothing is wasted
     assert after.measured_bytes < before.measured_bytes
     np.testing.assert_array_equal(outputs[0], Simulator(graph).invoke(x)[0])
