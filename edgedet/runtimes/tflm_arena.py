@@ -44,7 +44,8 @@ from pathlib import Path
 import numpy as np
 
 from edgedet.errors import ToolchainError, missing_extra
-from edgedet.graph.graph import Graph, Operator, Tensor, TransposeConvOptions
+from edgedet.graph.dtypes import tensor_bytes
+from edgedet.graph.graph import Graph, Operator, TransposeConvOptions
 
 ALIGNMENT = 16  # bytes, of the arena and of every buffer in it (TFLM's MicroArenaBufferAlignment)
 PROBE_TIMEOUT_S = 600
@@ -195,16 +196,9 @@ def ample_bytes(graph: Graph, model_bytes: int) -> int:
 
     Twice all activations without any reuse, twice the file for persistent data and scratch, and 4 MiB.
     """
-    activations = sum(_aligned(_tensor_bytes(tensor)) for tensor in graph.tensors if tensor.data is None)
+    tensors = [tensor for subgraph in graph.subgraphs for tensor in subgraph.tensors if tensor.data is None]
+    activations = sum(_aligned(tensor_bytes(tensor)) for tensor in tensors)
     return _aligned(2 * activations + 2 * model_bytes + (4 << 20))
-
-
-def _tensor_bytes(tensor: Tensor) -> int:
-    try:
-        item_bytes = np.dtype(tensor.dtype).itemsize
-    except TypeError:  # a type that only TFLite has: packed int4, strings, handles of resources
-        item_bytes = 8
-    return int(np.prod(tensor.shape, dtype=np.int64)) * item_bytes
 
 
 def _run_probe(work: Path, low: int, high: int, outputs: int) -> subprocess.CompletedProcess[str]:

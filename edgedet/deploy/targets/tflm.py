@@ -18,11 +18,11 @@ from edgedet.deploy.targets.product import Product
 from edgedet.deploy.targets.tflm_plan import PLAN_NAME, with_offline_plan
 from edgedet.deploy.targets.tflm_sources import render_sources
 from edgedet.errors import ConfigError, ConversionError, ToolchainError, UnsupportedOpError
-from edgedet.graph.flatbuffer import parse_tflite, serialize
-from edgedet.graph.flatbuffer_read import parse_loosely
+from edgedet.graph.flatbuffer import bytes_inside, parse_tflite, serialize
 from edgedet.graph.graph import Graph
 from edgedet.graph.metadata import METADATA_NAME
 from edgedet.graph.model import Int8Model, load_int8_model
+from edgedet.graph.opaque import compiled_reason
 from edgedet.graph.tflm_ops import OperatorUse, operators_used
 from edgedet.runtimes.tflm_arena import ArenaReport, measure_arena, require_tflite_micro
 from edgedet.simulate.simulator import Simulator
@@ -37,8 +37,6 @@ class _Source:
     graph: Graph
     model: Int8Model | None  # with contracts that C code can follow, as in target c99
     prepared: Int8Model | None  # with contracts of any head: an image can become the input
-    runnable: Graph | None  # for simulator and writer; None: edgedet can only show the file
-    refusal: str  # why `runnable` is None
 
     @property
     def output_names(self) -> tuple[str, ...]:
@@ -97,29 +95,19 @@ def _read(path: Path, image: Path | None) -> _Source:
         data = path.read_bytes()
     except OSError as error:
         raise ConversionError(f"{path}: can't read the model ({error.strerror}); check the path") from error
-    graph = parse_loosely(data, str(path))
+    graph = parse_tflite(data, str(path))
+    for number, operator in enumerate(graph.operators):
+        if reason := compiled_reason(operator.kind):
+            raise UnsupportedOpError(f"{path}: operator {number} ({operator.kind}): {reason}")
     if any(name == METADATA_NAME for name, _ in graph.metadata):
         model = load_int8_model(path)
-        return _Source(path, data, model.graph, model if model.has_c_decoder else None, model, model.graph, "")
+        return _Source(path, data, model.graph, model if model.has_c_decoder else None, model)
     if image is not None:
         raise ConfigError(
             f"{path} carries no preprocessing contract, so no image can become its input; leave the image out, or add "
             "the contracts with `edgedet contract`"
         )
-    if any(operator.kind == "CUSTOM (ethos-u)" for operator in graph.operators):
-        raise UnsupportedOpError(
-            f"{path}: holds a part of the network compiled by Vela for Arm Ethos-U, which only that NPU runs: neither "
-            "arena nor golden vectors can be made on this computer; give the .tflite from before the compiler"
-        )
-    try:
-        return _Source(path, data, graph, None, None, parse_tflite(data, str(path)), "")
-    except (ConversionError, UnsupportedOpError) as error:
-        return _Source(path, data, graph, None, None, None, _reason(error, path))
-
-
-def _reason(error: Exception, path: Path) -> str:
-    """What is the matter, without the file's name and without advice: the file needs none on its way to TFLM."""
-    return str(error).removeprefix(f"{path}: ").partition("; ")[0]
+    return _Source(path, data, graph, None, None)
 
 
 def _inputs(source: _Source, image: Path | None, seed: int) -> tuple[np.ndarray, ...]:
@@ -130,27 +118,28 @@ def _inputs(source: _Source, image: Path | None, seed: int) -> tuple[np.ndarray,
 
 def _simulate(source: _Source, inputs: Sequence[np.ndarray]) -> tuple[tuple[np.ndarray, ...] | None, str]:
     """(outputs in the order of the file, ""), or (None, why the simulator does not run it)."""
-    if source.runnable is None:
-        return None, source.refusal
     try:
-        return Simulator(source.runnable).invoke(*inputs), ""
-    except UnsupportedOpError as error:
-        return None, _reason(error, source.path)
+        return Simulator(source.graph).invoke(*inputs), ""
+    except (ConversionError, UnsupportedOpError) as error:
+        # What is the matter, without advice: the file needs none on its way to TFLite Micro.
+        return None, str(error).removeprefix("this model: ").partition("; ")[0]
 
 
 def _measure(source: _Source, inputs: Sequence[np.ndarray], margin_bytes: int | None) -> _Measured:
     """The file, or the same with a memory plan of its own where that needs less than TFLM's planner."""
+    data = bytes_inside(source.data, source.graph)
     try:
-        arena, outputs = measure_arena(source.data, source.graph, inputs, margin_bytes)
+        arena, outputs = measure_arena(data, source.graph, inputs, margin_bytes)
     except ToolchainError as error:
         raise ToolchainError(f"{source.path}: {error}") from error
-    found = _Measured(source.data, source.graph, arena, outputs)
-    if source.runnable is None:
+    found = _Measured(data, source.graph, arena, outputs)
+    graph = with_offline_plan(source.graph)
+    if graph is source.graph:
         return found
-    graph = with_offline_plan(source.runnable)
-    if graph is source.runnable:
+    try:
+        data = serialize(graph)
+    except ConversionError:  # the file holds something that edgedet shows but can't write: it stays as it is
         return found
-    data = serialize(graph)
     planned_arena, planned_outputs = measure_arena(data, graph, inputs, margin_bytes)
     if planned_arena.total_bytes >= arena.total_bytes:
         return found

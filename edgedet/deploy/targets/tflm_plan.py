@@ -15,6 +15,7 @@ from dataclasses import replace
 import numpy as np
 
 from edgedet.codegen.memory.offsets import Lifetime, place
+from edgedet.graph.dtypes import tensor_bytes
 from edgedet.graph.graph import Graph
 
 PLAN_NAME = "OfflineMemoryAllocation"
@@ -31,9 +32,10 @@ def with_offline_plan(graph: Graph, seed: int = 0) -> Graph:
         graph: int8 graph; not changed.
         seed: of the planner's search.
     Returns:
-        The graph with the metadata, or the same graph when it brings a plan already.
+        The graph with the metadata, or the same graph when it brings a plan already or has further subgraphs, whose
+        tensors live while those of the first do.
     """
-    if any(name == PLAN_NAME for name, _ in graph.metadata):
+    if graph.others or any(name == PLAN_NAME for name, _ in graph.metadata):
         return graph
     lifetimes = _lifetimes(graph)
     offsets, _ = place(list(lifetimes.values()), seed)
@@ -55,9 +57,4 @@ def _lifetimes(graph: Graph) -> dict[int, Lifetime]:
             if index >= 0 and graph.tensors[index].data is None:
                 last[index] = step
     last.update(dict.fromkeys(graph.outputs, len(graph.operators) - 1))
-    return {index: Lifetime(_bytes(graph, index), first[index], last[index]) for index in first}
-
-
-def _bytes(graph: Graph, index: int) -> int:
-    tensor = graph.tensors[index]
-    return int(np.prod(tensor.shape, dtype=np.int64)) * np.dtype(tensor.dtype).itemsize
+    return {index: Lifetime(tensor_bytes(graph.tensors[index]), first[index], last[index]) for index in first}
