@@ -116,6 +116,38 @@ class GraphMaker:
         kind = "DEPTHWISE_CONV_2D" if depthwise else "CONV_2D"
         return self.add(kind, inputs, (batch, *sides, channels), (out_scale, zero_point), options, name)
 
+    def transpose_conv(
+        self,
+        x: int,
+        channels: int,
+        kernel: tuple[int, int] = (3, 3),
+        stride: tuple[int, int] = (2, 2),
+        padding: str = "SAME",
+        activation: str = "NONE",
+        per_channel: bool = True,
+        bias: bool = True,
+        spread: float = 0.35,
+        sides: tuple[int, int] | None = None,
+    ) -> int:
+        """TRANSPOSE_CONV; `sides`: height and width of the output, other than those that fit exactly."""
+        batch, height, width, depth = self.tensors[x].shape
+        weights = np.clip(np.round(self.rng.normal(0, 40, (channels, *kernel, depth))), -127, 127).astype(np.int8)
+        deviation = np.sqrt(max(1, kernel[0] * kernel[1] // (stride[0] * stride[1])) * depth) * 40 * 60
+        weight_scale = self.rng.uniform(0.01, 0.04, channels if per_channel else 1).astype(np.float32)
+        bias_scale = np.float32(self.scale(x)) * weight_scale
+        if sides is None:
+            full = [(n - 1) * s + k for n, s, k in zip((height, width), stride, kernel, strict=True)]
+            sides = (height * stride[0], width * stride[1]) if padding == "SAME" else (full[0], full[1])
+        shape = (batch, *sides, channels)
+        inputs = [self.constant(shape), self.tensor(weights.shape, "int8", quantization(weight_scale), weights), x]
+        if bias:
+            codes = np.round(self.rng.normal(0, deviation / 3, channels)).astype(np.int32)
+            inputs.append(self.tensor((channels,), "int32", quantization(bias_scale), codes))
+        out_scale = float(np.float32(deviation * float(bias_scale.mean()) / (256 * spread)))
+        zero_point = int(self.rng.integers(-40, 40)) if activation == "NONE" else -128
+        options = g.TransposeConvOptions(padding, stride, activation)
+        return self.add("TRANSPOSE_CONV", inputs, shape, (out_scale, zero_point), options)
+
     def pool(self, kind: str, x: int, size: int, stride: int, padding: str = "SAME", activation: str = "NONE") -> int:
         batch, height, width, depth = self.tensors[x].shape
         if padding == "SAME":

@@ -1,4 +1,4 @@
-"""The smallest graph of every kind of operator that the table claims; not a test itself.
+"""The smallest graph of every kind of operator that the table claims, and of one that nothing runs; not a test itself.
 
 Add a case with each row of edgedet/graph/operator_table.py.
 """
@@ -52,11 +52,17 @@ CASES: dict[str, Case] = {
     "CONV_2D": Case((PLANE, _weights(4, 3, 3, 4), _BIAS), (PLANE,), g.ConvOptions()),
     "DEPTHWISE_CONV_2D": Case((PLANE, _weights(1, 3, 3, 4), _BIAS), (PLANE,), g.DepthwiseConvOptions()),
     "FULLY_CONNECTED": Case(((1, 8), _weights(4, 8), _BIAS), ((1, 4),), g.FullyConnectedOptions()),
+    "TRANSPOSE_CONV": Case(
+        (_ints(1, 8, 8, 4), _weights(4, 3, 3, 4), PLANE, _BIAS), ((1, 8, 8, 4),), g.TransposeConvOptions(stride=(2, 2))
+    ),
     "ADD": _ELEMENTWISE,
     "SUB": _ELEMENTWISE,
     "MUL": _ELEMENTWISE,
     "MAXIMUM": _PAIR,
     "MINIMUM": _PAIR,
+    "PRELU": _PAIR,
+    "ABS": _SAME,
+    "NEG": _SAME,  # read, but neither simulated nor generated
     "LOGISTIC": _SAME,
     "TANH": _SAME,
     "HARD_SWISH": _SAME,

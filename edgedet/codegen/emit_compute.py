@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from edgedet.codegen import emit_borders, emit_moves
+from edgedet.codegen import emit_borders, emit_elementwise, emit_moves, emit_reduce, emit_resize, emit_transpose_conv
 from edgedet.codegen.broadcast import check_leading_sides, image_pointers, operand_steps, scale_fields
 from edgedet.codegen.channel_constants import (
     REQUANT_NARROW,
@@ -14,6 +14,7 @@ from edgedet.codegen.channel_constants import (
     conv_scratch_bytes,
     depthwise_scratch_bytes,
 )
+from edgedet.codegen.emit_reduce import reduced_runs
 from edgedet.codegen.memory.sharing import Sharing
 from edgedet.codegen.step_context import MAX_SIDE, Call, StepContext, c_fields, c_struct
 from edgedet.codegen.steps import TABLE, UNARY, Step, needed_operators
@@ -264,13 +265,7 @@ def _pool(ctx: StepContext) -> list[Call]:
 def _mean(ctx: StepContext) -> list[Call]:
     """MEAN and SUM over neighbouring axes."""
     source, out = ctx.step.inputs[0], ctx.step.outputs[0]
-    shape, axes = ctx.tensor(source).shape, reduce_axes(ctx.op)
-    if not axes or axes != tuple(range(axes[0], axes[-1] + 1)):
-        raise ctx.unsupported(f"axes {axes} must be neighbours")
-    outer, count, inner = (
-        int(np.prod(part, dtype=np.int64))
-        for part in (shape[: axes[0]], shape[axes[0] : axes[-1] + 1], shape[axes[-1] + 1 :])
-    )
+    outer, count, inner = reduced_runs(ctx, reduce_axes(ctx.op))
     if count > 2**23:
         raise ctx.unsupported(f"a mean of {count} values; up to {2**23} fit")
     (scale_in, zero_in), (scale_out, zero_out) = _params(ctx, source), _params(ctx, out)
@@ -306,5 +301,9 @@ _EMITTERS: dict[str, Callable[[StepContext], list[Call]]] = {
     "SUM": _mean,
     TABLE: _table,
     **emit_borders.EMITTERS,
+    **emit_elementwise.EMITTERS,
     **emit_moves.EMITTERS,
+    **emit_reduce.EMITTERS,
+    **emit_resize.EMITTERS,
+    **emit_transpose_conv.EMITTERS,
 }

@@ -1,4 +1,4 @@
-"""Kernel calls of the steps that only move codes: concatenation, padding, resizing, reordering."""
+"""Kernel calls of the steps that only move codes: concatenation, padding, reordering."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from edgedet.codegen.step_context import MAX_SIDE, Call, StepContext, c_fields, 
 from edgedet.graph.graph import ConcatOptions, PackOptions
 from edgedet.graph.moves import gather_indices, merged_axes, moved_views, source_position, start_of
 from edgedet.graph.operator_table import Trait, kinds_with
-from edgedet.graph.operators import nearest_sources
 
 _AXES = 6  # EDK_TRANSPOSE_AXES
 
@@ -113,18 +112,6 @@ def _pad(ctx: StepContext) -> list[Call]:
     return _per_image(ctx, "edk_pad", params)
 
 
-def _resize_nearest(ctx: StepContext) -> list[Call]:
-    params = c_fields(
-        (
-            ("in", ctx.view(ctx.step.inputs[0])),
-            ("out", ctx.view(ctx.step.outputs[0])),
-            ("rows", ctx.constants.indices.add(nearest_sources(ctx.op, 1))),
-            ("columns", ctx.constants.indices.add(nearest_sources(ctx.op, 2))),
-        )
-    )
-    return _per_image(ctx, "edk_resize_nearest", params)
-
-
 def _per_image(ctx: StepContext, name: str, params: str) -> list[Call]:
     source, out = ctx.step.inputs[0], ctx.step.outputs[0]
     return [
@@ -196,6 +183,5 @@ EMITTERS: dict[str, Callable[[StepContext], list[Call]]] = {
     "PAD": _pad,
     "PADV2": _pad,
     "RESHAPE": _reshape,
-    "RESIZE_NEAREST_NEIGHBOR": _resize_nearest,
     "SQUEEZE": _reshape,
 }

@@ -163,6 +163,7 @@ SPECS: dict[str, OperatorSpec] = {
     "MINIMUM": OperatorSpec(2, 2, g.NoOptions, "MaximumMinimumOptions"),
     "EXPAND_DIMS": OperatorSpec(2, 2, g.NoOptions, "ExpandDimsOptions"),
     "TILE": OperatorSpec(2, 2, g.NoOptions, "TileOptions"),
+    "NEG": OperatorSpec(1, 1, g.NoOptions, "NegOptions"),
     "ABS": OperatorSpec(1, 1, g.NoOptions, "AbsOptions"),
     "ARG_MAX": OperatorSpec(2, 2, g.ArgOptions, "ArgMaxOptions", _ARG),
     "ARG_MIN": OperatorSpec(2, 2, g.ArgOptions, "ArgMinOptions", _ARG),

@@ -18,6 +18,7 @@ from edgedet.graph.graph import (
     SoftmaxOptions,
     StridedSliceOptions,
     Tensor,
+    TransposeConvOptions,
 )
 from edgedet.numerics import softmax, tables
 from edgedet.numerics.tables import Params
@@ -137,12 +138,40 @@ def checked_weights(ctx: OpContext) -> np.ndarray:
     return weights
 
 
-def real_multipliers(ctx: OpContext, channels: int) -> np.ndarray:
-    """float64 (channels,) or (1,): input scale * weight scale / output scale, in double as the kernels do."""
+def real_multipliers(ctx: OpContext, channels: int, source: int = 0) -> np.ndarray:
+    """float64 (channels,) or (1,): input scale * weight scale / output scale, in double as the kernels do.
+
+    Args:
+        ctx: operator whose weights are input 1.
+        channels: of the output.
+        source: position of the activation.
+    """
     weight_scale = ctx.quantization(ctx.input(1)).scale.astype(np.float64)
     if weight_scale.size not in (1, channels):
         raise ctx.unsupported(f"{weight_scale.size} weight scales for {channels} output channels")
-    return ctx.params(ctx.input(0))[0] * weight_scale / ctx.params(ctx.output())[0]
+    return ctx.params(ctx.input(source))[0] * weight_scale / ctx.params(ctx.output())[0]
+
+
+def transpose_conv_padding(ctx: OpContext) -> tuple[int, int]:
+    """(rows, columns) that TRANSPOSE_CONV cuts off above and to the left, after checking its shapes.
+
+    They are the padding of the convolution that would make the input of the output.
+    """
+    options = ctx.operator.options
+    assert isinstance(options, TransposeConvOptions)
+    shape = ctx.constant(0, "the output shape").ravel().tolist()
+    ctx.require_rank(ctx.input(2), 4)
+    ctx.require_rank(ctx.input(1), 4)
+    channels, *kernel, depth = ctx.input(1).shape
+    ctx.require_shape(shape)
+    batch, *_, in_channels = ctx.input(2).shape
+    if (batch, channels, depth) != (shape[0], shape[-1], in_channels) or len(shape) != 4:
+        raise ctx.unsupported(f"shapes {ctx.input(2).shape} x {ctx.input(1).shape} -> {tuple(shape)} do not fit")
+    pads = [
+        window_padding(shape[1 + axis], kernel[axis], options.stride[axis], options.padding, ctx.where)[1]
+        for axis in (0, 1)
+    ]
+    return pads[0], pads[1]
 
 
 def dense_multipliers(ctx: OpContext, channels: int) -> np.ndarray:
@@ -176,6 +205,8 @@ def unary_table(ctx: OpContext) -> np.ndarray:
             return tables.tanh_table(source)
         case "HARD_SWISH":
             return tables.hard_swish_table(source, target)
+        case "ABS":
+            return tables.abs_table(source, target)
         case "LEAKY_RELU":
             assert isinstance(ctx.operator.options, LeakyReluOptions)
             return tables.leaky_relu_table(source, target, ctx.operator.options.alpha)
@@ -201,8 +232,13 @@ def softmax_exponentials(ctx: OpContext) -> np.ndarray:
 
 
 def binary_table(ctx: OpContext) -> np.ndarray:
-    """Table of ADD, SUB or MUL: int8 (256, 256), indexed by the bytes of both codes."""
+    """Table of ADD, SUB, MUL, MAXIMUM, MINIMUM or PRELU: int8 (256, 256), indexed by the bytes of both codes."""
     options, kind = ctx.operator.options, ctx.operator.kind
+    if kind in ("MAXIMUM", "MINIMUM"):
+        function = np.maximum if kind == "MAXIMUM" else np.minimum
+        return function.outer(tables.CODES, tables.CODES).astype(np.int8)
+    if kind == "PRELU":
+        return tables.prelu_table(*(ctx.params(tensor) for tensor in (ctx.input(0), ctx.input(1), ctx.output())))
     assert isinstance(options, ElementwiseOptions)
     operands = (ctx.params(ctx.input(0)), ctx.params(ctx.input(1)), ctx.params(ctx.output()))
     if kind == "MUL":
@@ -245,6 +281,33 @@ def nearest_sources(ctx: OpContext, axis: int) -> np.ndarray:
     # Positions are not negative, so that floor(x + 0.5) rounds half away from zero.
     source = np.floor(position.astype(np.float64) + 0.5) if options.align_corners else np.floor(position)
     return np.minimum(source.astype(np.intp), size - 1)
+
+
+def bilinear_sources(ctx: OpContext, axis: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Where every row (axis 1) or column (axis 2) of RESIZE_BILINEAR's output comes from, in integers.
+
+    Returns:
+        int64 (lower source, upper source, weight of the upper in 1/1024); the weight may be -512 .. 1023, and where
+        both sources are the same, it is 0.
+    Raises:
+        UnsupportedOpError: the rounded scale leads outside the input, where the kernels read what lies behind it.
+    """
+    size, out, options = _resize_sizes(ctx, axis)
+    scale = (1024 * size + out // 2) // out
+    if options.align_corners and out > 1:
+        scale = (1024 * (size - 1) + (out - 1) // 2) // (out - 1)
+    position = np.arange(out, dtype=np.int64) * scale
+    if options.half_pixel_centers:
+        position += scale // 2 - 512
+    # C division truncates: a position left of the first centre belongs to source 0.
+    low = np.maximum(position // 1024, 0)
+    high = np.clip((position + 1023) // 1024, 0, size - 1)
+    if low.max() >= size:
+        raise ctx.unsupported(
+            f"{size} to {out} rows or columns: steps of {scale}/1024 lead outside the input, where TFLite and TFLite "
+            "Micro read other memory. Resize in two operators, or to another size"
+        )
+    return low, high, np.where(low == high, 0, position - 1024 * low)
 
 
 def strided_key(ctx: OpContext) -> tuple[slice | int, ...]:

@@ -77,15 +77,45 @@ def leaky_relu_table(source: Params, target: Params, alpha: float) -> np.ndarray
 
     Args:
         source, target: (scale, zero point).
-        alpha: slope below zero, >= 0.
+        alpha: slope below zero; a negative one is applied as the positive one's negative.
     Returns:
         int8 (256,).
     """
     scale_in, scale_out = np.float32(source[0]), np.float32(target[0])
     x = CODES - source[1]
     above = multiply_by_quantized_multiplier(x, *quantize_multiplier(float(scale_in / scale_out)))
-    below = multiply_by_quantized_multiplier(x, *quantize_multiplier(float(scale_in * np.float32(alpha) / scale_out)))
+    slope = scale_in * np.float32(alpha) / scale_out
+    below = multiply_by_quantized_multiplier(x, *quantize_multiplier(float(abs(slope))))
+    return _int8(np.where(x >= 0, above, -below if slope < 0 else below) + target[1])
+
+
+def prelu_table(source: Params, alpha: Params, target: Params) -> np.ndarray:
+    """PRELU; ratios in double, unlike LEAKY_RELU's.
+
+    Args:
+        source, alpha, target: (scale, zero point).
+    Returns:
+        int8 (256, 256), indexed [input, alpha].
+    """
+    x, slope = (CODES - source[1])[:, None], (CODES - alpha[1])[None, :]
+    above = multiply_by_quantized_multiplier(x, *quantize_multiplier(source[0] / target[0]))
+    below = multiply_by_quantized_multiplier(x * slope, *quantize_multiplier(source[0] * alpha[0] / target[0]))
     return _int8(np.where(x >= 0, above, below) + target[1])
+
+
+def abs_table(source: Params, target: Params) -> np.ndarray:
+    """ABS; the ratio is a float32 division, and nothing is scaled where both scales are the same.
+
+    Args:
+        source, target: (scale, zero point).
+    Returns:
+        int8 (256,).
+    """
+    x = np.abs(CODES - source[1])
+    if source[0] != target[0]:
+        multiplier, shift = quantize_multiplier(float(np.float32(source[0]) / np.float32(target[0])))
+        x = multiply_by_quantized_multiplier(x, multiplier, shift)
+    return _int8(x + target[1])
 
 
 def _fixed_point_input(source: Params) -> tuple[np.ndarray, int]:

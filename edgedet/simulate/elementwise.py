@@ -8,7 +8,7 @@ import numpy as np
 
 from edgedet.graph.graph import PoolOptions, ReduceOptions
 from edgedet.graph.operators import (
-    _resize_sizes,
+    bilinear_sources,
     binary_table,
     nearest_sources,
     reduce_axes,
@@ -28,7 +28,7 @@ Arrays = Sequence[np.ndarray]
 
 
 def unary(ctx: KernelContext) -> Kernel:
-    """LOGISTIC, TANH, HARD_SWISH, RELU, RELU6, RELU_N1_TO_1, LEAKY_RELU and QUANTIZE between types of 8 bits."""
+    """LOGISTIC, TANH, HARD_SWISH, the RELUs, LEAKY_RELU, ABS and QUANTIZE between types of 8 bits."""
     ctx.require_shape(ctx.input(0).shape)
     table, dtype = unary_table(ctx).tobytes(), ctx.output().dtype
 
@@ -41,7 +41,7 @@ def unary(ctx: KernelContext) -> Kernel:
 
 
 def binary(ctx: KernelContext) -> Kernel:
-    """ADD, SUB and MUL with broadcasting, as a lookup in all pairs of codes."""
+    """ADD, SUB, MUL and PRELU with broadcasting, as a lookup in all pairs of codes."""
     require_broadcast(ctx)
     flat = binary_table(ctx).ravel()
     workspace = ctx.workspace
@@ -183,7 +183,7 @@ def resize_nearest(ctx: KernelContext) -> Kernel:
 
 def resize_bilinear(ctx: KernelContext) -> Kernel:
     """RESIZE_BILINEAR with 10-bit positions in integers."""
-    rows, columns = (_bilinear(ctx, axis) for axis in (1, 2))
+    rows, columns = (bilinear_sources(ctx, axis) for axis in (1, 2))
     ctx.require_one_scale(ctx.input(0), ctx.output())
 
     def blend(x: np.ndarray, axis: int, grid: tuple[np.ndarray, np.ndarray, np.ndarray]) -> np.ndarray:
@@ -197,18 +197,3 @@ def resize_bilinear(ctx: KernelContext) -> Kernel:
         outputs[0][...] = np.where(scaled < 0, -magnitude, magnitude)
 
     return run
-
-
-def _bilinear(ctx: KernelContext, axis: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(lower source, upper source, weight of the upper in 1/1024) of every output position."""
-    size, out, options = _resize_sizes(ctx, axis)
-    scale = (1024 * size + out // 2) // out
-    if options.align_corners and out > 1:
-        scale = (1024 * (size - 1) + (out - 1) // 2) // (out - 1)
-    position = np.arange(out, dtype=np.int64) * scale
-    if options.half_pixel_centers:
-        position += scale // 2 - 512
-    # C division truncates: a position left of the first centre belongs to source 0 with a negative weight.
-    low = np.clip(np.where(position < 0, -(-position // 1024), position // 1024), 0, size - 1)
-    high = np.minimum((position + 1023) // 1024, size - 1)
-    return low, np.maximum(high, 0), position - 1024 * low

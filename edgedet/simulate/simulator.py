@@ -18,18 +18,21 @@ from edgedet.errors import ShapeError, UnsupportedOpError
 from edgedet.graph.check import check_graph
 from edgedet.graph.graph import Graph
 from edgedet.graph.operator_table import Trait, kinds_with
-from edgedet.simulate import borders, elementwise, int16, shapes, softmax, weighted
+from edgedet.simulate import borders, elementwise, int16, shapes, softmax, transpose_conv, weighted
 from edgedet.simulate.workspace import Kernel, KernelContext, Workspace
 
 _BUILDERS: dict[str, Callable[[KernelContext], Kernel]] = {
     "CONV_2D": weighted.conv_2d,
     "DEPTHWISE_CONV_2D": weighted.depthwise_conv_2d,
+    "TRANSPOSE_CONV": transpose_conv.transpose_conv,
     "FULLY_CONNECTED": weighted.fully_connected,
     "ADD": elementwise.binary,
     "SUB": elementwise.binary,
     "MUL": elementwise.binary,
     "MAXIMUM": elementwise.maximum_minimum,
     "MINIMUM": elementwise.maximum_minimum,
+    "PRELU": elementwise.binary,
+    "ABS": elementwise.unary,
     "LOGISTIC": elementwise.unary,
     "TANH": elementwise.unary,
     "HARD_SWISH": elementwise.unary,

@@ -53,7 +53,7 @@ def test_c_computes_only_what_the_simulator_proves() -> None:
 
 
 def test_every_row_that_runs_has_a_tiny_graph() -> None:
-    assert set(CASES) == {row.kind for row in ROWS if {INT8, INT16} & set(row.simulator)}
+    assert set(CASES) >= {row.kind for row in ROWS if {INT8, INT16} & set(row.simulator)}
 
 
 @pytest.mark.parametrize(("kind", "dtype"), SIMULATED)

@@ -33,6 +33,12 @@ OPERATORS = (
     "transpose",
     "concat",
     "gather",
+    "transpose_conv",
+    "resize_bilinear",
+    "minmax",
+    "prelu",
+    "reduce_minmax",
+    "arg_minmax",
 )
 HOLE = 0x5A
 TRANSPOSE_AXES = 6

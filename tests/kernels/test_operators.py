@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 host_build, kernel_cases = chip_run.host_build, chip_run.kernel_cases
-operator_cases = chip_run.load("operator_cases")
+operator_cases, more_cases = chip_run.load("operator_cases"), chip_run.load("more_cases")
 
 pytestmark = pytest.mark.toolchain
 
-CASES = operator_cases.all_cases(seed=0)
+CASES = [*operator_cases.all_cases(seed=0), *more_cases.all_cases(seed=0)]
 
 
 def differences(results: list) -> list[str]:

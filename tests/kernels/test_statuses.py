@@ -10,6 +10,7 @@ import pytest
 from edgedet.codegen.channel_constants import conv_scratch_bytes, depthwise_scratch_bytes
 
 host_build, cases = chip_run.host_build, chip_run.kernel_cases
+more = chip_run.load("more_cases")
 
 pytestmark = pytest.mark.toolchain
 
@@ -152,6 +153,29 @@ def test_depthwise_conv_channels_that_are_no_multiple_give_shape(library: ctypes
     assert call(library, "depthwise_conv", params) == SHAPE
 
 
+def broken_more(rng: np.random.Generator, image: cases.Layout) -> list[tuple[cases.Case, dict[int, int], int]]:
+    """Changes of the cases of more_cases.py."""
+    window, requant = cases.Window((2, 2), (2, 2)), cases.Requant(np.full(6, 0.001))
+    conv = more.transpose_conv_case(rng, image, cases.Layout(8, 10, 6), window, requant, 3)
+    bilinear = more.bilinear_case(rng, image, cases.Layout(4, 5, 6))
+    bilinear.arrays[1][2] = (3, 3, 7)
+    pairs = [more.pair_case(rng, name, (image, image, image)) for name in ("maximum", "prelu")]
+    reductions = [more.reduce_case(rng, name, (2, 3, 4)) for name in ("reduce_max", "arg_min")]
+    return [
+        *((case, {0: 0}, SHAPE) for case in (conv, bilinear, *pairs, *reductions)),
+        *((case, {11: 0}, SHAPE) for case in pairs),  # out.channel
+        *((case, {5: 2}, SHAPE) for case in pairs),  # in1.channel
+        *((case, {1: 0}, SHAPE) for case in reductions),
+        *((pairs[1], {position: value}, RANGE) for position, value in ((13, 15), (15, -32), (16, 128), (17, -129))),
+        (conv, {14: 2}, SHAPE),  # dilation
+        (conv, {16: -1}, SHAPE),  # pad_top
+        (conv, {18: 128}, RANGE),
+        (conv, {22: -129}, RANGE),
+        (bilinear, {2: 5}, SHAPE),
+        (bilinear, {0: 3}, RANGE),  # row 3 is in the table
+    ]
+
+
 def broken() -> list[tuple[cases.Case, int]]:
     """Calls that must fail and write nothing, with the status."""
     rng = np.random.default_rng(0)
@@ -201,6 +225,7 @@ def broken() -> list[tuple[cases.Case, int]]:
         (fully, {0: 0}, SHAPE),
         (fully, {4: -129}, RANGE),
     ]
+    changes += broken_more(rng, image)
     return [(cases.with_integers(case, f"{case.name} {change}", change), status) for case, change, status in changes]
 
 

@@ -299,6 +299,95 @@ static edk_status run_gather(int8_t *out, uint32_t *ticks)
     return status;
 }
 
+static edk_status run_transpose_conv(int8_t *out, uint32_t *ticks)
+{
+    edk_status status;
+    edk_transpose_conv_params p;
+    p.in = take_view();
+    p.out = take_view();
+    p.window = take_window();
+    p.requant = take_requant();
+    p.input_zero_point = take16();
+    p.weights = (const int8_t *)arrays[1];
+    p.bias = (const int32_t *)arrays[2];
+    TIMED(edk_transpose_conv_s8(&p, arrays[0], out));
+    return status;
+}
+
+static edk_status run_resize_bilinear(int8_t *out, uint32_t *ticks)
+{
+    edk_status status;
+    edk_resize_bilinear_params p;
+    p.in = take_view();
+    p.out = take_view();
+    p.rows = (const int16_t *)arrays[1];
+    p.columns = (const int16_t *)arrays[2];
+    TIMED(edk_resize_bilinear_s8(&p, arrays[0], out));
+    return status;
+}
+
+static edk_broadcast take_broadcast(void)
+{
+    edk_broadcast b;
+    b.height = take16();
+    b.width = take16();
+    b.channels = take16();
+    b.in1 = take_steps();
+    b.in2 = take_steps();
+    b.out = take_steps();
+    return b;
+}
+
+static edk_status run_minmax(int8_t *out, uint32_t *ticks)
+{
+    edk_status status;
+    edk_minmax_params p;
+    p.sizes = take_broadcast();
+    p.minimum = take16();
+    TIMED(edk_minmax_s8(&p, arrays[0], arrays[1], out));
+    return status;
+}
+
+static edk_status run_prelu(int8_t *out, uint32_t *ticks)
+{
+    edk_status status;
+    edk_prelu_params p;
+    p.sizes = take_broadcast();
+    p.multiplier = take();
+    p.shift = (int8_t)take();
+    p.slope_multiplier = take();
+    p.slope_shift = (int8_t)take();
+    p.zero_point = take16();
+    p.slope_zero_point = take16();
+    p.out_zero_point = take16();
+    TIMED(edk_prelu_s8(&p, arrays[0], arrays[1], out));
+    return status;
+}
+
+static edk_status run_reduce_minmax(int8_t *out, uint32_t *ticks)
+{
+    edk_status status;
+    edk_reduce_minmax_params p;
+    p.outer = take();
+    p.count = take();
+    p.inner = take();
+    p.minimum = take16();
+    TIMED(edk_reduce_minmax_s8(&p, arrays[0], out));
+    return status;
+}
+
+static edk_status run_arg_minmax(int8_t *out, uint32_t *ticks)
+{
+    edk_status status;
+    edk_arg_minmax_params p;
+    p.outer = take();
+    p.count = take();
+    p.inner = take();
+    p.minimum = take16();
+    TIMED(edk_arg_minmax_s8(&p, arrays[0], (int32_t *)(void *)out));
+    return status;
+}
+
 static edk_status run(int32_t operator_number, int8_t *out, uint32_t *ticks)
 {
     next_integer = 0;
@@ -337,6 +426,18 @@ static edk_status run(int32_t operator_number, int8_t *out, uint32_t *ticks)
         return run_concat(out, ticks);
     case 16:
         return run_gather(out, ticks);
+    case 17:
+        return run_transpose_conv(out, ticks);
+    case 18:
+        return run_resize_bilinear(out, ticks);
+    case 19:
+        return run_minmax(out, ticks);
+    case 20:
+        return run_prelu(out, ticks);
+    case 21:
+        return run_reduce_minmax(out, ticks);
+    case 22:
+        return run_arg_minmax(out, ticks);
     default:
         fprintf(stderr, "no operator %d\n", (int)operator_number);
         exit(1);

@@ -1,0 +1,40 @@
+"""Kernel calls of the resizing operators, which read their source positions from tables made here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from edgedet.codegen.step_context import Call, StepContext, c_fields
+from edgedet.graph.operators import bilinear_sources, nearest_sources
+
+
+def _resize_nearest(ctx: StepContext) -> list[Call]:
+    return _calls(ctx, "edk_resize_nearest", [nearest_sources(ctx.op, axis) for axis in (1, 2)])
+
+
+def _resize_bilinear(ctx: StepContext) -> list[Call]:
+    return _calls(ctx, "edk_resize_bilinear", [np.stack(bilinear_sources(ctx.op, axis), axis=1) for axis in (1, 2)])
+
+
+def _calls(ctx: StepContext, name: str, tables: list[np.ndarray]) -> list[Call]:
+    """One call per image; tables: of rows and of columns."""
+    source, out = ctx.step.inputs[0], ctx.step.outputs[0]
+    rows, columns = (ctx.constants.indices.add(table) for table in tables)
+    params = c_fields((("in", ctx.view(source)), ("out", ctx.view(out)), ("rows", rows), ("columns", columns)))
+    return [
+        Call(
+            f"{name}_s8",
+            f"{name}_params",
+            params,
+            (ctx.pointer(source, image * ctx.image_bytes(source)), ctx.pointer(out, image * ctx.image_bytes(out))),
+        )
+        for image in range(ctx.nhwc(out)[0])
+    ]
+
+
+EMITTERS: dict[str, Callable[[StepContext], list[Call]]] = {
+    "RESIZE_BILINEAR": _resize_bilinear,
+    "RESIZE_NEAREST_NEIGHBOR": _resize_nearest,
+}
