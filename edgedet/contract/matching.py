@@ -10,6 +10,7 @@ from edgedet.graph.graph import Graph, Tensor
 from edgedet.head_spec import part_and_stride
 from edgedet.numerics.heads.layout import accepts
 
+IN_ORDER = ("none", "detections")  # codings whose tensors stand in the order of the file
 MOST = 2  # matchings that are looked for: one is an answer, two are an ambiguity
 
 
@@ -40,6 +41,9 @@ def match_roles(
             raise ConfigError(f"outputs: {role}={name}: no output has this name; they are {', '.join(names)}")
     if set(given) - set(outputs.tensor_names) or (len(outputs.tensor_names) != len(tensors) and not given):
         return []
+    if outputs.head.coding in IN_ORDER and not given:
+        fits = all(accepts(t.shape, role, outputs, size) for role, t in zip(outputs.tensor_names, tensors, strict=True))
+        return [{role: position for position, role in enumerate(outputs.tensor_names)}] if fits else []
     choices = [_choices(role, tensors, outputs, size, given) for role in outputs.tensor_names]
     found: list[dict[str, int]] = []
     _search(list(outputs.tensor_names), choices, {}, found)

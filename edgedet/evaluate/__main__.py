@@ -5,11 +5,16 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edgedet.errors import ConfigError, EdgedetError
 from edgedet.evaluate.arguments import add_evaluate_arguments, run_evaluate
 from edgedet.runtimes.names import choose_runtime
 from edgedet.threads import limit_blas_threads
+
+if TYPE_CHECKING:
+    from edgedet.runtimes.protocol import Runtime
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -29,12 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     limit_blas_threads()
     args = parser.parse_args(argv)
     try:
-        name = choose_runtime(args.model, args.runtime)
-        if name == "torch":
-            raise ConfigError(f"{args.model}: checkpoints need torch; run `edgedet evaluate {args.model} ...`")
-        from edgedet.runtimes.open import open_runtime
-
-        sys.stdout.write(run_evaluate(args, open_runtime(args.model, name)).text())
+        sys.stdout.write(run_evaluate(args, _open).text())
     except (EdgedetError, OSError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 2
@@ -42,6 +42,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.write("interrupted\n")
         return 130
     return 0
+
+
+def _open(path: Path, runtime: str | None) -> Runtime:
+    name = choose_runtime(path, runtime)
+    if name == "torch":
+        raise ConfigError(f"{path}: checkpoints need torch; run `edgedet evaluate {path} ...`")
+    from edgedet.runtimes.open import open_runtime
+
+    return open_runtime(path, name)
 
 
 if __name__ == "__main__":

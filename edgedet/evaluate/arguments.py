@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,13 +13,18 @@ from edgedet.options import SPLITS, add_data_arguments, data_paths, positive_int
 from edgedet.runtimes.names import RUNTIME_HELP, RUNTIMES
 
 if TYPE_CHECKING:  # `--help` should not wait for NumPy and pycocotools
+    from edgedet.data.coco import CocoSplit
     from edgedet.evaluate.evaluator import EvalReport
     from edgedet.runtimes.protocol import Runtime
 
 
 def add_evaluate_arguments(parser: argparse.ArgumentParser) -> None:
     """Add everything that `evaluate` takes."""
-    parser.add_argument("model", type=Path, metavar="MODEL", help="int8 .tflite, or a checkpoint (.pt)")
+    subject = parser.add_mutually_exclusive_group(required=True)
+    subject.add_argument("model", type=Path, nargs="?", metavar="MODEL", help="int8 .tflite, or a checkpoint (.pt)")
+    subject.add_argument(
+        "--detections", type=Path, metavar="FILE", help="in place of a model: its detections, JSON of COCO results"
+    )
     add_data_arguments(parser)
     parser.add_argument("--split", choices=SPLITS, default="valid", help="default: %(default)s")
     parser.add_argument("--runtime", choices=RUNTIMES, help=RUNTIME_HELP)
@@ -38,25 +44,39 @@ def add_evaluate_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the report to FILE")
 
 
-def run_evaluate(args: argparse.Namespace, runtime: Runtime) -> EvalReport:
+def run_evaluate(args: argparse.Namespace, open_model: Callable[[Path, str | None], Runtime]) -> EvalReport:
     """Evaluate as the options say; writes the JSON report when one is asked for.
 
     Args:
         args: parsed options of `add_evaluate_arguments`.
-        runtime: the opened model.
+        open_model: opens a model file in the runtime of this name.
     Returns:
         The report, to be printed.
     """
-    from edgedet.evaluate.evaluator import evaluate
-    from edgedet.progress import show_progress
-
     if args.json is not None:
-        require_out_file(args.json, "--json")
+        require_out_file(args.json, "--json")  # before the model is opened, which may compile C
+    runtime = None if args.model is None else open_model(args.model, args.runtime)
     split = data_paths(args).load(args.split)
     for warning in split.warnings:
         sys.stderr.write(f"warning: {split.name}: {warning.text}\n")
+    report = _of_detections(args, split) if runtime is None else _of_model(args, split, runtime)
+    if args.json is not None:
+        atomic_write_text(args.json, report.to_json())
+    return report
+
+
+def _of_detections(args: argparse.Namespace, split: CocoSplit) -> EvalReport:
+    from edgedet.evaluate.coco_results import evaluate_results
+
+    return evaluate_results(args.detections, split, max_images=args.images)
+
+
+def _of_model(args: argparse.Namespace, split: CocoSplit, runtime: Runtime) -> EvalReport:
+    from edgedet.evaluate.evaluator import evaluate
+    from edgedet.progress import show_progress
+
     with show_progress("evaluate") as progress:
-        report = evaluate(
+        return evaluate(
             runtime,
             split,
             max_images=args.images,
@@ -65,6 +85,3 @@ def run_evaluate(args: argparse.Namespace, runtime: Runtime) -> EvalReport:
             model_path=args.model,
             per_operator=args.per_operator,
         )
-    if args.json is not None:
-        atomic_write_text(args.json, report.to_json())
-    return report

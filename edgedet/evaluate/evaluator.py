@@ -16,6 +16,7 @@ from edgedet.data.coco import CocoSplit, ImageRecord
 from edgedet.errors import ConfigError, DataError
 from edgedet.evaluate.coco_ap import ApResult, coco_ap
 from edgedet.evaluate.detect import Clock, detect_records
+from edgedet.evaluate.own_decoder import Decoder, OwnDecoder
 from edgedet.progress import Progress
 
 if TYPE_CHECKING:  # the training loop evaluates without loading simulator and flatbuffer
@@ -74,16 +75,24 @@ class EvalReport:
 
     def text(self) -> str:
         """The table as pycocotools prints it, followed by timings and arithmetic."""
-        t = self.timings
         per_class = "\n".join(f"  {row.name}: AP {row.ap:.3f}, AP50 {row.ap50:.3f}" for row in self.ap.per_class)
         details = "".join(f"{line}\n" for line in self.details)
         return (
             f"{self.ap.table}"
             f"per class:\n{per_class}\n"
-            f"images: {self.images} ({self.split}), input {self.input_size[0]}x{self.input_size[1]}\n"
-            f"ms per image: preprocess {t.preprocess_ms:.2f}, invoke {t.invoke_ms:.2f}, decode {t.decode_ms:.2f}\n"
+            f"images: {self.images} ({self.split}){self._speed()}\n"
             f"runtime: {self.runtime}: {self.arithmetic}\n"
             f"{details}"
+        )
+
+    def _speed(self) -> str:
+        """Input size and times, where a model ran."""
+        if self.input_size == (0, 0):
+            return ""
+        t = self.timings
+        return (
+            f", input {self.input_size[0]}x{self.input_size[1]}\n"
+            f"ms per image: preprocess {t.preprocess_ms:.2f}, invoke {t.invoke_ms:.2f}, decode {t.decode_ms:.2f}"
         )
 
 
@@ -96,6 +105,7 @@ def evaluate(
     progress: Progress | None = None,
     model_path: Path | None = None,
     per_operator: bool = False,
+    decode: Decoder | None = None,
 ) -> EvalReport:
     """Measure a model on a split.
 
@@ -107,13 +117,18 @@ def evaluate(
         progress: called after each image.
         model_path: file of the model, for the report and its hash.
         per_operator: details of every operator, from runtimes that measure them.
+        decode: of a head that edgedet does not know: (outputs, preprocess, score_threshold) -> Detections, where
+            outputs are real values, float32, in contract order, and the boxes of the result are in pixels of the
+            network's input; None: the contract's head.
     Returns:
         AP, timings and what they belong to.
     Raises:
         DataError: the split is empty, an image can't be read, or classes differ.
         ConfigError: max_images is not positive.
     """
-    records = _select(split, max_images)
+    records = select_records(split, max_images)
+    if decode is not None:
+        runtime = OwnDecoder(runtime, decode)
     labels = class_mapping(runtime.outputs.class_names, split)
     clock, found = Clock(), {}
     detected = detect_records(runtime, records, score_threshold, labels, clock)
@@ -173,7 +188,16 @@ def describe_machine() -> str:
     )
 
 
-def _select(split: CocoSplit, max_images: int | None) -> tuple[ImageRecord, ...]:
+def select_records(split: CocoSplit, max_images: int | None) -> tuple[ImageRecord, ...]:
+    """First images of a split.
+
+    Args:
+        split: data set.
+        max_images: how many; None: all.
+    Raises:
+        ConfigError: max_images is not positive.
+        DataError: the split is empty.
+    """
     if max_images is not None and max_images < 1:
         raise ConfigError(f"images must be at least 1, got {max_images}")
     records = split.images[:max_images]

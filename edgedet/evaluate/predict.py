@@ -17,6 +17,7 @@ from edgedet.contracts import Detections
 from edgedet.data.preprocess import load_image
 from edgedet.errors import ConfigError, ShapeError
 from edgedet.evaluate.detect import detect
+from edgedet.evaluate.own_decoder import Decoder, OwnDecoder
 from edgedet.fileio import atomic_write_bytes, atomic_write_text
 
 if TYPE_CHECKING:  # drawing alone needs no runtime
@@ -41,6 +42,7 @@ def predict(
     out: Path,
     score_threshold: float | None = None,
     progress: Progress | None = None,
+    decode: Decoder | None = None,
 ) -> list[Prediction]:
     """Detect objects in images; write `OUT/<name>.png` for each and `OUT/detections.json`.
 
@@ -53,6 +55,7 @@ def predict(
         out: folder, created when absent.
         score_threshold: inside [0, 1); None takes the model's.
         progress: called after each image.
+        decode: of a head that edgedet does not know, as in `evaluate`; None: the contract's head.
     Returns:
         One prediction per image, in order.
     Raises:
@@ -61,6 +64,8 @@ def predict(
     """
     if not image_paths:
         raise ConfigError("predict: no images given; name at least one image file")
+    if decode is not None:
+        runtime = OwnDecoder(runtime, decode)
     threshold = runtime.outputs.score_threshold if score_threshold is None else score_threshold
     pictures = picture_paths(image_paths, out)
     predictions = []

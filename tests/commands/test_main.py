@@ -438,6 +438,6 @@ def test_main_interrupt_returns_130(
     def interrupted(path: Path) -> np.ndarray:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("edgedet.evaluate.evaluator.load_image", interrupted)
+    monkeypatch.setattr("edgedet.evaluate.detect.load_image", interrupted)
     assert main(["evaluate", str(toy / "model.tflite"), "--data", str(toy / "data")]) == 130
     assert capfd.readouterr().err == "interrupted\n"
