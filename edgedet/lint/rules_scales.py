@@ -232,10 +232,10 @@ def missing_contract(subject: Subject) -> list[Finding]:
             "no-contract",
             "warning",
             (subject.source,),
-            "the file does not say how a picture becomes its input and what its outputs mean: evaluate and deploy "
-            "to TFLite Micro refuse it, and firmware has to guess",
-            "make the file with edgedet, or add the metadata with edgedet.graph.metadata.contract_metadata",
-            f"edgedet quantize {subject.checkpoint} --data DIR --out RUN",
+            "the file does not say how a picture becomes its input and what its outputs mean: evaluate and predict "
+            "refuse it, and firmware has to guess",
+            "make the file with edgedet, or say what its outputs are with `edgedet contract`",
+            f"edgedet contract {subject.source} --head HEAD --classes a,b,c --out WITH_CONTRACT",
         )
     ]
 
