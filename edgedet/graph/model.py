@@ -96,8 +96,8 @@ def _affine(tensor: Tensor, path: Path) -> tuple[float, int]:
 def _require_quantized(graph: Graph, path: Path) -> None:
     """A file without any int8 or uint8 weights is a float model, whatever its borders are."""
     if not any(tensor.dtype in ("int8", "uint8", "int16") for tensor in graph.tensors):
-        found = sorted({tensor.dtype for tensor in graph.tensors})
+        source = graph.tensors[graph.inputs[0]]
         raise ConversionError(
-            f"{path}: tensor {graph.tensors[graph.inputs[0]].name}: expected quantized int8, found only "
-            f"{', '.join(found)}; this file is not an int8 model, make one with `edgedet quantize`"
+            f"{path}: tensor {source.name} is {source.dtype}, and the file holds nothing quantized, so it is not an "
+            "int8 model; make one with `edgedet quantize`"
         )
