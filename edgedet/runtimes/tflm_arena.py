@@ -125,6 +125,8 @@ def measure_arena(
             )
         reported = _aligned(sizes["total"])
         smallest = _run_probe(work, reported, reported + _aligned(_list_bytes(graph)), outputs)
+        if smallest.returncode < 0:  # killed: an arena that is much too small is no error to TFLM, it crashes
+            smallest = _search_apart(work, reported, reported + _aligned(_list_bytes(graph)), outputs)
         if smallest.returncode:
             raise ToolchainError(
                 f"TFLite Micro reports {reported} bytes of arena but fails in them, and in {_list_bytes(graph)} "
@@ -213,6 +215,19 @@ def _run_probe(work: Path, low: int, high: int, outputs: int) -> subprocess.Comp
         )
     except subprocess.TimeoutExpired as error:
         raise ToolchainError(f"TFLite Micro did not finish a few inferences in {PROBE_TIMEOUT_S} s") from error
+
+
+def _search_apart(work: Path, refused: int, taken: int, outputs: int) -> subprocess.CompletedProcess[str]:
+    """The search of tflm_probe.py with a process for each arena, all of which but the first may crash."""
+    smallest = _run_probe(work, taken, taken, outputs)
+    while smallest.returncode == 0 and taken - refused > ALIGNMENT:
+        middle = refused + (taken - refused) // (2 * ALIGNMENT) * ALIGNMENT
+        tried = _run_probe(work, middle, middle, outputs)
+        if tried.returncode:
+            refused = middle
+        else:
+            taken, smallest = middle, tried
+    return smallest
 
 
 def _last_words(done: subprocess.CompletedProcess[str]) -> str:

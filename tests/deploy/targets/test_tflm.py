@@ -16,6 +16,7 @@ import pytest
 from edgedet.deploy.api import MANIFEST, deploy
 from edgedet.errors import ConfigError, ToolchainError, UnsupportedOpError
 from edgedet.graph import graph as g
+from edgedet.graph.flatbuffer import read_tflite
 from edgedet.graph.flatbuffer_write import build as build_unchecked
 
 tflite_micro = pytest.importorskip("tflite_micro", reason="needs the extra tflm")
@@ -148,6 +149,18 @@ def test_deploy_tflm_example_of_another_maker_has_exact_golden_vectors(shared_di
     assert report.unchecked == ""
     assert [use.method for use in report.operators] == ["AddDequantize", "AddFullyConnected", "AddQuantize"]
     assert [array.dtype for array in golden_tensors(report.out, "output")] == [np.float32]
+
+
+@pytest.mark.slow
+def test_deploy_tflm_network_with_state_has_tflms_own_golden_vectors(shared_dir: Path, tmp_path: Path) -> None:
+    """SVDF; its arena must be searched for above sizes in which TFLite Micro crashes."""
+    path = shared_dir / "data" / "tflite" / "tflm_keyword_scrambled_8bit.tflite"
+    report = deploy(path, "tflm", tmp_path / "out")
+    assert "SVDF" in report.unchecked
+    assert "AddSvdf" in (report.out / "op_resolver.h").read_text(encoding="utf-8")
+    inputs, outputs = golden_tensors(report.out, "input"), golden_tensors(report.out, "output")
+    found = run_tflm(path, read_tflite(path), inputs)
+    assert [array.tobytes() for array in found] == [array.tobytes() for array in outputs]
 
 
 def test_deploy_tflm_file_after_an_npu_compiler_says_so(shared_dir: Path, tmp_path: Path) -> None:
