@@ -178,7 +178,7 @@ def _foreign(tensor: Tensor) -> str:
     if tensor.dtype not in DTYPES:
         return f"type {tensor.dtype} is not one of {', '.join(DTYPES)}"
     if tensor.extras.is_variable:
-        return "is a variable: it keeps state from one inference to the next; export the model without state"
+        return "is a variable, state from one inference to the next; export the model without state"
     if tensor.extras.unwritable:
         return f"is {tensor.extras.unwritable}; export a plain model"
     if tensor.extras.custom_quantization:

@@ -43,8 +43,8 @@ def parse_tflite(data: bytes, source: str) -> Graph:
 def serialize(graph: Graph) -> bytes:
     """Bytes of a `.tflite`; the same graph always gives the same bytes. All data lie inside the flatbuffer.
 
-    An operator's version is raised to the smallest one that has a kernel for its types and options, so that a graph
-    made in Python need not know the version table; one that was read keeps its own.
+    An operator of version 1 is given the smallest one that has a kernel for its types and options, so that a graph
+    made in Python need not know the version table; another version, from a file, stays.
 
     Args:
         graph: any graph that was read, or that `check_form` accepts.

@@ -6,14 +6,16 @@ from pathlib import Path
 
 from edgedet.errors import ConfigError, ConversionError
 from edgedet.graph.flatbuffer import parse_tflite
+from edgedet.graph.flatbuffer_read import outside_bytes
 from edgedet.graph.metadata import METADATA_NAME
 from edgedet.lint.finding import SEVERITIES, LintReport, Rule, Subject
+from edgedet.lint.rules_file import FILE_RULES
 from edgedet.lint.rules_int16 import INT16_RULES
 from edgedet.lint.rules_operators import OPERATOR_RULES
 from edgedet.lint.rules_outputs import OUTPUT_RULES
 from edgedet.lint.rules_scales import SCALE_RULES
 
-RULES: tuple[Rule, ...] = (*SCALE_RULES, *OUTPUT_RULES, *OPERATOR_RULES, *INT16_RULES)
+RULES: tuple[Rule, ...] = (*FILE_RULES, *SCALE_RULES, *OUTPUT_RULES, *OPERATOR_RULES, *INT16_RULES)
 CHECKPOINT_SUFFIXES = (".pt", ".pth")
 
 
@@ -69,4 +71,4 @@ def _tflite_subject(path: Path) -> Subject:
         raise ConversionError(f"{path}: can't be read ({error.strerror}); give the path of a .tflite file") from error
     graph = parse_tflite(data, str(path))
     has_contract = any(name == METADATA_NAME for name, _ in graph.metadata)
-    return Subject(str(path), "tflite", graph, has_contract)
+    return Subject(str(path), "tflite", graph, has_contract, outside_bytes(data))

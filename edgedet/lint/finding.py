@@ -11,6 +11,7 @@ from edgedet.graph.graph import Graph, OpaqueOptions, Operator, Tensor
 
 SEVERITIES = ("error", "warning", "info")
 FORMATS = ("tflite", "checkpoint", "onnx")
+_SMALLEST_PICTURE = 16  # px; fewer columns than this are channels
 EXAMPLES = 3  # places that are named; the others are counted
 
 
@@ -72,6 +73,7 @@ class Subject:
     format: str  # one of FORMATS
     graph: Graph
     has_contract: bool = True  # False: a .tflite without edgedet's metadata
+    outside_bytes: int = 0  # of constants behind the flatbuffer of a .tflite
     producers: dict[int, Operator] = field(init=False)
     readers: dict[int, list[Operator]] = field(init=False)
 
@@ -87,9 +89,8 @@ class Subject:
     @cached_property
     def is_int8(self) -> bool:
         """True for a file with scales that mean something; a float file gets other advice."""
-        return self.format == "tflite" and any(
-            t.dtype in ("int8", "int16") and t.data is None and t.quantization is not None for t in self.graph.tensors
-        )
+        activations = (t for t in self.graph.tensors if t.data is None and t.quantization is not None)
+        return self.format == "tflite" and any(t.dtype in ("int8", "uint8", "int16") for t in activations)
 
     @property
     def checkpoint(self) -> str:
@@ -117,6 +118,18 @@ class Subject:
     def activations(self, op: Operator) -> list[Tensor]:
         """Inputs that are no constants."""
         return [self.tensor(i) for i in op.inputs if i >= 0 and self.tensor(i).data is None]
+
+    @staticmethod
+    def is_nchw(tensor: Tensor) -> bool:
+        """Whether a tensor of four axes is a picture with its channels (1 or 3) in front of rows and columns."""
+        return len(tensor.shape) == 4 and tensor.shape[1] in (1, 3) and min(tensor.shape[2:]) >= _SMALLEST_PICTURE
+
+    @classmethod
+    def is_picture(cls, tensor: Tensor) -> bool:
+        """Whether a tensor of four axes is a picture, with its channels at the end or in front."""
+        shape = tensor.shape
+        last = len(shape) == 4 and shape[3] in (1, 3) and min(shape[1:3]) >= _SMALLEST_PICTURE
+        return last or cls.is_nchw(tensor)
 
     def names(self, ops: Iterable[Operator]) -> tuple[str, ...]:
         """`name` of each."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from edgedet.graph import graph as g
+from edgedet.graph.opaque import compiled_for
 from edgedet.graph.tflm_ops import RESOLVER_METHODS
 from edgedet.lint.finding import Finding, Rule, Subject
 
@@ -13,7 +14,7 @@ LARGE_POOL = 5  # px; a chain of 5x5 maxima gives every larger odd window
 
 def no_tflm_kernel(subject: Subject) -> list[Finding]:
     """Operators that TFLite Micro can't run."""
-    missing = [op for op in subject.graph.operators if op.kind not in RESOLVER_METHODS]
+    missing = [op for op in subject.graph.operators if op.kind not in RESOLVER_METHODS and not compiled_for(op.kind)]
     if not missing:
         return []
     kinds = ", ".join(sorted({op.kind for op in missing}))
@@ -195,6 +196,13 @@ def _fusible(subject: Subject, op: g.Operator) -> bool:
     return before is not None and before.kind in kinds and len(subject.readers[op.inputs[0]]) == 1
 
 
+def _has_pyramid(subject: Subject) -> bool:
+    """Whether maps are made larger again, so that they meet earlier ones of the same size."""
+    if subject.format == "onnx":
+        return True
+    return bool(subject.of_kind("RESIZE_NEAREST_NEIGHBOR", "RESIZE_BILINEAR", "TRANSPOSE_CONV"))
+
+
 def input_size(subject: Subject) -> list[Finding]:
     """Batches and sides that a feature pyramid can't halve five times."""
     findings = []
@@ -211,7 +219,8 @@ def input_size(subject: Subject) -> list[Finding]:
                     "export with a batch of 1",
                 )
             )
-        if any(side < 32 or side % 32 for side in tensor.shape[1:3]):
+        sides = tensor.shape[2:] if subject.is_nchw(tensor) else tensor.shape[1:3]
+        if any(side < 32 or side % 32 for side in sides) and _has_pyramid(subject):
             findings.append(
                 Finding(
                     "input-size",
@@ -219,7 +228,7 @@ def input_size(subject: Subject) -> list[Finding]:
                     (f"{tensor.name} {tensor.shape}",),
                     "the deepest map has stride 32; with other sizes the upsampled map and the one it meets differ in "
                     "size, or cells hang over the edge",
-                    f"take multiples of 32, for example {int(np.ceil(tensor.shape[1] / 32)) * 32}",
+                    f"take multiples of 32, for example {int(np.ceil(sides[0] / 32)) * 32}",
                     "edgedet train MODEL --data DIR --imgsz 192 --out RUN",
                 )
             )

@@ -42,7 +42,7 @@ def float_islands(subject: Subject) -> list[Finding]:
                 "error",
                 tuple(inside),
                 "between DEQUANTIZE and QUANTIZE the network computes in float: slow on the chip, four times the "
-                "memory, no kernel in CMSIS-NN or on Ethos-U, and edgedet refuses to run it",
+                "memory, and no kernel in CMSIS-NN or on Ethos-U",
                 "quantize every operator; `edgedet quantize` writes no float operator",
                 f"edgedet quantize {subject.checkpoint} --data DIR --out RUN",
             )
@@ -113,18 +113,21 @@ def input_quantization(subject: Subject) -> list[Finding]:
     if not subject.is_int8:
         return []
     findings = []
-    for tensor in (subject.tensor(i) for i in subject.graph.inputs):
-        if tensor.dtype == "uint8" or (tensor.dtype == "int16"):
-            findings.append(
-                Finding(
-                    "input-type",
-                    "warning",
-                    (f"{tensor.name} {tensor.dtype}",),
-                    "TFLite Micro's optimized kernels and edgedet take int8 inputs",
-                    "export with an int8 input",
-                )
+    inputs = [subject.tensor(i) for i in subject.graph.inputs]
+    wide = tuple(f"{tensor.name} {tensor.dtype}" for tensor in inputs if tensor.dtype in ("uint8", "int16"))
+    if wide:
+        findings.append(
+            Finding(
+                "input-type",
+                "warning",
+                wide,
+                "TFLite Micro's optimized kernels compute in int8: inputs of other types are converted first, or run "
+                "in slow kernels",
+                "export with an int8 input",
             )
-        if tensor.dtype != "int8" or tensor.quantization is None:
+        )
+    for tensor in inputs:
+        if tensor.dtype != "int8" or tensor.quantization is None or not subject.is_picture(tensor):
             continue
         zero_point = int(tensor.quantization.zero_point[0])
         if zero_point != -128:
@@ -223,6 +226,27 @@ def prescribed_scales(subject: Subject) -> list[Finding]:
     return findings
 
 
+def bias_axis(subject: Subject) -> list[Finding]:
+    """Biases whose scales lie along an axis that they have not."""
+    guilty = []
+    for op in subject.of_kind(*kinds_with(Trait.WEIGHTED)):
+        bias = _weighted_tensors(subject, op)[2]
+        if bias is not None and bias.quantization is not None and bias.quantization.axis >= max(len(bias.shape), 1):
+            guilty.append(op)
+    if not guilty:
+        return []
+    return [
+        Finding(
+            "bias-axis",
+            "warning",
+            subject.names(guilty),
+            "the scales of the bias are said to lie along an axis that the bias has not (that of the weights): LiteRT "
+            "refuses the file, TFLite Micro and edgedet never look at the axis and run it",
+            "convert again with a newer converter, where LiteRT must run the file",
+        )
+    ]
+
+
 def missing_contract(subject: Subject) -> list[Finding]:
     """No edgedet metadata."""
     if subject.has_contract or not subject.is_int8:
@@ -240,14 +264,22 @@ def missing_contract(subject: Subject) -> list[Finding]:
     ]
 
 
+def _weighted_tensors(subject: Subject, op: g.Operator) -> tuple[g.Tensor, g.Tensor, g.Tensor | None]:
+    """Input, weights and bias of an operator with weights."""
+    places = (2, 1, 3) if op.kind == "TRANSPOSE_CONV" else (0, 1, 2)
+    source, weights, bias = (op.inputs[i] if i < len(op.inputs) else -1 for i in places)
+    return subject.tensor(source), subject.tensor(weights), None if bias < 0 else subject.tensor(bias)
+
+
 def _bias_fits(subject: Subject, op: g.Operator) -> bool:
-    if len(op.inputs) < 3 or op.inputs[2] < 0:
+    source, weights, bias = _weighted_tensors(subject, op)
+    if bias is None or bias.dtype != "int32" or (bias.data is not None and not bias.data.any()):
+        return True  # a bias of zeros adds nothing, whatever its scale
+    if source.quantization is None or weights.quantization is None or bias.quantization is None:
         return True
-    source, weight, bias = (subject.tensor(i).quantization for i in op.inputs[:3])
-    if source is None or weight is None or bias is None or subject.tensor(op.inputs[2]).dtype != "int32":
-        return True
-    expected = source.scale[0].astype(np.float64) * weight.scale
-    return bias.scale.shape == expected.shape and bool(np.allclose(bias.scale, expected, rtol=_BIAS_TOLERANCE, atol=0))
+    expected = source.quantization.scale[0].astype(np.float64) * weights.quantization.scale
+    found = bias.quantization.scale
+    return found.shape == expected.shape and bool(np.allclose(found, expected, rtol=_BIAS_TOLERANCE, atol=0))
 
 
 SCALE_RULES: tuple[Rule, ...] = (
@@ -257,5 +289,6 @@ SCALE_RULES: tuple[Rule, ...] = (
     input_quantization,
     weight_scales,
     prescribed_scales,
+    bias_axis,
     missing_contract,
 )

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from edgedet.errors import ToolchainError, missing_extra
+from edgedet.graph.flatbuffer import bytes_inside
 from edgedet.graph.graph import Graph
 from edgedet.runtimes.protocol import Run
 from edgedet.runtimes.tflm_arena import ample_bytes
@@ -87,6 +88,7 @@ def open_tflm(source: str, data: bytes, graph: Graph) -> tuple[str, Run]:
     except ModuleNotFoundError as error:
         raise missing_extra("tflite_micro", "tflm") from error
     package = f"tflite-micro {importlib.metadata.version('tflite-micro')}"
+    data = bytes_inside(data, graph)  # TFLite Micro would take zeros for what lies behind the flatbuffer
     with _quiet_stderr() as spoken:
         try:
             interpreter = tflm.runtime.Interpreter.from_bytes(data, arena_size=ample_bytes(graph, len(data)))

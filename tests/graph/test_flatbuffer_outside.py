@@ -2,39 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import flatbuffers
+import foreign_files
 import graph_maker as maker
 import numpy as np
 import pytest
 
 from edgedet.errors import ConversionError
-from edgedet.graph.flatbuffer import parse_tflite, serialize
+from edgedet.graph import graph as g
+from edgedet.graph.flatbuffer import bytes_inside, parse_tflite, serialize
+from edgedet.graph.flatbuffer_read import outside_bytes
 
 schema = pytest.importorskip("ai_edge_litert.schema_py_generated")
 litert = pytest.importorskip("ai_edge_litert.interpreter")
-
-
-def move_outside(data: bytes) -> bytes:
-    """The same model with the data of every buffer behind the flatbuffer, at multiples of 16 bytes."""
-    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(data, 0))
-    contents = {}
-    for number, buffer in enumerate(model.buffers):
-        if buffer.data is not None and len(buffer.data):
-            contents[number] = bytes(buffer.data)
-            buffer.data, buffer.offset, buffer.size = None, 2, len(contents[number])
-
-    def packed() -> bytes:
-        builder = flatbuffers.Builder(1024)
-        builder.Finish(model.Pack(builder), b"TFL3")
-        return bytes(builder.Output())
-
-    end = -(-len(packed()) // 16) * 16  # the offsets are of fixed width: the length stays
-    tail = b""
-    for number, content in contents.items():
-        model.buffers[number].offset = end + len(tail)
-        tail += content + bytes(-len(content) % 16)
-    head = packed()
-    return head + bytes(end - len(head)) + tail
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +25,7 @@ def files() -> tuple[bytes, bytes]:
     m = maker.GraphMaker(3)
     x = m.conv(m.input((1, 9, 8, 3)), 5, stride=(2, 2), activation="RELU6")
     inside = serialize(m.graph([m.conv(x, 4, depthwise=False)]))
-    return inside, move_outside(inside)
+    return inside, foreign_files.move_outside(inside)
 
 
 def test_parse_constants_behind_the_flatbuffer_are_the_same(files: tuple[bytes, bytes]) -> None:
@@ -86,3 +68,35 @@ def test_parse_overlapping_offsets_outside_never_read_behind_the_end(files: tupl
     builder.Finish(model.Pack(builder), b"TFL3")
     with pytest.raises(ConversionError, match="truncated"):
         parse_tflite(bytes(builder.Output()), "file")
+
+
+def test_bytes_inside_are_the_file_itself_or_the_graph_written_anew(files: tuple[bytes, bytes]) -> None:
+    inside, outside = files
+    graph = parse_tflite(outside, "file")
+    assert bytes_inside(inside, graph) is inside
+    assert bytes_inside(outside, graph) == serialize(graph)
+    assert outside_bytes(outside) == sum(t.data.nbytes for t in graph.tensors if t.data is not None)
+    assert outside_bytes(inside) == outside_bytes(serialize(graph)) == 0
+
+
+def test_large_custom_options_behind_the_flatbuffer_come_inside() -> None:
+    def edit(model: Any) -> None:
+        out = foreign_files.add_tensor(model, [1, 4])
+        code = schema.BuiltinOperator.CUSTOM
+        foreign_files.add_operator(
+            model, code, [0], [out], custom="big", largeCustomOptionsOffset=2, largeCustomOptionsSize=8
+        )
+
+    first = foreign_files.edited(foreign_files.plain(), edit)
+
+    def point(model: Any) -> None:
+        model.subgraphs[0].operators[-1].largeCustomOptionsOffset = len(first)
+
+    data = foreign_files.edited(first, point)
+    assert len(data) == len(first)
+    graph = parse_tflite(data + b"flexible", "file")
+    assert graph.operators[-1].options == g.OpaqueOptions(graph.operators[-1].options.reason, custom=b"flexible")
+    assert outside_bytes(data + b"flexible") == 8
+    assert parse_tflite(serialize(graph), "again") == graph
+    with pytest.raises(ConversionError, match=r"operator 2: its data reaches to byte \d+, the file has \d+; it is"):
+        parse_tflite(data + b"flex", "file")

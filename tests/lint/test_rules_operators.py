@@ -111,4 +111,21 @@ def test_standalone_relu_scales_decide_the_severity(maker: ModuleType, codes: Co
 )
 def test_input_size(maker: ModuleType, codes: Codes, shape: tuple[int, ...], code: str) -> None:
     m = maker.GraphMaker(0)
-    assert set(codes(m.graph([m.conv(m.input(shape), 4)]))) == ({code} if code else set())
+    x = m.conv(m.input(shape), 4)
+    batch, height, width, _ = m.tensors[x].shape
+    larger = (batch, 2 * height, 2 * width, 4)
+    y = m.same("RESIZE_NEAREST_NEIGHBOR", [x, m.constant(larger[1:3])], larger, g.ResizeOptions())
+    assert set(codes(m.graph([y]))) == ({code} if code else set())
+
+
+def test_input_size_without_a_pyramid_may_be_any(maker: ModuleType, codes: Codes) -> None:
+    m = maker.GraphMaker(0)
+    assert codes(m.graph([m.conv(m.input((1, 49, 10, 1)), 4)])) == {}
+
+
+def test_input_size_nchw_looks_at_rows_and_columns(maker: ModuleType, codes: Codes) -> None:
+    m = maker.GraphMaker(0)
+    x = m.input((1, 3, 96, 64))
+    x = m.conv(m.same("TRANSPOSE", [x, m.constant([0, 2, 3, 1])], (1, 96, 64, 3)), 4)
+    y = m.same("RESIZE_NEAREST_NEIGHBOR", [x, m.constant([192, 128])], (1, 192, 128, 4), g.ResizeOptions())
+    assert set(codes(m.graph([y]))) == {"nchw-input", "transpose"}
