@@ -29,6 +29,7 @@ class Case:
     operands: tuple[tuple[int, ...] | np.ndarray, ...]
     outputs: tuple[tuple[int, ...], ...]
     options: g.Options = field(default_factory=g.NoOptions)
+    positions: bool = False  # outputs are int32, not activations
 
 
 def _ints(*values: int) -> np.ndarray:
@@ -76,6 +77,8 @@ CASES: dict[str, Case] = {
     "AVERAGE_POOL_2D": _POOL,
     "MEAN": _REDUCE,
     "SUM": _REDUCE,
+    "ARG_MAX": Case((PLANE, _ints(3)), ((1, 4, 4),), g.ArgOptions(), positions=True),
+    "ARG_MIN": Case((PLANE, _ints(3)), ((1, 4, 4),), g.ArgOptions(), positions=True),
     "REDUCE_MAX": _REDUCE,
     "REDUCE_MIN": _REDUCE,
     "RESIZE_NEAREST_NEIGHBOR": _RESIZE,
@@ -122,7 +125,7 @@ def graph_of(kind: str, dtype: str, output_scale: float | None = None) -> g.Grap
     made = tuple(range(len(tensors), len(tensors) + len(case.outputs)))
     params = PRESCRIBED.get((kind, dtype), (output_scale or SCALE, zero_point))
     tensors += [
-        g.Tensor(f"t{index}", shape, dtype, _quantization(*params))
+        g.Tensor(f"t{index}", shape, *(("int32", None) if case.positions else (dtype, _quantization(*params))))
         for index, shape in zip(made, case.outputs, strict=True)
     ]
     operands = tuple(range(len(case.operands)))

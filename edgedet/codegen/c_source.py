@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 # C type of the elements of a tensor at an end of a network.
-C_TYPES = {"int8": "int8_t", "uint8": "uint8_t", "int16": "int16_t", "float32": "float"}
+C_TYPES = {"int8": "int8_t", "uint8": "uint8_t", "int16": "int16_t", "int32": "int32_t", "float32": "float"}
 _BYTES_PER_LINE = 16
 _HEX = tuple(f"0x{value:02x}," for value in range(256))
 _DECIMAL = tuple(f"{value}," for value in range(-128, 128))
@@ -49,7 +49,7 @@ def array_rows(values: np.ndarray) -> str:
     """Initializer of an array of one of `C_TYPES`.
 
     Args:
-        values: int8, uint8, int16, or finite float32 (any shape), written in row-major order.
+        values: int8, uint8, int16, int32, or finite float32 (any shape), written in row-major order.
     Returns:
         Lines of 16 numbers, each followed by a comma, no braces.
     """

@@ -8,7 +8,13 @@ from edgedet.codegen.c_source import float_literal
 from edgedet.codegen.step_context import Call, StepContext, c_fields
 from edgedet.numerics.integer import quantize_multiplier
 
-EDK_TYPES = {"int8": "EDK_INT8", "uint8": "EDK_UINT8", "int16": "EDK_INT16", "float32": "EDK_FLOAT32"}
+EDK_TYPES = {
+    "int8": "EDK_INT8",
+    "uint8": "EDK_UINT8",
+    "int16": "EDK_INT16",
+    "int32": "EDK_INT32",
+    "float32": "EDK_FLOAT32",
+}
 _SHIFTS = (-31, 14)  # of edk_requantize_any
 
 

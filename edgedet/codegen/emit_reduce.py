@@ -1,4 +1,4 @@
-"""Kernel calls of REDUCE_MAX and REDUCE_MIN, and how the axes of a reduction lie in memory."""
+"""Kernel calls of REDUCE_MAX, REDUCE_MIN, ARG_MAX and ARG_MIN, and how the axes of a reduction lie in memory."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from edgedet.codegen.step_context import Call, StepContext, c_fields
-from edgedet.graph.operators import reduce_axes
+from edgedet.graph.operators import arg_axis, reduce_axes
 
 
 def reduced_runs(ctx: StepContext, axes: tuple[int, ...]) -> tuple[int, int, int]:
@@ -41,4 +41,18 @@ def _extreme(ctx: StepContext) -> list[Call]:
     return [Call("edk_reduce_minmax_s8", "edk_reduce_minmax_params", params, pointers)]
 
 
-EMITTERS: dict[str, Callable[[StepContext], list[Call]]] = {"REDUCE_MAX": _extreme, "REDUCE_MIN": _extreme}
+def _position(ctx: StepContext) -> list[Call]:
+    """ARG_MAX and ARG_MIN."""
+    outer, count, inner = reduced_runs(ctx, (arg_axis(ctx.op),))
+    minimum = int(ctx.step.kind == "ARG_MIN")
+    params = c_fields((("outer", outer), ("count", count), ("inner", inner), ("minimum", minimum)))
+    pointers = (ctx.pointer(ctx.step.inputs[0]), ctx.typed_pointer(ctx.step.outputs[0], written=True))
+    return [Call("edk_arg_minmax_s8", "edk_arg_minmax_params", params, pointers)]
+
+
+EMITTERS: dict[str, Callable[[StepContext], list[Call]]] = {
+    "ARG_MAX": _position,
+    "ARG_MIN": _position,
+    "REDUCE_MAX": _extreme,
+    "REDUCE_MIN": _extreme,
+}

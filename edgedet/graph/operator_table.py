@@ -114,8 +114,8 @@ ROWS: tuple[OperatorSupport, ...] = (
     _row("LEAKY_RELU", _ONLY_8, _ONLY_8, (_T.UNARY,)),
     _row("ABS", _ONLY_8, _ONLY_8, (_T.UNARY,)),
     _row("NEG", _NOWHERE, _NOWHERE),
-    _row("ARG_MAX", _NOWHERE, _NOWHERE),
-    _row("ARG_MIN", _NOWHERE, _NOWHERE),
+    _row("ARG_MAX", _ONLY_8, _ONLY_8, (), "axis constant; output int32"),
+    _row("ARG_MIN", _ONLY_8, _ONLY_8, (), "axis constant; output int32"),
     _row("PRELU", _ONLY_8, _ONLY_8, _ELEMENTWISE),
     _row(
         "SOFTMAX",

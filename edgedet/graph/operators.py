@@ -256,6 +256,20 @@ def reduce_axes(ctx: OpContext) -> tuple[int, ...]:
     return tuple(axes)
 
 
+def arg_axis(ctx: OpContext) -> int:
+    """Axis of ARG_MAX and ARG_MIN, 0 or more, after checking their shapes and types."""
+    shape = ctx.input(0).shape
+    axis = int(ctx.constant(1, "the axis").ravel()[0])
+    if not -len(shape) <= axis < len(shape):
+        raise ctx.unsupported(f"axis {axis} is outside the {len(shape)} axes of its input")
+    if ctx.output().dtype != "int32":
+        raise ctx.unsupported(f"its output is {ctx.output().dtype}; TFLite Micro has int32 only")
+    axis %= len(shape)
+    ctx.require_shape((*shape[:axis], *shape[axis + 1 :]))
+    ctx.params(ctx.input(0))  # raises for another type than int8
+    return axis
+
+
 def _resize_sizes(ctx: OpContext, axis: int) -> tuple[int, int, ResizeOptions]:
     """(input size, output size, options) of a resize along axis 1 or 2."""
     options = ctx.operator.options

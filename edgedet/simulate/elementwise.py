@@ -8,6 +8,7 @@ import numpy as np
 
 from edgedet.graph.graph import PoolOptions, ReduceOptions
 from edgedet.graph.operators import (
+    arg_axis,
     bilinear_sources,
     binary_table,
     nearest_sources,
@@ -166,6 +167,17 @@ def reduce(ctx: KernelContext) -> Kernel:
         total = inputs[0].sum(axis=axes, dtype=np.int64) - zero_in * count
         scaled = multiply_by_quantized_multiplier(total, multiplier, shift) + zero_out
         outputs[0][...] = np.clip(scaled, *ctx.limits).reshape(outputs[0].shape)
+
+    return run
+
+
+def arg_extreme(ctx: KernelContext) -> Kernel:
+    """ARG_MAX and ARG_MIN: int32 position of the first of equal codes."""
+    axis = arg_axis(ctx)
+    function = np.argmax if ctx.operator.kind == "ARG_MAX" else np.argmin
+
+    def run(inputs: Arrays, outputs: Arrays) -> None:
+        outputs[0][...] = function(inputs[0], axis=axis)
 
     return run
 

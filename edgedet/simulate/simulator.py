@@ -46,6 +46,8 @@ _BUILDERS: dict[str, Callable[[KernelContext], Kernel]] = {
     "AVERAGE_POOL_2D": elementwise.average_pool_2d,
     "MEAN": elementwise.reduce,
     "SUM": elementwise.reduce,
+    "ARG_MAX": elementwise.arg_extreme,
+    "ARG_MIN": elementwise.arg_extreme,
     "REDUCE_MAX": elementwise.reduce,
     "REDUCE_MIN": elementwise.reduce,
     "RESIZE_NEAREST_NEIGHBOR": elementwise.resize_nearest,

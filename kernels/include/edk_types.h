@@ -18,7 +18,7 @@
 #endif
 
 /* Types of tensors. */
-typedef enum { EDK_INT8, EDK_UINT8, EDK_INT16, EDK_FLOAT32 } edk_type;
+typedef enum { EDK_INT8, EDK_UINT8, EDK_INT16, EDK_FLOAT32, EDK_INT32 } edk_type;
 
 /* An image inside a buffer: element (y, x, c) is at y * row_stride + x * pixel_stride + c.
  *

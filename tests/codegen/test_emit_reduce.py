@@ -38,6 +38,21 @@ def test_generated_reductions_equal_the_simulator(tmp_path: Path, require_tool: 
     assert_generated_c_equals_simulator(m.graph(outputs), tmp_path)
 
 
+@pytest.mark.toolchain
+def test_generated_positions_equal_the_simulator(tmp_path: Path, require_tool: Callable[..., str]) -> None:
+    """int32 outputs beside int8 ones; they must be aligned whatever lies before them."""
+    require_tool("gcc")
+    m = maker.GraphMaker(2)
+    x = m.input((2, 3, 5, 7), 0.05, -7)
+    outputs = [m.same("RELU", [x], (2, 3, 5, 7))]
+    for kind in ("ARG_MAX", "ARG_MIN"):
+        for axis in (-1, 0, 1, 2):
+            shape = tuple(side for i, side in enumerate((2, 3, 5, 7)) if i != axis % 4)
+            outputs.append(m.tensor(shape, "int32", None))
+            m.operators.append(g.Operator(kind, (x, m.constant(axis)), (outputs[-1],), g.ArgOptions()))
+    assert_generated_c_equals_simulator(m.graph(outputs), tmp_path)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_reduction_over_axes_that_are_apart_is_refused(kind: str) -> None:
     m = maker.GraphMaker(1)

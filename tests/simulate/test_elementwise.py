@@ -139,3 +139,27 @@ def test_reduce_extreme_equals_both_interpreters(kind: str, axes: tuple[int, ...
         outputs.append(m.same(kind, [x, m.constant(axes)], dropped, g.ReduceOptions(False)))
     graph = m.graph(outputs)
     simulate_before_witnesses(graph, m.codes(graph))
+
+
+@pytest.mark.parametrize("kind", ["ARG_MAX", "ARG_MIN"])
+@pytest.mark.parametrize("shape", [(2, 5, 1, 6), (1, 9), (7,)])
+def test_arg_extreme_equals_both_interpreters(kind: str, shape: tuple[int, ...]) -> None:
+    """Few different codes, so that some are equal."""
+    m = maker.GraphMaker(8)
+    x = m.input(shape, 0.05, 7)
+    outputs = []
+    for axis in range(-len(shape), len(shape)):
+        rest = tuple(side for i, side in enumerate(shape) if i != axis % len(shape))
+        y = m.tensor(rest, "int32", None)
+        m.operators.append(g.Operator(kind, (x, m.constant(axis)), (y,), g.ArgOptions()))
+        outputs.append(y)
+    codes = m.rng.choice(np.array([-128, 127, 5], np.int8), shape)
+    simulate_before_witnesses(m.graph(outputs), (codes,))
+
+
+def test_arg_max_to_int64_is_refused() -> None:
+    m = maker.GraphMaker(8)
+    x = m.input((1, 4), 0.05, 7)
+    m.operators.append(g.Operator("ARG_MAX", (x, m.constant(1)), (m.tensor((1,), "int64", None),), g.ArgOptions(4)))
+    with pytest.raises(UnsupportedOpError, match="its output is int64; TFLite Micro has int32 only"):
+        Simulator(m.graph([m.operators[0].outputs[0]]))
