@@ -50,6 +50,8 @@ class HeadSpec:
     background: bool = False  # the first class channel is the background
     classes_first: bool = False  # in a `map`: classes stand in front of the box
     channels_first: bool = False  # the channel axis stands in front of the cells: (1, C, h, w), (1, C, cells)
+    box_sigmoid: bool = False  # of yolov3, yolov5: the graph holds the sigmoids of the box's values
+    agnostic: bool = False  # a box has only its best class, and suppresses those of all classes
     unit: str = "pixels"  # of xywh, xyxy: pixels of the input, or normalized to 0..1
     offset: float = 0.0  # of the prior inside its cell, in cells
     bins: int = 0  # of each side's distribution; 0: the side itself

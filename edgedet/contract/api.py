@@ -11,6 +11,7 @@ from edgedet.contract.detection_head import Roles, find_outputs
 from edgedet.contract.image_input import find_preprocess, image_shape, spread
 from edgedet.contract.labels import appended_labels
 from edgedet.contract.request import ContractReport, ContractRequest
+from edgedet.contract.ssd_operator import PostProcess, find_postprocess, without_postprocess
 from edgedet.contracts import OutputSpec, PreprocessSpec
 from edgedet.errors import ConfigError, ConversionError
 from edgedet.fileio import atomic_write_bytes
@@ -87,18 +88,25 @@ def _described(
     graph: Graph, data: bytes, request: ContractRequest, has_contract: bool, source: str
 ) -> tuple[Graph, PreprocessSpec, OutputSpec, Roles, tuple[str, ...]]:
     """Contracts from the request and the file; the input's are kept when the file has some."""
-    kind = request.head or ("rtmdet" if request.layout == "sscma" else None)
+    post = find_postprocess(graph, source)
+    kind = request.head or ("rtmdet" if request.layout == "sscma" else "ssd" if post is not None else None)
     if kind is None:
         raise ConfigError(
-            f"{source}: head is not given; say what decodes the outputs, or none for a contract of the input"
+            f"{source}: head is not given; say what decodes the outputs, or none for a contract of the input alone"
         )
+    notes = list[str]()
+    if post is not None and kind == "ssd" and request.boxes != "detections":
+        graph, request = without_postprocess(graph, post), _of_operator(request, graph, post)
+        notes.append("the operator TFLite_Detection_PostProcess is left to the host: the file ends in front of it")
     height, width, _ = image_shape(graph, source)
-    classes, notes = request.classes or (), list[str]()
+    classes = request.classes or ()
     if not classes:
         classes = appended_labels(data)
         if classes:
             notes.append(f"classes: {len(classes)} names found in the appended label file")
     outputs, roles, found = find_outputs(graph, request, kind, classes, (width, height), source)
+    if post is not None and outputs.head.coding == "ssd":
+        outputs = replace(outputs, head=replace(outputs.head, variances=post.variances, agnostic=post.agnostic))
     notes += found
     if has_contract:
         kept = read_contracts(graph, source).preprocess
@@ -107,6 +115,18 @@ def _described(
         preprocess, found = find_preprocess(graph, request, kind, source)
         notes += found
     return graph, preprocess, outputs, roles, tuple(notes)
+
+
+def _of_operator(request: ContractRequest, graph: Graph, post: PostProcess) -> ContractRequest:
+    """The request with what the operator says, where the caller said nothing else."""
+    return replace(
+        request,
+        anchors=post.anchors if request.anchors is None else request.anchors,
+        nms_iou=post.nms_iou if request.nms_iou is None else request.nms_iou,
+        max_detections=post.max_detections if request.max_detections is None else request.max_detections,
+        scores=request.scores or "none",
+        outputs=(("box", graph.tensors[post.boxes].name), ("cls", graph.tensors[post.classes].name)),
+    )
 
 
 def _edited_preprocess(spec: PreprocessSpec, graph: Graph, request: ContractRequest, source: str) -> PreprocessSpec:

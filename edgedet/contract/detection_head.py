@@ -97,17 +97,21 @@ def _completed(
     head, notes = spec.head, []
     if head.coding in ("none", "detections"):
         return head, ()
-    if head.coding in ANCHOR_CODINGS and request.boxes is None:
-        size = "exp(w) * anchor" if head.coding == "yolov3" else "(2 sigmoid(w))^2 * anchor"
-        notes.append(f"boxes: {head.coding}, which makes sizes {size}; yolov3 and yolov5 have the same shapes")
+    boxed = [graph.outputs[p] for role, p in roles.items() if part_and_stride(role)[0] in ("box", "map")]
+    if head.coding in ANCHOR_CODINGS:
+        if any(activation_in_graph(graph, index) == "sigmoid" for index in boxed):
+            head = replace(head, box_sigmoid=True)
+            notes.append("boxes: the graph holds the sigmoids of their values already")
+        if request.boxes is None:
+            size = "exp(w) * anchor" if head.coding == "yolov3" else "(2 sigmoid(w))^2 * anchor"
+            notes.append(f"boxes: {head.coding}, which makes sizes {size}; yolov3 and yolov5 have the same shapes")
     scored = [graph.outputs[p] for role, p in roles.items() if part_and_stride(role)[0] in ("cls", "map")]
     if request.scores is None:
         scores, note = _scores(graph, spec, scored, source)
         head = replace(head, scores=scores)
         notes.append(note)
     if head.coding in ("xywh", "xyxy") and request.unit is None:
-        boxes = [graph.outputs[p] for role, p in roles.items() if part_and_stride(role)[0] in ("box", "map")]
-        largest = [value for value in (largest_value(graph, index) for index in boxes) if value is not None]
+        largest = [value for value in (largest_value(graph, index) for index in boxed) if value is not None]
         if not largest:
             raise ConfigError(
                 f"{source}: decoded boxes are either pixels of the input or normalized to 0..1, and without a scale "
@@ -116,7 +120,7 @@ def _completed(
         unit = "normalized" if max(largest) <= NORMALIZED_LIMIT else "pixels"
         head = replace(head, unit=unit)
         notes.append(f"unit: {unit}, found from the largest value that the boxes can have, {max(largest):.4g}")
-        if unit == "pixels" and set(boxes) & set(scored):
+        if unit == "pixels" and set(boxed) & set(scored):
             notes.append(
                 f"scores 0..1 share the scale of boxes that reach {max(largest):.4g}, so few codes are left to them; "
                 "say scores percent if the network gives 0..100"

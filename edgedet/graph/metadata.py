@@ -114,7 +114,8 @@ def _check_outputs_spec(outputs: OutputSpec, source: str) -> None:
 
 def _check_input(graph: Graph, preprocess: PreprocessSpec, source: str) -> None:
     expected = (1, preprocess.height, preprocess.width, preprocess.channels)
-    if len(graph.inputs) != 1 or graph.tensors[graph.inputs[0]].shape != expected:
+    channels_first = (1, preprocess.channels, preprocess.height, preprocess.width)
+    if len(graph.inputs) != 1 or graph.tensors[graph.inputs[0]].shape not in (expected, channels_first):
         found = ", ".join(str(graph.tensors[i].shape) for i in graph.inputs)
         raise ConversionError(f"{source}: the contract says one input of {expected}, the graph has {found}")
 

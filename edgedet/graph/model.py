@@ -31,12 +31,24 @@ class Int8Model:
     dtypes: tuple[str, ...] = ()  # of the outputs, contract order; empty: all int8
 
     @property
+    def channels_first(self) -> bool:
+        """True when the input is (1, channels, height, width)."""
+        spec = self.preprocess
+        shape = self.graph.tensors[self.graph.inputs[0]].shape
+        return shape != (1, spec.height, spec.width, spec.channels)
+
+    @property
     def has_c_decoder(self) -> bool:
         """True when the C kernels prepare this input and decode these outputs."""
         whole_cells = not any(
             side % stride for side in (self.preprocess.width, self.preprocess.height) for stride in self.outputs.strides
         )
-        return self.outputs.head == HeadSpec() and {self.input_dtype, *self.dtypes} == {"int8"} and whole_cells
+        return (
+            self.outputs.head == HeadSpec()
+            and {self.input_dtype, *self.dtypes} == {"int8"}
+            and whole_cells
+            and not self.channels_first
+        )
 
 
 def load_int8_model(path: Path) -> Int8Model:

@@ -56,14 +56,16 @@ def network_input(model: Int8Model, pixels: np.ndarray) -> np.ndarray:
         model: with its contracts.
         pixels: uint8 (height, width, channels), from `resize_to_input`.
     Returns:
-        (1, height, width, channels), dtype of the input tensor.
+        (1, height, width, channels), or (1, channels, height, width) where the file has it so; dtype of the input.
     Raises:
         ShapeError: not uint8, or another number of channels.
     """
     if model.input_dtype == "float32":
-        return normalize(pixels, model.preprocess)[None]
-    dtype = np.dtype(model.input_dtype)
-    return quantize_input(pixels, model.preprocess, model.input_scale, model.input_zero_point, dtype)[None]
+        x = normalize(pixels, model.preprocess)[None]
+    else:
+        dtype = np.dtype(model.input_dtype)
+        x = quantize_input(pixels, model.preprocess, model.input_scale, model.input_zero_point, dtype)[None]
+    return np.ascontiguousarray(x.transpose(0, 3, 1, 2)) if model.channels_first else x
 
 
 @dataclass(frozen=True, eq=False)

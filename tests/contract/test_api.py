@@ -123,6 +123,12 @@ def test_contract_activation_in_the_graph_is_found(activation: str, tmp_path: Pa
     assert head_of(path, head="fomo", classes=ABC).head.scores == "none"
 
 
+def test_contract_sigmoids_of_anchor_boxes_in_the_graph_are_found(tmp_path: Path) -> None:
+    path = foreign(tmp_path / "m.tflite", [(1, 4, 4, 24), (1, 8, 8, 24)], activation="LOGISTIC")
+    head = head_of(path, head="yolov5", anchors=V5, classes=ABC).head
+    assert (head.box_sigmoid, head.scores) == (True, "none")
+
+
 @pytest.mark.parametrize(
     ("scale", "zero_point", "mean", "std"),
     [(1 / 255, -128, 0.0, 255.0), (0.00784, 0, 127.5, 127.5), (1.0, -128, 0.0, 1.0), (1.0, 0, 128.0, 1.0)],
@@ -265,3 +271,26 @@ def test_serialize_keeps_a_contract_with_many_anchors(tmp_path: Path) -> None:
     assert len(report.outputs.head.anchors) == 4 * (3 * 361 + 6 * (100 + 25 + 9 + 4 + 1))
     assert report.preprocess.width == 300
     assert serialize(read_tflite(path)) == path.read_bytes()
+
+
+def test_contract_keeps_the_appended_archive_and_channels_first_inputs_run(tmp_path: Path) -> None:
+    m = GraphMaker(0)
+    x = m.input((1, 3, 32, 64), name="image")
+    turned = m.same("TRANSPOSE", [x, m.constant([0, 2, 3, 1])], (1, 32, 64, 3))
+    y = m.conv(turned, 3, (8, 8), (8, 8))
+    path, out = tmp_path / "m.tflite", tmp_path / "out.tflite"
+    write_tflite(m.graph([y]), path)
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr("labels.txt", "cat\ndog\n")
+    path.write_bytes(path.read_bytes() + archive.getvalue())
+    report = contract(ContractRequest(model=path, out=out, head="fomo"))
+    assert (report.preprocess.width, report.preprocess.height) == (64, 32)
+    with zipfile.ZipFile(out) as file:
+        assert file.read("labels.txt") == b"cat\ndog\n"
+    runtime = open_runtime(out)
+    pixels = np.random.default_rng(0).integers(0, 255, (32, 64, 3)).astype(np.uint8)
+    x_input = runtime.prepare(pixels)
+    assert np.array_equal(x_input[0].transpose(1, 2, 0), (pixels.astype(int) - 128).astype(np.int8))
+    assert runtime.invoke(x_input)[0].shape == (1, 4, 8, 3)
+    assert not runtime.model.has_c_decoder

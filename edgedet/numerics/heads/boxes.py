@@ -44,11 +44,12 @@ def decode_boxes(rows: Rows, spec: OutputSpec, size: tuple[int, int]) -> np.ndar
     strides = rows.strides[:, None]
     if head.coding == "yolox":
         return _corners((box[:, :2] + rows.cells) * strides, _exp(box[:, 2:]) * strides)
+    inner = box if head.box_sigmoid else logistic(box)
     if head.coding == "yolov3":
-        return _corners((logistic(box[:, :2]) + rows.cells) * strides, _exp(box[:, 2:]) * rows.anchors)
+        return _corners((inner[:, :2] + rows.cells) * strides, _exp(box[:, 2:]) * rows.anchors)
     assert head.coding == "yolov5", head.coding
-    sides = (2.0 * logistic(box[:, 2:])) ** 2 * rows.anchors
-    return _corners((2.0 * logistic(box[:, :2]) - 0.5 + rows.cells) * strides, sides)
+    sides = (2.0 * inner[:, 2:]) ** 2 * rows.anchors
+    return _corners((2.0 * inner[:, :2] - 0.5 + rows.cells) * strides, sides)
 
 
 def _distances(box: np.ndarray, rows: Rows, offset: float, bins: int) -> np.ndarray:

@@ -54,7 +54,8 @@ def decode_outputs(
         if rows is None:
             return decode_cells(outputs, spec, size, options)
         boxes, scores = decode_boxes(rows, spec, size), row_scores(rows, spec)
-    return select(boxes.astype(np.float32), scores.astype(np.float32), size, options)
+    choose = select_agnostic if spec.head.agnostic else select
+    return choose(boxes.astype(np.float32), scores.astype(np.float32), size, options)
 
 
 def row_scores(rows: Rows, spec: OutputSpec) -> np.ndarray:
@@ -106,6 +107,29 @@ def select(boxes: np.ndarray, scores: np.ndarray, size: tuple[int, int], options
     found, hits, labels = found[solid], hits[solid], labels[solid].astype(np.int64)
     kept = nms(found, labels, options.nms_iou, options.max_detections)
     return Detections(found[kept], flat[hits[kept]], labels[kept])
+
+
+def select_agnostic(boxes: np.ndarray, scores: np.ndarray, size: tuple[int, int], options: DecodeOptions) -> Detections:
+    """Threshold and NMS with one class for each box, as the fast suppression of TFLite_Detection_PostProcess.
+
+    Boxes are clipped after the suppression, as that operator's users do.
+
+    Args:
+        boxes: float32 (N, 4), xyxy, px of the input.
+        scores: float32 (N, classes), 0..1.
+        size: (width, height) of the network's input, px.
+        options: thresholds and limits.
+    Returns:
+        Detections in pixels of the network's input, best first.
+    """
+    labels, best = scores.argmax(axis=1).astype(np.int64), scores.max(axis=1)
+    order = np.argsort(-best, kind="stable")
+    order = order[best[order] > np.float32(options.score_threshold)][: options.max_candidates]
+    found = boxes[order]
+    solid = (found[:, 2] > found[:, 0]) & (found[:, 3] > found[:, 1])
+    order, found = order[solid], found[solid]
+    kept = nms(found, np.zeros(len(found), np.int64), options.nms_iou, options.max_detections)
+    return Detections(clip_boxes(found[kept], *size), best[order[kept]], labels[order[kept]])
 
 
 def _postprocessed(

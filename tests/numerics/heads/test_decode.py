@@ -112,6 +112,22 @@ def test_yolo_with_anchors(coding: str, layout: str) -> None:
     ref.assert_same(decode_outputs(outputs, spec, SIZE), expected(candidates, spec))
 
 
+@pytest.mark.parametrize("coding", ["yolov3", "yolov5"])
+def test_yolo_sigmoids_in_the_graph_give_the_same_boxes(coding: str) -> None:
+    anchors = (10.0, 13.0, 16.0, 30.0)
+    maps = draw(8, seed=8)
+    said = {"kind": "yolov5", "coding": coding, "objectness": True, "anchors": anchors, "tensors": ("map_8", "map_16")}
+    found = decode_outputs(maps, outputs_spec(**said), SIZE)
+    activated = [np.array(1 / (1 + np.exp(-m.astype(np.float64))), np.float32) for m in maps]
+    if coding == "yolov3":  # sizes are exponentials there, of the plain values
+        for after, before in zip(activated, maps, strict=True):
+            after[..., 2:4] = before[..., 2:4]
+    again = decode_outputs(activated, outputs_spec(**said, scores="none", box_sigmoid=True), SIZE)
+    assert len(found) == len(again) > 0
+    np.testing.assert_allclose(found.boxes, again.boxes, rtol=1e-4, atol=1e-3)
+    np.testing.assert_allclose(found.scores, again.scores, rtol=1e-5)
+
+
 @pytest.mark.parametrize("apart", [False, True])
 def test_fastest_v2_classes_are_shared_by_the_anchors_of_a_cell(apart: bool) -> None:
     anchors = (10.0, 13.0, 16.0, 30.0, 33.0, 23.0, 40.0, 20.0, 20.0, 41.0, 50.0, 50.0)
