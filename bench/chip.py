@@ -84,7 +84,8 @@ def check(name: str, found: list[np.ndarray], expected: tuple[np.ndarray, ...]) 
 
 def measure(path: Path, name: str, cpus: list[str], data: Path | None, images: int, per_operator: bool) -> list[Row]:
     """Check and measure one model on every processor."""
-    blob, graph, model = load_any(path)
+    loaded, model = load_any(path)
+    blob, graph = loaded.data, loaded.graph
     inputs = inputs_of(graph, model, data, images)
     simulator = Simulator(graph)
     expected = [simulator.invoke(*arrays) for arrays in inputs]

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from edgedet.commands.shared import Commands, add_command, refuse_checkpoint
+from edgedet.errors import ConfigError
 from edgedet.fileio import require_out_file
 
 
@@ -15,22 +16,44 @@ def add_convert(commands: Commands) -> None:
         commands,
         "convert",
         "show what an int8 .tflite holds, and write it anew",
-        ("convert model_int8.tflite", "convert model_int8.tflite --out rewritten.tflite"),
+        (
+            "convert model_int8.tflite",
+            "convert model_int8.tflite --out rewritten.tflite",
+            "convert model_uint8.tflite --int8 --out model_int8.tflite",
+        ),
         _convert,
     )
     parser.add_argument("model", type=Path, metavar="MODEL", help="int8 .tflite of any maker")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the graph to FILE")
+    parser.add_argument(
+        "--int8",
+        action="store_true",
+        help="with --out: turn a uint8 file into the int8 file that gives the same codes less 128, for every input",
+    )
 
 
 def _convert(args: argparse.Namespace) -> int:
+    from edgedet.graph.check import check_graph
     from edgedet.graph.flatbuffer import read_tflite, write_tflite
+    from edgedet.graph.fold_shapes import fold_shapes
+    from edgedet.graph.load import UINT8_NOTE
     from edgedet.graph.summary import summarize
+    from edgedet.graph.uint8_to_int8 import is_uint8, uint8_to_int8
 
     refuse_checkpoint(args.model)
     if args.out is not None:
         require_out_file(args.out, "--out")
+    if args.int8 and args.out is None:
+        raise ConfigError("--int8 writes a file; give its name with --out")
     graph = read_tflite(args.model)
     print(summarize(graph).to_text())
+    if args.int8:
+        if not is_uint8(graph):
+            raise ConfigError(f"{args.model}: no operator works on uint8, so there is nothing for --int8 to convert")
+        graph = fold_shapes(graph)
+        check_graph(graph, str(args.model))
+        graph = uint8_to_int8(graph, str(args.model))
+        print(UINT8_NOTE)
     if args.out is not None:
         write_tflite(graph, args.out)
         print(f"wrote {args.out}")

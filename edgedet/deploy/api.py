@@ -41,12 +41,14 @@ class DeployReport:
     has_contract: bool  # with contract.h, and with target c99 edgedet_run()
     golden_source: str  # where the golden input comes from
     unchecked: str  # target tflm: why the golden outputs are TFLite Micro's alone; empty: the simulator gives the same
+    notes: tuple[str, ...] = ()  # what was changed in the file
 
     def text(self) -> str:
         """Lines for a terminal, newline at the end."""
         lines = [
             f"target:    {self.target}",
             f"model:     {self.model_bytes:,} bytes",
+            *(f"changed:   {note}" for note in self.notes),
             "operators: " + ", ".join(f"{use.kind} {use.count}" for use in self.operators),
         ]
         if self.arena is not None:
@@ -137,6 +139,7 @@ def deploy(
         plan=product.plan,
         patches=product.patches,
         has_contract=product.has_contract,
+        notes=product.notes,
         golden_source=product.golden_source,
         unchecked=product.unchecked,
     )

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from edgedet.contracts import OutputSpec, PreprocessSpec
 from edgedet.errors import ConversionError
-from edgedet.graph.flatbuffer import parse_tflite
 from edgedet.graph.graph import Graph, Tensor
+from edgedet.graph.load import load_tflite
 from edgedet.graph.metadata import read_contracts
 from edgedet.head_spec import HeadSpec
 
@@ -29,6 +29,7 @@ class Int8Model:
     zero_points: tuple[int, ...]
     input_dtype: str = "int8"  # int8, uint8, int16 or float32
     dtypes: tuple[str, ...] = ()  # of the outputs, contract order; empty: all int8
+    notes: tuple[str, ...] = ()  # what `graph.load` changed in the file
 
     @property
     def channels_first(self) -> bool:
@@ -61,11 +62,8 @@ def load_int8_model(path: Path) -> Int8Model:
     Raises:
         ConversionError: missing or damaged file, not int8, no metadata, or contracts that don't fit the tensors.
     """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise ConversionError(f"{path}: can't read the model ({error.strerror}); check the path") from error
-    graph = parse_tflite(data, str(path))
+    loaded = load_tflite(path)
+    data, graph = loaded.data, loaded.graph
     if len(graph.inputs) != 1:
         raise ConversionError(
             f"{path}: expected one input, found {len(graph.inputs)}; edgedet runs single-input models"
@@ -90,6 +88,7 @@ def load_int8_model(path: Path) -> Int8Model:
         zero_points=tuple(zero_point for _, zero_point in affine),
         input_dtype=source.dtype,
         dtypes=tuple(tensor.dtype for tensor in results),
+        notes=loaded.notes,
     )
 
 

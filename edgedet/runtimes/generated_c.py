@@ -42,7 +42,7 @@ class _Module:
 
     def __init__(self, data: bytes, graph: Graph, model: Int8Model | None = None) -> None:
         made = make_program(graph, model)
-        self.graph, self.program = graph, made.program
+        self.graph, self.program = made.simulator.graph, made.program
         self._folder = tempfile.TemporaryDirectory(prefix="edgedet-c99-")
         self.folder = Path(self._folder.name)
         texts = made.texts(hashlib.sha256(data).hexdigest(), None)

@@ -47,7 +47,7 @@ def open_runtime(path: Path, name: str = "sim") -> Int8Runtime:
     if name.startswith("qemu:"):
         return _open_qemu(model, name)
     arithmetic, run = openers[name](model)
-    return Int8Runtime(name, arithmetic, model, run)
+    return Int8Runtime(name, "; ".join((arithmetic, *model.notes)), model, run)
 
 
 def _open_simulator(model: Int8Model) -> tuple[str, Run]:
@@ -75,4 +75,4 @@ def _open_qemu(model: Int8Model, name: str) -> Int8Runtime:
     arithmetic = (
         f"int8, double rounding, edgedet's generated C on QEMU {board.machine} ({board.cpu}); instructions, not cycles"
     )
-    return Int8Runtime(name, arithmetic, model, module, module.details)
+    return Int8Runtime(name, "; ".join((arithmetic, *model.notes)), model, module, module.details)

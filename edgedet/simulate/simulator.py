@@ -16,6 +16,7 @@ import numpy as np
 
 from edgedet.errors import ShapeError, UnsupportedOpError
 from edgedet.graph.check import check_graph
+from edgedet.graph.fold_shapes import fold_shapes
 from edgedet.graph.graph import Graph
 from edgedet.graph.operator_table import Trait, kinds_with
 from edgedet.simulate import borders, elementwise, int16, shapes, softmax, transpose_conv, weighted
@@ -75,6 +76,7 @@ class Simulator:
             UnsupportedOpError: names the operator, its output tensor, and what is not supported.
             ConversionError: the graph does not pass `check_graph`, or a tensor's shape contradicts its operator.
         """
+        graph = fold_shapes(graph)
         check_graph(graph, "this model")
         self.graph = graph
         workspace = Workspace()
@@ -145,5 +147,6 @@ def _build(ctx: KernelContext) -> Kernel:
     kind = ctx.operator.kind
     if kind not in builders:
         have = ", ".join(sorted(builders))
-        raise UnsupportedOpError(f"{ctx.where}: the simulator has no {dtype} {kind}; in {dtype} it has {have}")
+        hint = "; edgedet convert --int8 turns a uint8 file into int8" if dtype == "uint8" else ""
+        raise UnsupportedOpError(f"{ctx.where}: the simulator has no {dtype} {kind}; in {dtype} it has {have}{hint}")
     return builders[kind](replace(ctx, dtype=dtype))

@@ -16,9 +16,8 @@ from edgedet.codegen.steps import macs_of
 from edgedet.deploy.golden import drawn_input, golden_input
 from edgedet.deploy.output_folder import FORMAT, FORMAT_VERSION, file_table, sha256
 from edgedet.deploy.targets.product import Product
-from edgedet.errors import ConfigError, ConversionError
-from edgedet.graph.flatbuffer import parse_tflite
-from edgedet.graph.graph import Graph
+from edgedet.errors import ConfigError
+from edgedet.graph.load import LoadedFile, load_tflite
 from edgedet.graph.metadata import METADATA_NAME
 from edgedet.graph.model import Int8Model, load_int8_model
 from edgedet.graph.tflm_ops import OperatorUse
@@ -37,6 +36,7 @@ class C99Module:
     model: Int8Model | None  # None: no contracts, or no C decoder for them, so there is no edgedet_run()
     model_bytes: int  # of the file
     golden_source: str
+    notes: tuple[str, ...]  # what was changed in the file
 
 
 def make_c99(path: Path, *, image: Path | None = None, ram_bytes: int | None = None, seed: int = 0) -> C99Module:
@@ -56,7 +56,8 @@ def make_c99(path: Path, *, image: Path | None = None, ram_bytes: int | None = N
         DataError: the image is missing or broken.
         ToolchainError: Jinja2 is missing.
     """
-    data, graph, model = load_any(path)
+    loaded, model = load_any(path)
+    data, graph = loaded.data, loaded.graph
     if model is None and image is not None:
         raise ConfigError(
             f"{path} carries no preprocessing contract that C code can follow, so no image can become its input; leave "
@@ -66,27 +67,23 @@ def make_c99(path: Path, *, image: Path | None = None, ram_bytes: int | None = N
     golden = _golden(made, image, seed)
     texts = made.texts(sha256(data), golden)
     manifest = _manifest(path, data, made.program, model, golden, texts)
-    return C99Module(texts, manifest, made.program, model, len(data), golden.source)
+    return C99Module(texts, manifest, made.program, model, len(data), golden.source, loaded.notes)
 
 
-def load_any(path: Path) -> tuple[bytes, Graph, Int8Model | None]:
+def load_any(path: Path) -> tuple[LoadedFile, Int8Model | None]:
     """Read a `.tflite` with or without edgedet's metadata.
 
     Returns:
-        (bytes of the file, graph, the model with its contracts). The model is None without contracts, and with those
+        (the file, the model with its contracts). The model is None without contracts, and with those
         of a head that the C kernels don't decode.
     Raises:
         ConversionError: missing or damaged file, or contracts that don't fit the graph.
     """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise ConversionError(f"{path}: can't read the model ({error.strerror}); check the path") from error
-    graph = parse_tflite(data, str(path))
-    if any(name == METADATA_NAME for name, _ in graph.metadata):
+    loaded = load_tflite(path)
+    if any(name == METADATA_NAME for name, _ in loaded.graph.metadata):
         model = load_int8_model(path)
-        return data, graph, model if model.has_c_decoder else None
-    return data, graph, None
+        return loaded, model if model.has_c_decoder else None
+    return loaded, None
 
 
 def _golden(made: CProgram, image: Path | None, seed: int) -> GoldenVectors:
@@ -171,4 +168,5 @@ def deploy_c99(model: Path, ram_bytes: int | None, image: Path | None, seed: int
         plan=module.program.plan,
         patches=module.program.patches,
         has_contract=module.model is not None,
+        notes=module.notes,
     )

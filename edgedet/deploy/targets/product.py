@@ -26,3 +26,4 @@ class Product:
     patches: PatchReport | None = None
     has_contract: bool = False
     unchecked: str = ""  # why the golden outputs are TFLite Micro's alone; empty: the simulator gives the same
+    notes: tuple[str, ...] = ()  # what was changed in the file

@@ -20,10 +20,12 @@ from edgedet.deploy.targets.tflm_sources import render_sources
 from edgedet.errors import ConfigError, ConversionError, ToolchainError, UnsupportedOpError
 from edgedet.graph.flatbuffer import bytes_inside, parse_tflite, serialize
 from edgedet.graph.graph import Graph
+from edgedet.graph.load import prepare_tflite
 from edgedet.graph.metadata import METADATA_NAME
 from edgedet.graph.model import Int8Model, load_int8_model
 from edgedet.graph.opaque import compiled_reason
 from edgedet.graph.tflm_ops import OperatorUse, operators_used
+from edgedet.graph.uint8_to_int8 import is_uint8
 from edgedet.runtimes.tflm_arena import ArenaReport, measure_arena, require_tflite_micro
 from edgedet.simulate.simulator import Simulator
 
@@ -37,6 +39,7 @@ class _Source:
     graph: Graph
     model: Int8Model | None  # with contracts that C code can follow, as in target c99
     prepared: Int8Model | None  # with contracts of any head: an image can become the input
+    notes: tuple[str, ...] = ()  # what was changed in the file
 
     @property
     def output_names(self) -> tuple[str, ...]:
@@ -87,6 +90,7 @@ def deploy_tflm(
     return Product(
         sources, manifest, len(measured.data), operators, measured.arena.total_bytes, origin,
         arena=measured.arena, has_contract=source.model is not None, unchecked=refusal,
+        notes=source.notes,
     )  # fmt: skip
 
 
@@ -101,12 +105,19 @@ def _read(path: Path, image: Path | None) -> _Source:
             raise UnsupportedOpError(f"{path}: operator {number} ({operator.kind}): {reason}")
     if any(name == METADATA_NAME for name, _ in graph.metadata):
         model = load_int8_model(path)
-        return _Source(path, data, model.graph, model if model.has_c_decoder else None, model)
+        decoded = model if model.has_c_decoder else None
+        return _Source(path, model.data, model.graph, decoded, model, model.notes)
     if image is not None:
         raise ConfigError(
             f"{path} carries no preprocessing contract, so no image can become its input; leave the image out, or add "
             "the contracts with `edgedet contract`"
         )
+    if is_uint8(graph):
+        try:
+            loaded = prepare_tflite(data, str(path))
+        except UnsupportedOpError as error:
+            raise UnsupportedOpError(f"{error}. TFLite Micro has no uint8 kernels") from error
+        return _Source(path, loaded.data, loaded.graph, None, None, loaded.notes)
     return _Source(path, data, graph, None, None)
 
 

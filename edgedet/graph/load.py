@@ -1,0 +1,61 @@
+"""From a file to the graph that everything runs: read, arithmetic on shapes folded, uint8 converted to int8."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgedet.errors import ConversionError
+from edgedet.graph.check import check_graph
+from edgedet.graph.flatbuffer import parse_tflite, serialize
+from edgedet.graph.fold_shapes import fold_shapes
+from edgedet.graph.graph import Graph
+from edgedet.graph.uint8_to_int8 import is_uint8, uint8_to_int8
+
+UINT8_NOTE = "uint8 file, converted exactly to int8: its inputs and outputs are the codes of the file less 128"
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedFile:
+    """A file, ready to run."""
+
+    data: bytes  # of the graph: the file's own, or written anew where something was changed
+    graph: Graph
+    notes: tuple[str, ...]  # what was changed, for a report
+
+
+def load_tflite(path: Path) -> LoadedFile:
+    """Read a `.tflite` to run it.
+
+    Args:
+        path: the file.
+    Returns:
+        Its graph and bytes. What the graph holds that can't run is for whoever runs it to refuse.
+    Raises:
+        ConversionError: missing or damaged file.
+        UnsupportedOpError: a uint8 file that has no exact int8 form.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ConversionError(f"{path}: can't read the model ({error.strerror}); check the path") from error
+    return prepare_tflite(data, str(path))
+
+
+def prepare_tflite(data: bytes, source: str) -> LoadedFile:
+    """As `load_tflite`, from the bytes of a file.
+
+    Args:
+        data: the whole file.
+        source: its name, for errors.
+    """
+    whole = parse_tflite(data, source)
+    graph, notes = fold_shapes(whole), []
+    folded = len(whole.operators) - len(graph.operators)
+    if folded:
+        notes.append(f"{folded} operators on shapes became constants")
+    if is_uint8(graph):
+        check_graph(graph, source)
+        graph = uint8_to_int8(graph, source)
+        notes.append(UINT8_NOTE)
+    return LoadedFile(data if graph is whole else serialize(graph), graph, tuple(notes))
