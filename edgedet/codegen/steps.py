@@ -11,6 +11,7 @@ A step is one or more operators of the graph done at once:
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -256,6 +257,8 @@ def _fuse_one(graph: Graph, step: Step, done: dict[int, Step], readers: Counter[
 
 def macs_of(graph: Graph, step: Step) -> int:
     """Multiply-accumulates of a step's last operator; 0 for everything but weighted operators."""
+    if step.kind == "TRANSPOSE_CONV":  # every input code meets every tap, those that are cut off included
+        return math.prod(graph.tensors[step.inputs[2]].shape) * math.prod(graph.tensors[step.inputs[1]].shape[:3])
     if step.kind not in (*CONVOLUTIONS, "FULLY_CONNECTED"):
         return 0
     weights = graph.tensors[step.inputs[1]].shape

@@ -8,7 +8,7 @@ import numpy as np
 
 from edgedet.errors import ConversionError
 from edgedet.graph.graph import ConcatOptions, PackOptions
-from edgedet.graph.moves import gather_indices, moved_views, source_position
+from edgedet.graph.moves import gather_indices, merged_axes, moved_views, source_position, start_of
 from edgedet.simulate.workspace import Kernel, KernelContext
 
 Arrays = Sequence[np.ndarray]
@@ -19,21 +19,22 @@ def move(ctx: KernelContext) -> Kernel:
     position, count = source_position(ctx.operator.kind), len(ctx.operator.outputs)
     source = ctx.input(position)
     ctx.require_one_scale(source, *(ctx.output(i) for i in range(count)))
-    hollow = np.broadcast_to(np.int8(0), source.shape)  # takes no memory
+    whole = np.empty(source.shape, source.dtype)  # never read: only addresses count
     try:
-        moved = moved_views(ctx, hollow)
+        moved = moved_views(ctx, whole)
     except (ValueError, IndexError) as error:
-        raise ConversionError(f"{ctx.where}: its parameters do not fit input {hollow.shape}: {error}") from error
+        raise ConversionError(f"{ctx.where}: its parameters do not fit input {whole.shape}: {error}") from error
     if moved is None:
         return _gather(ctx)
+    walks = []
     for i, part in enumerate(moved):
         ctx.require_shape(part.shape, i)
+        walks.append((*merged_axes(part.view), start_of(part.view, whole)))
 
     def run(inputs: Arrays, outputs: Arrays) -> None:
-        parts = moved_views(ctx, inputs[position])
-        assert parts is not None
-        for out, part in zip(outputs, parts, strict=True):
-            np.copyto(out.reshape(part.view.shape), part.view)
+        x = inputs[position]
+        for out, (sizes, strides, start) in zip(outputs, walks, strict=True):
+            np.copyto(out.reshape(sizes), np.ndarray(sizes, x.dtype, x, start, strides))
 
     return run
 

@@ -11,6 +11,7 @@ import pytest
 from generated import assert_generated_c_equals_simulator
 
 from edgedet.codegen.program import build_program
+from edgedet.codegen.steps import lower, macs_of
 from edgedet.errors import UnsupportedOpError
 from edgedet.graph import graph as g
 
@@ -37,6 +38,13 @@ def test_generated_transpose_conv_equals_the_simulator(tmp_path: Path, require_t
     joined = m.concat([wide, m.alias_scale(m.conv(x, 3), wide)])
     outputs.append(m.transpose_conv(joined, 2))
     assert_generated_c_equals_simulator(m.graph(outputs), tmp_path)
+
+
+def test_macs_of_transpose_conv_counts_every_tap_of_every_input() -> None:
+    m = maker.GraphMaker(2)
+    graph = m.graph([m.transpose_conv(m.input((2, 4, 5, 6)), 7, (3, 2))])
+    (step,) = lower(graph)
+    assert macs_of(graph, step) == (2 * 4 * 5 * 6) * (3 * 2 * 7)
 
 
 def test_transpose_conv_accumulators_that_meet_are_bounded() -> None:
