@@ -44,7 +44,8 @@ def image_pointers(ctx: StepContext, inputs: tuple[int, ...], out: int) -> list[
     result = []
     for image in range(batch):
         pointers = [
-            ctx.pointer(index, image * ctx.image_bytes(index) if ctx.nhwc(index)[0] == batch else 0) for index in inputs
+            ctx.kernel_pointer(index, image * ctx.image_bytes(index) if ctx.nhwc(index)[0] == batch else 0)
+            for index in inputs
         ]
-        result.append((*pointers, ctx.pointer(out, image * ctx.image_bytes(out))))
+        result.append((*pointers, ctx.kernel_pointer(out, image * ctx.image_bytes(out), written=True)))
     return result

@@ -6,7 +6,15 @@ from collections.abc import Callable
 
 import numpy as np
 
-from edgedet.codegen import emit_borders, emit_elementwise, emit_moves, emit_reduce, emit_resize, emit_transpose_conv
+from edgedet.codegen import (
+    emit_borders,
+    emit_elementwise,
+    emit_int16,
+    emit_moves,
+    emit_reduce,
+    emit_resize,
+    emit_transpose_conv,
+)
 from edgedet.codegen.broadcast import check_leading_sides, image_pointers, operand_steps, scale_fields
 from edgedet.codegen.channel_constants import (
     REQUANT_NARROW,
@@ -18,6 +26,7 @@ from edgedet.codegen.emit_reduce import reduced_runs
 from edgedet.codegen.memory.sharing import Sharing
 from edgedet.codegen.step_context import MAX_SIDE, Call, StepContext, c_fields, c_struct
 from edgedet.codegen.steps import TABLE, UNARY, Step, needed_operators
+from edgedet.codegen.windows import window_struct
 from edgedet.graph.graph import (
     ConvOptions,
     DepthwiseConvOptions,
@@ -26,7 +35,7 @@ from edgedet.graph.graph import (
     Graph,
     PoolOptions,
 )
-from edgedet.graph.operator_table import Trait, kinds_with
+from edgedet.graph.operator_table import INT16, Trait, kinds_with, support
 from edgedet.graph.operators import (
     OpContext,
     checked_weights,
@@ -34,7 +43,6 @@ from edgedet.graph.operators import (
     real_multipliers,
     reduce_axes,
     softmax_exponentials,
-    window_padding,
 )
 from edgedet.numerics.integer import activation_range, mean_multiplier, quantize_multiplier
 
@@ -72,13 +80,13 @@ def check_operators(graph: Graph) -> None:
             raise OpContext(graph, number).unsupported(
                 f"there is no C kernel for {operator.kind}; there are kernels for {', '.join(supported_kinds())}"
             )
-        if operator.kind in emit_borders.EMITTERS:
+        if INT16 in support(operator.kind).c or operator.kind in emit_borders.EMITTERS:
             continue  # these take other types
         wide = [graph.tensors[i].name for i in (*operator.inputs, *operator.outputs) if _is_int16(graph, i)]
         if wide:
             raise OpContext(graph, number).unsupported(
-                f"tensor {wide[0]!r} is int16, and the C kernels compute int8; quantize without --int16, or deploy "
-                "with --target tflm"
+                f"tensor {wide[0]!r} is int16, and the C kernel of this operator computes int8; quantize without "
+                "--int16, or deploy with --target tflm"
             )
 
 
@@ -93,7 +101,7 @@ def supported_kinds() -> list[str]:
 
 def scratch_bytes(graph: Graph, step: Step) -> int:
     """Scratch of a step, as its kernel's edk_..._scratch_bytes() computes it; the same on every processor."""
-    if step.kind not in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"):
+    if step.kind not in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED") or _is_int16(graph, step.outputs[0]):
         return 0
     weights = graph.tensors[step.inputs[1]].shape
     if step.kind == "FULLY_CONNECTED":
@@ -109,6 +117,8 @@ def scratch_bytes(graph: Graph, step: Step) -> int:
 
 def _weighted(ctx: StepContext) -> list[Call]:
     """CONV_2D and DEPTHWISE_CONV_2D."""
+    if ctx.is_wide:
+        return emit_int16.convolution(ctx)
     step, depthwise = ctx.step, ctx.step.kind == "DEPTHWISE_CONV_2D"
     options = step.options
     assert isinstance(options, ConvOptions | DepthwiseConvOptions)
@@ -123,7 +133,7 @@ def _weighted(ctx: StepContext) -> list[Call]:
         (
             ("in", ctx.view(source)),
             ("out", ctx.view(out)),
-            ("window", _window(ctx, kernel, options)),
+            ("window", window_struct(ctx, kernel, options)),
             ("requant", requant),
             ("weights", ctx.constants.weights.add(weights, align=16)),
             ("bias", bias),
@@ -179,31 +189,13 @@ def _requant(
     return requant, ctx.constants.words.add(found.bias)
 
 
-def _window(
-    ctx: StepContext, kernel: tuple[int, int], options: ConvOptions | DepthwiseConvOptions | PoolOptions
-) -> str:
-    """edk_window; padding of a folded PAD is added to the operator's own."""
-    dilation = (1, 1) if isinstance(options, PoolOptions) else options.dilation
-    pads = []
-    for axis in (0, 1):
-        reach = (kernel[axis] - 1) * dilation[axis] + 1
-        # The operator's own input is the padded one: the tensor that the last operator of the step names.
-        size = ctx.tensor(ctx.op.operator.inputs[0]).shape[1 + axis]
-        _, before, _ = window_padding(size, reach, options.stride[axis], options.padding, ctx.op.where)
-        pads.append(before + ctx.step.pad[axis] if ctx.step.explicit_pad is None else ctx.step.explicit_pad[axis])
-    values = (*kernel, *options.stride, *dilation, *pads)
-    if max(values) > MAX_SIDE:
-        raise ctx.unsupported(f"a window of {values} (kernel, stride, dilation, padding); sides go up to {MAX_SIDE}")
-    return c_struct(*values)
-
-
 def _binary(ctx: StepContext) -> list[Call]:
     """ADD, SUB and MUL."""
     kind, (first, second), out = ctx.step.kind, ctx.step.inputs, ctx.step.outputs[0]
     options = ctx.step.options
     assert isinstance(options, ElementwiseOptions)
     (scale1, zero1), (scale2, zero2), (scale, zero) = (_params(ctx, index) for index in (first, second, out))
-    low, high = activation_range(options.activation, scale, zero)
+    low, high = activation_range(options.activation, scale, zero, *ctx.op.limits)
     _, height, width, channels = ctx.nhwc(out)
     for index in (first, second):
         check_leading_sides(ctx, index, out)
@@ -216,15 +208,15 @@ def _binary(ctx: StepContext) -> list[Call]:
     if kind == "MUL":
         scaling = scale_fields(ctx, ("multiplier", "shift"), scale1 * scale2 / scale, (-31, 14))
     else:
-        twice = 2.0 * max(scale1, scale2)
+        twice, raised = 2.0 * max(scale1, scale2), 2.0 ** (15 if ctx.is_wide else 20)
         scaling = [
             *scale_fields(ctx, ("multiplier1", "shift1"), scale1 / twice, (-31, 0)),
             *scale_fields(ctx, ("multiplier2", "shift2"), scale2 / twice, (-31, 0)),
-            *scale_fields(ctx, ("out_multiplier", "out_shift"), twice / (2.0**20 * scale), (-31, 0)),
+            *scale_fields(ctx, ("out_multiplier", "out_shift"), twice / (raised * scale), (-31, 0)),
         ]
     params_type = "edk_mul_params" if kind == "MUL" else "edk_add_params"
     return [
-        Call(f"edk_{kind.lower()}_s8", params_type, c_fields([*common, *scaling]), pointers)
+        Call(f"edk_{kind.lower()}_{ctx.suffix}", params_type, c_fields([*common, *scaling]), pointers)
         for pointers in image_pointers(ctx, (first, second), out)
     ]
 
@@ -249,25 +241,29 @@ def _pool(ctx: StepContext) -> list[Call]:
     options = ctx.step.options
     assert isinstance(options, PoolOptions)
     source, out = ctx.step.inputs[0], ctx.step.outputs[0]
-    low, high = activation_range(options.activation, *_params(ctx, out))
+    low, high = activation_range(options.activation, *_params(ctx, out), *ctx.op.limits)
     params = c_fields(
         (
             ("in", ctx.view(source)),
             ("out", ctx.view(out)),
-            ("window", _window(ctx, options.filter, options)),
+            ("window", window_struct(ctx, options.filter, options)),
             *(("act_min", low), ("act_max", high)),
         )
     )
-    name = "edk_max_pool_s8" if ctx.step.kind == "MAX_POOL_2D" else "edk_average_pool_s8"
-    return [Call(name, "edk_pool_params", params, pointers) for pointers in image_pointers(ctx, (source,), out)]
+    name = "edk_max_pool" if ctx.step.kind == "MAX_POOL_2D" else "edk_average_pool"
+    return [
+        Call(f"{name}_{ctx.suffix}", "edk_pool_params", params, pointers)
+        for pointers in image_pointers(ctx, (source,), out)
+    ]
 
 
 def _mean(ctx: StepContext) -> list[Call]:
     """MEAN and SUM over neighbouring axes."""
     source, out = ctx.step.inputs[0], ctx.step.outputs[0]
     outer, count, inner = reduced_runs(ctx, reduce_axes(ctx.op))
-    if count > 2**23:
-        raise ctx.unsupported(f"a mean of {count} values; up to {2**23} fit")
+    most = 2**16 - 1 if ctx.is_wide else 2**23
+    if count > most:
+        raise ctx.unsupported(f"a mean of {count} values; up to {most} fit")
     (scale_in, zero_in), (scale_out, zero_out) = _params(ctx, source), _params(ctx, out)
     real = scale_in / scale_out
     multiplier, shift = mean_multiplier(real, count) if ctx.step.kind == "MEAN" else quantize_multiplier(real)
@@ -280,7 +276,8 @@ def _mean(ctx: StepContext) -> list[Call]:
             *(("zero_point", zero_in), ("out_zero_point", zero_out)),
         )
     )
-    return [Call("edk_mean_s8", "edk_mean_params", params, (ctx.pointer(source), ctx.pointer(out)))]
+    pointers = ctx.kernel_pointer(source), ctx.kernel_pointer(out, written=True)
+    return [Call(f"edk_mean_{ctx.suffix}", "edk_mean_params", params, pointers)]
 
 
 def _params(ctx: StepContext, index: int) -> tuple[float, int]:
@@ -293,6 +290,7 @@ _EMITTERS: dict[str, Callable[[StepContext], list[Call]]] = {
     "CONV_2D": _weighted,
     "DEPTHWISE_CONV_2D": _weighted,
     "FULLY_CONNECTED": _fully_connected,
+    "LOGISTIC": emit_int16.logistic,  # of int8 it is a table
     "MAX_POOL_2D": _pool,
     "MEAN": _mean,
     "MUL": _binary,

@@ -20,7 +20,7 @@ def _concatenation(ctx: StepContext) -> list[Call]:
     assert isinstance(options, ConcatOptions)
     shape = ctx.tensor(out).shape
     axis = options.axis % len(shape)
-    inner = int(np.prod(shape[axis + 1 :], dtype=np.int64))
+    inner = int(np.prod(shape[axis + 1 :], dtype=np.int64)) * ctx.item_bytes(out)
     calls, offset = [], 0
     for index in ctx.step.inputs:
         if not _in_place(ctx, index, out, offset):
@@ -37,8 +37,12 @@ def _pack(ctx: StepContext) -> list[Call]:
     assert isinstance(options, PackOptions)
     shape = ctx.tensor(out).shape
     outer = int(np.prod(shape[: options.axis % len(shape)], dtype=np.int64))
-    run = int(np.prod(shape, dtype=np.int64)) // outer // len(ctx.step.inputs)
+    run = _size_bytes(ctx, out) // outer // len(ctx.step.inputs)
     return [_copy_runs(ctx, index, out, position * run, outer) for position, index in enumerate(ctx.step.inputs)]
+
+
+def _size_bytes(ctx: StepContext, index: int) -> int:
+    return int(np.prod(ctx.tensor(index).shape, dtype=np.int64)) * ctx.item_bytes(index)
 
 
 def _in_place(ctx: StepContext, index: int, out: int, offset: int) -> bool:
@@ -51,9 +55,12 @@ def _in_place(ctx: StepContext, index: int, out: int, offset: int) -> bool:
 def _copy_channels(ctx: StepContext, index: int, out: int, offset: int) -> list[Call]:
     """Copy a tensor into the pixels of a wider one."""
     batch, height, width, channels = ctx.nhwc(index)
-    pitch = ctx.pitch(out)
-    target = c_struct(height, width, channels, pitch, ctx.row_stride(out))
-    params = c_fields((("in", ctx.view(index)), ("out", target)))
+    size = ctx.item_bytes(out)
+    pitch = ctx.pitch(out) * size
+    if pitch > MAX_SIDE:
+        raise ctx.unsupported(f"pixels of {pitch} bytes; {MAX_SIDE} fit")
+    target = c_struct(height, width, channels * size, pitch, ctx.row_stride(out) * size)
+    params = c_fields((("in", ctx.byte_view(index)), ("out", target)))
     return [
         Call(
             "edk_copy_s8",
@@ -70,10 +77,10 @@ def _copy_channels(ctx: StepContext, index: int, out: int, offset: int) -> list[
 
 def _copy_runs(ctx: StepContext, index: int, out: int, offset: int, outer: int) -> Call:
     """Copy `outer` runs of a dense tensor to equal distances in another one."""
-    size = int(np.prod(ctx.tensor(index).shape, dtype=np.int64))
+    size = _size_bytes(ctx, index)
     if outer == 1:
         return Call("memcpy", "", "", (ctx.pointer(out, offset), ctx.pointer(index), f"{size}u"))
-    run, distance = size // outer, int(np.prod(ctx.tensor(out).shape, dtype=np.int64)) // outer
+    run, distance = size // outer, _size_bytes(ctx, out) // outer
     if max(outer, run) > MAX_SIDE:
         raise ctx.unsupported(f"{outer} runs of {run} bytes; sides go up to {MAX_SIDE}")
     params = c_fields((("in", c_struct(outer, 1, run, run, run)), ("out", c_struct(outer, 1, run, run, distance))))
@@ -88,7 +95,7 @@ def _memcpy(ctx: StepContext, index: int, out: int, start: int, size: int) -> Ca
 def _reshape(ctx: StepContext) -> list[Call]:
     """A copy, where the plan could not leave the codes in place."""
     source, out = ctx.step.inputs[0], ctx.step.outputs[0]
-    return [_memcpy(ctx, source, out, 0, int(np.prod(ctx.tensor(out).shape, dtype=np.int64)))]
+    return [_memcpy(ctx, source, out, 0, _size_bytes(ctx, out))]
 
 
 def _pad(ctx: StepContext) -> list[Call]:
@@ -103,9 +110,9 @@ def _pad(ctx: StepContext) -> list[Call]:
         fill = int(ctx.op.constant(2, "the pad value").ravel()[0])
     params = c_fields(
         (
-            ("in", ctx.view(source)),
-            ("out", ctx.view(out)),
-            *(("top", before[0]), ("left", before[1]), ("front", before[2])),
+            ("in", ctx.byte_view(source)),
+            ("out", ctx.byte_view(out)),
+            *(("top", before[0]), ("left", before[1]), ("front", before[2] * ctx.item_bytes(out))),
             ("fill", fill),
         )
     )
@@ -128,7 +135,7 @@ def _per_image(ctx: StepContext, name: str, params: str) -> list[Call]:
 def _reorder(ctx: StepContext) -> list[Call]:
     """Operators with the trait MOVING: each output that the plan has not put in place already is a strided view."""
     source = ctx.step.inputs[source_position(ctx.step.kind)]
-    whole = np.empty(ctx.tensor(source).shape, np.int8)  # never read: only addresses count
+    whole = np.empty(ctx.tensor(source).shape, ctx.tensor(source).dtype)  # never read: only addresses count
     moved = moved_views(ctx.op, whole)
     if moved is None:
         return [_gather(ctx)]
@@ -143,9 +150,13 @@ def _reorder(ctx: StepContext) -> list[Call]:
 def _copy_view(ctx: StepContext, place: tuple[int, int], out: int, view: np.ndarray) -> list[Call]:
     """Write a view that starts `place` = (tensor, bytes from its start) to a dense tensor."""
     sizes, steps = merged_axes(view)
+    if sizes and view.itemsize > 1:  # the kernel moves bytes: those of a code are one axis more
+        joined = steps[-1] == view.itemsize
+        sizes = [*sizes[:-1], sizes[-1] * view.itemsize] if joined else [*sizes, view.itemsize]
+        steps = [*steps[:-1], 1] if joined else [*steps, 1]
     source, start = place
     if not sizes or (len(sizes) == 1 and steps[0] == 1):
-        return [_memcpy(ctx, source, out, start, view.size)]
+        return [_memcpy(ctx, source, out, start, view.nbytes)]
     outer = max(0, len(sizes) - _AXES)  # axes that the kernel does not have; almost always none
     block = int(np.prod(sizes[outer:], dtype=np.int64))
     front = _AXES - len(sizes[outer:])

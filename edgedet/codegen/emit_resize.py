@@ -22,7 +22,8 @@ def _calls(ctx: StepContext, name: str, tables: list[np.ndarray]) -> list[Call]:
     """One call per image; tables: of rows and of columns."""
     source, out = ctx.step.inputs[0], ctx.step.outputs[0]
     rows, columns = (ctx.constants.indices.add(table) for table in tables)
-    params = c_fields((("in", ctx.view(source)), ("out", ctx.view(out)), ("rows", rows), ("columns", columns)))
+    ends = (("in", ctx.byte_view(source)), ("out", ctx.byte_view(out)))
+    params = c_fields((*ends, ("rows", rows), ("columns", columns)))
     return [
         Call(
             f"{name}_s8",

@@ -94,7 +94,17 @@ class StepContext:
     @property
     def op(self) -> OpContext:
         """The last operator of the step, for parameters and errors."""
-        return OpContext(self.graph, self.step.operators[-1])
+        return OpContext(self.graph, self.step.operators[-1], "int16" if self.is_wide else "int8")
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether the step writes int16, for which most kernels that compute have a variant of their own."""
+        return self.graph.tensors[self.step.outputs[0]].dtype == "int16"
+
+    @property
+    def suffix(self) -> str:
+        """End of the name of a kernel for the type that the step writes."""
+        return "s16" if self.is_wide else "s8"
 
     def tensor(self, index: int) -> Tensor:
         """Tensor by index."""
@@ -110,6 +120,8 @@ class StepContext:
         if window is not None:
             elements = window.top * self.row_stride(index) + window.left * self.pitch(index)
             offset += elements * self.item_bytes(index)
+        if data is not None and data.dtype == np.int16:
+            return _plus(f"(const int8_t *)({self.constants.indices.add(data)})", offset)
         if data is not None:
             return _plus(self.constants.weights.add(data), offset)
         view = self.plan.views[index]
@@ -130,6 +142,10 @@ class StepContext:
         const = "" if written else "const "
         return f"({const}{C_TYPES[dtype]} *)({const}void *)({plain})"
 
+    def kernel_pointer(self, index: int, offset: int = 0, written: bool = False) -> str:
+        """Pointer for a kernel of the step's `suffix`."""
+        return self.typed_pointer(index, offset, written) if self.is_wide else self.pointer(index, offset)
+
     def item_bytes(self, index: int) -> int:
         """Of one element."""
         return np.dtype(self.tensor(index).dtype).itemsize
@@ -148,6 +164,14 @@ class StepContext:
         """`edk_view` of one image of what the step touches of a tensor."""
         _, height, width, channels = self.nhwc(index)
         return c_struct(height, width, channels, self.pitch(index), self.row_stride(index))
+
+    def byte_view(self, index: int) -> str:
+        """`view` in bytes, for kernels that only move codes: a wider code is several channels."""
+        size = self.item_bytes(index)
+        _, height, width, channels = self.nhwc(index)
+        if max(channels, self.pitch(index)) * size > MAX_SIDE:
+            raise self.unsupported(f"pixels of {channels} codes of {size} bytes; {MAX_SIDE} bytes fit")
+        return c_struct(height, width, size * channels, size * self.pitch(index), size * self.row_stride(index))
 
     def image_bytes(self, index: int) -> int:
         """Distance between the images of a batch, bytes."""

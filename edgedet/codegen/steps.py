@@ -29,7 +29,7 @@ BINARY = kinds_with(Trait.BINARY)
 CONVOLUTIONS = kinds_with(Trait.CONVOLUTION)
 # Float functions of one value that may stand between DEQUANTIZE and QUANTIZE.
 FLOAT_UNARY: dict[str, Callable[[np.ndarray], np.ndarray]] = {"EXP": affine.exp_float32}
-PER_CODE = (TABLE, "QUANTIZE", "DEQUANTIZE")  # kinds of steps that compute each code of one input by itself
+PER_CODE = (TABLE, "QUANTIZE", "DEQUANTIZE", "LOGISTIC")  # kinds of steps that compute each code of one input by itself
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ def _as_table(graph: Graph, step: Step) -> Step:
     ctx = OpContext(graph, step.operators[-1])
     if step.kind in UNARY and is_byte_table(ctx):
         return _table_step(step, step.inputs[0], unary_table(ctx))
-    if step.kind in BINARY:
+    if step.kind in BINARY and graph.tensors[step.outputs[0]].dtype == "int8":
         for position, index in enumerate(step.inputs):
             data, other = graph.tensors[index].data, step.inputs[1 - position]
             # A constant of more axes than the other input would change the shape.

@@ -23,8 +23,8 @@ def int16_layers(subject: Subject) -> list[Finding]:
             "int16-layers",
             "info",
             subject.names(wide),
-            "int16 activations take twice the memory and more time, and TFLite Micro has kernels for them, edgedet's "
-            "generated C has not",
+            "int16 activations take twice the memory and more time; edgedet's generated C computes them in plain C, "
+            "without a chip's vector instructions",
             "keep them only where int8 loses accuracy: quantize without them and compare in `edgedet inspect` and "
             "`--waterfall`",
             f"edgedet quantize {subject.checkpoint} --data DIR --out RUN",

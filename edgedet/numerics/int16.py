@@ -158,8 +158,27 @@ def logistic_table(scale: float) -> np.ndarray:
     Returns:
         int16 (65536,), indexed by the code as uint16.
     Raises:
-        UnsupportedOpError: the scale is so large that the kernels' 32-bit products would overflow.
+        UnsupportedOpError: as `logistic_constants`.
     Source: TFLite, kernels/activations.cc and internal/reference/integer_ops/logistic.h.
+    """
+    multiplier, shift = logistic_constants(scale)
+    half = (1 << shift) >> 1
+    steps = (CODES * multiplier + half) >> shift
+    entry, fraction = np.divmod(np.abs(steps), _STEPS_PER_ENTRY)
+    values = logistic_entries()
+    below, above = values[np.minimum(entry, 254)], values[np.minimum(entry, 254) + 1]
+    height = below * _STEPS_PER_ENTRY + fraction * (above - below)  # 25 bits; a result has 15
+    height = np.where(entry >= 255, INT16_MAX << 10, height)
+    return (np.where(steps >= 0, height + 512, (1 << 25) - height + 511) >> 10).astype(np.int16)
+
+
+def logistic_constants(scale: float) -> tuple[int, int]:
+    """(multiplier, shift): a code times multiplier * 2^-shift is its place in steps of `logistic_table`.
+
+    Args:
+        scale: of the input.
+    Raises:
+        UnsupportedOpError: the scale is so large that the kernels' 32-bit products would overflow.
     """
     real, shift = scale * _STEPS_PER_UNIT, 0
     if are_powers_of_two((scale,)) and round(math.log2(scale)) == -12:
@@ -169,17 +188,10 @@ def logistic_table(scale: float) -> np.ndarray:
     multiplier = int(real)
     if multiplier > 2 * INT16_MAX:
         raise UnsupportedOpError(f"LOGISTIC: int16 input scale {scale} is too large, it must be below 5.3")
-    half = (1 << shift) >> 1
-    steps = (CODES * multiplier + half) >> shift
-    entry, fraction = np.divmod(np.abs(steps), _STEPS_PER_ENTRY)
-    values = _sigmoid_entries()
-    below, above = values[np.minimum(entry, 254)], values[np.minimum(entry, 254) + 1]
-    height = below * _STEPS_PER_ENTRY + fraction * (above - below)  # 25 bits; a result has 15
-    height = np.where(entry >= 255, INT16_MAX << 10, height)
-    return (np.where(steps >= 0, height + 512, (1 << 25) - height + 511) >> 10).astype(np.int16)
+    return multiplier, shift
 
 
-def _sigmoid_entries() -> np.ndarray:
+def logistic_entries() -> np.ndarray:
     """Support values of the interpolation at 0, 1/24, 2/24, ... in units of 2^-16: int64 (256,).
 
     The logistic function is concave here, so that a chord lies below it, by up to width^2 / 8 * |second derivative| in

@@ -44,7 +44,6 @@ def test_rows_claim_the_simulator_s_builders() -> None:
 def test_rows_claim_the_emitters_of_c() -> None:
     assert claimed("c", INT8) | claimed("c", BORDER) == set(supported_kinds())
     assert claimed("c", BORDER) == set(emit_borders.EMITTERS)
-    assert claimed("c", INT16) == {"QUANTIZE"}
 
 
 def test_c_computes_only_what_the_simulator_proves() -> None:
@@ -91,6 +90,12 @@ def test_c_is_generated_for_what_the_table_claims(kind: str, dtype: str) -> None
     check_operators(graph)
     program = build_program(graph, graph.outputs, None)
     assert any(program.calls)
+
+
+@pytest.mark.parametrize("kind", [row.kind for row in ROWS if row.kind in CASES and INT16 not in row.c])
+def test_c_refuses_int16_that_the_table_does_not_claim(kind: str) -> None:
+    with pytest.raises(UnsupportedOpError, match=r"there is no C kernel|is int16, and the C kernel of this operator"):
+        check_operators(graph_of(kind, INT16))
 
 
 @pytest.mark.parametrize(

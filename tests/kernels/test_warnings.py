@@ -22,7 +22,8 @@ def test_kernels_compile_without_warnings(tmp_path: Path, build: str) -> None:
         pytest.skip("AVX2 is for x86-64")
     family = "clang" if name == "clang" else "gcc"
     chip = (*CHIPS[build], "-mthumb") if build in CHIPS else tuple(options)
-    command = [host_build.compiler(name), *host_build.WARNINGS, *host_build.ALL_WARNINGS[family], *chip, "-O2", "-c"]
+    mode = ("-fsyntax-only",) if name == "clang" else ("-O2", "-c")  # some of gcc's come from its optimizer
+    command = [host_build.compiler(name), *host_build.WARNINGS, *host_build.ALL_WARNINGS[family], *chip, *mode]
     command += [f"-I{host_build.KERNELS / 'include'}", *map(str, host_build.kernel_sources("*.c"))]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-import graph_maker as maker
 import numpy as np
 import pytest
+from int16_graphs import CONVS, GENERAL, SOFT, Int16Maker
 from witnesses import simulate_before_witnesses
 
 from edgedet.errors import UnsupportedOpError
@@ -17,64 +15,6 @@ from edgedet.simulate.simulator import Simulator
 
 litert = pytest.importorskip("ai_edge_litert.interpreter")
 tflm = pytest.importorskip("tflite_micro")
-
-SOFT = 0.05 / 128  # a scale for activations
-GENERAL = {"pot_scale_int16": False}
-
-
-class Int16Maker(maker.GraphMaker):  # type: ignore[misc]  # loaded by path
-    """Operators on int16 tensors."""
-
-    def wide_input(self, shape: tuple[int, ...], scale: float = SOFT) -> int:
-        self.inputs.append(self.tensor(shape, "int16", maker.quantization(scale)))
-        return self.inputs[-1]
-
-    def wide(
-        self, kind: str, inputs: list[int], shape: tuple[int, ...], scale: float, options: g.Options | None = None
-    ) -> int:
-        out = self.tensor(shape, "int16", maker.quantization(scale))
-        self.operators.append(g.Operator(kind, tuple(inputs), (out,), options or g.NoOptions()))
-        return out
-
-    def cast(self, x: int, dtype: str, scale: float, zero_point: int = 0) -> int:
-        out = self.tensor(self.tensors[x].shape, dtype, maker.quantization(scale, zero_point))
-        self.operators.append(g.Operator("QUANTIZE", (x,), (out,)))
-        return out
-
-    def wide_conv(self, x: int, channels: int, bias_size: int = 0, bias_dtype: str = "int64", **options: object) -> int:
-        """A convolution of the int8 maker, changed to int16 activations; `bias_size`: largest bias, 0 as it comes."""
-        out = self.conv(x, channels, zero_point=0, **options)
-        y = self.tensors[out]
-        # Sums are 256 times larger than the int8 maker thinks.
-        self.tensors[out] = replace(y, dtype="int16", quantization=maker.quantization(self.scale(out)))
-        position = self.operators[-1].inputs[2]
-        bias = self.tensors[position]
-        codes = bias.data.astype(np.int64) * 256
-        if bias_size:
-            codes = self.rng.integers(-bias_size, bias_size, codes.shape)
-        self.tensors[position] = replace(bias, dtype=bias_dtype, data=codes.astype(bias_dtype))
-        return out
-
-    def rescale_weights(self, number: int, multipliers: np.ndarray) -> None:
-        """Choose weight scales so that a convolution has these real multipliers."""
-        x, weights, bias = self.operators[number].inputs
-        scale = multipliers * self.scale(self.operators[number].outputs[0]) / self.scale(x)
-        for index, factor in ((weights, 1.0), (bias, self.scale(x))):
-            old = self.tensors[index]
-            axis = 3 if index == weights and self.operators[number].kind == "DEPTHWISE_CONV_2D" else 0
-            self.tensors[index] = replace(old, quantization=maker.quantization(scale * factor, 0, axis))
-
-    def wide_codes(self, graph: g.Graph) -> tuple[np.ndarray, ...]:
-        """Random codes of all magnitudes, with the extremes among them."""
-        return tuple(self._random(graph.tensors[i]) for i in graph.inputs)
-
-    def _random(self, tensor: g.Tensor) -> np.ndarray:
-        limits = np.iinfo(tensor.dtype)
-        values = self.rng.integers(limits.min, limits.max + 1, tensor.shape)
-        values >>= self.rng.integers(0, limits.bits, tensor.shape)
-        flat = values.reshape(-1)
-        flat[: min(4, flat.size)] = [limits.min, limits.max, 0, -1][: flat.size]
-        return values.astype(tensor.dtype)
 
 
 def assert_equal_everywhere(graph: g.Graph, inputs: tuple[np.ndarray, ...] | None = None) -> dict[int, np.ndarray]:
@@ -94,23 +34,6 @@ def all_narrow_codes() -> np.ndarray:
 def random_scales(seed: int, count: int, low: float = 1e-6, high: float = 1e-2) -> list[float]:
     values = np.exp(np.random.default_rng(seed).uniform(np.log(low), np.log(high), count))
     return [float(v) for v in values.astype(np.float32)]
-
-
-CONVS = {
-    "3x3": {"kernel": (3, 3)},
-    "1x1": {"kernel": (1, 1)},
-    "1x1 stride 2": {"kernel": (1, 1), "stride": (2, 2)},
-    "stride 2": {"kernel": (3, 3), "stride": (2, 2)},
-    "valid": {"kernel": (3, 3), "padding": "VALID"},
-    "valid stride 2": {"kernel": (3, 2), "stride": (2, 2), "padding": "VALID"},
-    "dilated": {"kernel": (3, 3), "dilation": (2, 3)},
-    "5x5 relu": {"kernel": (5, 5), "activation": "RELU"},
-    "relu6": {"kernel": (3, 3), "activation": "RELU6"},
-    "per tensor": {"kernel": (3, 3), "per_channel": False},
-    "saturating": {"kernel": (3, 3), "spread": 400.0},
-    "48-bit bias": {"kernel": (3, 3), "bias_size": 2**47 - 2**33},
-    "33-bit bias": {"kernel": (3, 3), "bias_size": 2**33, "activation": "RELU"},
-}
 
 
 @pytest.mark.parametrize("size", [(8, 8), (9, 7), (5, 12)])

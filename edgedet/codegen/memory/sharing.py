@@ -205,6 +205,7 @@ def _write_into(views: Views, number: int, step: Step, sharing: Sharing, scratch
     shape = views.graph.tensors[out].shape
     axis = options.axis % len(shape)
     outer, inner = int(np.prod(shape[:axis])), int(np.prod(shape[axis + 1 :]))
+    itemsize = np.dtype(views.graph.tensors[out].dtype).itemsize
     if (outer > 1 and inner > 1) or step.window(out) is not None:
         return False  # neither one block of bytes nor a part of every pixel; or a patch of a larger tensor
     mode = FLAT if outer == 1 else CHANNELS
@@ -219,7 +220,7 @@ def _write_into(views: Views, number: int, step: Step, sharing: Sharing, scratch
             hosted.append(index)
             roots.append(views.root(index))
             views.put(roots[-1], _Host(out, offset, mode))
-        offset += views.graph.tensors[index].shape[axis] * inner
+        offset += views.graph.tensors[index].shape[axis] * inner * itemsize
     if not hosted or views.bound(scratch) > before:
         for root in roots:
             views.take_out(root)

@@ -1,0 +1,12 @@
+/* AVERAGE_POOL_2D of int16. */
+#ifndef EDK_AVERAGE_POOL_S16_H
+#define EDK_AVERAGE_POOL_S16_H
+
+#include "edk_max_pool_s8.h"
+
+/* As edk_average_pool_s8, with strides in elements and limits inside int16. A window of more than 65535 taps is
+ * EDK_ERROR_SHAPE: its sum might not fit 32 bits.
+ */
+edk_status edk_average_pool_s16(const edk_pool_params *params, const int16_t *input, int16_t *output);
+
+#endif
