@@ -45,7 +45,9 @@ class HeadSpec:
     kind: str = "rtmdet"
     coding: str = "distance"
     tensors: tuple[str, ...] = ()  # roles in contract order; empty: cls and box of each stride
-    scores: str = "sigmoid"  # what makes scores of class and objectness values; percent: 0..100 in the graph
+    # What makes scores of class and objectness values. percent: 0..100 in the graph, and with objectness as in SSCMA's
+    # YOLO: the objectness is the score of the best class.
+    scores: str = "sigmoid"
     objectness: bool = False  # scores are objectness * class
     background: bool = False  # the first class channel is the background
     classes_first: bool = False  # in a `map`: classes stand in front of the box

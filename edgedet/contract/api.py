@@ -35,7 +35,8 @@ def contract(request: ContractRequest) -> ContractReport:
     data = _read(request.model)
     graph = parse_tflite(data, source)
     has_contract = any(name == METADATA_NAME for name, _ in graph.metadata)
-    if not request.changes() or (has_contract and not request.describes_head()):
+    says_itself = find_postprocess(graph, source) is not None
+    if (has_contract and not request.describes_head()) or not (request.changes() or says_itself):
         found = read_contracts(graph, source)
         preprocess = _edited_preprocess(found.preprocess, graph, request, source)
         outputs = _edited_outputs(found.outputs, request)

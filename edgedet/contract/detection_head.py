@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from edgedet.contract.candidates import COCO_ANCHORS, Candidate, candidates
-from edgedet.contract.from_graph import activation_in_graph, largest_value
+from edgedet.contract.from_graph import activation_in_graph, largest_value, step_of
 from edgedet.contract.matching import match_roles
 from edgedet.contract.request import ContractRequest
 from edgedet.contracts import OutputSpec
@@ -18,6 +18,7 @@ from edgedet.numerics.heads.ssd_anchors import ssd_anchors
 
 # Above it decoded boxes are pixels: normalized ones reach 1, or a little more at the border of the input.
 NORMALIZED_LIMIT = 2.5
+PERCENT_STEP = 0.5  # of scores: 0..1 would have two codes
 SSD_STRIDES = (16, 32, 64, 128, 256, 512)
 Roles = dict[str, int]
 
@@ -120,7 +121,7 @@ def _completed(
         unit = "normalized" if max(largest) <= NORMALIZED_LIMIT else "pixels"
         head = replace(head, unit=unit)
         notes.append(f"unit: {unit}, found from the largest value that the boxes can have, {max(largest):.4g}")
-        if unit == "pixels" and set(boxed) & set(scored):
+        if unit == "pixels" and head.scores == "none" and set(boxed) & set(scored):
             notes.append(
                 f"scores 0..1 share the scale of boxes that reach {max(largest):.4g}, so few codes are left to them; "
                 "say scores percent if the network gives 0..100"
@@ -131,6 +132,8 @@ def _completed(
 def _scores(graph: Graph, spec: OutputSpec, scored: list[int], source: str) -> tuple[str, str]:
     """(how values become scores, note)."""
     head = spec.head
+    if head.coding in ("xywh", "xyxy") and min(step_of(graph, index) for index in scored) >= PERCENT_STEP:
+        return "percent", "scores: percent, as in SSCMA's YOLO: a step of their scale is too coarse for 0..1"
     inside = {activation_in_graph(graph, index) for index in scored} - {None}
     if inside:
         return "none", f"scores: the graph holds their {' and '.join(sorted(map(str, inside)))} already"

@@ -81,6 +81,8 @@ V5 = tuple(float(v) for v in range(1, 13))
         ({"head": "yolov5"}, [(1, 84, 8)], (0.004, -128), (),
          {"kind": "yolov5", "coding": "xywh", "tensors": ("map",), "scores": "none", "objectness": True,
           "unit": "normalized"}),
+        ({"head": "yolov5"}, [(1, 84, 8)], (1.85, -122), (),
+         {"kind": "yolov5", "coding": "xywh", "tensors": ("map",), "scores": "percent", "objectness": True}),
         ({"head": "yolov5", "anchors": V5}, [(1, 4, 4, 24), (1, 8, 8, 24)], (0.05, 0), (8, 16),
          {"kind": "yolov5", "coding": "yolov5", "tensors": ("map_8", "map_16"), "objectness": True, "anchors": V5}),
         ({"head": "yolov5", "anchors": V5, "strides": (16, 32)}, [(1, 4, 4, 18), (1, 2, 2, 18)], (0.05, 0), (16, 32),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -94,6 +96,17 @@ def test_contract_detections_of_the_operator_itself(tmp_path: Path) -> None:
     report = contract(request)
     assert report.outputs.tensor_names == ("boxes", "classes", "scores", "count")
     assert [name for _, name, _, _ in report.tensors] == [f"post:{i}" for i in range(4)]
+
+
+def test_contract_of_a_file_that_says_everything_needs_no_option(tmp_path: Path) -> None:
+    path, out = write_ssd(tmp_path / "ssd.tflite"), tmp_path / "out.tflite"
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr("labelmap.txt", "???\ncat\ndog\nowl\n")
+    path.write_bytes(path.read_bytes() + archive.getvalue())
+    report = contract(ContractRequest(model=path, out=out))
+    assert report.outputs.class_names == ("cat", "dog", "owl")
+    assert open_runtime(out).outputs == report.outputs
 
 
 def test_find_postprocess_damaged_options_raise(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from edgedet.numerics.boxes import clip_boxes
 from edgedet.numerics.decode import MAX_CANDIDATES, DecodeOptions, nms
 from edgedet.numerics.heads.boxes import decode_boxes, logistic, softmax
 from edgedet.numerics.heads.fomo import decode_cells
-from edgedet.numerics.heads.layout import Rows, gather
+from edgedet.numerics.heads.layout import Rows, class_channels, gather
 
 
 def decode_outputs(
@@ -67,6 +67,11 @@ def row_scores(rows: Rows, spec: OutputSpec) -> np.ndarray:
     Returns:
         float64 (N, classes), 0..1, without the background.
     """
+    if spec.head.scores == "percent" and rows.objectness is not None:
+        # SSCMA's YOLO: the objectness is the score, the classes only say whose; with one class theirs is not trained.
+        scores = np.zeros((len(rows.classes), class_channels(spec)))
+        scores[np.arange(len(scores)), rows.classes.argmax(axis=1)] = rows.objectness.astype(np.float64) / 100.0
+        return scores
     scores = activate(rows.classes.astype(np.float64), spec.head.scores)[:, int(spec.head.background) :]
     if rows.objectness is None:
         return scores

@@ -205,6 +205,15 @@ def test_decoded_rows_in_percent_and_corners() -> None:
     assert found.labels.tolist() == [0, 2]
 
 
+def test_percent_with_objectness_is_the_score_of_the_best_class() -> None:
+    values = np.array([[20, 20, 8, 8, 90, 20, 0, 30], [60, 20, 8, 8, 50, 0, 0, 0]], np.float32)[None]
+    spec = outputs_spec(strides=(), kind="yolov5", coding="xywh", scores="percent", objectness=True, tensors=("map",))
+    found = decode_outputs([values], spec, SIZE)
+    np.testing.assert_allclose(found.scores, [0.9, 0.5], rtol=1e-6)
+    assert found.labels.tolist() == [2, 0]
+    assert found.boxes.tolist() == [[16, 16, 24, 24], [56, 16, 64, 24]]
+
+
 @pytest.mark.parametrize("scores", ["softmax", "sigmoid", "none"])
 def test_ssd_boxes_relative_to_anchors(scores: str) -> None:
     rng = np.random.default_rng(5)
