@@ -1,7 +1,7 @@
 """int8 operators as tables: 256 entries for one input, 256 x 256 for two, built with the reference integer algorithms.
 
 A table is indexed by the bytes of the codes (uint8 views of int8), so that a lookup is one memory access and exact by
-construction. TFLite's reference kernels and TFLite Micro agree on every entry unless a docstring says otherwise.
+construction. All are TFLite Micro's. TFLite's reference kernels agree on every entry unless a docstring says otherwise.
 """
 
 from __future__ import annotations
@@ -128,6 +128,8 @@ def _fixed_point_input(source: Params) -> tuple[np.ndarray, int]:
 
 def logistic_table(source: Params) -> np.ndarray:
     """LOGISTIC in gemmlowp's fixed point; the output is fixed at scale 1/256, zero point -128.
+
+    LiteRT 2.3.0's reference kernel differs by 1 in 20 of 3,840,000 codes, where the exact result is close to a tie.
 
     Args:
         source: (scale, zero point) of the input.

@@ -52,7 +52,7 @@ def open_runtime(path: Path, name: str = "sim") -> Int8Runtime:
 
 def _open_simulator(model: Int8Model) -> tuple[str, Run]:
     return (
-        "int8, double rounding (TFLite reference kernels, TFLM, CMSIS-NN), edgedet's NumPy simulator",
+        "int8, double rounding (TFLM, CMSIS-NN), edgedet's NumPy simulator",
         Simulator(model.graph).invoke,
     )
 

@@ -3,7 +3,8 @@
 Operators may also have int16 activations (weights int8, biases int64), with QUANTIZE at the borders. Inputs and outputs
 may be float32 or uint8, behind QUANTIZE and DEQUANTIZE.
 
-Bit-exact with TFLite's reference kernels and TFLite Micro (0 LSB on every tensor). Convolutions run on BLAS with floats
+Bit-exact with TFLite Micro (0 LSB on every tensor); with TFLite's reference kernels, too, but for a few codes of three
+operators: runtimes/interpreters.py. Convolutions run on BLAS with floats
 that hold every sum exactly; everything else is integers, tables, or float64 proven to give the integers' bits.
 """
 
