@@ -1,12 +1,12 @@
 """LiteRT, tflite-runtime and TFLite Micro as runtimes.
 
-edgedet's arithmetic is TFLite Micro's. LiteRT's reference kernels (2.3.0) are a second witness that gives the same bytes
-but for three operators; tests/runtimes/test_reference_differences.py holds an example of each:
+edgedet's arithmetic is TFLite Micro's. LiteRT's reference kernels (2.3.0) are a second witness that gives the same
+bytes but for these operators; tests/runtimes/test_reference_differences.py holds an example of each:
 
 - FULLY_CONNECTED with one scale for all weights rounds once there, twice in TFLite Micro and in tflite-runtime 2.14: up
   to 2 LSB on MLPerf's autoencoder;
-- MUL makes its multiplier in float32 there, in float64 in TFLite Micro: 1 LSB, for 9 of 300 random triples of scales, in
-  at most 20 of the 65,536 pairs of codes;
+- MUL makes its multiplier in float32 there, in float64 in TFLite Micro: 1 LSB, for 9 of 300 random triples of scales,
+  in at most 20 of the 65,536 pairs of codes;
 - LOGISTIC and TANH differ by 1 LSB in 20 and 5 of 3,840,000 codes (15,000 random scales each).
 
 `edgedet quantize` chooses scales for which MUL and LOGISTIC agree (quantize/fx/settle_scales.py).
