@@ -8,14 +8,13 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgedet.errors import EdgedetError
-from edgedet.progress import show_progress
+from edgedet.progress import Stopwatch, show_progress
 from edgedet.resources import resource_dir
 from edgedet.threads import limit_blas_threads
 
@@ -80,7 +79,7 @@ def run_demo(out: Path, checkpoint: Path, images: int, seed: int) -> DemoResult:
     from edgedet.net.runtime import TorchRuntime
     from edgedet.runtimes.open import open_runtime
 
-    start = time.perf_counter()
+    watch = Stopwatch()
     data, firmware, pictures = out / "synth", out / "firmware", out / "pictures"
     _draw(data, images, seed)
     quantized = _quantize(checkpoint, data, out / "quantized")
@@ -105,7 +104,7 @@ def run_demo(out: Path, checkpoint: Path, images: int, seed: int) -> DemoResult:
         arena_bytes=deployed.arena_bytes,
         float_ms=float_report.timings.total_ms,
         int8_ms=int8_report.timings.total_ms,
-        seconds=time.perf_counter() - start,
+        seconds=watch.seconds(),
         paths=(
             ("synthetic data set", data),
             ("int8 model", quantized.model),

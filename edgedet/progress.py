@@ -58,8 +58,12 @@ class Stopwatch:
         self._since = time.perf_counter()
         self.laps: list[tuple[str, float]] = []
 
+    def seconds(self) -> float:
+        """Since the last call, or since the start."""
+        now = time.perf_counter()
+        passed, self._since = now - self._since, now
+        return passed
+
     def lap(self, name: str) -> None:
         """End a step."""
-        now = time.perf_counter()
-        self.laps.append((name, now - self._since))
-        self._since = now
+        self.laps.append((name, self.seconds()))

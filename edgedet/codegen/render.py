@@ -19,6 +19,7 @@ from edgedet.codegen.step_context import Call, input_name
 from edgedet.codegen.templates import contract_values, template_environment
 from edgedet.contracts import Detections, PreprocessSpec
 from edgedet.data.preprocess import quantization_table
+from edgedet.graph.dtypes import tensor_bytes
 from edgedet.graph.graph import Tensor
 from edgedet.graph.model import Int8Model
 from edgedet.numerics.decode import score_table
@@ -147,7 +148,7 @@ def _end(program: Program, index: int) -> dict[str, Any]:
         "name": string_literal(tensor.name),
         "comment": _comment(tensor.name),
         "offset": program.plan.address(index),
-        "bytes": int(np.prod(shape, dtype=np.int64)) * np.dtype(tensor.dtype).itemsize,
+        "bytes": tensor_bytes(tensor),
         "dtype": tensor.dtype,
         "c_type": C_TYPES[tensor.dtype],
         "edk_type": EDK_TYPES[tensor.dtype],

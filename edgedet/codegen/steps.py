@@ -11,7 +11,6 @@ A step is one or more operators of the graph done at once:
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -21,6 +20,7 @@ import numpy as np
 from edgedet.graph.graph import Graph, NoOptions, Operator, Options
 from edgedet.graph.operator_table import Trait, kinds_with
 from edgedet.graph.operators import OpContext, binary_table, is_byte_table, unary_table
+from edgedet.graph.summary import operator_macs
 from edgedet.numerics import affine
 
 TABLE = "TABLE"
@@ -257,11 +257,7 @@ def _fuse_one(graph: Graph, step: Step, done: dict[int, Step], readers: Counter[
 
 def macs_of(graph: Graph, step: Step) -> int:
     """Multiply-accumulates of a step's last operator; 0 for everything but weighted operators."""
-    if step.kind == "TRANSPOSE_CONV":  # every input code meets every tap, those that are cut off included
-        return math.prod(graph.tensors[step.inputs[2]].shape) * math.prod(graph.tensors[step.inputs[1]].shape[:3])
-    if step.kind not in (*CONVOLUTIONS, "FULLY_CONNECTED"):
+    if not step.outputs:
         return 0
-    weights = graph.tensors[step.inputs[1]].shape
-    channels = weights[-1] if step.kind == "DEPTHWISE_CONV_2D" else weights[0]
-    taps = int(np.prod(weights, dtype=np.int64)) // channels
-    return int(np.prod(step.shape(graph, step.outputs[0]), dtype=np.int64)) * taps
+    operator = Operator(step.kind, step.inputs, step.outputs, step.options)
+    return operator_macs(operator, graph, step.shape(graph, step.outputs[0]))

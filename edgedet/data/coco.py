@@ -11,6 +11,7 @@ Rules:
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -144,6 +145,25 @@ def require_same_classes(train: CocoSplit, valid: CocoSplit) -> None:
         f"{train.ann_path} and {valid.ann_path} list different categories: {train.name} has {first}, "
         f"{valid.name} has {second}; export both splits with one category list"
     )
+
+
+def require_model_classes(
+    split: CocoSplit, model: str, class_names: Sequence[str], advice: str, in_order: bool = False
+) -> None:
+    """Make sure that a data set has a model's classes: only they betray pictures of another data set.
+
+    Args:
+        split: data set.
+        model: what the message calls the model, for example its path.
+        class_names: of the model.
+        advice: what to do, for the message.
+        in_order: labels must mean the same, too.
+    Raises:
+        DataError: other classes, another number of them, or another order.
+    """
+    found, expected = list(split.class_names), list(class_names)
+    if (found != expected) if in_order else (sorted(found) != sorted(expected)):
+        raise DataError(f"{split.ann_path}: classes {found}, but {model} knows {expected}; {advice}")
 
 
 def _without_parent(

@@ -84,7 +84,6 @@ def deploy(
     target: str,
     out: Path,
     *,
-    arena_margin_bytes: int | None = None,
     ram_bytes: int | None = None,
     image: Path | None = None,
     seed: int = 0,
@@ -99,8 +98,6 @@ def deploy(
             `tflm` takes whatever TFLite Micro runs, `c99` the operators that edgedet has kernels for.
         target: `tflm` (TFLite Micro, C++) or `c99` (plain C without an interpreter).
         out: folder to write; it may exist when it is empty or an earlier deployment, which is then replaced.
-        arena_margin_bytes: only tflm: added to the measured arena; None: what CMSIS-NN's scratch needs, see
-            `deploy.arena`.
         ram_bytes: largest arena that is allowed; target c99 runs the first steps patch by patch when it must. None:
             any.
         image: picture for the golden vectors; None: a drawn one.
@@ -108,7 +105,7 @@ def deploy(
     Returns:
         What was written.
     Raises:
-        ConfigError: unknown target, negative margin, an arena above `ram_bytes`, or `out` holds something else.
+        ConfigError: unknown target, an arena above `ram_bytes`, or `out` holds something else.
         ConversionError: the file is damaged, or TFLite Micro computes other bytes than the simulator.
         UnsupportedOpError: the target has no kernel for an operator.
         ToolchainError: the extra of the target's name is missing, or TFLite Micro refuses the model.
@@ -116,15 +113,11 @@ def deploy(
     """
     if target not in TARGETS:
         raise ConfigError(f"unknown target {target!r}; edgedet deploys to {', '.join(TARGETS)}")
-    if arena_margin_bytes is not None and arena_margin_bytes < 0:
-        raise ConfigError(f"arena margin must be 0 bytes or more, got {arena_margin_bytes}")
-    if arena_margin_bytes is not None and target != "tflm":
-        raise ConfigError(f"target {target} plans its arena exactly; an arena margin is for target tflm")
     if ram_bytes is not None and ram_bytes < 1:
         raise ConfigError(f"the RAM limit must be at least 1 byte, got {ram_bytes}")
     check_replaceable(out)
     if target == "tflm":
-        product = deploy_tflm(model, arena_margin_bytes, ram_bytes, image, seed)
+        product = deploy_tflm(model, ram_bytes, image, seed)
     else:
         product = deploy_c99(model, ram_bytes, image, seed)
     write_folder(out, product.sources, product.manifest)

@@ -6,20 +6,19 @@ import csv
 import io
 import json
 import math
-import time
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from edgedet.data.coco import CocoSplit
+from edgedet.data.coco import CocoSplit, require_model_classes
 from edgedet.diagnose.layers import LayerComparison, Probe
 from edgedet.diagnose.rebuild import Rebuilt, rebuild
-from edgedet.errors import ConfigError, DataError
+from edgedet.errors import ConfigError
 from edgedet.graph.model import load_int8_model
 from edgedet.net.checkpoint import load_checkpoint
-from edgedet.progress import Progress
+from edgedet.progress import Progress, Stopwatch
 from edgedet.quantize.calibration.images import draw_images
 
 BATCH = 8  # pictures at once; the first batch is the one that sensitivity is measured on
@@ -133,10 +132,11 @@ def inspect_model(request: InspectRequest, progress: Progress | None = None) -> 
     Raises:
         CheckpointError, ConversionError, DataError: a file can't be read, or the file is not from this checkpoint.
     """
-    start = time.perf_counter()
+    watch = Stopwatch()
     checkpoint = load_checkpoint(request.checkpoint)
     model = load_int8_model(request.model)
-    _require_classes(request.model, model.outputs.class_names, request.split)
+    advice = "inspect with the data that it was made for"
+    require_model_classes(request.split, str(request.model), model.outputs.class_names, advice)
     rebuilt = rebuild(model.graph, checkpoint, str(request.model))
     comparison = LayerComparison(rebuilt, model)
     probes = comparison.probes
@@ -163,18 +163,9 @@ def inspect_model(request: InspectRequest, progress: Progress | None = None) -> 
         split=request.split.name,
         images=len(records),
         sensitivity_images=len(first),
-        seconds=time.perf_counter() - start,
+        seconds=watch.seconds(),
         notes=_notes(rebuilt, request, len(records)),
     )
-
-
-def _require_classes(path: Path, class_names: tuple[str, ...], split: CocoSplit) -> None:
-    """Raises DataError when the pictures are of another data set, which only the classes betray."""
-    if sorted(class_names) != sorted(split.class_names):
-        raise DataError(
-            f"{path}: knows {len(class_names)} classes ({', '.join(class_names)}), but {split.ann_path} has "
-            f"{len(split.class_names)} ({', '.join(split.class_names)}); inspect with the data that it was made for"
-        )
 
 
 def _layer(probe: Probe, name: str, rank: int, sensitivity: float) -> LayerReport:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 from edgedet.contracts import Detections
 from edgedet.data.coco import ImageRecord
 from edgedet.data.preprocess import Placement, load_image, resize_to_input
+from edgedet.progress import Stopwatch
 
 if TYPE_CHECKING:  # the training loop evaluates without loading simulator and flatbuffer
     from edgedet.runtimes.protocol import Runtime
@@ -54,18 +54,15 @@ def detect(runtime: Runtime, image: Path | np.ndarray, score_threshold: float, c
     Raises:
         DataError: the file is missing or damaged.
     """
-    clock = clock or Clock()
-    start = time.perf_counter()
+    clock, watch = clock or Clock(), Stopwatch()
     decoded = load_image(image) if isinstance(image, Path) else image
     pixels, placement = resize_to_input(decoded, runtime.preprocess)
     x = runtime.prepare(pixels)
-    prepared = time.perf_counter()
+    clock.preprocess += watch.seconds()
     raw = runtime.invoke(x)
-    invoked = time.perf_counter()
+    clock.invoke += watch.seconds()
     detections = runtime.decode(raw, score_threshold)
-    clock.preprocess += prepared - start
-    clock.invoke += invoked - prepared
-    clock.decode += time.perf_counter() - invoked
+    clock.decode += watch.seconds()
     return Found(pixels, placement, detections)
 
 

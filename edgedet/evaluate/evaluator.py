@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from edgedet.data.coco import CocoSplit, ImageRecord
+from edgedet.data.coco import CocoSplit, ImageRecord, require_model_classes
 from edgedet.errors import ConfigError, DataError
 from edgedet.evaluate.coco_ap import ApResult, coco_ap
 from edgedet.evaluate.detect import Clock, detect_records
@@ -166,11 +166,8 @@ def class_mapping(class_names: tuple[str, ...], split: CocoSplit) -> np.ndarray:
     Raises:
         DataError: the model and the split do not have the same classes.
     """
-    if sorted(class_names) != sorted(split.class_names):
-        raise DataError(
-            f"{split.ann_path}: classes {list(split.class_names)}, but the model knows {list(class_names)}; "
-            "evaluate on the data set that the model was trained for, or rename the categories"
-        )
+    advice = "evaluate on the data set that the model was trained for, or rename the categories"
+    require_model_classes(split, "the model", class_names, advice)
     return np.array([split.class_names.index(name) for name in class_names], dtype=np.int64)
 
 

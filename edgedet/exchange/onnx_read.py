@@ -12,6 +12,7 @@ import numpy as np
 
 from edgedet.errors import ConversionError, missing_extra
 from edgedet.graph import graph as g
+from edgedet.graph.operators import same_padding
 
 _NHWC = (0, 3, 1, 2)  # NCHW axis -> NHWC axis
 _SMALL = 4096  # elements of a constant whose values a rule may look at
@@ -157,9 +158,8 @@ class _Builder:
         if len(shape) != 4 or len(weight) != 4 or len(pads) != 4:
             return max(stride) == 1  # sizes unknown: symmetric padding is SAME without a stride
         for axis in (0, 1):
-            size, reach = shape[1 + axis], (weight[2 + axis] - 1) * dilation[axis] + 1
-            total = max((math.ceil(size / stride[axis]) - 1) * stride[axis] + reach - size, 0)
-            if (pads[axis], pads[axis + 2]) != (total // 2, total - total // 2):
+            reach = (weight[2 + axis] - 1) * dilation[axis] + 1
+            if (pads[axis], pads[axis + 2]) != same_padding(shape[1 + axis], reach, stride[axis]):
                 return False
         return True
 

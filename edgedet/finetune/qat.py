@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,11 +22,12 @@ from edgedet.fileio import atomic_write_text
 from edgedet.finetune.check_file import CHECK_RUNTIMES, FileCheck, check_file
 from edgedet.finetune.qat_trainer import MIN_LR_RATIO, QatTrainer
 from edgedet.finetune.resume import STATE_FILE, check_identity, load_state, save_state
-from edgedet.finetune.settings import require_model_classes, training_settings, weak_augmentation
+from edgedet.finetune.settings import require_checkpoint_classes, training_settings, weak_augmentation
 from edgedet.graph.flatbuffer import serialize
 from edgedet.net.checkpoint import Checkpoint, load_checkpoint
 from edgedet.net.rtmdet import channels_last
 from edgedet.net.runtime import TorchRuntime
+from edgedet.progress import Stopwatch
 from edgedet.quantize.calibration.calibrate import calibrate
 from edgedet.quantize.calibration.images import (
     ImageFiles,
@@ -177,7 +177,7 @@ def qat_checkpoint(request: QatRequest) -> QatReport:
 
 
 def _qat(request: QatRequest) -> QatReport:
-    clock = _Clock()
+    clock = Stopwatch()
     run = _set_up(request)
     checkpoint = run.checkpoint
     records = draw_images(run.train, request.calib_images, request.seed)
@@ -239,7 +239,7 @@ def _set_up(request: QatRequest) -> _Run:
     else:
         train = request.data.load("train")
         if not request.distill:
-            require_model_classes(checkpoint, train)
+            require_checkpoint_classes(checkpoint, train)
     if request.images is not None and request.data.data is None and request.data.val_ann is None:
         float_runtime = TorchRuntime(channels_last(checkpoint.build()), checkpoint.preprocess, outputs)
         judge = self_labelled(float_runtime, train, SELF_LABELLED_IMAGES)
@@ -262,7 +262,7 @@ def _set_up(request: QatRequest) -> _Run:
     return run
 
 
-def _train(run: _Run, trainer: QatTrainer, ap_float: float, ap_start: float, clock: _Clock) -> list[EpochRecord]:
+def _train(run: _Run, trainer: QatTrainer, ap_float: float, ap_start: float, clock: Stopwatch) -> list[EpochRecord]:
     """All epochs that are not done yet."""
     out, config = run.request.out, run.config
     identity = _identity(run)
@@ -344,21 +344,3 @@ _NO_GAIN = (
     "training did not raise the AP above that of its start, plain PTQ: take more epochs or images, another --lr, or "
     "PTQ with --effort best"
 )
-
-
-class _Clock:
-    """Wall-clock seconds of consecutive steps."""
-
-    def __init__(self) -> None:
-        self._since = time.perf_counter()
-        self.laps: list[tuple[str, float]] = []
-
-    def seconds(self) -> float:
-        """Since the last call."""
-        now = time.perf_counter()
-        passed, self._since = now - self._since, now
-        return passed
-
-    def lap(self, name: str) -> None:
-        """End a step."""
-        self.laps.append((name, self.seconds()))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -27,6 +26,7 @@ from edgedet.finetune.qat_modules import (
     trained_graph,
 )
 from edgedet.net.rtmdet import channels_last
+from edgedet.progress import Stopwatch
 from edgedet.quantize.fx.prepare import freeze
 from edgedet.train.loader import Batch, epoch_batches, steps_per_epoch
 from edgedet.train.log import EpochRecord, StepLosses, TrainLog
@@ -81,14 +81,14 @@ class QatTrainer:
         Raises:
             EdgedetError: the loss is not a number any more.
         """
-        start, losses, lr = time.perf_counter(), [], 0.0
+        watch, losses, lr = Stopwatch(), [], 0.0
         for index, batch in enumerate(epoch_batches(self._cache, self.config, self._seed, epoch, strong=False)):
             step = epoch * self.steps + index
             lr = learning_rate(step, self.total_steps, self.config)
             losses.append(self.step(batch, step, lr))
             log.step(step, losses[-1], lr)
         total, cls, box = np.mean([(s.total, s.cls, s.box) for s in losses], axis=0).tolist()
-        rate = self.steps * self.config.batch / (time.perf_counter() - start)
+        rate = self.steps * self.config.batch / watch.seconds()
         return EpochRecord(epoch + 1, total, cls, box, lr, rate)
 
     def step(self, batch: Batch, step: int, lr: float) -> StepLosses:

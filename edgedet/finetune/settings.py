@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from edgedet.config import TrainConfig, available_models, build, load_model_file
-from edgedet.data.coco import CocoSplit
-from edgedet.errors import ConfigError, DataError
+from edgedet.data.coco import CocoSplit, require_model_classes
+from edgedet.errors import ConfigError
 from edgedet.net.checkpoint import Checkpoint
 
 # Resize and colour stay this close to what the network sees in use; strong augmentation would pull a trained network
@@ -49,14 +49,11 @@ def weak_augmentation(config: TrainConfig) -> TrainConfig:
     )
 
 
-def require_model_classes(checkpoint: Checkpoint, split: CocoSplit) -> None:
+def require_checkpoint_classes(checkpoint: Checkpoint, split: CocoSplit) -> None:
     """Make sure that a label of the training split means the same to the network.
 
     Raises:
         DataError: other classes, another number of them, or another order.
     """
-    if checkpoint.outputs.class_names != split.class_names:
-        raise DataError(
-            f"{split.ann_path}: classes {list(split.class_names)}, but the checkpoint knows "
-            f"{list(checkpoint.outputs.class_names)}; fine-tune on the data set that it was trained on, or train anew"
-        )
+    advice = "fine-tune on the data set that it was trained on, or train anew"
+    require_model_classes(split, "the checkpoint", checkpoint.outputs.class_names, advice, in_order=True)

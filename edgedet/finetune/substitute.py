@@ -19,7 +19,7 @@ from edgedet.data.paths import DataPaths
 from edgedet.errors import ConfigError
 from edgedet.evaluate.evaluator import evaluate, sha256_of
 from edgedet.fileio import atomic_write_text
-from edgedet.finetune.settings import require_model_classes, training_settings
+from edgedet.finetune.settings import require_checkpoint_classes, training_settings
 from edgedet.finetune.swap import substitute
 from edgedet.graph.flatbuffer import serialize
 from edgedet.graph.graph import Graph
@@ -166,7 +166,7 @@ def substitute_checkpoint(request: SubstituteRequest) -> SubstituteReport:
     old = load_checkpoint(request.checkpoint)
     activation, attention = _what(request, old.model_config)
     train, valid = request.data.load("train"), request.data.load("valid")
-    require_model_classes(old, train)
+    require_checkpoint_classes(old, train)
     require_same_classes(train, valid)
     batches = list(image_batches(draw_images(train, request.images, request.seed), old.preprocess))
     if len(batches) > 1 and len(batches[-1]) < len(batches[0]):

@@ -107,6 +107,20 @@ class OpContext:
             raise self.unsupported(f"tensor {tensor.name!r} has shape {tensor.shape}, expected {rank} axes")
 
 
+def same_padding(size: int, window: int, stride: int) -> tuple[int, int]:
+    """What TFLite's SAME adds in front of and behind one axis.
+
+    Args:
+        size: input, px.
+        window: of the (dilated) filter, px.
+        stride: step, px.
+    Returns:
+        (before, after), px; the odd one is after. Source: TFLite's ComputePaddingWithOffset.
+    """
+    total = max((-(-size // stride) - 1) * stride + window - size, 0)
+    return total // 2, total - total // 2
+
+
 def window_padding(size: int, window: int, stride: int, padding: str, where: str) -> tuple[int, int, int]:
     """Output size and padding of a sliding window along one axis.
 
@@ -122,9 +136,7 @@ def window_padding(size: int, window: int, stride: int, padding: str, where: str
         ConversionError: VALID, and the window does not fit.
     """
     if padding == "SAME":
-        out = -(-size // stride)
-        total = max((out - 1) * stride + window - size, 0)
-        return out, total // 2, total - total // 2
+        return -(-size // stride), *same_padding(size, window, stride)
     if size < window:
         raise ConversionError(f"{where}: a window of {window} does not fit an input of {size} without padding")
     return (size - window) // stride + 1, 0, 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -64,7 +65,7 @@ def summarize(graph: Graph) -> GraphSummary:
     peak = live.index(max(live)) if live else 0
     return GraphSummary(
         operators=dict(sorted(counts.items(), key=lambda item: (-item[1], item[0]))),
-        macs=sum(_macs(operator, graph) for operator in graph.operators),
+        macs=sum(operator_macs(operator, graph) for operator in graph.operators),
         tensors=len(graph.tensors),
         weight_bytes=sum(tensor.data.nbytes for tensor in graph.tensors if tensor.data is not None),
         peak_activation_bytes=live[peak] if live else 0,
@@ -142,20 +143,27 @@ def live_bytes(graph: Graph) -> list[int]:
     return list(accumulate(change[:count]))
 
 
-def _elements(tensor: Tensor) -> int:
-    return math.prod(abs(side) for side in tensor.shape)  # an axis of unknown length, -1, counts as one
+def _elements(shape: Sequence[int]) -> int:
+    return math.prod(abs(side) for side in shape)  # an axis of unknown length, -1, counts as one
 
 
 def _per_channel(weights: Tensor, axis: int) -> int:
     """Weights behind one channel."""
     channels = abs(weights.shape[axis]) if weights.shape else 1
-    return _elements(weights) // max(channels, 1)
+    return _elements(weights.shape) // max(channels, 1)
 
 
-def _macs(operator: Operator, graph: Graph) -> int:
+def operator_macs(operator: Operator, graph: Graph, computed: Sequence[int] | None = None) -> int:
+    """Multiply-accumulates of an operator; 0 for everything but convolutions and FULLY_CONNECTED.
+
+    Args:
+        operator: one of the graph.
+        graph: its tensors.
+        computed: shape of the part of the output that is computed; None: all of it.
+    """
     if isinstance(operator.options, OpaqueOptions):
         return 0
-    output = _elements(graph.tensors[operator.outputs[0]])
+    output = _elements(graph.tensors[operator.outputs[0]].shape if computed is None else computed)
     match operator.kind:
         case "CONV_2D" | "FULLY_CONNECTED":
             return output * _per_channel(graph.tensors[operator.inputs[1]], 0)
@@ -163,7 +171,7 @@ def _macs(operator: Operator, graph: Graph) -> int:
             return output * _per_channel(graph.tensors[operator.inputs[1]], -1)
         case "TRANSPOSE_CONV":
             source = graph.tensors[operator.inputs[2]]
-            return _elements(source) * _per_channel(graph.tensors[operator.inputs[1]], -1)
+            return _elements(source.shape) * _per_channel(graph.tensors[operator.inputs[1]], -1)
         case _:
             return 0
 

@@ -114,16 +114,3 @@ def choose_affine(low: float, high: float, q_low: int = INT8_MIN, q_high: int = 
         return 1.0, min(max(0, q_low), q_high)
     zero_point = int(round_half_away(np.array(q_low - low / scale)))
     return scale, min(max(zero_point, q_low), q_high)
-
-
-def choose_symmetric(max_abs: np.ndarray, q_high: int = WEIGHT_MAX) -> np.ndarray:
-    """Scales for symmetric quantization, zero point 0: max_abs / q_high.
-
-    Args:
-        max_abs: largest absolute value per channel, >= 0.
-        q_high: largest code; codes are -q_high..q_high.
-    Returns:
-        float32, same shape; 1.0 where max_abs is 0 (every code is then 0, any scale will do).
-    """
-    scale = (np.asarray(max_abs, np.float64) / q_high).astype(np.float32)
-    return np.where(scale < np.finfo(np.float32).tiny, np.float32(1.0), scale)

@@ -28,40 +28,6 @@ def areas(boxes: np.ndarray) -> np.ndarray:
     return sides[:, 0] * sides[:, 1]
 
 
-def intersections(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Areas of the pairwise intersections.
-
-    Args:
-        a: float (N, 4), xyxy, px.
-        b: float (M, 4), xyxy, px.
-    Returns:
-        (N, M), px squared.
-    Raises:
-        ShapeError: not (N, 4) and (M, 4).
-    """
-    check_boxes(a, "a")
-    check_boxes(b, "b")
-    width = np.minimum(a[:, None, 2], b[None, :, 2]) - np.maximum(a[:, None, 0], b[None, :, 0])
-    height = np.minimum(a[:, None, 3], b[None, :, 3]) - np.maximum(a[:, None, 1], b[None, :, 1])
-    return np.maximum(width, 0) * np.maximum(height, 0)
-
-
-def iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Pairwise intersection over union; 0 where the union is empty.
-
-    Args:
-        a: float (N, 4), xyxy, px.
-        b: float (M, 4), xyxy, px.
-    Returns:
-        (N, M), 0..1. Example: a = [[0, 0, 2, 2]], b = [[1, 0, 3, 2]] give [[1/3]].
-    Raises:
-        ShapeError: not (N, 4) and (M, 4).
-    """
-    shared = intersections(a, b)
-    union = areas(a)[:, None] + areas(b)[None, :] - shared
-    return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
-
-
 def clip_boxes(boxes: np.ndarray, width: float, height: float) -> np.ndarray:
     """Move corners that lie outside an image onto its border.
 

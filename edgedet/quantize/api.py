@@ -13,12 +13,12 @@ from typing import Any
 from torch import Tensor, nn
 
 from edgedet.contracts import OutputSpec, PreprocessSpec
-from edgedet.data.coco import CocoSplit
+from edgedet.data.coco import require_model_classes
 from edgedet.data.paths import DataPaths
-from edgedet.errors import ConfigError, DataError
+from edgedet.errors import ConfigError
 from edgedet.fileio import atomic_write_bytes, atomic_write_text
 from edgedet.graph.flatbuffer import serialize
-from edgedet.net.checkpoint import Checkpoint, load_checkpoint
+from edgedet.net.checkpoint import load_checkpoint
 from edgedet.progress import Stopwatch
 from edgedet.quantize.calibration.calibrate import calibrate
 from edgedet.quantize.calibration.images import (
@@ -221,7 +221,8 @@ def quantize_checkpoint(
     model = checkpoint.build()
     watch.lap("load")
     split = request.data.load("train")
-    _check_classes(request.checkpoint, checkpoint, split)
+    advice = "calibrate with the data that the checkpoint was trained on"
+    require_model_classes(split, str(request.checkpoint), checkpoint.outputs.class_names, advice)
     records = draw_images(split, request.calib_images, request.seed)
     check_enough(records, request.calib_images, split)
     check_not_constant(records)
@@ -241,16 +242,6 @@ def quantize_checkpoint(
     atomic_write_bytes(report.model, data)
     atomic_write_text(report.report, json.dumps(report.to_json(), indent=1) + "\n")
     return report
-
-
-def _check_classes(path: Path, checkpoint: Checkpoint, split: CocoSplit) -> None:
-    """Pictures of another data set are a mistake that only the classes betray."""
-    if sorted(split.class_names) != sorted(checkpoint.outputs.class_names):
-        raise DataError(
-            f"{path}: knows {checkpoint.num_classes} classes ({', '.join(checkpoint.outputs.class_names)}), but "
-            f"{split.ann_path} has {len(split.class_names)} ({', '.join(split.class_names)}); calibrate with the data "
-            "that the checkpoint was trained on"
-        )
 
 
 def _counter(total: int, progress: Callable[[int, int], None] | None) -> Callable[[int], None] | None:

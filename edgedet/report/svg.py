@@ -17,11 +17,15 @@ class Svg:
     height: float
     _shapes: list[str] = field(default_factory=list)
 
-    def rect(self, x: float, y: float, width: float, height: float, fill: str, title: str = "") -> None:
-        """A filled rectangle; `title` is what a browser shows under the mouse."""
+    def rect(
+        self, x: float, y: float, width: float, height: float, fill: str, title: str = "", stroke: str = ""
+    ) -> None:
+        """A filled rectangle; `title` is what a browser shows under the mouse, `stroke` a hair line around it."""
+        border = f' stroke="{stroke}" stroke-width="0.5"' if stroke else ""
         tip = f"<title>{escape(title)}</title>" if title else ""
         self._shapes.append(
-            f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" fill="{fill}">{tip}</rect>'
+            f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" fill="{fill}"{border}>'
+            f"{tip}</rect>"
         )
 
     def line(self, x1: float, y1: float, x2: float, y2: float, stroke: str = LIGHT, dash: str = "") -> None:

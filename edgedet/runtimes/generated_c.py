@@ -16,6 +16,7 @@ from edgedet.codegen.memory.offsets import ALIGNMENT
 from edgedet.codegen.render import constant_files
 from edgedet.codegen.steps import macs_of
 from edgedet.errors import ShapeError, ToolchainError
+from edgedet.graph.dtypes import tensor_bytes
 from edgedet.graph.graph import Graph, Tensor
 from edgedet.graph.model import Int8Model
 from edgedet.runtimes.c_program import make_program
@@ -67,13 +68,9 @@ class _Module:
 
     def output_arrays(self, flat: np.ndarray) -> list[np.ndarray]:
         """Outputs as the module lays them end to end, as arrays in the order of the file."""
-        ends = np.cumsum([_nbytes(self.graph.tensors[index]) for index in self.program.outputs])
+        ends = np.cumsum([tensor_bytes(self.graph.tensors[index]) for index in self.program.outputs])
         parts = dict(zip(self.program.outputs, np.split(flat, ends[:-1]), strict=True))
         return [_as_array(parts[index], self.graph.tensors[index]) for index in self.graph.outputs]
-
-
-def _nbytes(tensor: Tensor) -> int:
-    return int(np.prod(tensor.shape, dtype=np.int64)) * np.dtype(tensor.dtype).itemsize
 
 
 def _as_array(memory: np.ndarray, tensor: Tensor) -> np.ndarray:
@@ -132,7 +129,7 @@ class HostModule:
         outputs = []
         for index in graph.outputs:
             tensor, start = graph.tensors[index], plan.address(index)
-            outputs.append(_as_array(self._arena[start : start + _nbytes(tensor)], tensor))
+            outputs.append(_as_array(self._arena[start : start + tensor_bytes(tensor)], tensor))
         return outputs
 
 
@@ -161,7 +158,7 @@ class QemuModule:
         defines = ("-DEDGEDET_HAS_RUN",) if self._has_run else ()
         self.firmware: Firmware = build_firmware(board, self._module.folder, self._module.sources, (*flags, *defines))
         self._instructions: list[np.ndarray] = []  # of every image: whole network, then every step
-        self._output_bytes = sum(_nbytes(graph.tensors[index]) for index in graph.outputs)
+        self._output_bytes = sum(tensor_bytes(graph.tensors[index]) for index in graph.outputs)
 
     @property
     def arena_bytes(self) -> int:

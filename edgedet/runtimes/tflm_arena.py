@@ -66,7 +66,7 @@ class ArenaReport:
     head_bytes: int  # activations and scratch buffers, planned by TFLM
     tail_bytes: int  # persistent structures
     measured_bytes: int  # smallest arena that TFLM takes on the host, a multiple of ALIGNMENT
-    margin_bytes: int  # for CMSIS-NN's scratch, or what the caller asked for
+    margin_bytes: int  # for CMSIS-NN's scratch
     total_bytes: int  # measured + margin, a multiple of ALIGNMENT
 
 
@@ -94,7 +94,7 @@ def cmsis_nn_margin(graph: Graph, room_bytes: int) -> int:
 
 
 def measure_arena(
-    model: bytes, graph: Graph, inputs: Sequence[np.ndarray], margin_bytes: int | None = None
+    model: bytes, graph: Graph, inputs: Sequence[np.ndarray]
 ) -> tuple[ArenaReport, tuple[np.ndarray, ...]]:
     """Measure the smallest arena and run the model in exactly that.
 
@@ -102,7 +102,6 @@ def measure_arena(
         model: bytes of the `.tflite`.
         graph: the same model.
         inputs: of the network, in the order of the file, run through it.
-        margin_bytes: added to the measurement instead of `cmsis_nn_margin`.
     Returns:
         The report, and the outputs that TFLM computed in the smallest arena, in the order of the file.
     Raises:
@@ -135,9 +134,7 @@ def measure_arena(
         measured = int(smallest.stdout)
         with np.load(work / "outputs.npz") as arrays:
             results = tuple(arrays[f"arr_{index}"] for index in range(outputs))
-    if margin_bytes is None:
-        margin_bytes = cmsis_nn_margin(graph, measured - sizes["tail"])
-    margin = _aligned(margin_bytes)
+    margin = _aligned(cmsis_nn_margin(graph, measured - sizes["tail"]))
     report = ArenaReport(sizes["head"], sizes["tail"], measured, margin, measured + margin)
     return report, results
 

@@ -20,6 +20,7 @@ from edgedet.fileio import atomic_write_text, remove_unfinished, require_out_fol
 from edgedet.net.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from edgedet.train.loader import steps_per_epoch
 from edgedet.train.log import EpochRecord, TrainLog
+from edgedet.train.resume import compare_settings
 from edgedet.train.trainer import Trainer
 
 BEST, LAST, HISTORY = "best.pt", "last.pt", "history.json"
@@ -188,23 +189,9 @@ def _resume(run: Run, trainer: Trainer) -> list[EpochRecord]:
     remove_unfinished(run.out / BEST)
     if checkpoint.resume is None:
         raise CheckpointError(f"{path}: holds no state to resume from; start anew without --resume")
-    before, now = (json.loads(json.dumps(i)) for i in (checkpoint.info["identity"], _identity(run)))
-    for key in now:
-        if before.get(key) != now[key]:
-            raise ConfigError(
-                f"{path}: --resume with another {key}: {_difference(before.get(key), now[key])}; "
-                "repeat the options of the interrupted run, or start anew with another --out"
-            )
+    compare_settings(path, checkpoint.info["identity"], _identity(run))
     trainer.load_state(checkpoint.weights, checkpoint.resume)
     return [EpochRecord(**record) for record in checkpoint.info["history"]]
-
-
-def _difference(before: Any, now: Any) -> str:
-    """What differs between two values of `_identity`, by key where they have keys."""
-    if not isinstance(before, dict) or not isinstance(now, dict):
-        return f"the run has {before}, asked for {now}"
-    keys = [key for key in sorted(before.keys() | now.keys()) if before.get(key) != now.get(key)]
-    return ", ".join(f"{key}: the run has {before.get(key)}, asked for {now.get(key)}" for key in keys)
 
 
 def _save(run: Run, trainer: Trainer, history: list[EpochRecord]) -> None:

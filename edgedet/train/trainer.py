@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,6 +19,7 @@ from edgedet.evaluate.evaluator import evaluate
 from edgedet.evaluate.predict import draw_detections
 from edgedet.net.rtmdet import build_detector, channels_last
 from edgedet.net.runtime import TorchRuntime
+from edgedet.progress import Stopwatch
 from edgedet.train.hardware import has_bf16
 from edgedet.train.loader import Batch, epoch_batches, steps_per_epoch
 from edgedet.train.log import EpochRecord, StepLosses, TrainLog
@@ -82,14 +82,14 @@ class Trainer:
             EdgedetError: the loss is not a number any more.
         """
         self.model.train()
-        start, losses, lr = time.perf_counter(), [], 0.0
+        watch, losses, lr = Stopwatch(), [], 0.0
         for index, batch in enumerate(self.batches(epoch)):
             step = epoch * self._steps + index
             lr = learning_rate(step, self._steps * self.config.epochs, self.config)
             losses.append(self.step(batch, step, lr))
             log.step(step, losses[-1], lr)
         total, cls, box = np.mean([(s.total, s.cls, s.box) for s in losses], axis=0).tolist()
-        rate = self._steps * self.config.batch / (time.perf_counter() - start)
+        rate = self._steps * self.config.batch / watch.seconds()
         return EpochRecord(epoch + 1, total, cls, box, lr, rate)
 
     def step(self, batch: Batch, step: int, lr: float) -> StepLosses:

@@ -116,11 +116,6 @@ def test_deploy_unknown_target_lists_the_targets(tiny_model: Path, tmp_path: Pat
     assert not list(tmp_path.iterdir())
 
 
-def test_deploy_negative_margin_is_refused(tiny_model: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="margin must be 0 bytes or more, got -1"):
-        deploy(tiny_model, "tflm", tmp_path / "out", arena_margin_bytes=-1)
-
-
 def test_deploy_foreign_folder_is_left_alone(tiny_model: Path, tmp_path: Path) -> None:
     (tmp_path / "keep.txt").write_text("mine", encoding="utf-8")
     with pytest.raises(ConfigError, match=r"not empty and holds no manifest\.json"):

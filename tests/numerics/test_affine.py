@@ -7,7 +7,6 @@ import pytest
 
 from edgedet.numerics.affine import (
     choose_affine,
-    choose_symmetric,
     dequantize,
     quantize,
     quantize_border,
@@ -87,10 +86,6 @@ def test_choose_affine_empty_range_gives_usable_scale() -> None:
 def test_choose_affine_bad_range_raises(low: float, high: float) -> None:
     with pytest.raises(ValueError, match="finite and ordered"):
         choose_affine(low, high)
-
-
-def test_choose_symmetric_zero_channel_gets_one() -> None:
-    assert choose_symmetric(np.array([127.0, 0.0])).tolist() == [1.0, 1.0]
 
 
 def test_quantize_border_of_ties_ends_and_no_number() -> None:

@@ -4,51 +4,11 @@ import numpy as np
 import pytest
 
 from edgedet.errors import ShapeError
-from edgedet.numerics.boxes import areas, clip_boxes, decode_distances, intersections, iou, xyxy_to_xywh
+from edgedet.numerics.boxes import areas, clip_boxes, decode_distances, xyxy_to_xywh
 
 
 def boxes_of(*rows: tuple[float, float, float, float]) -> np.ndarray:
     return np.array(rows, dtype=np.float32).reshape(-1, 4)
-
-
-def pixel_iou(a: np.ndarray, b: np.ndarray, side: int) -> float:
-    """IoU of integer boxes by counting pixels."""
-    masks = []
-    for x1, y1, x2, y2 in (a.astype(int), b.astype(int)):
-        mask = np.zeros((side, side), dtype=bool)
-        mask[y1:y2, x1:x2] = True
-        masks.append(mask)
-    union = int((masks[0] | masks[1]).sum())
-    return int((masks[0] & masks[1]).sum()) / union if union else 0.0
-
-
-def test_iou_integer_boxes_equals_counted_pixels() -> None:
-    rng = np.random.default_rng(3)
-    first, second = (np.sort(rng.integers(0, 20, (12, 2, 2)), axis=1).reshape(12, 4) for _ in range(2))
-    # sorted over the corner axis: (x1, y1), (x2, y2)
-    result = iou(first.astype(np.float32), second.astype(np.float32))
-    expected = [[pixel_iou(a, b, 20) for b in second] for a in first]
-    np.testing.assert_allclose(result, expected, rtol=1e-6)  # float32 division
-
-
-@pytest.mark.parametrize(
-    ("a", "b", "expected"),
-    [
-        ((0, 0, 2, 2), (0, 0, 2, 2), 1.0),
-        ((0, 0, 2, 2), (1, 0, 3, 2), 1 / 3),
-        ((0, 0, 2, 2), (2, 0, 4, 2), 0.0),  # touch
-        ((0, 0, 2, 2), (5, 5, 6, 6), 0.0),
-        ((1, 1, 1, 1), (1, 1, 1, 1), 0.0),  # empty union
-        ((3, 3, 1, 1), (0, 0, 4, 4), 0.0),  # negative sides have no area
-    ],
-)
-def test_iou_known_pairs(a: tuple[float, ...], b: tuple[float, ...], expected: float) -> None:
-    assert iou(boxes_of(a), boxes_of(b))[0, 0] == np.float32(expected)
-
-
-def test_iou_no_boxes_gives_empty_matrix() -> None:
-    assert iou(boxes_of(), boxes_of((0, 0, 1, 1))).shape == (0, 1)
-    assert intersections(boxes_of((0, 0, 1, 1)), boxes_of()).shape == (1, 0)
 
 
 def test_areas_negative_side_gives_zero() -> None:
@@ -81,7 +41,5 @@ def test_xyxy_to_xywh_keeps_dtype() -> None:
 def test_boxes_wrong_shape_names_it() -> None:
     with pytest.raises(ShapeError, match=r"expected shape \(N, 4\), found \(4,\)"):
         areas(np.zeros(4, dtype=np.float32))
-    with pytest.raises(ShapeError, match=r"b: expected shape \(N, 4\), found \(2, 3\)"):
-        iou(boxes_of(), np.zeros((2, 3), dtype=np.float32))
     with pytest.raises(ShapeError, match=r"priors \(1, 2\).*found \(2, 2\)"):
         decode_distances(boxes_of((0, 0, 1, 1)), np.zeros((2, 2), np.float32), np.zeros(1, np.float32))

@@ -208,7 +208,9 @@ def test_quantize_checkpoint_of_another_class_count_is_an_error(checkpoint, data
     coco["categories"].append({"id": 2, "name": "platelet"})
     coco["annotations"][0]["category_id"] = 2
     (tmp_path / "d" / "train" / "_annotations.coco.json").write_text(json.dumps(coco))
-    with pytest.raises(DataError, match=r"best\.pt: knows 1 classes \(cell\).*_annotations\.coco\.json has 2"):
+    with pytest.raises(
+        DataError, match=r"_annotations\.coco\.json: classes \[.*\], but .*best\.pt knows \['cell'\]; calibrate"
+    ):
         quantize_checkpoint(request(checkpoint, tmp_path / "d", tmp_path / "q"))
     assert not (tmp_path / "q").exists()
 

@@ -106,13 +106,6 @@ def test_measure_arena_deep_and_narrow_model_has_room_for_the_planner(deep_model
     assert probe(tmp_path, report.measured_bytes - 16, 1) != 0
 
 
-def test_measure_arena_given_margin_replaces_the_computed_one(tiny_model: Path) -> None:
-    graph = read_tflite(tiny_model)
-    q_input = np.zeros((1, 32, 64, 3), np.int8)
-    report, _ = measure_arena(tiny_model.read_bytes(), graph, (q_input,), margin_bytes=100)
-    assert (report.margin_bytes, report.total_bytes) == (112, report.measured_bytes + 112)
-
-
 def test_measure_arena_unsupported_model_names_the_reason(tiny_model: Path) -> None:
     graph = read_tflite(tiny_model)
     with pytest.raises(ToolchainError, match="TFLite Micro refuses the model"):

@@ -5,7 +5,6 @@ Reshapes, blocks of a split or sliced tensor, in-place steps, and inputs of a co
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from dataclasses import dataclass
 
@@ -13,6 +12,7 @@ import numpy as np
 
 from edgedet.codegen.memory.offsets import Lifetime, lower_bound
 from edgedet.codegen.steps import Step
+from edgedet.graph.dtypes import tensor_bytes
 from edgedet.graph.graph import ConcatOptions, Graph
 from edgedet.graph.moves import merged_axes, moved_views, source_position, start_of
 from edgedet.graph.operator_table import Trait, kinds_with
@@ -67,8 +67,7 @@ class Views:
 
     def size_bytes(self, index: int) -> int:
         """Of one tensor."""
-        tensor = self.graph.tensors[index]
-        return math.prod(tensor.shape) * np.dtype(tensor.dtype).itemsize
+        return tensor_bytes(self.graph.tensors[index])
 
     def locate(self, index: int) -> tuple[int, int, int]:
         """(root tensor, offset in bytes from its start, pitch in elements)."""

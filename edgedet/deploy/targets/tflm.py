@@ -65,9 +65,7 @@ class _Measured:
     outputs: tuple[np.ndarray, ...]  # in the order of the file
 
 
-def deploy_tflm(
-    path: Path, arena_margin_bytes: int | None, ram_bytes: int | None, image: Path | None, seed: int
-) -> Product:
+def deploy_tflm(path: Path, ram_bytes: int | None, image: Path | None, seed: int) -> Product:
     """Target tflm; arguments and errors as in `edgedet.deploy.api.deploy`."""
     require_jinja2("tflm")
     require_tflite_micro()
@@ -75,7 +73,7 @@ def deploy_tflm(
     operators = operators_used(source.graph, str(path))
     inputs = _inputs(source, image, seed)
     simulated, refusal = _simulate(source, inputs)
-    measured = _measure(source, inputs, arena_margin_bytes)
+    measured = _measure(source, inputs)
     _check_ram(measured.arena, ram_bytes)
     outputs = source.ordered(measured.outputs)
     if simulated is not None:
@@ -85,8 +83,7 @@ def deploy_tflm(
     sources = render_sources(
         measured.data, source.graph, source.model, sha256(source.data), operators, measured.arena, golden
     )
-    margin_for = "CMSIS-NN scratch" if arena_margin_bytes is None else "given by the user"
-    manifest = _manifest(source, measured, operators, golden, margin_for, sources)
+    manifest = _manifest(source, measured, operators, golden, sources)
     return Product(
         sources, manifest, len(measured.data), operators, measured.arena.total_bytes, origin,
         arena=measured.arena, has_contract=source.model is not None, unchecked=refusal,
@@ -136,11 +133,11 @@ def _simulate(source: _Source, inputs: Sequence[np.ndarray]) -> tuple[tuple[np.n
         return None, str(error).removeprefix("this model: ").partition("; ")[0]
 
 
-def _measure(source: _Source, inputs: Sequence[np.ndarray], margin_bytes: int | None) -> _Measured:
+def _measure(source: _Source, inputs: Sequence[np.ndarray]) -> _Measured:
     """The file, or the same with a memory plan of its own where that needs less than TFLM's planner."""
     data = bytes_inside(source.data, source.graph)
     try:
-        arena, outputs = measure_arena(data, source.graph, inputs, margin_bytes)
+        arena, outputs = measure_arena(data, source.graph, inputs)
     except ToolchainError as error:
         raise ToolchainError(f"{source.path}: {error}") from error
     found = _Measured(data, source.graph, arena, outputs)
@@ -151,7 +148,7 @@ def _measure(source: _Source, inputs: Sequence[np.ndarray], margin_bytes: int | 
         data = serialize(graph)
     except ConversionError:  # the file holds something that edgedet shows but can't write: it stays as it is
         return found
-    planned_arena, planned_outputs = measure_arena(data, graph, inputs, margin_bytes)
+    planned_arena, planned_outputs = measure_arena(data, graph, inputs)
     if planned_arena.total_bytes >= arena.total_bytes:
         return found
     check_equal(source.output_names, source.ordered(planned_outputs), source.ordered(outputs))
@@ -172,7 +169,6 @@ def _manifest(
     measured: _Measured,
     operators: tuple[OperatorUse, ...],
     golden: Golden,
-    margin_for: str,
     sources: dict[str, str],
 ) -> dict[str, Any]:
     contract = None
@@ -192,7 +188,7 @@ def _manifest(
         "arena": {
             **asdict(measured.arena),
             "measured_with": "tflite_micro wheel, reference kernels, on the host",
-            "margin_for": margin_for,
+            "margin_for": "CMSIS-NN scratch",
         },
         "contract": contract,
         "golden": _golden_entry(source, golden),

@@ -21,6 +21,7 @@ from edgedet.graph import graph as g
 from edgedet.graph.check import check_graph
 from edgedet.graph.graph import Graph
 from edgedet.graph.metadata import contract_metadata
+from edgedet.graph.operators import same_padding
 from edgedet.quantize.fx.fake_quant import FakeQuant, QuantConv2d
 from edgedet.quantize.fx.prepare import quantized_by, requantizes
 from edgedet.quantize.fx.qparams import AffineParams
@@ -99,18 +100,6 @@ def _check_output_shapes(graph: g.Graph, preprocess: PreprocessSpec, outputs: Ou
                 f"output {tensor.name} has shape {tensor.shape}, expected {expected}; the network does not fit the "
                 f"contract (input {preprocess.width}x{preprocess.height} px, {len(outputs.class_names)} classes)"
             )
-
-
-def same_padding(size: int, kernel: int, stride: int, dilation: int) -> tuple[int, int]:
-    """What TFLite's SAME adds in front of and behind one axis.
-
-    Args:
-        size: px, kernel: taps, stride: px, dilation: px.
-    Returns:
-        (before, after) px. Source: TFLite's ComputePaddingWithOffset.
-    """
-    total = max((-(-size // stride) - 1) * stride + (kernel - 1) * dilation + 1 - size, 0)
-    return total // 2, total - total // 2
 
 
 @dataclass
@@ -250,7 +239,8 @@ class _Builder:
         _, height, width, channels = self.shapes[source]
         left, right, top, bottom = conv.padding
         kernel = conv.weight.shape[2:]
-        same = [same_padding(*axis) for axis in zip((height, width), kernel, conv.stride, conv.dilation, strict=True)]
+        reach = [(taps - 1) * dilation + 1 for taps, dilation in zip(kernel, conv.dilation, strict=True)]
+        same = [same_padding(*axis) for axis in zip((height, width), reach, conv.stride, strict=True)]
         if same == [(top, bottom), (left, right)]:
             return index, "SAME"
         if not any(conv.padding):
@@ -271,7 +261,7 @@ class _Builder:
             for v in (pool.kernel_size, pool.stride, pool.padding, pool.dilation)
         )
         _, height, width, _ = self.shapes[node.all_input_nodes[0]]
-        same = [same_padding(*axis, 1) for axis in zip((height, width), kernel, stride, strict=True)]
+        same = [same_padding(*axis) for axis in zip((height, width), kernel, stride, strict=True)]
         if dilation != (1, 1) or pool.ceil_mode or (any(padding) and same != [(p, p) for p in padding]):
             raise UnsupportedOpError(
                 f"{node.target}: max pool with padding {padding}, dilation {dilation}, ceil_mode {pool.ceil_mode} on "

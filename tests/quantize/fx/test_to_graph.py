@@ -26,7 +26,7 @@ from edgedet.quantize.fx.fold import fold_batch_norm
 from edgedet.quantize.fx.lower_activations import lower_activations
 from edgedet.quantize.fx.prepare import freeze, prepare, quantized_by
 from edgedet.quantize.fx.qparams import input_params
-from edgedet.quantize.fx.to_graph import QuantizedModel, graph_from_fx, same_padding
+from edgedet.quantize.fx.to_graph import QuantizedModel, graph_from_fx
 from edgedet.simulate.simulator import Simulator
 
 # Every shipped model on a non-square input, and a Hardswish one, which no shipped model has; classes 1, 3 and 4.
@@ -282,17 +282,6 @@ def test_graph_from_fx_same_network_gives_the_same_bytes():
     c = case("rtmdet_pico_relu6")
     again = quantize_model(c.float_model, c.preprocess, c.outputs, [c.floats[:8]])
     assert serialize(again.graph) == c.data
-
-
-@pytest.mark.parametrize(
-    ("size", "kernel", "stride", "dilation"),
-    [(8, 3, 1, 1), (8, 3, 2, 1), (7, 3, 2, 1), (9, 5, 2, 1), (8, 1, 2, 1), (9, 3, 1, 2), (8, 4, 2, 1)],
-)
-def test_same_padding_equals_tflite(size, kernel, stride, dilation):
-    before, after = same_padding(size, kernel, stride, dilation)
-    outputs = (size + before + after - (kernel - 1) * dilation - 1) // stride + 1
-    assert outputs == -(-size // stride)
-    assert 0 <= after - before <= 1
 
 
 ONE = OutputSpec(("a",), strides=(1,))
