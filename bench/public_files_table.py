@@ -25,6 +25,7 @@ from edgedet.errors import EdgedetError
 from edgedet.evaluate.evaluator import describe_machine, sha256_of
 from edgedet.fileio import atomic_write_text
 from edgedet.graph.flatbuffer import read_tflite
+from edgedet.graph.load import load_tflite
 from edgedet.runtimes.parity import EXACT_RUNTIMES, compare_runtimes
 
 DEFAULT_FOLDER = ROOT.parent / "shared" / "data" / "tflite"
@@ -64,9 +65,10 @@ def measure(path: Path, images: int, seed: int) -> dict[str, Any]:
     row: dict[str, Any] = {"file": path.name, "sha256": sha256_of(path), "operators": {}, "refused": ""}
     row |= {"difference": {}, "why": {}, "arena_tflm": None, "arena_c99": None}
     try:
-        graph = read_tflite(path)
-        row["operators"] = dict(Counter(operator.kind for operator in graph.operators).most_common())
-        parities = compare_runtimes(path.name, path.read_bytes(), graph, images=images, seed=seed)
+        kinds = Counter(operator.kind for operator in read_tflite(path).operators)
+        row["operators"] = dict(kinds.most_common())
+        loaded = load_tflite(path)
+        parities = compare_runtimes(path.name, loaded.data, loaded.graph, images=images, seed=seed)
     except EdgedetError as error:
         return row | {"refused": str(error).removeprefix(f"{path}: ")}
     for parity in parities:
