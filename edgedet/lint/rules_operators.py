@@ -29,6 +29,29 @@ def no_tflm_kernel(subject: Subject) -> list[Finding]:
     ]
 
 
+def tflm_kernel_limit(subject: Subject) -> list[Finding]:
+    """Operators that TFLite Micro has, in a form that its kernel refuses."""
+    tensors, found = subject.graph.tensors, []
+    for op in subject.of_kind("GATHER", "TRANSPOSE", "STRIDED_SLICE"):
+        axes = len(tensors[op.inputs[0]].shape)
+        if op.kind == "GATHER" and tensors[op.inputs[1]].dtype != "int32":
+            found.append((op, f"{tensors[op.inputs[1]].dtype} indices instead of int32"))
+        elif axes > {"GATHER": axes, "TRANSPOSE": 5, "STRIDED_SLICE": 4}[op.kind]:
+            found.append((op, f"{axes} axes"))
+    if not found:
+        return []
+    reasons = ", ".join(sorted({f"{op.kind} with {reason}" for op, reason in found}))
+    return [
+        Finding(
+            "tflm-kernel-limit",
+            "error",
+            subject.names([op for op, _ in found]),
+            f"TFLite Micro's kernels refuse {reasons}: AllocateTensors() fails on the chip",
+            "change the operator in the model, or deploy with target c99, whose kernels take it",
+        )
+    ]
+
+
 def silu(subject: Subject) -> list[Finding]:
     """The activation x * sigmoid(x)."""
     guilty = []
@@ -237,6 +260,7 @@ def input_size(subject: Subject) -> list[Finding]:
 
 OPERATOR_RULES: tuple[Rule, ...] = (
     no_tflm_kernel,
+    tflm_kernel_limit,
     silu,
     channel_attention,
     symmetric_padding,

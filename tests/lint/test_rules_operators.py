@@ -6,6 +6,7 @@ from types import ModuleType
 import pytest
 
 from edgedet.graph import graph as g
+from edgedet.graph.flatbuffer import serialize
 from edgedet.lint.finding import Finding
 
 Codes = Callable[..., dict[str, Finding]]
@@ -24,6 +25,40 @@ def test_no_tflm_kernel_names_the_operators(maker: ModuleType, codes: Codes) -> 
 def test_no_tflm_kernel_known_operators_are_fine(maker: ModuleType, codes: Codes) -> None:
     m = maker.GraphMaker(1)
     assert codes(m.graph([m.conv(m.input((1, 32, 32, 3)), 4)])) == {}
+
+
+def refused_by_tflm(m: ModuleType, kind: str) -> g.Graph:
+    """An operator that TFLite Micro has, in a form that its kernel does not take."""
+    if kind == "GATHER":
+        x = m.input((1, 4, 6, 8))
+        return m.graph([m.same("GATHER", [x, m.constant([1, 2], "int64")], (1, 4, 6, 2), g.GatherOptions(-1))])
+    if kind == "TRANSPOSE":
+        x = m.input((1, 2, 3, 2, 2, 2))
+        return m.graph([m.same("TRANSPOSE", [x, m.constant([0, 2, 1, 3, 4, 5])], (1, 3, 2, 2, 2, 2))])
+    x = m.input((1, 2, 3, 2, 2))
+    ends = [m.constant(v) for v in ([0] * 5, [1, 2, 2, 2, 2], [1] * 5)]
+    return m.graph([m.same("STRIDED_SLICE", [x, *ends], (1, 2, 2, 2, 2), g.StridedSliceOptions())])
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"), [("GATHER", "int64 indices"), ("TRANSPOSE", "6 axes"), ("STRIDED_SLICE", "5 axes")]
+)
+def test_tflm_kernel_limit_is_where_tflm_refuses(maker: ModuleType, codes: Codes, kind: str, reason: str) -> None:
+    tflm = pytest.importorskip("tflite_micro")
+    graph = refused_by_tflm(maker.GraphMaker(0), kind)
+    finding = codes(graph)["tflm-kernel-limit"]
+    assert finding.severity == "error"
+    assert f"{kind} with {reason}" in finding.why
+    with pytest.raises(RuntimeError):
+        tflm.runtime.Interpreter.from_bytes(serialize(graph), arena_size=100_000)
+
+
+def test_tflm_kernel_limit_forms_that_it_takes_are_fine(maker: ModuleType, codes: Codes) -> None:
+    m = maker.GraphMaker(0)
+    x = m.input((1, 2, 4, 6, 8))
+    y = m.same("TRANSPOSE", [x, m.constant([0, 1, 3, 2, 4])], (1, 2, 6, 4, 8))
+    y = m.same("GATHER", [y, m.constant([0, 3])], (1, 2, 6, 4, 2), g.GatherOptions(-1))
+    assert "tflm-kernel-limit" not in codes(m.graph([y]))
 
 
 def test_silu_product_with_own_sigmoid_only(maker: ModuleType, codes: Codes) -> None:
