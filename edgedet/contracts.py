@@ -52,7 +52,7 @@ class PreprocessSpec:
         require_one_of("rounding", self.rounding, ("half_away_from_zero",))
         if not 0 <= self.pad_value <= 255:
             raise ConfigError(f"pad_value must be 0..255, got {self.pad_value}")
-        if len(self.mean) != self.channels or len(self.std) != self.channels or min(self.std) <= 0:
+        if len(self.mean) != self.channels or len(self.std) != self.channels or not min(self.std) > 0:
             raise ConfigError(
                 f"mean and std need {self.channels} values each for {self.channel_order}, std > 0; got mean "
                 f"{self.mean}, std {self.std}"

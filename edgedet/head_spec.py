@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import asdict, dataclass, fields
 from typing import Any
@@ -18,7 +19,11 @@ UNITS = ("pixels", "normalized")
 # Codings whose rows belong to the cells of the stride levels.
 LEVEL_CODINGS = ("distance", "yolox", "yolov3", "yolov5", "cells")
 ANCHOR_CODINGS = ("yolov3", "yolov5")
-_ROLE = re.compile("(cls|box|obj|map|output)(_[0-9]{1,9})?|boxes|classes|scores|count")
+_ROLES = {  # of codings whose outputs are not rows of boxes
+    "detections": re.compile("boxes|classes|scores|count"),
+    "none": re.compile("output_[0-9]{1,9}"),
+}
+_ROW_ROLE = re.compile("(cls|box|obj|map)(_[1-9][0-9]{0,8})?")
 
 
 @dataclass(frozen=True)
@@ -69,7 +74,8 @@ class HeadSpec:
         require_one_of("unit", self.unit, UNITS)
         if self.bins < 0 or self.bins == 1:
             raise ConfigError(f"bins must be 0 (none) or at least 2, got {self.bins}")
-        if len(set(self.tensors)) != len(self.tensors) or not all(_ROLE.fullmatch(role) for role in self.tensors):
+        role_of = _ROLES.get(self.coding, _ROW_ROLE)
+        if len(set(self.tensors)) != len(self.tensors) or not all(role_of.fullmatch(role) for role in self.tensors):
             raise ConfigError(f"tensors: every role once, such as cls_8, box or map; got {self.tensors}")
         if len(self.variances) != 4 or min(self.variances) <= 0:
             raise ConfigError(f"variances need 4 values above 0, got {self.variances}")
@@ -77,8 +83,9 @@ class HeadSpec:
             raise ConfigError(f"head {self.kind} needs anchors, pairs of width,height in px; got {self.anchors}")
         if self.coding == "ssd" and (not self.anchors or len(self.anchors) % 4):
             raise ConfigError(f"head ssd needs anchors, 4 numbers for each box; got {len(self.anchors)} numbers")
-        if not all(isinstance(value, int | float) for value in self.anchors):
-            raise ConfigError("anchors must be numbers")
+        numbers = (*self.anchors, *self.variances, self.offset)
+        if not all(isinstance(value, int | float) and math.isfinite(value) for value in numbers):
+            raise ConfigError("anchors, variances and offset must be finite numbers")
 
     def anchors_per_cell(self, levels: int) -> int:
         """Anchors of each cell; 1 for heads without.

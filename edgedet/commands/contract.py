@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
 
 from edgedet.commands.shared import Commands, add_command, refuse_checkpoint
@@ -53,6 +54,10 @@ def _add_outputs(group: argparse._ArgumentGroup) -> None:
         help="YOLO: pairs of px, smallest stride first, or coco for its usual nine; SSD: a file (.npy, or text with "
         "centre y, centre x, height, width in 0..1 a line), or ssd to compute them from the strides",
     )
+    group.add_argument("--ssd-scales", type=_numbers, metavar="MIN,MAX", help="of computed anchors (default: 0.2,0.95)")
+    group.add_argument(
+        "--ssd-ratios", type=_numbers, metavar="R,...", help="of computed anchors (default: 1,2,1/2,3,1/3)"
+    )
     group.add_argument("--boxes", choices=CODINGS, help="how boxes are coded (default: as is usual for the head)")
     group.add_argument("--scores", choices=SCORES, help="what makes scores of class values (default: found)")
     group.add_argument("--unit", choices=UNITS, help="of boxes that are decoded in the graph (default: found)")
@@ -90,6 +95,8 @@ def _contract(args: argparse.Namespace) -> int:
         strides=args.strides,
         anchors=anchors,
         anchor_source=source,
+        ssd_scales=args.ssd_scales,
+        ssd_ratios=args.ssd_ratios,
         boxes=args.boxes,
         scores=args.scores,
         unit=args.unit,
@@ -162,9 +169,12 @@ def _parse_outputs(text: str | None) -> tuple[tuple[str, str], ...]:
 
 def _numbers(text: str) -> tuple[float, ...]:
     try:
-        return tuple(float(word) for word in text.split(","))
+        values = tuple(float(word) for word in text.split(","))
     except ValueError:
-        raise argparse.ArgumentTypeError(f"expected a number, or one for each channel as 1,2,3; got {text!r}") from None
+        values = ()
+    if not values or not all(math.isfinite(value) for value in values):
+        raise argparse.ArgumentTypeError(f"expected a number, or one for each channel as 1,2,3; got {text!r}")
+    return values
 
 
 def _whole_numbers(text: str) -> tuple[int, ...]:

@@ -14,7 +14,7 @@ from edgedet.errors import ConfigError
 from edgedet.graph.graph import Graph
 from edgedet.head_spec import ANCHOR_CODINGS, HeadSpec, part_and_stride
 from edgedet.numerics.heads.layout import grid
-from edgedet.numerics.heads.ssd_anchors import ssd_anchors
+from edgedet.numerics.heads.ssd_anchors import SSD_RATIOS, SSD_SCALES, ssd_anchors
 
 # Above it decoded boxes are pixels: normalized ones reach 1, or a little more at the border of the input.
 NORMALIZED_LIMIT = 2.5
@@ -86,8 +86,11 @@ def _anchors(request: ContractRequest, kind: str, size: tuple[int, int]) -> tupl
     if request.anchor_source == "coco":
         return COCO_ANCHORS
     if request.anchor_source == "ssd":
-        strides = request.strides or SSD_STRIDES
-        return ssd_anchors([grid(size, stride) for stride in strides])
+        grids = [grid(size, stride) for stride in request.strides or SSD_STRIDES]
+        scales, ratios = request.ssd_scales or SSD_SCALES, request.ssd_ratios or SSD_RATIOS
+        if len(scales) != 2:
+            raise ConfigError(f"scales of SSD anchors: expected the smallest and the largest, got {scales}")
+        return ssd_anchors(grids, *scales, ratios)
     return request.anchors
 
 

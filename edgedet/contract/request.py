@@ -20,6 +20,8 @@ class ContractRequest:
     strides: tuple[int, ...] | None = None  # of the levels, ascending
     anchors: tuple[float, ...] | None = None  # as HeadSpec.anchors
     anchor_source: str | None = None  # "coco": YOLO's usual nine; "ssd": computed from the strides
+    ssd_scales: tuple[float, ...] | None = None  # of computed anchors: smallest, largest, in input sides
+    ssd_ratios: tuple[float, ...] | None = None  # of computed anchors: width / height
     boxes: str | None = None  # coding, see head_spec.CODINGS
     scores: str | None = None  # see head_spec.SCORES
     unit: str | None = None  # of decoded boxes, see head_spec.UNITS
@@ -37,7 +39,19 @@ class ContractRequest:
 
     def describes_head(self) -> bool:
         """True when something about the layout or coding of the outputs is said."""
-        said = ("head", "strides", "anchors", "anchor_source", "boxes", "scores", "unit", "offset", "layout")
+        said = (
+            "head",
+            "strides",
+            "anchors",
+            "anchor_source",
+            "ssd_scales",
+            "ssd_ratios",
+            "boxes",
+            "scores",
+            "unit",
+            "offset",
+            "layout",
+        )
         return any(getattr(self, name) is not None for name in said) or bool(self.outputs)
 
     def changes(self) -> bool:

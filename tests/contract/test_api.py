@@ -267,9 +267,13 @@ def test_command_reads_classes_and_anchors_from_files(tmp_path: Path, capfd: pyt
 def test_serialize_keeps_a_contract_with_many_anchors(tmp_path: Path) -> None:
     path = foreign(tmp_path / "m.tflite", [(1, 1917, 4), (1, 1917, 4)], size=(300, 300))
     said = {"head": "ssd", "anchor_source": "ssd", "scores": "sigmoid", "strides": (16, 32, 64, 128, 256, 512)}
-    report = contract(
-        ContractRequest(model=path, classes=ABC, outputs=(("box", "Identity_0"), ("cls", "Identity_1")), **said)
-    )
+    named = {"outputs": (("box", "Identity_0"), ("cls", "Identity_1"))}
+    report = contract(ContractRequest(model=path, classes=ABC, **named, **said))
+    assert report.outputs.head.anchors[-2:] == pytest.approx((0.95**0.5, 0.95**0.5))
+    other = contract(ContractRequest(model=path, classes=ABC, ssd_scales=(0.1, 0.8), **named, **said))
+    assert other.outputs.head.anchors[4:8] == pytest.approx((0.5 / 19, 0.5 / 19, 0.1 / 2**0.5, 0.1 * 2**0.5))
+    with pytest.raises(ConfigError, match="the smallest and the largest"):
+        contract(ContractRequest(model=path, classes=ABC, ssd_scales=(0.1,), **named, **said))
     assert len(report.outputs.head.anchors) == 4 * (3 * 361 + 6 * (100 + 25 + 9 + 4 + 1))
     assert report.preprocess.width == 300
     assert serialize(read_tflite(path)) == path.read_bytes()

@@ -11,6 +11,7 @@ from edgedet.errors import ConfigError
 def test_parse_classes_list_or_file(tmp_path: Path) -> None:
     assert parse_classes("cat, dog") == ("cat", "dog")
     assert parse_classes("cat") == ("cat",)
+    assert parse_classes("cat,???,dog,???") == ("cat", "???", "dog", "???")
     (tmp_path / "names").write_text("traffic light\n\nstop, sign\n")
     assert parse_classes(str(tmp_path / "names")) == ("traffic light", "stop, sign")
 

@@ -15,6 +15,7 @@ from edgedet.commands.main import main
 from edgedet.data.paths import DataPaths
 from edgedet.evaluate.evaluator import evaluate
 from edgedet.graph.flatbuffer import read_tflite, write_tflite
+from edgedet.graph.graph import ConcatOptions, Operator
 from edgedet.graph.model import load_int8_model
 from edgedet.runtimes.open import open_runtime
 
@@ -97,3 +98,20 @@ def test_lost_metadata_of_our_own_file_comes_back(toy_model: Path, tmp_path: Pat
     argv = ["contract", str(bare), "--head", "rtmdet", "--classes", "red,green,blue", "--out", str(out)]
     assert main(argv) == 0
     assert out.read_bytes() == toy_model.read_bytes()
+
+
+def test_levels_laid_end_to_end_evaluate_to_the_same_ap(toy_model: Path, toy_data: Path, tmp_path: Path) -> None:
+    graph = sscma_like(read_tflite(toy_model), SSCMA_ORDER)
+    tensors, operators, outputs = list(graph.tensors), list(graph.operators), []
+    for name, part in (("scores", graph.outputs[:3]), ("boxes", graph.outputs[3:])):
+        shape = (1, sum(tensors[i].shape[1] for i in part), tensors[part[0]].shape[2])
+        tensors.append(replace(tensors[part[0]], name=name, shape=shape))
+        outputs.append(len(tensors) - 1)
+        operators.append(Operator("CONCATENATION", tuple(part), (outputs[-1],), ConcatOptions(1)))
+    joined = replace(graph, tensors=tuple(tensors), operators=tuple(operators), outputs=tuple(outputs))
+    foreign, out = tmp_path / "joined.tflite", tmp_path / "out.tflite"
+    write_tflite(joined, foreign)
+    assert main(["contract", str(foreign), "--head", "rtmdet", "--classes", "red,green,blue", "--out", str(out)]) == 0
+    split = DataPaths(toy_data).load("valid")
+    ours, theirs = (evaluate(open_runtime(path), split).ap for path in (toy_model, out))
+    assert ours.stats == theirs.stats

@@ -7,12 +7,15 @@ from collections.abc import Sequence
 
 from edgedet.errors import ConfigError
 
+SSD_SCALES = (0.2, 0.95)
+SSD_RATIOS = (1.0, 2.0, 0.5, 3.0, 1.0 / 3.0)
+
 
 def ssd_anchors(
     grids: Sequence[tuple[int, int]],
-    min_scale: float = 0.2,
-    max_scale: float = 0.95,
-    ratios: Sequence[float] = (1.0, 2.0, 0.5, 3.0, 1.0 / 3.0),
+    min_scale: float = SSD_SCALES[0],
+    max_scale: float = SSD_SCALES[1],
+    ratios: Sequence[float] = SSD_RATIOS,
 ) -> tuple[float, ...]:
     """Default boxes as TensorFlow's detection models lay them.
 
@@ -31,8 +34,11 @@ def ssd_anchors(
         ConfigError: no levels, or scales out of order.
     Source: SSD, arXiv:1512.02325, section 2.2.
     """
-    if not grids or not 0 < min_scale <= max_scale:
-        raise ConfigError(f"SSD anchors need levels and 0 < min_scale <= max_scale, got {min_scale}, {max_scale}")
+    if not grids or not 0 < min_scale <= max_scale or not ratios or min(ratios) <= 0:
+        raise ConfigError(
+            f"SSD anchors need levels, 0 < min_scale <= max_scale and ratios above 0, got {min_scale}, {max_scale}, "
+            f"{tuple(ratios)}"
+        )
     step = (max_scale - min_scale) / max(1, len(grids) - 1)
     scales = [min_scale + step * level for level in range(len(grids))] + [1.0]
     values: list[float] = []
