@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from edgedet.codegen.c_source import float_literal
 from edgedet.codegen.step_context import Call, StepContext, c_fields
+from edgedet.numerics import int16
 from edgedet.numerics.integer import quantize_multiplier
 
 EDK_TYPES = {
@@ -29,6 +30,9 @@ def _quantize(ctx: StepContext) -> list[Call]:
             ("zero_point", zero_point),
         )
         return _calls(ctx, "edk_quantize_f32", "edk_quantize_params", fields)
+    if (source.dtype, out.dtype) == ("int8", "int16"):
+        table = int16.widen_table(ctx.op.any_params(source), (scale, zero_point))
+        return _calls(ctx, "edk_widen_s8", "edk_widen_params", (("table", ctx.constants.indices.add(table)),))
     own_scale, own_zero_point = ctx.op.any_params(source)
     multiplier, shift = quantize_multiplier(own_scale / scale)
     if not _SHIFTS[0] <= shift <= _SHIFTS[1]:

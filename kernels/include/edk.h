@@ -42,5 +42,6 @@
 #include "edk_transpose_s8.h"
 #include "edk_types.h"
 #include "edk_wide.h"
+#include "edk_widen_s8.h"
 
 #endif

@@ -7,6 +7,12 @@
 /* sums[i] += codes[(channel0 + i) / repeat] * weights[i] */
 static void add_tap(const int16_t *codes, const int8_t *weights, int repeat, int channel0, int count, int32_t *sums)
 {
+    if (repeat == 1 && count == BLOCK) {
+        for (int i = 0; i < BLOCK; i++) { /* a constant number of turns: unrolled or vectorized */
+            sums[i] += codes[channel0 + i] * weights[i];
+        }
+        return;
+    }
     if (repeat == 1) {
         for (int i = 0; i < count; i++) {
             sums[i] += codes[channel0 + i] * weights[i];
