@@ -20,6 +20,7 @@ def add_convert(commands: Commands) -> None:
             "convert model_int8.tflite",
             "convert model_int8.tflite --out rewritten.tflite",
             "convert model_uint8.tflite --int8 --out model_int8.tflite",
+            "convert model_with_float_input.tflite --int8 --out model_int8.tflite",
         ),
         _convert,
     )
@@ -28,17 +29,15 @@ def add_convert(commands: Commands) -> None:
     parser.add_argument(
         "--int8",
         action="store_true",
-        help="with --out: turn a uint8 file into the int8 file that gives the same codes less 128, for every input",
+        help="with --out: int8 from end to end: a uint8 file becomes the int8 file that gives the same codes less 128, "
+        "and float32, uint8 or int16 inputs and outputs the int8 tensors behind their QUANTIZE or DEQUANTIZE",
     )
 
 
 def _convert(args: argparse.Namespace) -> int:
-    from edgedet.graph.check import check_graph
     from edgedet.graph.flatbuffer import read_tflite, write_tflite
-    from edgedet.graph.fold_shapes import fold_shapes
-    from edgedet.graph.load import UINT8_NOTE
+    from edgedet.graph.load import to_int8
     from edgedet.graph.summary import summarize
-    from edgedet.graph.uint8_to_int8 import is_uint8, uint8_to_int8
 
     refuse_checkpoint(args.model)
     if args.out is not None:
@@ -48,12 +47,10 @@ def _convert(args: argparse.Namespace) -> int:
     graph = read_tflite(args.model)
     print(summarize(graph).to_text())
     if args.int8:
-        if not is_uint8(graph):
-            raise ConfigError(f"{args.model}: no operator works on uint8, so there is nothing for --int8 to convert")
-        graph = fold_shapes(graph)
-        check_graph(graph, str(args.model))
-        graph = uint8_to_int8(graph, str(args.model))
-        print(UINT8_NOTE)
+        graph, notes = to_int8(graph, str(args.model))
+        if not notes:
+            raise ConfigError(f"{args.model} is int8 from end to end, so there is nothing for --int8 to convert")
+        print("\n".join(notes))
     if args.out is not None:
         write_tflite(graph, args.out)
         print(f"wrote {args.out}")

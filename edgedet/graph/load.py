@@ -10,6 +10,7 @@ from edgedet.graph.check import check_graph
 from edgedet.graph.flatbuffer import parse_tflite, serialize
 from edgedet.graph.fold_shapes import fold_shapes
 from edgedet.graph.graph import Graph
+from edgedet.graph.int8_ends import with_int8_ends
 from edgedet.graph.uint8_to_int8 import is_uint8, uint8_to_int8
 
 UINT8_NOTE = "uint8 file, converted exactly to int8: its inputs and outputs are the codes of the file less 128"
@@ -40,6 +41,37 @@ def load_tflite(path: Path) -> LoadedFile:
     except OSError as error:
         raise ConversionError(f"{path}: can't read the model ({error.strerror}); check the path") from error
     return prepare_tflite(data, str(path))
+
+
+def to_int8(graph: Graph, source: str) -> tuple[Graph, tuple[str, ...]]:
+    """The network in int8 from end to end.
+
+    Args:
+        graph: as `read_tflite` returns it.
+        source: name of its file, for errors.
+    Returns:
+        (the graph with uint8 converted, and with int8 inputs and outputs where a QUANTIZE or DEQUANTIZE stood; what was
+        changed, one line each). The same graph and no lines when it is int8 already.
+    Raises:
+        UnsupportedOpError: a uint8 file that has no exact int8 form.
+        ConversionError: a uint8 file that edgedet can't run.
+    """
+    notes = []
+    if is_uint8(graph):
+        graph = fold_shapes(graph)
+        check_graph(graph, source)
+        graph = uint8_to_int8(graph, source)
+        notes.append(UINT8_NOTE)
+    changed = with_int8_ends(graph)
+    for role, old, new in (("input", graph.inputs, changed.inputs), ("output", graph.outputs, changed.outputs)):
+        for before, after in zip(old, new, strict=True):
+            affine, dtype = changed.tensors[after].quantization, graph.tensors[before].dtype
+            if dtype != changed.tensors[after].dtype and affine is not None:
+                notes.append(
+                    f"{role} {changed.tensors[after].name!r} is int8 instead of {dtype}: real = "
+                    f"(code - {int(affine.zero_point[0])}) * {float(affine.scale[0]):.9g}"
+                )
+    return changed, tuple(notes)
 
 
 def prepare_tflite(data: bytes, source: str) -> LoadedFile:

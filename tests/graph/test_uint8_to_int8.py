@@ -228,5 +228,5 @@ def test_convert_int8_writes_the_int8_file(tmp_path: Path, capsys: pytest.Captur
     assert main(["convert", old, "--int8"]) == 2
     assert "give its name with --out" in capsys.readouterr().err
     assert main(["convert", new, "--int8", "--out", old]) == 2
-    assert "nothing for --int8 to convert" in capsys.readouterr().err
+    assert "is int8 from end to end" in capsys.readouterr().err
     assert read_tflite(old) == parse_tflite(serialize(graph), "test")

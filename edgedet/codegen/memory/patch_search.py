@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -98,8 +99,17 @@ def plan_within(
         f"the limit is {ram_bytes:,} bytes of RAM, but the smallest arena for this model is {smallest:,} bytes, with "
         f"the first steps patch by patch where that helps (without: {plan.arena_bytes:,} bytes, of which "
         f"{plan.bound_bytes:,} are alive at once at step {plan.bound_step}, {plan.kinds[plan.bound_step]}). Take a "
-        "smaller input or a narrower model, or raise the limit"
+        f"smaller input or a narrower model, or raise the limit{_float_ends(graph)}"
     )
+
+
+def _float_ends(graph: Graph) -> str:
+    """What floats at the ends of the network cost, for the error; empty without."""
+    tensors = [graph.tensors[index] for index in (*graph.inputs, *graph.outputs)]
+    floats = [f"{t.name!r} {4 * math.prod(t.shape):,} bytes" for t in tensors if t.dtype == "float32"]
+    if not floats:
+        return ""
+    return f". Its float32 inputs and outputs take {', '.join(floats)}; a file with int8 ends takes a quarter of that"
 
 
 def _plan(item: _Candidate, scratch: _Scratch, sharing: Sharing, seed: int) -> Plan:
