@@ -62,7 +62,7 @@ class LayerComparison:
         Args:
             records: a few pictures; they run as one batch.
         Returns:
-            The float network's input for them, float32 (N, 3, H, W).
+            The float network's input for them, float32 (N, C, H, W).
         """
         spec = self._model.preprocess
         pixels = np.stack([load_pixels(record.path, spec) for record in records])
@@ -88,7 +88,7 @@ class LayerComparison:
         """Damage at the outputs when only one layer is int8, for each.
 
         Args:
-            x: float32 (N, 3, H, W); every layer costs a part of a forward pass over it.
+            x: float32 (N, C, H, W); every layer costs a part of a forward pass over it.
             progress: called with (layers done, layers in all).
         Returns:
             Damage of the whole fake-quantized network, and of each probe.

@@ -128,7 +128,7 @@ def measure_cost(checkpoint: Checkpoint, batches: Sequence[Tensor]) -> Cost:
 
     Args:
         checkpoint: float network.
-        batches: float32 (N, 3, H, W), normalized; a few pictures.
+        batches: float32 (N, C, H, W), normalized; a few pictures.
     Returns:
         The cost of its int8 form.
     """

@@ -29,7 +29,7 @@ def substitute(
         checkpoint: trained; not changed.
         activation: of the new network, one of `ACTIVATIONS`.
         channel_attention: whether the new network has it; True only when the old one has it.
-        batches: float32 (N, 3, H, W), normalized: training images.
+        batches: float32 (N, C, H, W), normalized: training images.
     Returns:
         The new checkpoint, without resume state.
     Raises:
@@ -100,7 +100,7 @@ def measure_batch_norms(model: nn.Module, batches: Iterable[Tensor]) -> None:
 
     Args:
         model: float32 network.
-        batches: float32 (N, 3, H, W), normalized; large enough for statistics.
+        batches: float32 (N, C, H, W), normalized; large enough for statistics.
     """
     training = model.training
     norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]

@@ -181,7 +181,7 @@ def quantize_model(
         model: float32, NCHW, one input, a tuple of outputs in contract order; not changed.
         preprocess: input contract.
         outputs: output contract.
-        batches: float32 (N, 3, H, W), normalized, for calibration.
+        batches: float32 (N, C, H, W), normalized, for calibration.
         new_observer: makes the observer of one group.
         int16: layers whose result is int16; see `edgedet.quantize.fx.int16`.
     Returns:

@@ -23,7 +23,7 @@ _AHEAD = 4  # batches
 class Batch:
     """Network input and targets."""
 
-    images: Tensor  # float32 (B, 3, H, W), normalized, channels-last in memory
+    images: Tensor  # float32 (B, C, H, W), normalized, channels-last in memory
     targets: Targets
 
 

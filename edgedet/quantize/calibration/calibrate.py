@@ -31,7 +31,7 @@ def calibrate(
 
     Args:
         prepared: from `prepare`; not changed.
-        batches: float32 (N, 3, H, W), normalized; used one at a time.
+        batches: float32 (N, C, H, W), normalized; used one at a time.
         new_observer: makes the observer of one shared-scale group.
         progress: called with the number of images after each batch.
     Returns:
@@ -54,7 +54,7 @@ def observe(
 
     Args:
         prepared: from `prepare`; not changed.
-        batches: float32 (N, 3, H, W), normalized; used one at a time.
+        batches: float32 (N, C, H, W), normalized; used one at a time.
         new_observer: makes the observer of one shared-scale group.
         progress: called with the number of images after each batch.
     Returns:

@@ -78,7 +78,7 @@ def image_batches(records: Sequence[ImageRecord], spec: PreprocessSpec, batch: i
         spec: preprocessing contract.
         batch: images at once.
     Yields:
-        float32 (N, 3, height, width), N <= batch.
+        float32 (N, C, height, width), N <= batch.
     Raises:
         DataError: an image can't be read.
     """

@@ -76,7 +76,7 @@ def find_ranges(
 
     Args:
         prepared: from `prepare`; not changed.
-        batches: float32 (N, 3, H, W), normalized; used one at a time.
+        batches: float32 (N, C, H, W), normalized; used one at a time.
         again: some images once more, for `auto`.
         plan: what is asked for.
         progress: called with the number of images after each batch.

@@ -123,7 +123,7 @@ def walk_layers(exact: GraphModule, quantized: GraphModule, batches: Sequence[Te
     Args:
         exact: prepared graph with float weights; its FakeQuants pass values on.
         quantized: the same graph, calibrated, its weights quantized; the visits change its convolutions in place.
-        batches: float32 (N, 3, H, W), normalized, at least one.
+        batches: float32 (N, C, H, W), normalized, at least one.
         visits: called in this order at each convolution, in the order of the graph.
     """
     walks = GraphWalk(exact, exact=True), GraphWalk(quantized)
@@ -153,7 +153,7 @@ def run_exact(prepared: GraphModule, batch: Tensor) -> list[Tensor]:
 
     Args:
         prepared: its FakeQuants pass values on, calibrated or not.
-        batch: float32 (N, 3, H, W), normalized.
+        batch: float32 (N, C, H, W), normalized.
     Returns:
         float32 (N, C, h, w), one for each output, in order.
     """

@@ -42,7 +42,7 @@ def adaround(
     Args:
         prepared: the float network; not changed.
         quantized: the same, calibrated and with weights quantized; not changed.
-        batches: float32 (N, 3, H, W), normalized, at least one.
+        batches: float32 (N, C, H, W), normalized, at least one.
         seed: decides at which positions of large maps the inputs are looked at.
         biases: correct each layer's bias before the next layer is rounded. Done afterwards, it would give every layer
             other inputs than those that its weights were rounded for.

@@ -24,7 +24,7 @@ def correct_biases(prepared: GraphModule, quantized: GraphModule, batches: Seque
     Args:
         prepared: the float network; not changed.
         quantized: the same, calibrated and with weights quantized; not changed.
-        batches: float32 (N, 3, H, W), normalized, at least one.
+        batches: float32 (N, C, H, W), normalized, at least one.
     Returns:
         A new graph with other float biases.
     """

@@ -22,7 +22,7 @@ def choose_int16(prepared: GraphModule, quantized: GraphModule, batches: Sequenc
     Args:
         prepared: the float network.
         quantized: the same, calibrated and with weights quantized; not changed.
-        batches: float32 (N, 3, H, W), normalized, at least one image; the first `IMAGES` are used.
+        batches: float32 (N, C, H, W), normalized, at least one image; the first `IMAGES` are used.
     Returns:
         Names for `widen`, most harmful first; empty when no group alone makes up `LEAST_SHARE` of the error.
     """

@@ -80,7 +80,7 @@ class CalibrationImages(Protocol):
         """Number of images, at least 1."""
 
     def batches(self, start: int, stop: int) -> Iterator[Tensor]:
-        """Images start..stop-1, float32 (N, 3, H, W), normalized."""
+        """Images start..stop-1, float32 (N, C, H, W), normalized."""
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,10 @@ from pathlib import Path
 import graph_maker as maker
 import numpy as np
 import pytest
+from PIL import Image
 
+from edgedet.commands.main import main
+from edgedet.data.pixel_formats import rgb_to_gray
 from edgedet.deploy.api import MANIFEST, deploy
 from edgedet.errors import ConfigError, ToolchainError, UnsupportedOpError
 from edgedet.graph import graph as g
@@ -141,6 +144,23 @@ def test_deploy_tflm_image_without_contract_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"carries no preprocessing contract.*`edgedet contract`"):
         deploy(written(tmp_path, borders()), "tflm", tmp_path / "out", image=tmp_path / "photo.png")
     assert not (tmp_path / "out").exists()
+
+
+def test_deploy_tflm_contract_of_another_head_takes_a_grey_image(tmp_path: Path) -> None:
+    """A classifier with one channel: no contract.h, but the picture becomes the golden input."""
+    m = maker.GraphMaker(5)
+    bare = written(tmp_path, m.graph([m.conv(m.input((1, 24, 40, 1)), 2)]))
+    path = tmp_path / "grey.tflite"
+    options = ["--head", "none", "--classes", "a,b", "--channels", "gray", "--mean", "0", "--std", "255"]
+    assert main(["contract", str(bare), *options, "--out", str(path)]) == 0
+    image = np.random.default_rng(0).integers(0, 256, (24, 40, 3), dtype=np.uint8)
+    Image.fromarray(image).save(tmp_path / "photo.png")
+    out = deploy(path, "tflm", tmp_path / "out", image=tmp_path / "photo.png").out
+    assert not (out / "contract.h").exists()
+    (found,) = golden_tensors(out, "input")
+    np.testing.assert_array_equal(found, (rgb_to_gray(image).astype(np.int16) - 128).ravel())
+    manifest = json.loads((out / MANIFEST).read_text(encoding="utf-8"))
+    assert manifest["contract"]["preprocess"]["channel_order"] == "GRAY"
 
 
 def test_deploy_tflm_example_of_another_maker_has_exact_golden_vectors(shared_dir: Path, tmp_path: Path) -> None:
