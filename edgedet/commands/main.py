@@ -67,7 +67,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     limit_blas_threads()
     args = build_parser().parse_args(argv)
     try:
-        return args.handler(args)
+        result: int = args.handler(args)
+        return result
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
         if package not in EXTRAS:

@@ -53,7 +53,7 @@ def substituted_checkpoint(args: argparse.Namespace) -> Path:
         args: parsed options of `edgedet quantize`.
     """
     if not substitutes(args):
-        return args.checkpoint
+        return Path(args.checkpoint)
     out = args.out / FOLDER
     return _run(args, out, args.tune_epochs or TUNE_EPOCHS, resume=args.resume and holds_run(out))
 

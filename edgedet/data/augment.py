@@ -202,7 +202,8 @@ def _hsv(pixels: np.ndarray, config: TrainConfig, rng: np.random.Generator) -> n
     saturation = np.clip(levels * gains[1], 0, 255).astype(np.uint8)
     value = np.clip(levels * gains[2], 0, 255).astype(np.uint8)
     if pixels.shape[2] == 1:
-        return value[pixels]
+        result: np.ndarray = value[pixels]
+        return result
     table = np.stack((hue, saturation, value), axis=-1)[None]
     return cv2.cvtColor(cv2.LUT(cv2.cvtColor(pixels, cv2.COLOR_RGB2HSV), table), cv2.COLOR_HSV2RGB)
 

@@ -73,7 +73,8 @@ def rgb_to_gray(image: np.ndarray) -> np.ndarray:
     luma += blue.astype(np.uint32) * 7471
     luma += 32768
     luma >>= 16
-    return luma.astype(np.uint8)[..., None]
+    result: np.ndarray = luma.astype(np.uint8)[..., None]
+    return result
 
 
 def yuyv_to_gray(packed: np.ndarray) -> np.ndarray:
@@ -107,7 +108,8 @@ def yuyv_to_rgb(packed: np.ndarray) -> np.ndarray:
     u = np.repeat(packed[:, 0::2, 1].astype(np.int32) - 128, 2, axis=1)
     v = np.repeat(packed[:, 1::2, 1].astype(np.int32) - 128, 2, axis=1)
     wide = (luma + 91881 * v, luma - 22554 * u - 46802 * v, luma + 116130 * u)
-    return np.clip(np.stack(wide, axis=-1) >> 16, 0, 255).astype(np.uint8)
+    result: np.ndarray = np.clip(np.stack(wide, axis=-1) >> 16, 0, 255).astype(np.uint8)
+    return result
 
 
 def rgb_to_yuyv(image: np.ndarray) -> np.ndarray:

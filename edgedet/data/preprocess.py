@@ -327,13 +327,14 @@ def quantization_table(spec: PreprocessSpec, scale: float, zero_point: int, dtyp
     # floor(|x| + 0.5) with the sign put back: ties go away from zero.
     rounded = np.copysign(np.floor(np.abs(steps) + 0.5), steps)
     limits = np.iinfo(dtype)
-    return np.clip(rounded + zero_point, limits.min, limits.max).astype(dtype)
+    result: np.ndarray = np.clip(rounded + zero_point, limits.min, limits.max).astype(dtype)
+    return result
 
 
 @lru_cache(maxsize=16)
 def _float_table(mean: tuple[float, ...], std: tuple[float, ...]) -> np.ndarray:
     """float32 (channels, 256), [channel, pixel value]."""
-    table = ((np.arange(256.0) - np.array(mean)[:, None]) / np.array(std)[:, None]).astype(np.float32)
+    table: np.ndarray = ((np.arange(256.0) - np.array(mean)[:, None]) / np.array(std)[:, None]).astype(np.float32)
     table.flags.writeable = False
     return table
 
@@ -344,7 +345,8 @@ def _lookup(table: np.ndarray, pixels: np.ndarray) -> np.ndarray:
     if pixels.dtype != np.uint8 or pixels.ndim < 1 or pixels.shape[-1] != channels:
         raise ShapeError(f"pixels must be uint8 (..., {channels}), got {pixels.dtype} {pixels.shape}")
     if (table == table[0]).all():
-        return table[0][pixels]
+        value: np.ndarray = table[0][pixels]
+        return value
     result = np.empty(pixels.shape, table.dtype)
     for channel in range(channels):
         result[..., channel] = table[channel][pixels[..., channel]]

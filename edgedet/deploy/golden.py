@@ -61,7 +61,8 @@ def draw_pixels(height: int, width: int, seed: int, channels: int = 3) -> np.nda
         picture = np.where(inside, rng.uniform(0.0, 255.0, channels), picture)
     picture = picture + rng.normal(0.0, 6.0, picture.shape)
     picture[0, 0], picture[-1, -1] = 0.0, 255.0  # both ends of the input's range
-    return np.clip(np.rint(picture), 0, 255).astype(np.uint8)
+    result: np.ndarray = np.clip(np.rint(picture), 0, 255).astype(np.uint8)
+    return result
 
 
 def drawn_input(graph: Graph, index: int, seed: int) -> np.ndarray:
@@ -85,7 +86,8 @@ def drawn_input(graph: Graph, index: int, seed: int) -> np.ndarray:
         case "uint8":
             return codes.view(np.uint8) ^ np.uint8(128)
         case "int16":
-            return (codes.astype(np.int16) << 8) | rng.integers(0, 256, tensor.shape, np.int16)
+            result: np.ndarray = (codes.astype(np.int16) << 8) | rng.integers(0, 256, tensor.shape, np.int16)
+            return result
         case "int32" | "int64":
             limit = _index_limit(graph, index)
             numbers = codes if limit is None else rng.integers(0, limit, tensor.shape)

@@ -59,7 +59,8 @@ def learned_rounding(x: Tensor, scale: Tensor, zero_point: Tensor, bits: int = 8
     Returns:
         float32, shape of `x`; clipped to the codes of the width, ties to even after adding the zero point (as torch).
     """
-    return _LearnedRounding.apply(x, scale, zero_point, bits)
+    result: Tensor = _LearnedRounding.apply(x, scale, zero_point, bits)  # type: ignore[no-untyped-call]
+    return result
 
 
 class LearnedFakeQuant(FakeQuant):
@@ -168,7 +169,8 @@ def make_trainable(calibrated: GraphModule) -> GraphModule:
             trainable.set_submodule(path, OpenBorder(module))
         elif isinstance(module, FakeQuant) and not module.fixed:
             trainable.set_submodule(path, LearnedFakeQuant(module))
-    return trainable.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    result: GraphModule = trainable.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return result
 
 
 def trained_graph(trainable: GraphModule, calibrated: GraphModule) -> GraphModule:

@@ -100,7 +100,7 @@ class QatTrainer:
             group["lr"] = lr * group["rate"]
         losses = self._losses(self.model(batch.images), batch)
         self._optimizer.zero_grad(set_to_none=True)
-        losses.total.backward()
+        losses.total.backward()  # type: ignore[no-untyped-call]
         if self.config.grad_clip:
             nn.utils.clip_grad_norm_(self._optimizer.param_groups[0]["params"], self.config.grad_clip)
         total = losses.total.item()

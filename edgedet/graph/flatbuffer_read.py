@@ -71,7 +71,7 @@ def outside_bytes(data: bytes) -> int:
     """
     model = tflite.Model.GetRootAs(data, 0)
     buffers = (model.Buffers(i) for i in range(model.BuffersLength()))
-    size = sum(buffer.Size() for buffer in buffers if buffer.Offset() > 1)
+    size: int = sum(buffer.Size() for buffer in buffers if buffer.Offset() > 1)
     for subgraph in (model.Subgraphs(i) for i in range(model.SubgraphsLength())):
         operators = (subgraph.Operators(i) for i in range(subgraph.OperatorsLength()))
         size += sum(op.LargeCustomOptionsSize() for op in operators if op.LargeCustomOptionsOffset() > 1)
@@ -170,7 +170,8 @@ class _Reader:
             return self._outside(buffer.Offset(), buffer.Size(), where)
         if not buffer.DataLength():
             return np.empty(0, np.uint8)
-        return buffer.DataAsNumpy()
+        result: np.ndarray = buffer.DataAsNumpy()
+        return result
 
     def _tensor(self, tensor: tflite.Tensor, where: str, written: bool) -> Tensor:
         """One tensor; `written`: an operator or the caller writes it, so that it is no constant without bytes."""

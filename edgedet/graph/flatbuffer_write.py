@@ -76,11 +76,13 @@ def _offsets(builder: flatbuffers.Builder, offsets: Sequence[int]) -> int:
     builder.StartVector(4, len(offsets), 4)
     for offset in reversed(offsets):
         builder.PrependUOffsetTRelative(offset)
-    return builder.EndVector()
+    result: int = builder.EndVector()
+    return result
 
 
 def _ints(builder: flatbuffers.Builder, values: Sequence[int]) -> int:
-    return builder.CreateNumpyVector(np.array(values, np.int32))
+    result: int = builder.CreateNumpyVector(np.array(values, np.int32))
+    return result
 
 
 def _buffer(builder: flatbuffers.Builder, blob: bytes) -> int:
@@ -91,7 +93,8 @@ def _buffer(builder: flatbuffers.Builder, blob: bytes) -> int:
     tflite.BufferStart(builder)
     if blob:
         tflite.BufferAddData(builder, data)
-    return tflite.BufferEnd(builder)
+    result: int = tflite.BufferEnd(builder)
+    return result
 
 
 def _tensor(builder: flatbuffers.Builder, tensor: Tensor, buffer: int) -> int:
@@ -111,7 +114,8 @@ def _tensor(builder: flatbuffers.Builder, tensor: Tensor, buffer: int) -> int:
     if signature:
         tflite.TensorAddShapeSignature(builder, signature)
     tflite.TensorAddHasRank(builder, extras.has_rank)
-    return tflite.TensorEnd(builder)
+    result: int = tflite.TensorEnd(builder)
+    return result
 
 
 def _quantization(builder: flatbuffers.Builder, quantization: Quantization | None, extras: TensorExtras) -> int:
@@ -140,7 +144,8 @@ def _quantization(builder: flatbuffers.Builder, quantization: Quantization | Non
     if details:
         tflite.QuantizationParametersAddDetailsType(builder, tflite.QuantizationDetails.CustomQuantization)
         tflite.QuantizationParametersAddDetails(builder, details)
-    return tflite.QuantizationParametersEnd(builder)
+    result: int = tflite.QuantizationParametersEnd(builder)
+    return result
 
 
 def _operator(builder: flatbuffers.Builder, operator: Operator, opcode: int) -> int:
@@ -168,7 +173,8 @@ def _operator(builder: flatbuffers.Builder, operator: Operator, opcode: int) -> 
         getattr(tflite, f"OperatorAdd{union}")(builder, table)
     for name, vector in vectors.items():
         getattr(tflite, f"OperatorAdd{name}")(builder, vector)
-    return tflite.OperatorEnd(builder)
+    result: int = tflite.OperatorEnd(builder)
+    return result
 
 
 def _opcode(builder: flatbuffers.Builder, kind: str, version: int) -> int:
@@ -186,7 +192,8 @@ def _opcode(builder: flatbuffers.Builder, kind: str, version: int) -> int:
         tflite.OperatorCodeAddCustomCode(builder, name)
     tflite.OperatorCodeAddVersion(builder, version)
     tflite.OperatorCodeAddBuiltinCode(builder, code)
-    return tflite.OperatorCodeEnd(builder)
+    result: int = tflite.OperatorCodeEnd(builder)
+    return result
 
 
 def _signature(builder: flatbuffers.Builder, signature: Signature) -> int:
@@ -206,7 +213,8 @@ def _signature(builder: flatbuffers.Builder, signature: Signature) -> int:
     tflite.SignatureDefAddOutputs(builder, sides[1])
     tflite.SignatureDefAddSignatureKey(builder, key)
     tflite.SignatureDefAddSubgraphIndex(builder, signature.subgraph)
-    return tflite.SignatureDefEnd(builder)
+    result: int = tflite.SignatureDefEnd(builder)
+    return result
 
 
 def _metadata(builder: flatbuffers.Builder, name: str, buffer: int) -> int:
@@ -214,7 +222,8 @@ def _metadata(builder: flatbuffers.Builder, name: str, buffer: int) -> int:
     tflite.MetadataStart(builder)
     tflite.MetadataAddName(builder, text)
     tflite.MetadataAddBuffer(builder, buffer)
-    return tflite.MetadataEnd(builder)
+    result: int = tflite.MetadataEnd(builder)
+    return result
 
 
 def _subgraph(builder: flatbuffers.Builder, subgraph: Subgraph, tensors: list[int], operators: list[int]) -> int:
@@ -229,7 +238,8 @@ def _subgraph(builder: flatbuffers.Builder, subgraph: Subgraph, tensors: list[in
     tflite.SubGraphAddOutputs(builder, outputs)
     tflite.SubGraphAddOperators(builder, operator_vector)
     tflite.SubGraphAddName(builder, name)
-    return tflite.SubGraphEnd(builder)
+    result: int = tflite.SubGraphEnd(builder)
+    return result
 
 
 def _model(

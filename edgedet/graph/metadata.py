@@ -90,7 +90,7 @@ def read_contracts(graph: Graph, source: str) -> Contracts:
 
 def _load(blob: bytes, source: str) -> dict[str, Any]:
     try:
-        content = json.loads(blob.decode("utf-8"))
+        content: dict[str, Any] = json.loads(blob.decode("utf-8"))
     except (ValueError, RecursionError) as error:
         raise ConversionError(f"{source}: metadata {METADATA_NAME!r} is not JSON: {error}") from error
     version = content.get("version") if isinstance(content, dict) else None

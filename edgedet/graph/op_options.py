@@ -203,7 +203,8 @@ def read_options(kind: str, operator: tflite.Operator) -> g.Options:
     if found == 0:
         return _absent_options(spec)
     if not spec.fields:
-        return spec.options()
+        result: g.Options = spec.options()
+        return result
     if found != getattr(tflite.BuiltinOptions, spec.table) or union is None:
         raise UnsupportedOpError(f"needs {spec.table}, found options type {found}; export the model again")
     table = getattr(tflite, spec.table)()
@@ -246,7 +247,8 @@ def _absent_options(spec: OperatorSpec) -> g.Options:
     needed = [f.name for f in spec.fields if f.kind not in _ABSENT]
     if needed:
         raise UnsupportedOpError(f"needs {spec.table} with {', '.join(needed)}, found no options; export again")
-    return spec.options(**{f.name: _ABSENT[f.kind] for f in spec.fields})
+    result: g.Options = spec.options(**{f.name: _ABSENT[f.kind] for f in spec.fields})
+    return result
 
 
 def _read_field(table: Any, spec: _Field) -> Any:
@@ -309,9 +311,9 @@ def _in_range(spec: _Field, value: Any) -> bool:
         case "ints":
             return all(abs(v) < 2**31 for v in value)
         case "int":
-            return abs(value) < 2**15
+            return bool(abs(value) < 2**15)
         case "mask":
-            return 0 <= value < 2**8
+            return bool(0 <= value < 2**8)
         case _:
             values = value if isinstance(value, tuple) else (value,)
             return len(values) == len(spec.slots) and all(1 <= v < 2**15 for v in values)

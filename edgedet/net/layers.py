@@ -46,7 +46,8 @@ class ConvModule(nn.Module):
         """(N, inputs, H, W) -> (N, outputs, H / stride, W / stride)."""
         if self.pad is not None:
             x = self.pad(x)
-        return self.activate(self.bn(self.conv(x)))
+        result: Tensor = self.activate(self.bn(self.conv(x)))
+        return result
 
 
 class DepthwiseSeparableConvModule(nn.Module):
@@ -59,7 +60,8 @@ class DepthwiseSeparableConvModule(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, inputs, H, W) -> (N, outputs, H / stride, W / stride)."""
-        return self.pointwise_conv(self.depthwise_conv(x))
+        result: Tensor = self.pointwise_conv(self.depthwise_conv(x))
+        return result
 
 
 def conv3x3(config: ModelConfig, inputs: int, outputs: int, stride: int = 1) -> nn.Module:
@@ -82,7 +84,8 @@ class CSPNeXtBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Same shape as the input."""
         y = self.conv2(self.conv1(x))
-        return y + x if self.add_identity else y
+        result: Tensor = y + x if self.add_identity else y
+        return result
 
 
 class ChannelAttention(nn.Module):
@@ -95,7 +98,8 @@ class ChannelAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Same shape as the input."""
-        return x * self.act(self.fc(torch.mean(x, (2, 3), keepdim=True)))
+        result: Tensor = x * self.act(self.fc(torch.mean(x, (2, 3), keepdim=True)))
+        return result
 
 
 class CSPLayer(nn.Module):
@@ -118,7 +122,8 @@ class CSPLayer(nn.Module):
         y = torch.cat((self.blocks(self.main_conv(x)), short), 1)
         if self.attention is not None:
             y = self.attention(y)
-        return self.final_conv(y)
+        result: Tensor = self.final_conv(y)
+        return result
 
 
 class SPPBottleneck(nn.Module):
@@ -140,4 +145,5 @@ class SPPBottleneck(nn.Module):
         x = self.conv1(x)
         pool5 = self.pool(x)
         pool9 = self.pool(pool5)
-        return self.conv2(torch.cat((x, pool5, pool9, self.pool(pool9)), 1))
+        result: Tensor = self.conv2(torch.cat((x, pool5, pool9, self.pool(pool9)), 1))
+        return result

@@ -133,7 +133,9 @@ def _share_convolutions(levels: nn.ModuleList) -> None:
 
 def channels_last(model: nn.Module) -> nn.Module:
     """The same network with weights in channels-last memory, which oneDNN's convolutions read without a copy."""
-    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
+    # torch's stubs lack this overload.
+    result: nn.Module = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return result
 
 
 class RTMDet(nn.Module):
@@ -151,7 +153,8 @@ class RTMDet(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """(N, channels, H, W), normalized -> cls_8, box_8, cls_16, box_16, cls_32, box_32."""
-        return self.bbox_head(self.neck(self.backbone(x)))
+        result: tuple[Tensor, ...] = self.bbox_head(self.neck(self.backbone(x)))
+        return result
 
 
 def build_detector(config: ModelConfig, num_classes: int, in_channels: int = 3) -> RTMDet:

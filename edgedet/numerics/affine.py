@@ -21,7 +21,8 @@ def round_half_away(values: np.ndarray) -> np.ndarray:
     """
     values = np.asarray(values)
     whole = np.trunc(values)
-    return whole + np.where(np.abs(values - whole) >= 0.5, np.copysign(1, values), 0).astype(values.dtype)
+    result: np.ndarray = whole + np.where(np.abs(values - whole) >= 0.5, np.copysign(1, values), 0).astype(values.dtype)
+    return result
 
 
 def quantize(

@@ -25,7 +25,8 @@ def areas(boxes: np.ndarray) -> np.ndarray:
     """
     check_boxes(boxes)
     sides = np.maximum(boxes[:, 2:] - boxes[:, :2], 0)
-    return sides[:, 0] * sides[:, 1]
+    result: np.ndarray = sides[:, 0] * sides[:, 1]
+    return result
 
 
 def clip_boxes(boxes: np.ndarray, width: float, height: float) -> np.ndarray:
@@ -42,7 +43,8 @@ def clip_boxes(boxes: np.ndarray, width: float, height: float) -> np.ndarray:
     """
     check_boxes(boxes)
     limit = np.array([width, height, width, height], dtype=boxes.dtype)
-    return np.minimum(np.maximum(boxes, 0), limit)
+    result: np.ndarray = np.minimum(np.maximum(boxes, 0), limit)
+    return result
 
 
 def decode_distances(distances: np.ndarray, priors: np.ndarray, strides: np.ndarray) -> np.ndarray:

@@ -200,7 +200,8 @@ def decode_float(
         found.append(_candidates(hits, flat[hits], cls.shape[-1]))
 
     def distances_at(level_of: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        return np.concatenate([box.reshape(-1, 4) for _, box in levels])[rows]
+        result: np.ndarray = np.concatenate([box.reshape(-1, 4) for _, box in levels])[rows]
+        return result
 
     return _finish(found, distances_at, levels, spec, options)
 
@@ -252,7 +253,9 @@ def decode_int8(
     def distances_at(level_of: np.ndarray, rows: np.ndarray) -> np.ndarray:
         q_rows = np.concatenate([q_box.reshape(-1, 4) for _, q_box in levels])[rows]
         zero_point = np.array(zero_points[1::2], dtype=np.int32)[level_of, None]
-        return (q_rows - zero_point).astype(np.float32) * np.array(scales[1::2], dtype=np.float32)[level_of, None]
+        scale = np.array(scales[1::2], dtype=np.float32)[level_of, None]
+        result: np.ndarray = (q_rows - zero_point).astype(np.float32) * scale
+        return result
 
     return _finish(found, distances_at, levels, spec, options)
 

@@ -31,7 +31,8 @@ _ONE_Q2 = 1 << 29  # 1.0 with 2 integer bits
 
 
 def _shift_left_saturating(x: np.ndarray, bits: int) -> np.ndarray:
-    return np.clip(x << bits, INT32_MIN, INT32_MAX)
+    result: np.ndarray = np.clip(x << bits, INT32_MIN, INT32_MAX)
+    return result
 
 
 def exp_on_negative_values(x: np.ndarray, integer_bits: int) -> np.ndarray:

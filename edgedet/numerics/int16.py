@@ -51,7 +51,8 @@ def requantize_wide(
     half = np.int64(1) << (right - 1)
     scaled = (np.asarray(accumulator, np.int64) * reduce_multiplier(multiplier) + half) >> right
     wrapped = ((scaled - INT32_MIN) & 0xFFFFFFFF) + INT32_MIN
-    return np.clip(wrapped, low, high).astype(np.int16)
+    result: np.ndarray = np.clip(wrapped, low, high).astype(np.int16)
+    return result
 
 
 class WideRequantizer:
@@ -133,7 +134,8 @@ def requantize_table(source: Params, target: Params, wide: bool) -> np.ndarray:
     multiplier, shift = quantize_multiplier(source[0] / target[0])
     codes = multiply_by_quantized_multiplier(CODES - source[1], multiplier, shift) + target[1]
     limits = np.iinfo(np.int16 if wide else np.int8)
-    return np.clip(codes, limits.min, limits.max).astype(limits.dtype)
+    result: np.ndarray = np.clip(codes, limits.min, limits.max).astype(limits.dtype)
+    return result
 
 
 def widen_table(source: Params, target: Params) -> np.ndarray:
@@ -147,7 +149,8 @@ def widen_table(source: Params, target: Params) -> np.ndarray:
     codes = np.arange(256, dtype=np.uint8).view(np.int8).astype(np.int64)
     multiplier, shift = quantize_multiplier(source[0] / target[0])
     scaled = multiply_by_quantized_multiplier(codes - source[1], multiplier, shift) + target[1]
-    return np.clip(scaled, INT16_MIN, INT16_MAX).astype(np.int16)
+    result: np.ndarray = np.clip(scaled, INT16_MIN, INT16_MAX).astype(np.int16)
+    return result
 
 
 def logistic_table(scale: float) -> np.ndarray:
@@ -201,7 +204,8 @@ def logistic_entries() -> np.ndarray:
     width = 1 / 24
     value = 1.0 / (1.0 + np.exp(-width * np.arange(256)))
     second_derivative = value * (1.0 - value) * (1.0 - 2.0 * value)
-    return np.round(2**16 * (value - width**2 / 16 * second_derivative)).astype(np.int64)
+    result: np.ndarray = np.round(2**16 * (value - width**2 / 16 * second_derivative)).astype(np.int64)
+    return result
 
 
 def add_constants(first: float, second: float, target: float, sign: int = 1) -> tuple[np.ndarray, np.ndarray, int, int]:

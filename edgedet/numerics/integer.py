@@ -76,7 +76,8 @@ def saturating_rounding_doubling_high_mul(a: np.ndarray | int, b: np.ndarray | i
         int64 array of int32 values.
     """
     product = np.asarray(a, np.int64) * np.asarray(b, np.int64)
-    return np.minimum((product + (1 << 30)) >> 31, INT32_MAX)
+    result: np.ndarray = np.minimum((product + (1 << 30)) >> 31, INT32_MAX)
+    return result
 
 
 def rounding_divide_by_pot(x: np.ndarray | int, exponent: np.ndarray | int) -> np.ndarray:
@@ -90,7 +91,8 @@ def rounding_divide_by_pot(x: np.ndarray | int, exponent: np.ndarray | int) -> n
     exponent = np.asarray(exponent, np.int64)
     half = (np.int64(1) << exponent) >> 1
     magnitude = (np.abs(x) + half) >> exponent
-    return np.where(x < 0, -magnitude, magnitude)
+    result: np.ndarray = np.where(x < 0, -magnitude, magnitude)
+    return result
 
 
 def multiply_by_quantized_multiplier(
@@ -132,7 +134,8 @@ def requantize(
         int8, same shape.
     """
     scaled = multiply_by_quantized_multiplier(accumulator, multiplier, shift)
-    return np.clip(scaled + zero_point, low, high).astype(np.int8)
+    result: np.ndarray = np.clip(scaled + zero_point, low, high).astype(np.int8)
+    return result
 
 
 def activation_range(
@@ -182,4 +185,5 @@ def rounded_average(total: np.ndarray, count: np.ndarray | int) -> np.ndarray:
     """
     total = np.asarray(total, np.int64)
     magnitude = (np.abs(total) + np.asarray(count) // 2) // count
-    return np.where(total < 0, -magnitude, magnitude)
+    result: np.ndarray = np.where(total < 0, -magnitude, magnitude)
+    return result

@@ -60,4 +60,5 @@ def softmax(codes: np.ndarray, exps: np.ndarray) -> np.ndarray:
     x = (total << (31 - bits)) - 2**31
     scaled = saturating_rounding_doubling_high_mul(fixed_point.one_over_one_plus(x), values)
     over_unit = bits - (31 - SUM_INTEGER_BITS)
-    return np.clip(rounding_divide_by_pot(scaled, over_unit + 23) - 128, -128, 127).astype(np.int8)
+    result: np.ndarray = np.clip(rounding_divide_by_pot(scaled, over_unit + 23) - 128, -128, 127).astype(np.int8)
+    return result

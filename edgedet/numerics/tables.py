@@ -26,7 +26,8 @@ Params = tuple[float, int]  # (scale as a float32 value, zero point) of a tensor
 
 
 def _int8(values: np.ndarray, low: int = -128, high: int = 127) -> np.ndarray:
-    return np.clip(values, low, high).astype(np.int8)
+    result: np.ndarray = np.clip(values, low, high).astype(np.int8)
+    return result
 
 
 def requantize_bytes_table(source: Params, target: Params, dtypes: tuple[str, str]) -> np.ndarray:
@@ -42,7 +43,8 @@ def requantize_bytes_table(source: Params, target: Params, dtypes: tuple[str, st
     limits = np.iinfo(dtypes[1])
     multiplier, shift = quantize_multiplier(source[0] / target[0])
     result = multiply_by_quantized_multiplier(codes - source[1], multiplier, shift) + target[1]
-    return np.clip(result, limits.min, limits.max).astype(dtypes[1])
+    value: np.ndarray = np.clip(result, limits.min, limits.max).astype(dtypes[1])
+    return value
 
 
 def requantize_table(source: Params, target: Params, low: int = -128, high: int = 127) -> np.ndarray:
@@ -162,7 +164,8 @@ def _multiplier_int16(real: float) -> tuple[int, int]:
 
 
 def _int16(values: np.ndarray) -> np.ndarray:
-    return np.clip(values, -(2**15), 2**15 - 1)
+    result: np.ndarray = np.clip(values, -(2**15), 2**15 - 1)
+    return result
 
 
 def _high_mul_int16(a: np.ndarray, b: int) -> np.ndarray:

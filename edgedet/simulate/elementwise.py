@@ -201,7 +201,8 @@ def resize_bilinear(ctx: KernelContext) -> Kernel:
     def blend(x: np.ndarray, axis: int, grid: tuple[np.ndarray, np.ndarray, np.ndarray]) -> np.ndarray:
         low, high, fraction = grid
         weight = fraction.reshape((-1,) + (1,) * (3 - axis))
-        return x.take(low, axis=axis) * (1024 - weight) + x.take(high, axis=axis) * weight
+        result: np.ndarray = x.take(low, axis=axis) * (1024 - weight) + x.take(high, axis=axis) * weight
+        return result
 
     def run(inputs: Arrays, outputs: Arrays) -> None:
         scaled = blend(blend(inputs[0].astype(np.int64), 1, rows), 2, columns)

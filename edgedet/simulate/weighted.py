@@ -60,7 +60,8 @@ def _bias(ctx: KernelContext, channels: int) -> np.ndarray:
 
 def _reach(ctx: KernelContext, weights: np.ndarray, axis: int) -> np.ndarray:
     """Largest absolute sum of weights times raw codes: int64, summed along `axis`."""
-    return -ctx.limits[0] * np.abs(weights).sum(axis=axis)
+    result: np.ndarray = -ctx.limits[0] * np.abs(weights).sum(axis=axis)
+    return result
 
 
 class _Window:

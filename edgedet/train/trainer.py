@@ -102,7 +102,7 @@ class Trainer:
             outputs, batch.targets, self._grid, self.config.topk, self.config.cls_weight, self.config.box_weight
         )
         self._optimizer.zero_grad(set_to_none=True)
-        losses.total.backward()
+        losses.total.backward()  # type: ignore[no-untyped-call]
         largest = self.config.grad_clip or float("inf")
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), largest).item()
         total = losses.total.item()

@@ -48,7 +48,8 @@ def ellipse_points(centre: tuple[float, float], radii: tuple[float, float], angl
     """Float (24, 2) polygon of an ellipse; angle in radians."""
     cos, sin = math.cos(angle), math.sin(angle)
     axes = np.array([[radii[0] * cos, radii[0] * sin], [-radii[1] * sin, radii[1] * cos]])
-    return _CIRCLE @ axes + centre
+    result: np.ndarray = _CIRCLE @ axes + centre
+    return result
 
 
 class Canvas:

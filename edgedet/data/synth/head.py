@@ -54,9 +54,10 @@ class Head:
     def half_width(self, v: np.ndarray | float) -> np.ndarray:
         """Half width of the head at height v."""
         v = np.clip(v, -1.0, 1.0)
-        return (
+        result: np.ndarray = (
             self.width * (1 - np.abs(v) ** self.squareness) ** (1 / self.squareness) * (1 - self.jaw * np.maximum(v, 0))
         )
+        return result
 
     def place(self, x: np.ndarray | float, y: np.ndarray | float) -> np.ndarray:
         """Points of the picture plane (units) -> float (N, 2) px, rolled."""

@@ -13,13 +13,15 @@ MAX_EXPONENT = 50.0  # exp of it is far outside any input, and finite
 def logistic(x: np.ndarray) -> np.ndarray:
     """1 / (1 + exp(-x)) without overflow; float64, same shape."""
     small = np.exp(-np.abs(x))
-    return np.where(x >= 0, 1.0, small) / (1.0 + small)
+    result: np.ndarray = np.where(x >= 0, 1.0, small) / (1.0 + small)
+    return result
 
 
 def softmax(x: np.ndarray) -> np.ndarray:
     """exp(x) / sum(exp(x)) over the last axis; float64, same shape."""
     powers = np.exp(x - x.max(axis=-1, keepdims=True))
-    return powers / powers.sum(axis=-1, keepdims=True)
+    result: np.ndarray = powers / powers.sum(axis=-1, keepdims=True)
+    return result
 
 
 def decode_boxes(rows: Rows, spec: OutputSpec, size: tuple[int, int]) -> np.ndarray:
@@ -70,7 +72,8 @@ def _ssd(box: np.ndarray, anchors: np.ndarray, variances: tuple[float, ...], siz
 
 
 def _exp(x: np.ndarray) -> np.ndarray:
-    return np.exp(np.minimum(x, MAX_EXPONENT))
+    result: np.ndarray = np.exp(np.minimum(x, MAX_EXPONENT))
+    return result
 
 
 def _corners(centre: np.ndarray, sides: np.ndarray) -> np.ndarray:

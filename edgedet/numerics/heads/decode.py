@@ -77,7 +77,8 @@ def row_scores(rows: Rows, spec: OutputSpec) -> np.ndarray:
         return scores
     # A softmax is over the classes; objectness is one yes-or-no value in every head.
     kind = "sigmoid" if spec.head.scores == "softmax" else spec.head.scores
-    return scores * activate(rows.objectness.astype(np.float64), kind)[:, None]
+    result: np.ndarray = scores * activate(rows.objectness.astype(np.float64), kind)[:, None]
+    return result
 
 
 def activate(values: np.ndarray, kind: str) -> np.ndarray:

@@ -165,7 +165,7 @@ def _auto_errors(
     walk = GraphWalk(prepared, exact=True)
     with torch.no_grad():
         for batch in again:
-            for image in batch.split(4):  # every tensor of the network is kept
+            for image in torch.split(batch, 4):  # every tensor of the network is kept
                 values = walk.values(image)
                 for trial in trials:
                     for method, params in candidates[trial.quant.name].items():

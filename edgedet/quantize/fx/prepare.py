@@ -245,4 +245,5 @@ def freeze(calibrated: GraphModule) -> GraphModule:
 
 def channels_last(graph_module: GraphModule) -> GraphModule:
     """The same graph, weights laid out for channels-last inputs, which torch's CPU convolutions are faster with."""
-    return graph_module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    result: GraphModule = graph_module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return result

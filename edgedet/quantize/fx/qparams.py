@@ -116,7 +116,8 @@ def weight_scales(weight: np.ndarray, name: str) -> np.ndarray:
     largest = np.abs(weight.astype(np.float64)).reshape(len(weight), -1).max(axis=1)
     # A wholly dead layer shows nothing but its bias; any scale does, and about 1 keeps the bias inside int32.
     floor = largest.max() * DEAD_CHANNEL if largest.max() > _DEAD_LAYER else 1.0
-    return (np.maximum(largest, floor) / WEIGHT_MAX).astype(np.float32)
+    result: np.ndarray = (np.maximum(largest, floor) / WEIGHT_MAX).astype(np.float32)
+    return result
 
 
 def weight_codes(weight: np.ndarray, scales: np.ndarray) -> np.ndarray:
@@ -127,7 +128,8 @@ def weight_codes(weight: np.ndarray, scales: np.ndarray) -> np.ndarray:
         scales: float32 (O,).
     """
     steps = weight.astype(np.float64) / scales.astype(np.float64).reshape(-1, *[1] * (weight.ndim - 1))
-    return np.clip(round_half_away(steps), -WEIGHT_MAX, WEIGHT_MAX).astype(np.int8)
+    result: np.ndarray = np.clip(round_half_away(steps), -WEIGHT_MAX, WEIGHT_MAX).astype(np.int8)
+    return result
 
 
 def bias_scales(input_scale: np.float32, scales: np.ndarray) -> np.ndarray:

@@ -166,7 +166,8 @@ class _Product:
         # At a border all scales are divided by the same power of two, which changes no relative difference.
         first, second, target = (scales if q is quant else np.full_like(scales, q.params.scale) for q in self.quants)
         exact = first.astype(np.float64) * second.astype(np.float64) / target.astype(np.float64)
-        return np.abs((first * second / target).astype(np.float64) / exact - 1.0)
+        result: np.ndarray = np.abs((first * second / target).astype(np.float64) / exact - 1.0)
+        return result
 
 
 def _operators(graph_module: GraphModule, modules: dict[str, nn.Module]) -> Iterator[_Product | _Sigmoid]:

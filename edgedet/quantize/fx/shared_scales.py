@@ -38,7 +38,8 @@ def shared_scale_groups(graph_module: GraphModule) -> list[list[Node]]:
         while parent[node] is not node:
             parent[node] = parent[parent[node]]
             node = parent[node]
-        return node
+        result: Node = node
+        return result
 
     for node in nodes:
         if copies_codes(node, modules):

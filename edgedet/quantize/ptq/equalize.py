@@ -129,7 +129,8 @@ def _exponents(first: nn.Conv2d, seconds: list[nn.Conv2d], room: np.ndarray) -> 
 def _largest(weight: torch.Tensor, by_input: bool) -> np.ndarray:
     """Largest absolute weight of each output or input channel, float64."""
     values = np.abs(weight.detach().numpy().astype(np.float64))
-    return values.max(axis=(0, 2, 3) if by_input else (1, 2, 3))
+    result: np.ndarray = values.max(axis=(0, 2, 3) if by_input else (1, 2, 3))
+    return result
 
 
 def _scale(first: nn.Conv2d, seconds: list[nn.Conv2d], exponents: np.ndarray) -> None:
