@@ -34,6 +34,7 @@ class Trait(StrEnum):
     BINARY = "binary"  # a function of two codes with broadcasting: a table where one of them is a constant number
     IN_PLACE = "in place"  # the C kernel may write its output over an input of the same shape
     NO_INT16 = "no int16"  # no int16 kernel in TFLite (ai-edge-litert 2.3.0) or TFLite Micro (0.dev20261023); tried
+    ON_SHAPES = "on shapes"  # of int32 or int64 shapes and constants: computed once, by fold_shapes
     PITCHED = "pitched"  # the C kernel reads and writes tensors inside the pixels of a wider one
 
 
@@ -75,9 +76,18 @@ class OperatorSupport:
 def _row(
     kind: str, simulator: tuple[str, ...], c: tuple[str, ...], traits: Iterable[Trait] = (), limits: str = ""
 ) -> OperatorSupport:
-    return OperatorSupport(kind, simulator, c, frozenset(traits), limits)
+    folded = (Trait.ON_SHAPES,) if kind in _ON_SHAPES else ()
+    return OperatorSupport(kind, simulator, c, frozenset((*traits, *folded)), limits)
 
 
+_ON_SHAPES = frozenset(
+    (
+        *("SHAPE", "ADD", "SUB", "MUL", "MAXIMUM", "MINIMUM", "FLOOR_DIV", "FLOOR_MOD", "CAST"),
+        *("SUM", "REDUCE_MAX", "REDUCE_MIN", "REDUCE_PROD"),
+        *("CONCATENATION", "PACK", "UNPACK", "SPLIT", "SPLIT_V", "GATHER", "TILE", "TRANSPOSE", "SLICE"),
+        *("STRIDED_SLICE", "RESHAPE", "SQUEEZE", "EXPAND_DIMS"),
+    )
+)
 _T = Trait
 _CONVOLUTION = (_T.WEIGHTED, _T.CONVOLUTION, _T.SLIDING, _T.PITCHED)
 _ELEMENTWISE = (_T.BINARY, _T.IN_PLACE, _T.PITCHED)
@@ -88,7 +98,7 @@ _MOVE = (_T.COPYING, _T.MOVING)
 _QUANTIZE_TYPES = "float32 to int8 or int16; uint8 to int8 and back; int8 and int16, any way; not float32 to uint8"
 _ONE_WEIGHT_ZERO = "weights constant, int8, zero point 0; int16: bias int64"
 
-# Operators that edgedet can run somewhere, or whose options it reads.
+# Operators that edgedet can run somewhere, compute in advance, or whose options it reads.
 ROWS: tuple[OperatorSupport, ...] = (
     _row("CONV_2D", _ALL, _ALL, _CONVOLUTION, f"{_ONE_WEIGHT_ZERO}; no grouped convolution"),
     _row("DEPTHWISE_CONV_2D", _ALL, _ALL, _CONVOLUTION, _ONE_WEIGHT_ZERO),
@@ -158,6 +168,7 @@ ROWS: tuple[OperatorSupport, ...] = (
     _row("SLICE", _ALL, _ALL, _MOVE, "bounds constant"),
     _row("SPACE_TO_DEPTH", _ONLY_8, _ONLY_8, (*_MOVE, _T.NO_INT16)),
     _row("DEPTH_TO_SPACE", _ONLY_8, _ONLY_8, (*_MOVE, _T.NO_INT16)),
+    *(_row(kind, _NOWHERE, _NOWHERE) for kind in ("SHAPE", "FLOOR_DIV", "FLOOR_MOD", "REDUCE_PROD", "CAST")),
 )
 _BY_KIND = {row.kind: row for row in ROWS}
 

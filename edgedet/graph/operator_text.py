@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Sequence
 
 from edgedet.errors import ConfigError
-from edgedet.graph.operator_table import OperatorSupport, known_operators
+from edgedet.graph.operator_table import OperatorSupport, Trait, known_operators
 
 _HEAD = ("operator", "reader", "simulator", "C kernels", "TFLite Micro", "limits")
 _LEGEND = (
@@ -16,6 +16,7 @@ _LEGEND = (
     ("C kernels", "the same for generated C: target c99, `--runtime c99` and on the chip"),
     ("int16", "int16 activations with int8 weights, 16x8"),
     ("border", "other types at inputs and outputs of a model: float32, uint8, or between int8 and int16"),
+    ("shapes", "arithmetic on int32 shapes, computed once when a file is loaded (`graph/fold_shapes.py`)"),
     ("TFLite Micro", "method of its resolver, which target tflm writes; `-`: it has no kernel"),
 )
 
@@ -81,7 +82,7 @@ def markdown() -> str:
 
 def _split(rows: Sequence[OperatorSupport]) -> tuple[list[OperatorSupport], list[OperatorSupport]]:
     """(rows that edgedet reads or runs, those that only TFLite Micro has)."""
-    mine = [row for row in rows if row.reader or row.simulator or row.c]
+    mine = [row for row in rows if row.reader or row.simulator or row.c or row.traits]
     return mine, [row for row in rows if row not in mine]
 
 
@@ -90,11 +91,12 @@ def _others(rows: Sequence[OperatorSupport], lead: str) -> list[str]:
 
 
 def _cells(row: OperatorSupport) -> tuple[str, ...]:
+    folded = ("shapes",) if Trait.ON_SHAPES in row.traits else ()
     return (
         row.kind,
         "yes" if row.reader else "-",
-        ", ".join(row.simulator) or "-",
-        ", ".join(row.c) or "-",
+        ", ".join((*row.simulator, *folded)) or "-",
+        ", ".join((*row.c, *folded)) or "-",
         row.tflm or "-",
         row.limits,
     )

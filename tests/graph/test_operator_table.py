@@ -12,6 +12,7 @@ from edgedet.codegen.emit_compute import check_operators, supported_kinds
 from edgedet.codegen.program import build_program
 from edgedet.errors import UnsupportedOpError
 from edgedet.graph.flatbuffer import parse_tflite, serialize
+from edgedet.graph.fold_shapes import FOLDED_KINDS
 from edgedet.graph.op_options import SPECS
 from edgedet.graph.operator_table import BORDER, INT8, INT16, ROWS, Trait, kinds_with, known_operators, support
 from edgedet.simulate import borders, int16, simulator
@@ -32,7 +33,12 @@ def test_rows_are_operators_of_tflite_each_once() -> None:
 
 
 def test_rows_cover_what_the_reader_reads() -> None:
-    assert set(SPECS) == {row.kind for row in ROWS}
+    assert set(SPECS) == {row.kind for row in ROWS if row.reader}
+    assert all(row.reader or row.traits == {Trait.ON_SHAPES} for row in ROWS)
+
+
+def test_rows_claim_what_is_folded_on_shapes() -> None:
+    assert set(kinds_with(Trait.ON_SHAPES)) == set(FOLDED_KINDS)
 
 
 def test_rows_claim_the_simulator_s_builders() -> None:
