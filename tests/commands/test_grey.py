@@ -87,5 +87,8 @@ def test_grey_deploys_to_both_targets_and_the_c_module_passes(
         header = (tmp_path / target / "contract.h").read_text()
         assert "#define EDGEDET_INPUT_CHANNELS 1\n" in header
         assert '#define EDGEDET_INPUT_CHANNEL_ORDER "GRAY"' in header
+        assert "(19595 * R + 38470 * G + 7471 * B + 32768) >> 16" in header
+        check = ["cc", "-std=c99", "-pedantic", "-Wall", "-Wconversion", "-Werror", "-fsyntax-only", "contract.h"]
+        subprocess.run(check, cwd=tmp_path / target, check=True)
     made = subprocess.run(["make", "CFLAGS=-O1"], cwd=tmp_path / "c99", capture_output=True, text=True, check=False)
     assert made.stdout.splitlines()[-1] == "PASS", made.stdout + made.stderr
