@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
 from collections.abc import Callable
 from typing import Any
 
@@ -97,3 +99,32 @@ def move_outside(data: bytes) -> bytes:
         tail += content + bytes(-len(content) % 16)
     head = packed()
     return head + bytes(end - len(head)) + tail
+
+
+def everything() -> bytes:
+    """A file with most of what edgedet can't run, its constants and a label file behind the flatbuffer."""
+
+    def edit(model: Any) -> None:
+        state = add_tensor(model, [1, 6], isVariable=True)
+        options = schema.SVDFOptionsT()
+        options.rank = 2
+        result = add_tensor(model, [1, 4], shapeSignature=[-1, 4])
+        scores = model.subgraphs[0].outputs[0]
+        add_operator(model, schema.BuiltinOperator.SVDF, [scores, scores, scores, -1, state], [result], options=options)
+        found = add_tensor(model, [1, 4], kind=0)
+        add_operator(model, schema.BuiltinOperator.CUSTOM, [result], [found], custom="my_op", customOptions=[1, 2, 3])
+        add_tensor(model, [2], kind=1, buffer=add_data(model, bytes(4)))
+        body = schema.SubGraphT()
+        body.name, body.tensors, body.operators, body.inputs, body.outputs = b"body", [], [], [0], [1]
+        model.subgraphs.append(body)
+        ends = [add_tensor(model, [1, 4], subgraph=1) for _ in range(2)]
+        add_operator(model, schema.BuiltinOperator.ABS, ends[:1], ends[1:], subgraph=1)
+        signature, source = schema.SignatureDefT(), schema.TensorMapT()
+        source.name, source.tensorIndex = b"picture", model.subgraphs[0].inputs[0]
+        signature.signatureKey, signature.inputs, signature.outputs = b"main", [source], []
+        model.signatureDefs = [signature]
+
+    content = io.BytesIO(move_outside(edited(plain(), edit)))
+    with zipfile.ZipFile(content, "a") as archive:
+        archive.writestr("labels.txt", "cat\ndog\n")
+    return content.getvalue()

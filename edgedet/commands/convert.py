@@ -15,7 +15,7 @@ def add_convert(commands: Commands) -> None:
     parser = add_command(
         commands,
         "convert",
-        "show what an int8 .tflite holds, and write it anew",
+        "show what a .tflite holds, and write it anew",
         (
             "convert model_int8.tflite",
             "convert model_int8.tflite --out rewritten.tflite",
@@ -24,7 +24,7 @@ def add_convert(commands: Commands) -> None:
         ),
         _convert,
     )
-    parser.add_argument("model", type=Path, metavar="MODEL", help="int8 .tflite of any maker")
+    parser.add_argument("model", type=Path, metavar="MODEL", help=".tflite of any maker")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the graph to FILE")
     parser.add_argument(
         "--int8",
@@ -36,6 +36,7 @@ def add_convert(commands: Commands) -> None:
 
 def _convert(args: argparse.Namespace) -> int:
     from edgedet.graph.flatbuffer import read_tflite, write_tflite
+    from edgedet.graph.flatbuffer_read import outside_bytes
     from edgedet.graph.load import to_int8
     from edgedet.graph.summary import summarize
 
@@ -46,6 +47,9 @@ def _convert(args: argparse.Namespace) -> int:
         raise ConfigError("--int8 writes a file; give its name with --out")
     graph = read_tflite(args.model)
     print(summarize(graph).to_text())
+    outside = outside_bytes(args.model.read_bytes())
+    if outside:
+        print(f"behind the flatbuffer  {outside:,} bytes of data, which TFLite Micro ignores; --out moves them inside")
     if args.int8:
         graph, notes = to_int8(graph, str(args.model))
         if not notes:

@@ -12,6 +12,7 @@ from edgedet.errors import ConversionError, UnsupportedOpError
 from edgedet.graph.dtypes import numpy_dtype, tensor_bytes
 from edgedet.graph.graph import Graph, OpaqueOptions, Operator, Quantization, Signature, Subgraph, Tensor
 from edgedet.graph.op_options import SPECS, check_operands, check_options
+from edgedet.graph.opaque import compiled_reason
 
 DTYPES = ("int8", "int16", "int32", "int64", "uint8", "float32", "bool")
 MAX_RANK = 6
@@ -96,6 +97,21 @@ def _check_signature(signature: Signature, subgraphs: tuple[Subgraph, ...], sour
     for name, index in (*signature.inputs, *signature.outputs):
         if not 0 <= index < count:
             raise ConversionError(f"{where}: {name!r} is tensor {index}, but there are {count} tensors")
+
+
+def refuse_compiled(graph: Graph, source: str) -> None:
+    """Refuse a file that the compiler of an accelerator has changed: nothing on this computer runs it.
+
+    Args:
+        graph: checked by `check_form`.
+        source: name of the file, for errors.
+    Raises:
+        UnsupportedOpError: names the operator and the compiler, and says what to give instead.
+    """
+    for number, operator in enumerate(graph.operators):
+        reason = compiled_reason(operator.kind)
+        if reason:
+            raise UnsupportedOpError(f"{source}: {operator_where(graph, number)} {reason}")
 
 
 def refuse_unwritable(graph: Graph, source: str) -> None:

@@ -39,6 +39,7 @@ _MAX_RANK = 64
 _KINDS = {code: name for name, code in vars(tflite.BuiltinOperator).items() if isinstance(code, int)}
 # Slots in a table's vtable: 4 + 2 * the field's position in the schema.
 _TENSOR_NAME, _MODEL_DESCRIPTION, _METADATA_NAME, _CUSTOM_CODE, _SUBGRAPH_NAME = 10, 10, 4, 6, 12
+_IS_VARIABLE, _MIN, _MAX, _DETAILS_TYPE = 14, 4, 6, 12
 _BUILTIN_CODE, _MAP_NAME, _SIGNATURE_KEY, _EXTERNAL_BUFFER = 10, 4, 8, 24
 
 
@@ -162,7 +163,9 @@ class _Reader:
         return np.frombuffer(self.data, np.uint8)[start : start + size]
 
     def _buffer(self, index: int, where: str) -> np.ndarray:
-        """uint8 (n,) view of a buffer; empty for none."""
+        """uint8 (n,) view of a buffer; empty for none, as is buffer 0 of a file without any."""
+        if index == 0 == self.buffers:
+            return np.empty(0, np.uint8)
         if not 0 <= index < self.buffers:
             raise ConversionError(f"{where}: buffer {index}, but there are {self.buffers} buffers")
         buffer = self.model.Buffers(index)
@@ -181,14 +184,15 @@ class _Reader:
         shape = self._ints(tensor, "Shape")
         if len(shape) > _MAX_RANK:
             raise ConversionError(f"{where}: {len(shape)} axes; the file is damaged")
-        extras = self._extras(tensor)
+        table = tensor.Quantization()
+        extras = self._extras(tensor, table)
         raw = self._buffer(tensor.Buffer(), where)
         data = None
         if raw.size:
             data = raw if extras.unwritable else self._constant(raw, dtype, shape, where)
         elif 0 in shape and min(shape) == 0 and not written and (numpy := numpy_dtype(dtype)) is not None:
             data = np.empty(shape, numpy)  # a constant without elements, e.g. the shape of a RESHAPE to a scalar
-        return Tensor(name, shape, dtype, self._quantization(tensor), data, extras)
+        return Tensor(name, shape, dtype, self._quantization(table), data, extras)
 
     def _constant(self, raw: np.ndarray, dtype: str, shape: tuple[int, ...], where: str) -> np.ndarray:
         numpy = numpy_dtype(dtype)
@@ -199,7 +203,12 @@ class _Reader:
             raise ConversionError(f"{where}: {dtype} {shape} needs {expected} bytes, its buffer holds {raw.size}")
         return raw.view(numpy).reshape(shape)
 
-    def _extras(self, tensor: tflite.Tensor) -> TensorExtras:
+    def _extras(self, tensor: tflite.Tensor, table: Any) -> TensorExtras:
+        """What else the file says of a tensor; `table`: its QuantizationParameters or None."""
+        vtable = tensor._tab.Pos - struct.unpack_from("<i", self.data, tensor._tab.Pos)[0]
+        short = struct.unpack_from("<H", self.data, vtable)[0] <= _IS_VARIABLE  # as most writers leave it
+        if short and (table is None or not any(table._tab.Offset(slot) for slot in (_MIN, _MAX, _DETAILS_TYPE))):
+            return NO_EXTRAS
         unwritable = "sparse" if tensor.Sparsity() is not None else ""
         if tensor.VariantTensorsLength():
             unwritable = "made of variants"
@@ -209,10 +218,8 @@ class _Reader:
         custom = b""
         minimum: tuple[float, ...] = ()
         maximum: tuple[float, ...] = ()
-        table = tensor.Quantization()
         if table is not None:
-            if table.MinLength() or table.MaxLength():
-                minimum, maximum = self._ints(table, "Min"), self._ints(table, "Max")
+            minimum, maximum = self._ints(table, "Min"), self._ints(table, "Max")
             if table.DetailsType() == tflite.QuantizationDetails.CustomQuantization:
                 union, details = table.Details(), tflite.CustomQuantization()
                 if union is None:
@@ -227,11 +234,11 @@ class _Reader:
         )
         return NO_EXTRAS if extras == NO_EXTRAS else extras
 
-    def _quantization(self, tensor: tflite.Tensor) -> Quantization | None:
-        table = tensor.Quantization()
-        if table is None or not table.ScaleLength():
+    def _quantization(self, table: Any) -> Quantization | None:
+        count = 0 if table is None else table.ScaleLength()
+        if not count:
             return None
-        self._count("scales", table.ScaleLength())
+        self._count("scales", count)
         scale = table.ScaleAsNumpy()
         zero_point = table.ZeroPointAsNumpy() if table.ZeroPointLength() else np.zeros(1, np.int64)
         if zero_point.size == 1:  # some converters write one zero point for all channels

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from edgedet.contracts import OutputSpec, PreprocessSpec
 from edgedet.errors import ConversionError
+from edgedet.graph.check import refuse_compiled
 from edgedet.graph.graph import Graph, Tensor
 from edgedet.graph.load import load_tflite
 from edgedet.graph.metadata import read_contracts
@@ -61,9 +62,11 @@ def load_int8_model(path: Path) -> Int8Model:
         The model.
     Raises:
         ConversionError: missing or damaged file, not int8, no metadata, or contracts that don't fit the tensors.
+        UnsupportedOpError: the compiler of an accelerator has changed the file.
     """
     loaded = load_tflite(path)
     data, graph = loaded.data, loaded.graph
+    refuse_compiled(graph, str(path))
     if len(graph.inputs) != 1:
         raise ConversionError(
             f"{path}: expected one input, found {len(graph.inputs)}; edgedet runs single-input models"

@@ -8,6 +8,7 @@ from edgedet.codegen.emit_compute import check_operators
 from edgedet.codegen.program import Program, build_program
 from edgedet.codegen.render import GoldenVectors, render_c99
 from edgedet.codegen.templates import require_jinja2
+from edgedet.graph.check import check_graph
 from edgedet.graph.fold_shapes import fold_shapes
 from edgedet.graph.graph import Graph
 from edgedet.graph.model import Int8Model
@@ -49,6 +50,7 @@ def make_program(graph: Graph, model: Int8Model | None, ram_bytes: int | None = 
     """
     require_jinja2("c99")
     graph = fold_shapes(graph)
+    check_graph(graph, "this model")
     check_operators(graph)
     simulator = Simulator(graph)  # names what it does not support; the generator relies on its checks
     outputs = tuple(graph.outputs[position] for position in _output_positions(graph, model))

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import foreign_files
 import numpy as np
 import pytest
 
@@ -22,6 +23,9 @@ _spec.loader.exec_module(fuzz_flatbuffer)
 def test_fuzz_ten_seconds_of_damaged_files_find_nothing(repo_dir: Path, tmp_path: Path) -> None:
     example = repo_dir.parent / "shared" / "data" / "example_15_ops_int8.tflite"
     models = [str(example)] if example.is_file() else []
+    foreign = tmp_path / "foreign.tflite"
+    foreign.write_bytes(foreign_files.everything())
+    models.append(str(foreign))
     command = [sys.executable, str(SCRIPT), "--seconds", "10", "--seed", "0", "--out", str(tmp_path), *models]
     environment = {**os.environ, "PYTHONPATH": str(repo_dir)}
     result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200, check=False)

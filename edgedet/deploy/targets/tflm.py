@@ -18,12 +18,12 @@ from edgedet.deploy.targets.product import Product
 from edgedet.deploy.targets.tflm_plan import PLAN_NAME, with_offline_plan
 from edgedet.deploy.targets.tflm_sources import render_sources
 from edgedet.errors import ConfigError, ConversionError, ToolchainError, UnsupportedOpError
+from edgedet.graph.check import refuse_compiled
 from edgedet.graph.flatbuffer import bytes_inside, parse_tflite, serialize
 from edgedet.graph.graph import Graph
 from edgedet.graph.load import prepare_tflite
 from edgedet.graph.metadata import METADATA_NAME
 from edgedet.graph.model import Int8Model, load_int8_model
-from edgedet.graph.opaque import compiled_reason
 from edgedet.graph.tflm_ops import OperatorUse, operators_used
 from edgedet.graph.uint8_to_int8 import is_uint8
 from edgedet.runtimes.tflm_arena import ArenaReport, measure_arena, require_tflite_micro
@@ -97,9 +97,7 @@ def _read(path: Path, image: Path | None) -> _Source:
     except OSError as error:
         raise ConversionError(f"{path}: can't read the model ({error.strerror}); check the path") from error
     graph = parse_tflite(data, str(path))
-    for number, operator in enumerate(graph.operators):
-        if reason := compiled_reason(operator.kind):
-            raise UnsupportedOpError(f"{path}: operator {number} ({operator.kind}): {reason}")
+    refuse_compiled(graph, str(path))
     if any(name == METADATA_NAME for name, _ in graph.metadata):
         model = load_int8_model(path)
         decoded = model if model.has_c_decoder else None
