@@ -68,6 +68,8 @@ def _evaluate(ctx: OpContext) -> list[np.ndarray] | None:
     outputs = [ctx.output(i) for i in range(len(ctx.operator.outputs))]
     if any(tensor.dtype not in _DTYPES or min(tensor.shape, default=1) < 0 for tensor in outputs):
         return None
+    if ctx.operator.kind == "SHAPE" and (len(ctx.operator.inputs) != 1 or ctx.operator.inputs[0] < 0):
+        return None
     if ctx.operator.kind == "SHAPE":
         shape = ctx.input(0).shape
         values: Sequence[np.ndarray] | None = None if min(shape, default=1) < 1 else [np.array(shape)]

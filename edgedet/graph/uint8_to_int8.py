@@ -72,7 +72,12 @@ def uint8_to_int8(graph: Graph, source: str) -> Graph:
                 weights.add(index)
     except UnsupportedOpError as error:
         raise UnsupportedOpError(f"{source}: a uint8 file that can't be converted exactly to int8: {error}") from error
-    return replace(graph, tensors=tuple(t if index in weights else _converted(t) for index, t in enumerate(tensors)))
+    return replace(
+        graph,
+        tensors=tuple(t if index in weights else _converted(t) for index, t in enumerate(tensors)),
+        # Versions of the uint8 kernels; a writer finds those of the int8 kernels.
+        operators=tuple(replace(operator, version=1) for operator in graph.operators),
+    )
 
 
 def _converted(tensor: Tensor) -> Tensor:
