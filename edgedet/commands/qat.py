@@ -88,18 +88,3 @@ def qat_request(args: argparse.Namespace) -> QatRequest:
         int16=args.int16,
         **given,
     )
-
-
-def run_qat(request: QatRequest) -> Path:
-    """Run QAT and print its report.
-
-    Args:
-        request: what and how.
-    Returns:
-        The int8 file.
-    """
-    from edgedet.finetune.qat import qat_checkpoint
-
-    report = qat_checkpoint(request)
-    print(report.text(), end="")
-    return report.model

@@ -5,25 +5,24 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgedet.commands.qat import add_qat_arguments, qat_request, refuse_qat_options, run_qat
+from edgedet.commands.qat import add_qat_arguments, qat_request, refuse_qat_options
 from edgedet.commands.shared import Commands, add_command, holds_run
 from edgedet.commands.substitute import (
     FOLDER,
+    TUNE_EPOCHS,
     add_substitution_arguments,
-    check_layer_names,
-    substituted_checkpoint,
+    substitute_request,
     substitutes,
 )
-from edgedet.commands.waterfall import add_waterfall_arguments, run_waterfall, waterfall_split
+from edgedet.commands.waterfall import add_waterfall_arguments, check_waterfall
 from edgedet.errors import ConfigError
-from edgedet.fileio import require_out_folder
 from edgedet.options import add_data_arguments, data_paths, positive_int, whole_number
 
 if TYPE_CHECKING:
+    from edgedet.finetune.qat import QatRequest
     from edgedet.quantize.api import QuantizeRequest
 
 NAMES_FROM = 'names: "ranges" in report.json of an earlier run, or `edgedet inspect`'
@@ -160,23 +159,24 @@ def _layer_choice(text: str) -> tuple[str, str]:
 def _quantize(args: argparse.Namespace) -> int:
     if args.method not in METHODS:
         raise ConfigError(f"--method {args.method!r}: expected one of {', '.join(METHODS)}")
+    quantization: QatRequest | QuantizeRequest
     if args.method == "qat":
         _refuse_step_options(args)
-        qat = qat_request(args)
+        quantization = qat_request(args)
     else:
         refuse_qat_options(args)
-        ptq = _ptq_request(args)
-    require_out_folder(args.out, "--out")
+        quantization = _ptq_request(args)
     substituted = substitutes(args)
-    split = waterfall_split(args)
-    check_layer_names(args)
-    checkpoint = substituted_checkpoint(args)
-    if args.method == "ptq":
-        model = _run_ptq(replace(ptq, checkpoint=checkpoint))
-    else:  # an interrupted substitution leaves no state of QAT
-        resume = args.resume and (not substituted or (args.out / QAT_STATE).is_file())
-        model = run_qat(replace(qat, checkpoint=checkpoint, resume=resume))
-    run_waterfall(args, split, model, checkpoint, args.checkpoint if substituted else None)
+    check_waterfall(args)
+
+    from edgedet.chain import ChainEvents, ChainRequest, run_chain
+    from edgedet.progress import show_progress
+
+    substitution = None
+    if substituted:
+        substitution = substitute_request(args, args.out / FOLDER, args.tune_epochs or TUNE_EPOCHS)
+    request = ChainRequest(quantization, substitution, args.waterfall, args.waterfall_images)
+    run_chain(request, ChainEvents(lambda text: print(text, end=""), _announce, show_progress))
     return 0
 
 
@@ -216,16 +216,6 @@ def _ptq_request(args: argparse.Namespace) -> QuantizeRequest:
             f"{', '.join(sorted(used))}; add --calibration percentile or --calibration-for LAYER=percentile"
         )
     return request
-
-
-def _run_ptq(request: QuantizeRequest) -> Path:
-    from edgedet.progress import show_progress
-    from edgedet.quantize.api import quantize_checkpoint
-
-    with show_progress("calibrate") as progress:
-        report = quantize_checkpoint(request, progress, _announce)
-    print(report.text(), end="")
-    return report.model
 
 
 def _refuse_step_options(args: argparse.Namespace) -> None:

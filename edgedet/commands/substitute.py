@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edgedet.commands.qat import add_run_arguments
 from edgedet.commands.shared import Commands, add_command, holds_run
 from edgedet.config import ACTIVATIONS
 from edgedet.errors import ConfigError
 from edgedet.options import add_data_arguments, data_paths, positive_int, positive_number, whole_number
+
+if TYPE_CHECKING:
+    from edgedet.finetune.substitute import SubstituteRequest
 
 FOLDER = "substituted"  # of the fine-tuning run, inside the folder of `edgedet quantize`
 TUNE_EPOCHS = 20
@@ -46,18 +50,6 @@ def add_substitution_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--tune-epochs", type=positive_int, metavar="N", help=f"of fine-tuning (default: {TUNE_EPOCHS})")
 
 
-def substituted_checkpoint(args: argparse.Namespace) -> Path:
-    """The checkpoint that `edgedet quantize` shall quantize: the given one, or its substitution, made now.
-
-    Args:
-        args: parsed options of `edgedet quantize`.
-    """
-    if not substitutes(args):
-        return Path(args.checkpoint)
-    out = args.out / FOLDER
-    return _run(args, out, args.tune_epochs or TUNE_EPOCHS, resume=args.resume and holds_run(out))
-
-
 def substitutes(args: argparse.Namespace) -> bool:
     """True when the options of `edgedet quantize` ask for a substitution.
 
@@ -73,24 +65,11 @@ def substitutes(args: argparse.Namespace) -> bool:
     return asked
 
 
-def check_layer_names(args: argparse.Namespace) -> None:
-    """Raises ConfigError when `--int16` or `--calibration-for` names what the network to quantize does not have.
-
-    Args:
-        args: parsed options of `edgedet quantize`; a substitution is not made, only its architecture is looked at.
-    """
-    if not args.int16 and not args.calibration_for:
-        return
-    from edgedet.finetune.swap import prepare_substituted
-    from edgedet.net.checkpoint import load_checkpoint
-    from edgedet.quantize.calibration.range_choice import require_layers
-
-    prepared = prepare_substituted(load_checkpoint(args.checkpoint), args.activation, not args.no_channel_attention)
-    require_layers(prepared, args.int16, args.calibration_for)
-
-
 def _substitute(args: argparse.Namespace) -> int:
-    _run(args, args.out, args.epochs, batch=args.batch, lr=args.lr, resume=args.resume)
+    from edgedet.finetune.substitute import substitute_checkpoint
+
+    report = substitute_checkpoint(substitute_request(args, args.out, args.epochs, batch=args.batch, lr=args.lr))
+    print(report.text(), end="")
     return 0
 
 
@@ -101,25 +80,30 @@ def _add_what(parser: argparse._ActionsContainer) -> None:
     )
 
 
-def _run(
-    args: argparse.Namespace, out: Path, epochs: int, *, batch: int = 16, lr: float = 1e-3, resume: bool = False
-) -> Path:
-    from edgedet.finetune.substitute import SubstituteRequest, substitute_checkpoint
+def substitute_request(
+    args: argparse.Namespace, out: Path, epochs: int, *, batch: int = 16, lr: float = 1e-3
+) -> SubstituteRequest:
+    """What the options of `edgedet substitute`, or of the same step in front of a quantization, ask for.
 
-    report = substitute_checkpoint(
-        SubstituteRequest(
-            checkpoint=args.checkpoint,
-            data=data_paths(args),
-            out=out,
-            activation=args.activation,
-            channel_attention=not args.no_channel_attention,
-            epochs=epochs,
-            batch=batch,
-            lr=lr,
-            seed=args.seed,
-            threads=args.threads or 0,
-            resume=resume,
-        )
+    Args:
+        args: parsed options.
+        out: folder of the fine-tuning run.
+        epochs: of fine-tuning.
+        batch: images per step.
+        lr: peak learning rate.
+    """
+    from edgedet.finetune.substitute import SubstituteRequest
+
+    return SubstituteRequest(
+        checkpoint=args.checkpoint,
+        data=data_paths(args),
+        out=out,
+        activation=args.activation,
+        channel_attention=not args.no_channel_attention,
+        epochs=epochs,
+        batch=batch,
+        lr=lr,
+        seed=args.seed,
+        threads=args.threads or 0,
+        resume=args.resume,
     )
-    print(report.text(), end="")
-    return report.checkpoint

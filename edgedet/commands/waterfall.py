@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 from edgedet.errors import ConfigError
-from edgedet.options import data_paths, positive_int
-
-if TYPE_CHECKING:
-    from edgedet.data.coco import CocoSplit
+from edgedet.options import positive_int
 
 
 def add_waterfall_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,47 +22,7 @@ def add_waterfall_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def waterfall_split(args: argparse.Namespace) -> CocoSplit | None:
-    """The validation split when a waterfall is asked for; read before the long work, so that a wrong path fails.
-
-    Raises:
-        ConfigError: a number of images for a waterfall that nobody asked for.
-    """
-    if not args.waterfall:
-        if args.waterfall_images is not None:
-            raise ConfigError(f"--waterfall-images {args.waterfall_images}: only with --waterfall; add it")
-        return None
-    return data_paths(args).load("valid")
-
-
-def run_waterfall(
-    args: argparse.Namespace, split: CocoSplit | None, model: Path, checkpoint: Path, original: Path | None = None
-) -> None:
-    """Measure, print, draw, and complete the report, when `waterfall_split` gave a split.
-
-    Args:
-        args: parsed options of `add_waterfall_arguments`.
-        split: validation images; None: do nothing.
-        model: the int8 file; report.json lies beside it.
-        checkpoint: that the file was quantized from.
-        original: checkpoint before its activations were substituted.
-    """
-    if split is None:
-        return
-    from edgedet.diagnose.waterfall import WaterfallRequest, add_to_report, measure_waterfall
-    from edgedet.fileio import atomic_write_text
-    from edgedet.progress import show_progress
-    from edgedet.report.charts import Bar, waterfall_chart
-
-    with show_progress("waterfall") as progress:
-        request = WaterfallRequest(model, checkpoint, split, args.waterfall_images, original)
-        waterfall = measure_waterfall(request, progress)
-    bars = [
-        Bar(step.label, step.ap, f"{step.change:+.3f}" if step.after else "", step.key == waterfall.guilty, step.aside)
-        for step in waterfall.steps
-    ]
-    picture = model.with_name("waterfall.svg")
-    title = f"AP of {model.name}, {waterfall.images} images of {waterfall.split}"
-    atomic_write_text(picture, waterfall_chart(title, bars))
-    add_to_report(waterfall, model.with_name("report.json"))
-    print(f"\n{waterfall.text()}picture:     {picture}")
+def check_waterfall(args: argparse.Namespace) -> None:
+    """Raises ConfigError for a number of images of a waterfall that nobody asked for."""
+    if args.waterfall_images is not None and not args.waterfall:
+        raise ConfigError(f"--waterfall-images {args.waterfall_images}: only with --waterfall; add it")
