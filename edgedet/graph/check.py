@@ -10,6 +10,7 @@ import numpy as np
 
 from edgedet.errors import ConversionError, UnsupportedOpError
 from edgedet.graph.dtypes import numpy_dtype, tensor_bytes
+from edgedet.graph.fold_shapes import folded_operators
 from edgedet.graph.graph import Graph, OpaqueOptions, Operator, Quantization, Signature, Subgraph, Tensor
 from edgedet.graph.op_options import SPECS, check_operands, check_options
 from edgedet.graph.opaque import compiled_reason
@@ -175,11 +176,15 @@ def operator_where(subgraph: Subgraph | Graph, number: int) -> str:
 
 
 def foreign_operators(graph: Graph) -> list[str]:
-    """Operators of the first subgraph that edgedet has no meaning for, each with position, name and reason."""
+    """Operators of the first subgraph that edgedet has no meaning for, each with position, name and reason.
+
+    Arithmetic on shapes is none of them: it becomes constants before anything runs.
+    """
+    folded = folded_operators(graph)
     return [
         f"{operator_where(graph, number)} {operator.options.reason}"
         for number, operator in enumerate(graph.operators)
-        if isinstance(operator.options, OpaqueOptions)
+        if isinstance(operator.options, OpaqueOptions) and number not in folded
     ]
 
 

@@ -13,7 +13,15 @@ from dataclasses import replace
 import numpy as np
 
 from edgedet.errors import EdgedetError
-from edgedet.graph.graph import ConcatOptions, ElementwiseOptions, GatherOptions, Graph, OpaqueOptions, PackOptions
+from edgedet.graph.graph import (
+    ConcatOptions,
+    ElementwiseOptions,
+    GatherOptions,
+    Graph,
+    OpaqueOptions,
+    PackOptions,
+    Tensor,
+)
 from edgedet.graph.moves import moved_views, source_position
 from edgedet.graph.op_options import SPECS
 from edgedet.graph.operators import OpContext
@@ -48,19 +56,31 @@ def fold_shapes(graph: Graph) -> Graph:
         The graph with constants in the place of what can be computed from shapes and int32 or int64 constants; tensors
         keep their indices. The same graph when there is nothing to fold. What an output of the graph is stays computed.
     """
-    tensors, operators = list(graph.tensors), []
+    tensors, folded = _folded(graph)
+    if not folded:
+        return graph
+    operators = tuple(operator for number, operator in enumerate(graph.operators) if number not in folded)
+    return replace(graph, tensors=tensors, operators=operators)
+
+
+def folded_operators(graph: Graph) -> frozenset[int]:
+    """Numbers of the operators that `fold_shapes` takes out: whoever runs the graph never meets them."""
+    return _folded(graph)[1]
+
+
+def _folded(graph: Graph) -> tuple[tuple[Tensor, ...], frozenset[int]]:
+    """(tensors with the computed constants, numbers of the operators that computed them)."""
+    tensors, folded = list(graph.tensors), set()
     for number, operator in enumerate(graph.operators):
         known = None
         if operator.kind in FOLDED_KINDS and not set(operator.outputs) & set(graph.outputs):
             known = _evaluate(OpContext(replace(graph, tensors=tuple(tensors)), number))
         if known is None:
-            operators.append(operator)
             continue
+        folded.add(number)
         for index, value in zip(operator.outputs, known, strict=True):
             tensors[index] = replace(tensors[index], data=value)
-    if len(operators) == len(graph.operators):
-        return graph
-    return replace(graph, tensors=tuple(tensors), operators=tuple(operators))
+    return tuple(tensors), frozenset(folded)
 
 
 def _evaluate(ctx: OpContext) -> list[np.ndarray] | None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from edgedet.graph import graph as g
+from edgedet.graph.check import foreign_operators
 from edgedet.graph.flatbuffer import parse_tflite, serialize, write_tflite
 from edgedet.graph.fold_shapes import fold_shapes
 from edgedet.graph.load import load_tflite, prepare_tflite
@@ -141,3 +142,12 @@ def test_files_without_shapes_are_left_alone(tmp_path: Path) -> None:
     loaded = load_tflite(tmp_path / "model.tflite")
     assert loaded.data == (tmp_path / "model.tflite").read_bytes()
     assert loaded.notes == ()
+
+
+def test_reports_do_not_call_folded_operators_unsupported() -> None:
+    assert foreign_operators(keras_flatten()) == []
+    m = ShapeMaker(0)
+    x = m.input((1, 4, 4, 3))
+    m.ints("SHAPE", [x], (4,), SHAPE_OPTIONS, "bool")
+    graph = m.graph([m.conv(x, 2)])
+    assert foreign_operators(graph) == ["operator 0 (SHAPE, writes 't1') no meaning"]
