@@ -42,7 +42,7 @@ class ChainRequest:
                 "expected one checkpoint, that the chain starts from"
             )
         if self.waterfall_images is not None and not self.waterfall:
-            raise ConfigError(f"waterfall_images {self.waterfall_images}: only with waterfall=True; add it")
+            raise ConfigError(f"`waterfall_images` {self.waterfall_images}: only with `waterfall`; add it")
 
 
 @dataclass(frozen=True, eq=False)

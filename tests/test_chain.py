@@ -63,7 +63,7 @@ def test_run_chain_unknown_layer_is_refused_before_the_substitution(
 
 def test_chain_request_that_contradicts_itself_is_refused(checkpoint: Path, tiny_coco_once: Path) -> None:
     one = quantization(checkpoint, tiny_coco_once, Path("q"))
-    with pytest.raises(ConfigError, match="waterfall_images 3: only with waterfall=True"):
+    with pytest.raises(ConfigError, match="`waterfall_images` 3: only with `waterfall`"):
         ChainRequest(one, waterfall_images=3)
     other = SubstituteRequest(Path("other.pt"), DataPaths(tiny_coco_once), Path("s"), activation="relu")
     with pytest.raises(ConfigError, match=r"substitution of other\.pt"):

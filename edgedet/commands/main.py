@@ -20,6 +20,7 @@ from edgedet.commands.inspect import add_inspect
 from edgedet.commands.lint import add_lint
 from edgedet.commands.operators import add_operators
 from edgedet.commands.quantize import add_quantize
+from edgedet.commands.shared import with_flags
 from edgedet.commands.substitute import add_substitute
 from edgedet.commands.train import add_train
 from edgedet.errors import EdgedetError, missing_extra
@@ -73,9 +74,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         package = (error.name or "").partition(".")[0]
         if package not in EXTRAS:
             raise
-        return _fail(missing_extra(package, EXTRAS[package]))
+        return _fail(str(missing_extra(package, EXTRAS[package])))
     except (EdgedetError, OSError) as error:
-        return _fail(error)
+        return _fail(with_flags(str(error), args))
     except KeyboardInterrupt:
         print("interrupted" + _how_to_go_on(args), file=sys.stderr)
         return 130
@@ -89,9 +90,9 @@ def _how_to_go_on(args: argparse.Namespace) -> str:
     return "; the same command with --resume goes on after the last epoch that was saved"
 
 
-def _fail(error: Exception) -> int:
+def _fail(message: str) -> int:
     """One line on stderr, whatever a message holds."""
-    print("error:", " ".join(str(error).split()), file=sys.stderr)
+    print("error:", " ".join(message.split()), file=sys.stderr)
     return 2
 
 

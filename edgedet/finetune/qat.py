@@ -75,14 +75,14 @@ class QatRequest:
     def __post_init__(self) -> None:
         for name in ("epochs", "batch", "lr", "calib_images"):
             if getattr(self, name) <= 0:
-                raise ConfigError(f"--{name.replace('_', '-')} must be positive, got {getattr(self, name)}")
+                raise ConfigError(f"`{name}` must be positive, got {getattr(self, name)}")
         if not 0 <= self.ema_decay < 1:
-            raise ConfigError(f"--ema-decay must be in 0..1 (0: no averaging), got {self.ema_decay}")
+            raise ConfigError(f"`ema_decay` must be in 0..1 (0: no averaging), got {self.ema_decay}")
         if self.images is not None and not self.distill:
-            raise ConfigError("--images without --distill: a folder of images has no labels to train on; add --distill")
+            raise ConfigError("`images` without `distill`: a folder of images has no labels to train on; add `distill`")
         check_int16_option(self.int16)
         if self.runtime not in CHECK_RUNTIMES:
-            raise ConfigError(f"--runtime {self.runtime!r}: expected one of {', '.join(CHECK_RUNTIMES)}")
+            raise ConfigError(f"`runtime` {self.runtime!r}: expected one of {', '.join(CHECK_RUNTIMES)}")
 
 
 @dataclass(frozen=True)

@@ -106,7 +106,7 @@ class QatTrainer:
         total = losses.total.item()
         if not np.isfinite(total):
             raise EdgedetError(
-                f"the loss is {total} at iteration {step + 1} of QAT: it diverged; lower --lr (now {self.config.lr})"
+                f"the loss is {total} at iteration {step + 1} of QAT: it diverged; lower `lr` (now {self.config.lr})"
             )
         self._optimizer.step()
         self._average.update(step)

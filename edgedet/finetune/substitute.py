@@ -56,9 +56,9 @@ class SubstituteRequest:
 
     def __post_init__(self) -> None:
         if self.activation is not None and self.activation not in ACTIVATIONS:
-            raise ConfigError(f"--activation {self.activation!r}: expected one of {', '.join(ACTIVATIONS)}")
+            raise ConfigError(f"`activation` {self.activation!r}: expected one of {', '.join(ACTIVATIONS)}")
         if self.activation is None and self.channel_attention:
-            raise ConfigError("nothing to substitute: give --activation, --no-channel-attention, or both")
+            raise ConfigError("nothing to substitute: give `activation`, `channel_attention` (to drop it), or both")
         for name in ("epochs", "batch", "lr", "images"):
             if getattr(self, name) <= 0:
                 raise ConfigError(f"{name} of the substitution must be positive, got {getattr(self, name)}")

@@ -78,12 +78,12 @@ class QuantizeRequest:
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
-            raise ConfigError(f"--method {self.method!r}: expected one of {', '.join(METHODS)}")
+            raise ConfigError(f"`method` {self.method!r}: expected one of {', '.join(METHODS)}")
         if self.effort not in EFFORTS:
-            raise ConfigError(f"--effort {self.effort!r}: expected one of {', '.join(EFFORTS)}")
-        for option, value in (("--calib-images", self.calib_images), ("--threads", self.threads)):
+            raise ConfigError(f"`effort` {self.effort!r}: expected one of {', '.join(EFFORTS)}")
+        for argument, value in (("calib_images", self.calib_images), ("threads", self.threads)):
             if value < 1:
-                raise ConfigError(f"{option} {value}: expected at least 1")
+                raise ConfigError(f"`{argument}` {value}: expected at least 1")
         _ = self.options  # raises
 
     @property

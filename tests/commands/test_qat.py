@@ -17,10 +17,14 @@ pytest.importorskip("torch")
 from edgedet.commands.quantize import METHODS, QAT_STATE
 from edgedet.config import available_models, load_model_file
 from edgedet.contracts import OutputSpec
+from edgedet.data.paths import DataPaths
+from edgedet.errors import ConfigError
+from edgedet.finetune.qat import QatRequest
 from edgedet.finetune.resume import STATE_FILE
 from edgedet.net.checkpoint import Checkpoint, save_checkpoint
 from edgedet.net.random_weights import random_detector
 from edgedet.net.rtmdet import build_detector
+from edgedet.quantize.api import QuantizeRequest
 from edgedet.quantize.calibration.range_choice import CALIBRATIONS
 from edgedet.quantize.fx.int16 import layer_quants
 from edgedet.quantize.fx.prepare import prepare_model
@@ -217,3 +221,18 @@ def test_quantize_help_names_a_layer_of_every_shipped_model(model: str) -> None:
     prepared = prepare_model(build_detector(file.model, 2).eval(), file.preprocess.spec((96, 64)))
     assert STEM in layer_quants(prepared)
     assert f"{STEM}=kl" in build_parser_help("quantize")
+
+
+def test_errors_of_the_package_name_the_argument_and_the_command_the_option(checkpoint, tmp_path, capfd) -> None:
+    with pytest.raises(ConfigError, match="`effort` 'high': expected one of"):
+        QuantizeRequest(checkpoint, DataPaths(tmp_path), tmp_path / "q", effort="high")
+    with pytest.raises(ConfigError, match="`images` without `distill`"):
+        QatRequest(checkpoint, DataPaths(tmp_path), tmp_path / "q", images=tmp_path)
+    for options, words in (
+        (("--effort", "high"), "error: --effort 'high': expected one of"),
+        (("--method", "qat", "--images", tmp_path), "error: --images without --distill"),
+    ):
+        assert run("quantize", checkpoint, "--data", tmp_path, "--out", tmp_path / "q", *options) == 2
+        err = capfd.readouterr().err
+        assert words in err
+        assert "`" not in err

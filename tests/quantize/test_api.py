@@ -266,7 +266,7 @@ def test_quantize_checkpoint_of_a_handful_of_images_must_be_asked_for(checkpoint
     coco["images"] = coco["images"][:5]
     coco["annotations"] = [a for a in coco["annotations"] if a["image_id"] < 5]
     (few / "train" / "_annotations.coco.json").write_text(json.dumps(coco))
-    with pytest.raises(DataError, match=r"split train has 5 images, too few .*at least 8.*--calib-images 5"):
+    with pytest.raises(DataError, match=r"split train has 5 images, too few .*at least 8.*`calib_images` 5"):
         quantize_checkpoint(request(checkpoint, few, tmp_path / "q", calib_images=128))
     assert not (tmp_path / "q").exists()
     report = quantize_checkpoint(request(checkpoint, few, tmp_path / "q", calib_images=5))

@@ -61,7 +61,7 @@ def draw_images(split: CocoSplit, count: int, seed: int) -> tuple[ImageRecord, .
         DataError: count is not positive, or the split is empty.
     """
     if count < 1:
-        raise DataError(f"calibration needs at least 1 image, got --calib-images {count}")
+        raise DataError(f"calibration needs at least 1 image, got `calib_images` {count}")
     # The same file may stand in the annotations twice; it would only count double.
     records = sorted({record.path: record for record in split.images}.values(), key=lambda record: str(record.path))
     if not records:
@@ -116,7 +116,7 @@ def check_enough(records: Sequence[ImageRecord], asked: int, split: CocoSplit) -
     if len(records) < min(asked, LEAST_IMAGES):
         raise DataError(
             f"{split.ann_path}: split {split.name} has {len(records)} images, too few to calibrate on (expected at "
-            f"least {LEAST_IMAGES}); add images, or say --calib-images {len(records)} if that is all there is"
+            f"least {LEAST_IMAGES}); add images, or say `calib_images` {len(records)} if that is all there is"
         )
 
 

@@ -41,11 +41,11 @@ class RangePlan:
     percentile: float = PERCENTILE  # of the percentile calibrator
 
     def __post_init__(self) -> None:
-        for option, method in (("--calibration", self.method), *self.per_tensor):
+        for option, method in (("`calibration`", self.method), *self.per_tensor):
             if method not in CALIBRATIONS:
                 raise ConfigError(f"{option}: calibrator {method!r}, expected one of {', '.join(CALIBRATIONS)}")
         if not 50 < self.percentile <= 100:
-            raise ConfigError(f"--percentile {self.percentile}: expected more than 50 and at most 100")
+            raise ConfigError(f"`percentile` {self.percentile}: expected more than 50 and at most 100")
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ class PtqOptions:
 
     def __post_init__(self) -> None:
         if self.weights not in WEIGHT_METHODS:
-            raise ConfigError(f"--weights {self.weights!r}: expected one of {', '.join(WEIGHT_METHODS)}")
+            raise ConfigError(f"`weights` {self.weights!r}: expected one of {', '.join(WEIGHT_METHODS)}")
         check_int16_option(self.int16)
 
 
