@@ -214,10 +214,10 @@ def test_qat_checkpoint_distill_needs_a_folder_of_images_only(
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
-        ({"epochs": 0}, "--epochs"),
-        ({"lr": 0.0}, "--lr"),
-        ({"ema_decay": 1.0}, "--ema-decay"),
-        ({"images": Path("x")}, "--distill"),
+        ({"epochs": 0}, "`epochs`"),
+        ({"lr": 0.0}, "`lr`"),
+        ({"ema_decay": 1.0}, "`ema_decay`"),
+        ({"images": Path("x")}, "`distill`"),
         ({"runtime": "xnnpack"}, "ref, sim"),
     ],
 )
@@ -304,7 +304,7 @@ def test_qat_checkpoint_bad_images_and_layers_are_refused_before_training(
         raise AssertionError("long work began")
 
     monkeypatch.setattr("edgedet.finetune.qat.evaluate", never)
-    with pytest.raises(ConfigError, match="--int16 nothing: the network has no layer"):
+    with pytest.raises(ConfigError, match="`int16` nothing: the network has no layer"):
         qat_checkpoint(replace(request_, int16=("nothing",)))
     constant = tmp_path / "constant"
     constant.mkdir()

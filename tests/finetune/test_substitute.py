@@ -191,7 +191,7 @@ def test_substitute_checkpoint_bad_input_writes_nothing(request_: SubstituteRequ
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
-        ({"activation": "gelu"}, "--activation 'gelu'"),
+        ({"activation": "gelu"}, "`activation` 'gelu'"),
         ({"activation": None}, "nothing to substitute"),
         ({"epochs": 0}, "epochs"),
     ],

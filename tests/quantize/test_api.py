@@ -99,7 +99,7 @@ def test_quantize_checkpoint_too_few_images_uses_all_and_says_so(checkpoint, dat
         ({"calibration": "magic"}, "moving-average"),
         ({"calibration_for": (("a", "magic"),)}, "moving-average"),
         ({"weights": "magic"}, "minmax, mse"),
-        ({"percentile": 0.0}, "--percentile"),
+        ({"percentile": 0.0}, "`percentile`"),
     ],
 )
 def test_quantize_request_wrong_option_is_an_error(checkpoint, data, tmp_path, changes, text):
@@ -255,7 +255,7 @@ def test_quantize_checkpoint_int16_auto_lowers_the_error_or_says_no(checkpoint, 
 
 @pytest.mark.parametrize("layer", ["neck.outconvs", "bbox_head.rtm_cls.0", "x"])
 def test_quantize_checkpoint_impossible_int16_layer_writes_nothing(checkpoint, data, tmp_path, layer):
-    with pytest.raises(ConfigError, match=f"--int16 {layer}: "):
+    with pytest.raises(ConfigError, match=f"`int16` {layer}: "):
         quantize_checkpoint(request(checkpoint, data, tmp_path / "q", int16=(layer,)))
     assert not (tmp_path / "q").exists()
 

@@ -134,9 +134,9 @@ def _methods(prepared: GraphModule, plan: RangePlan) -> dict[str, str]:
     methods = {q.name: plan.method for q in prepared.modules() if isinstance(q, FakeQuant) and not q.fixed}
     for layer, method in plan.per_tensor:
         if layer not in quants:
-            raise unknown_layer(f"--calibration-for {layer}={method}", layer, quants)
+            raise unknown_layer(f"`calibration_for` {layer}={method}", layer, quants)
         if quants[layer].fixed:
-            raise ConfigError(f"--calibration-for {layer}={method}: the scale of this layer's result is prescribed")
+            raise ConfigError(f"`calibration_for` {layer}={method}: the scale of this layer's result is prescribed")
         methods[quants[layer].name] = method
     return methods
 
@@ -245,7 +245,7 @@ def require_layers(
     quants = layer_quants(prepared)
     chosen: dict[FakeQuant, tuple[str, str]] = {}
     for layer, method in calibration_for:
-        option = f"--calibration-for {layer}={method}"
+        option = f"`calibration_for` {layer}={method}"
         if layer not in quants:
             raise unknown_layer(option, layer, quants)
         if quants[layer].fixed:

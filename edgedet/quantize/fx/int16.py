@@ -39,7 +39,7 @@ _WIDE_PARAMS = {LOGISTIC_PARAMS: LOGISTIC_PARAMS_16, UNIT_PARAMS: UNIT_PARAMS_16
 def check_int16_option(layers: Sequence[str]) -> None:
     """Raises ConfigError when `auto` stands beside layer names."""
     if AUTO in layers and len(layers) > 1:
-        raise ConfigError(f"--int16 {','.join(layers)}: expected `{AUTO}` alone, or names of layers")
+        raise ConfigError(f"`int16` {','.join(layers)}: expected `{AUTO}` alone, or names of layers")
 
 
 def layer_quants(prepared: GraphModule) -> dict[str, FakeQuant]:
@@ -86,7 +86,7 @@ def can_widen(prepared: GraphModule) -> dict[str, FakeQuant]:
     return {name: quant for name, quant in quants.items() if name not in reasons}
 
 
-def groups_of(prepared: GraphModule, layers: Collection[str], option: str = "--int16") -> tuple[str, ...]:
+def groups_of(prepared: GraphModule, layers: Collection[str], option: str = "`int16`") -> tuple[str, ...]:
     """Names of the groups that hold these layers' results.
 
     Args:

@@ -194,10 +194,10 @@ def test_find_ranges_nan_and_dead_layers_are_named(method):
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        (("magic",), "--calibration: calibrator 'magic'"),
+        (("magic",), "`calibration`: calibrator 'magic'"),
         (("mse", (("a", "magic"),)), "a: calibrator 'magic'"),
-        (("percentile", (), 0.0), "--percentile 0.0"),
-        (("percentile", (), 100.1), "--percentile"),
+        (("percentile", (), 0.0), "`percentile` 0.0"),
+        (("percentile", (), 100.1), "`percentile`"),
     ],
 )
 def test_range_plan_wrong_option_is_an_error(arguments, text):

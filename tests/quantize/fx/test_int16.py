@@ -160,14 +160,14 @@ def test_widened_network_is_closer_to_float():
 @pytest.mark.parametrize(
     ("layer", "text"),
     [
-        ("c", "--int16 c: it is an output of the network"),
-        ("x", "--int16 x: it is the network's input"),
-        ("cls_8", "--int16 cls_8: it enters or leaves the network"),
-        ("input", "--int16 input: it enters or leaves the network"),
-        ("auto", "--int16 auto: only quantize_checkpoint and QAT choose"),
-        ("fake_quants_a", "--int16 fake_quants_a: the network has no layer"),
-        ("swish", "--int16 swish: TFLite Micro has no int16 kernel for Hardswish"),
-        ("sil", "--int16 sil: the network has no layer 'sil'; similar names: .*silu"),
+        ("c", "`int16` c: it is an output of the network"),
+        ("x", "`int16` x: it is the network's input"),
+        ("cls_8", "`int16` cls_8: it enters or leaves the network"),
+        ("input", "`int16` input: it enters or leaves the network"),
+        ("auto", "`int16` auto: only quantize_checkpoint and QAT choose"),
+        ("fake_quants_a", "`int16` fake_quants_a: the network has no layer"),
+        ("swish", "`int16` swish: TFLite Micro has no int16 kernel for Hardswish"),
+        ("sil", "`int16` sil: the network has no layer 'sil'; similar names: .*silu"),
     ],
 )
 def test_groups_of_impossible_layer_is_an_error(layer, text):
@@ -178,7 +178,7 @@ def test_groups_of_impossible_layer_is_an_error(layer, text):
 def test_check_int16_option_auto_stands_alone():
     check_int16_option(("auto",))
     check_int16_option(("a", "b"))
-    with pytest.raises(ConfigError, match="--int16 a,auto: expected `auto` alone"):
+    with pytest.raises(ConfigError, match="`int16` a,auto: expected `auto` alone"):
         check_int16_option(("a", "auto"))
 
 
