@@ -16,12 +16,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from random_weights import random_detector, random_pictures
 
 from edgedet.config import load_model_file
 from edgedet.contracts import OutputSpec
 from edgedet.graph.flatbuffer import parse_tflite, serialize
 from edgedet.net.checkpoint import Checkpoint, save_checkpoint
-from edgedet.net.random_weights import random_detector, random_pictures
 from edgedet.quantize.api import quantize_model
 from edgedet.quantize.calibration.histogram import Histogram
 from edgedet.quantize.calibration.ranges import kl_range, mse_range, percentile_range

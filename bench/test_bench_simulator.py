@@ -5,23 +5,13 @@ Set OPENBLAS_NUM_THREADS=1 on a busy machine: OpenBLAS waits for its second thre
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
-
+import graph_maker as maker
 import numpy as np
 import pytest
 
 from edgedet.graph.flatbuffer import parse_tflite, serialize
 from edgedet.graph.summary import summarize
 from edgedet.simulate.simulator import Simulator
-
-_spec = importlib.util.spec_from_file_location("graph_maker", Path(__file__).parents[1] / "tests" / "graph_maker.py")
-assert _spec is not None
-assert _spec.loader is not None
-maker = importlib.util.module_from_spec(_spec)
-sys.modules["graph_maker"] = maker
-_spec.loader.exec_module(maker)
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from random_weights import random_detector
 
 from edgedet.chain import ChainEvents, ChainRequest, run_chain
 from edgedet.config import load_model_file
@@ -12,7 +13,6 @@ from edgedet.data.paths import DataPaths
 from edgedet.errors import ConfigError
 from edgedet.finetune.substitute import SubstituteRequest
 from edgedet.net.checkpoint import Checkpoint, save_checkpoint
-from edgedet.net.random_weights import random_detector
 from edgedet.quantize.api import QuantizeRequest, quantize_checkpoint
 
 

@@ -11,11 +11,12 @@ pytest.importorskip("torch")
 pytest.importorskip("cv2")
 pytest.importorskip("tflite_micro")
 
+from random_weights import random_detector
+
 from edgedet import demo
 from edgedet.config import load_model_file
 from edgedet.contracts import OutputSpec, PreprocessSpec
 from edgedet.net.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from edgedet.net.random_weights import random_detector
 from edgedet.resources import resource_dir
 
 

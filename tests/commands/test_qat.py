@@ -14,6 +14,8 @@ from edgedet.commands.main import build_parser, main
 
 pytest.importorskip("torch")
 
+from random_weights import random_detector
+
 from edgedet.commands.quantize import METHODS, QAT_STATE
 from edgedet.config import available_models, load_model_file
 from edgedet.contracts import OutputSpec
@@ -22,7 +24,6 @@ from edgedet.errors import ConfigError
 from edgedet.finetune.qat import QatRequest
 from edgedet.finetune.resume import STATE_FILE
 from edgedet.net.checkpoint import Checkpoint, save_checkpoint
-from edgedet.net.random_weights import random_detector
 from edgedet.net.rtmdet import build_detector
 from edgedet.quantize.api import QuantizeRequest
 from edgedet.quantize.calibration.range_choice import CALIBRATIONS

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
+from random_weights import random_detector, random_pictures
 from torch.fx import GraphModule
 
 from edgedet.config import load_model_file
@@ -16,7 +17,6 @@ from edgedet.contracts import OutputSpec, PreprocessSpec
 from edgedet.data.coco import CocoSplit, load_split
 from edgedet.graph.flatbuffer import write_tflite
 from edgedet.net.checkpoint import Checkpoint, save_checkpoint
-from edgedet.net.random_weights import random_detector, random_pictures
 from edgedet.quantize.calibration.calibrate import calibrate
 from edgedet.quantize.fx.fold import fold_batch_norm
 from edgedet.quantize.fx.int16 import groups_of, widen

@@ -19,6 +19,7 @@ pytest.importorskip("ai_edge_litert")
 
 import torch
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
+from random_weights import random_detector, random_pictures
 from torch.fx import GraphModule
 
 from edgedet.config import load_model_file
@@ -30,7 +31,6 @@ from edgedet.diagnose.rebuild import without_rounding
 from edgedet.graph.flatbuffer import serialize
 from edgedet.graph.graph import Graph
 from edgedet.net.checkpoint import load_checkpoint
-from edgedet.net.random_weights import random_detector, random_pictures
 from edgedet.quantize.api import quantize_model
 from edgedet.quantize.calibration.images import ImageFiles
 from edgedet.quantize.fx.to_graph import graph_from_fx

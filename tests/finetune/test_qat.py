@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from random_weights import random_detector
 
 import edgedet.finetune.check_file as check_module
 from edgedet.contracts import OutputSpec
@@ -24,7 +25,6 @@ from edgedet.finetune.qat_modules import QatConv2d
 from edgedet.finetune.qat_trainer import QatTrainer
 from edgedet.graph.flatbuffer import read_tflite
 from edgedet.net.checkpoint import load_checkpoint, save_checkpoint
-from edgedet.net.random_weights import random_detector
 from edgedet.quantize.fx.fake_quant import FakeQuant, QuantConv2d
 from edgedet.runtimes.open import open_runtime
 from edgedet.train.loop import TrainRequest, train

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from random_weights import random_detector, random_pictures
 from torch import Tensor
 
 from edgedet.config import load_model_file
@@ -21,7 +22,6 @@ from edgedet.finetune.qat_modules import (
     take_ranges,
     trained_graph,
 )
-from edgedet.net.random_weights import random_detector, random_pictures
 from edgedet.quantize.calibration.calibrate import calibrate
 from edgedet.quantize.fx.fake_quant import FakeQuant, QuantConv2d
 from edgedet.quantize.fx.int16 import border_bases, groups_of, widen

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from random_weights import random_detector, random_pictures
 from torch import Tensor, nn
 
 from edgedet.config import load_model_file
@@ -19,7 +20,6 @@ from edgedet.finetune.substitute import SubstituteRequest, measure_cost, substit
 from edgedet.finetune.swap import measure_batch_norms, prepare_substituted, substitute, substituted_config
 from edgedet.net.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from edgedet.net.layers import ChannelAttention
-from edgedet.net.random_weights import random_detector, random_pictures
 from edgedet.quantize.calibration.range_choice import require_layers
 from edgedet.quantize.fx.int16 import layer_quants
 from edgedet.quantize.fx.prepare import prepare_model

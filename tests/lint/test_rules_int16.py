@@ -6,6 +6,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+from random_weights import random_detector
 
 from edgedet.config import load_model_file
 from edgedet.contracts import OutputSpec, PreprocessSpec
@@ -14,7 +15,6 @@ from edgedet.graph.flatbuffer import serialize
 from edgedet.lint.api import lint_subject
 from edgedet.lint.finding import Finding, Subject
 from edgedet.lint.rules_int16 import NO_INT16_KERNEL
-from edgedet.net.random_weights import random_detector
 from edgedet.quantize.api import quantize_model
 
 Codes = Callable[..., dict[str, Finding]]

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from random_weights import random_detector, random_pictures
 
 from edgedet.config import load_model_file
 from edgedet.contracts import OutputSpec
@@ -17,7 +18,6 @@ from edgedet.errors import CheckpointError, ConfigError, ConversionError, DataEr
 from edgedet.graph.flatbuffer import read_tflite
 from edgedet.graph.metadata import read_contracts
 from edgedet.net.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from edgedet.net.random_weights import random_detector, random_pictures
 from edgedet.quantize.api import MANIFEST_FILE, MODEL_FILE, REPORT_FILE, QuantizeRequest, quantize_checkpoint
 from edgedet.quantize.calibration.range_choice import METHODS, RangePlan
 from edgedet.quantize.ptq.pipeline import PtqOptions

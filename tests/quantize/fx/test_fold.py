@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+from random_weights import random_detector, random_pictures
 from torch import nn
 
 from edgedet.config import load_model_file
 from edgedet.errors import ConversionError
-from edgedet.net.random_weights import random_detector, random_pictures
 from edgedet.quantize.fx.fold import fold_batch_norm
 from edgedet.quantize.fx.lower_activations import lower_activations
 

@@ -5,13 +5,13 @@ import operator
 import numpy as np
 import pytest
 import torch
+from random_weights import random_detector
 from torch import nn
 from torch.fx import GraphModule, symbolic_trace
 
 from edgedet.config import load_model_file
 from edgedet.contracts import PreprocessSpec
 from edgedet.errors import ConfigError
-from edgedet.net.random_weights import random_detector
 from edgedet.quantize.calibration.calibrate import calibrate
 from edgedet.quantize.fx.fake_quant import FakeQuant, QuantConv2d
 from edgedet.quantize.fx.fold import fold_batch_norm

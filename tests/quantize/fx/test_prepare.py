@@ -3,13 +3,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from random_weights import random_detector
 from torch import nn
 from torch.fx import symbolic_trace
 
 from edgedet.config import load_model_file
 from edgedet.contracts import PreprocessSpec
 from edgedet.errors import ConversionError, DataError, UnsupportedOpError
-from edgedet.net.random_weights import random_detector
 from edgedet.quantize.calibration.calibrate import calibrate
 from edgedet.quantize.fx.fake_quant import FakeQuant, QuantConv2d
 from edgedet.quantize.fx.fold import fold_batch_norm

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
+from random_weights import random_detector, random_pictures
 from torch import fx, nn
 
 from edgedet.config import load_model_file
@@ -18,7 +19,6 @@ from edgedet.errors import ConversionError, UnsupportedOpError
 from edgedet.graph.flatbuffer import parse_tflite, serialize
 from edgedet.graph.graph import Graph
 from edgedet.graph.metadata import read_contracts
-from edgedet.net.random_weights import random_detector, random_pictures
 from edgedet.quantize.api import quantize_model
 from edgedet.quantize.calibration.calibrate import calibrate
 from edgedet.quantize.fx.fake_quant import FakeQuant, QuantConv2d

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import torch
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
+from random_weights import random_detector, random_pictures
 from torch import nn
 
 from edgedet.config import load_model_file
 from edgedet.contracts import OutputSpec
 from edgedet.graph.flatbuffer import parse_tflite, serialize
-from edgedet.net.random_weights import random_detector, random_pictures
 from edgedet.quantize.api import quantize_model
 from edgedet.quantize.fx.fake_quant import FakeQuant, QuantConv2d
 from edgedet.quantize.fx.int16 import can_widen

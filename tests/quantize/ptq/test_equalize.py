@@ -3,12 +3,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from random_weights import random_detector, random_pictures
 from torch import nn
 from torch.fx import symbolic_trace
 
 from edgedet.config import load_model_file
 from edgedet.errors import ConversionError
-from edgedet.net.random_weights import random_detector, random_pictures
 from edgedet.quantize.fx.fold import fold_batch_norm
 from edgedet.quantize.fx.lower_activations import lower_activations
 from edgedet.quantize.ptq.equalize import equalize

@@ -6,12 +6,12 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
+from random_weights import random_detector, random_pictures
 
 from edgedet.config import load_model_file
 from edgedet.contracts import OutputSpec
 from edgedet.errors import ConfigError
 from edgedet.graph.flatbuffer import parse_tflite, serialize
-from edgedet.net.random_weights import random_detector, random_pictures
 from edgedet.quantize.calibration.range_choice import RangePlan
 from edgedet.quantize.fx.fake_quant import FakeQuant, QuantConv2d
 from edgedet.quantize.fx.prepare import quantized_by
