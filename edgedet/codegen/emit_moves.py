@@ -116,10 +116,11 @@ def _pad(ctx: StepContext) -> list[Call]:
             ("fill", fill),
         )
     )
-    return _per_image(ctx, "edk_pad", params)
+    return per_image(ctx, "edk_pad", params)
 
 
-def _per_image(ctx: StepContext, name: str, params: str) -> list[Call]:
+def per_image(ctx: StepContext, name: str, params: str) -> list[Call]:
+    """One call of kernel `name` for each image of a batch."""
     source, out = ctx.step.inputs[0], ctx.step.outputs[0]
     return [
         Call(

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from edgedet.codegen.emit_moves import per_image
 from edgedet.codegen.step_context import Call, StepContext, c_fields
 from edgedet.graph.operators import bilinear_sources, nearest_sources
 
@@ -24,15 +25,7 @@ def _calls(ctx: StepContext, name: str, tables: list[np.ndarray]) -> list[Call]:
     rows, columns = (ctx.constants.indices.add(table) for table in tables)
     ends = (("in", ctx.byte_view(source)), ("out", ctx.byte_view(out)))
     params = c_fields((*ends, ("rows", rows), ("columns", columns)))
-    return [
-        Call(
-            f"{name}_s8",
-            f"{name}_params",
-            params,
-            (ctx.pointer(source, image * ctx.image_bytes(source)), ctx.pointer(out, image * ctx.image_bytes(out))),
-        )
-        for image in range(ctx.nhwc(out)[0])
-    ]
+    return per_image(ctx, name, params)
 
 
 EMITTERS: dict[str, Callable[[StepContext], list[Call]]] = {
