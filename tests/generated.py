@@ -26,9 +26,18 @@ def assert_generated_c_equals_simulator(graph: g.Graph, folder: Path, ram_bytes:
     """
     write_tflite(graph, folder / "model.tflite")
     report = deploy(folder / "model.tflite", "c99", folder / "module", ram_bytes=ram_bytes)
-    command = ["make", "-s", f"CC={shutil.which('gcc')}", f"CFLAGS={_WARNINGS} {_SANITIZERS}", "build/selftest"]
-    done = subprocess.run(command, cwd=report.out, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    done = subprocess.run([report.out / "build" / "selftest"], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (0, "PASS\n"), done.stdout + done.stderr
+    assert_self_test_passes(report.out)
     return report
+
+
+def assert_self_test_passes(folder: Path) -> None:
+    """Compile a generated module with warnings as errors and sanitizers, and run its self-test.
+
+    Args:
+        folder: that `deploy` wrote, target c99.
+    """
+    command = ["make", "-s", f"CC={shutil.which('gcc')}", f"CFLAGS={_WARNINGS} {_SANITIZERS}", "build/selftest"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    done = subprocess.run([folder / "build" / "selftest"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "PASS\n"), done.stdout + done.stderr

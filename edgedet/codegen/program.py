@@ -14,11 +14,9 @@ from edgedet.contracts import PreprocessSpec
 from edgedet.data.preprocess import fitted_size
 from edgedet.errors import UnsupportedOpError
 from edgedet.graph.graph import Graph, NoOptions
-from edgedet.numerics.decode import MAX_CANDIDATES
 
 PREPROCESS, DETECT = "PREPROCESS", "DETECT"  # kinds of the steps of edgedet_run() around the network
 CAMERA_WIDTH, CAMERA_HEIGHT = 640, 480  # px; a frame of this size always fits the scratch of edgedet_run()
-_CANDIDATE_BYTES = 8  # of edk_detect_scratch_bytes()
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +40,7 @@ def build_program(
     preprocess: PreprocessSpec | None,
     ram_bytes: int | None = None,
     seed: int = 0,
+    detect_bytes: int = 0,
 ) -> Program:
     """Lower, plan and generate the calls.
 
@@ -52,6 +51,7 @@ def build_program(
         ram_bytes: largest arena that is allowed; where the plan is larger, the first steps run patch by patch. None:
             any.
         seed: of the planner's search.
+        detect_bytes: scratch of the kernel that decodes the outputs, where there is an input contract.
     Returns:
         The program.
     Raises:
@@ -70,7 +70,7 @@ def build_program(
         if step.kind == PREPROCESS:
             assert preprocess is not None
             return preprocess_scratch_bytes(preprocess, CAMERA_WIDTH, CAMERA_HEIGHT)
-        return _CANDIDATE_BYTES * MAX_CANDIDATES if step.kind == DETECT else scratch_bytes(whole, step)
+        return detect_bytes if step.kind == DETECT else scratch_bytes(whole, step)
 
     graph, steps, plan, patches = plan_within(ram_bytes, graph, lower(graph), around, scratch, SHARING, seed)
     constants = Constants()

@@ -11,6 +11,7 @@ import numpy as np
 
 from edgedet import __version__
 from edgedet.codegen.c_source import C_TYPES, array_rows, float_literal, int8_rows, int_rows, string_literal
+from edgedet.codegen.decoders import decoder_kernel, decoder_values
 from edgedet.codegen.emit_borders import EDK_TYPES
 from edgedet.codegen.kernel_files import kernel_files
 from edgedet.codegen.memory.picture import plan_picture
@@ -22,7 +23,6 @@ from edgedet.data.preprocess import quantization_table
 from edgedet.graph.dtypes import tensor_bytes
 from edgedet.graph.graph import Tensor
 from edgedet.graph.model import Int8Model
-from edgedet.numerics.decode import score_table
 from edgedet.resources import resource_dir
 
 _NETWORK_FILES = (
@@ -40,7 +40,7 @@ _PROJECT_FILES = (
 )
 _BINARY_DATA = "model_data_binary.c"  # instead of model_data.c; 2 MB of numbers take a compiler seconds
 _CONTRACT_FILES = ("contract.h", "run.h", "run.c")
-_RUN_FUNCTIONS = ("edk_place_image", "edk_image_box", "edk_detect")  # besides that of the preprocessing
+_RUN_FUNCTIONS = ("edk_place_image", "edk_image_box")  # besides those of the preprocessing and of the head
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +69,7 @@ def render_c99(
     Raises:
         ToolchainError: Jinja2, a template or a kernel is missing.
     """
-    kernels = _kernels(program, None if model is None else model.preprocess)
+    kernels = _kernels(program, model)
     values = {**_model_values(program, model_sha256), "has_contract": model is not None}
     if golden is not None:
         values |= _golden_values(golden)
@@ -104,12 +104,12 @@ def _plan_text(program: Program) -> str:
     return program.plan.to_text() + ("" if program.patches is None else f"\n{program.patches.text()}\n")
 
 
-def _kernels(program: Program, preprocess: PreprocessSpec | None) -> dict[str, str]:
+def _kernels(program: Program, model: Int8Model | None) -> dict[str, str]:
     functions = {call.kernel for calls in program.calls for call in calls if call.params_type}
     headers = ["edk_status.h", "edk_types.h"]
-    if preprocess is not None:
-        name = _preprocess_function(preprocess)
-        functions |= {name, f"{name}_scratch_bytes", *_RUN_FUNCTIONS}
+    if model is not None:
+        name = _preprocess_function(model.preprocess)
+        functions |= {name, f"{name}_scratch_bytes", *_RUN_FUNCTIONS, decoder_kernel(model)}
     root = resource_dir("kernels")
     return {f"kernels/{name}": text for name, text in kernel_files(root, sorted(functions), headers).items()}
 
@@ -224,31 +224,11 @@ def _golden_values(golden: GoldenVectors) -> dict[str, Any]:
 
 def _run_values(program: Program, model: Int8Model) -> dict[str, Any]:
     contract = contract_values(model)
-    levels = []
-    for cls, box in zip(contract["outputs"][0::2], contract["outputs"][1::2], strict=True):
-        position = contract["outputs"].index(cls)
-        scores = score_table(model.scales[position], model.zero_points[position])
-        levels.append(
-            {
-                "height": cls["height"],
-                "width": cls["width"],
-                "stride": cls["stride"],
-                "cls_scale": cls["scale"],
-                "box_scale": box["scale"],
-                "cls_zero_point": cls["zero_point"],
-                "box_zero_point": box["zero_point"],
-                "q_threshold": cls["q_threshold"],
-                "score_rows": "\n".join(
-                    "        " + " ".join(f"{float_literal(value)}," for value in scores[i : i + 8].tolist())
-                    for i in range(0, 256, 8)
-                ),
-            }
-        )
     table = quantization_table(model.preprocess, model.input_scale, model.input_zero_point)
     if model.preprocess.channel_order == "BGR":  # the kernel reads RGB frames and tables; run.c swaps its result
         table = table[::-1]
     return {
-        "levels": levels,
+        **decoder_values(model, contract),
         "pixel_rows": [int8_rows(channel) for channel in table],
         "preprocess": model.preprocess,
         "preprocess_function": _preprocess_function(model.preprocess),

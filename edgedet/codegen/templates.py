@@ -12,7 +12,8 @@ from edgedet.data.preprocess import quantization_table
 from edgedet.errors import missing_extra
 from edgedet.graph.model import Int8Model
 from edgedet.numerics.decode import MAX_CANDIDATES, quantized_threshold
-from edgedet.numerics.heads.layout import grid
+from edgedet.numerics.heads.fomo import quantized_score_threshold
+from edgedet.numerics.heads.layout import class_channels, grid
 from edgedet.resources import resource_dir
 
 
@@ -44,6 +45,21 @@ def _input_values(model: Int8Model) -> dict[str, Any]:
 
 def _output_values(model: Int8Model) -> dict[str, Any]:
     spec = model.outputs
+    return {
+        "decoder": model.c_decoder,
+        "outputs": [_heat_map(model)] if model.c_decoder == "cells" else _level_outputs(model),
+        "class_names": [string_literal(name) for name in spec.class_names],
+        "score_threshold": float_literal(spec.score_threshold),
+        "score_threshold_decimal": spec.score_threshold,
+        "nms_iou": float_literal(spec.nms_iou),
+        "max_detections": spec.max_detections,
+        "max_candidates": MAX_CANDIDATES,
+    }
+
+
+def _level_outputs(model: Int8Model) -> list[dict[str, Any]]:
+    """Class and box tensors of RTMDet's head."""
+    spec = model.outputs
     outputs = []
     for index, name in enumerate(spec.tensor_names):
         position = model.output_positions[index]
@@ -67,14 +83,24 @@ def _output_values(model: Int8Model) -> dict[str, Any]:
                 "q_threshold": threshold,
             }
         )
+    return outputs
+
+
+def _heat_map(model: Int8Model) -> dict[str, Any]:
+    """The one output of FOMO's head."""
+    spec, (scale,), (zero_point,) = model.outputs, model.scales, model.zero_points
+    height, width = grid((model.preprocess.width, model.preprocess.height), spec.strides[0])
     return {
-        "outputs": outputs,
-        "class_names": [string_literal(name) for name in spec.class_names],
-        "score_threshold": float_literal(spec.score_threshold),
-        "score_threshold_decimal": spec.score_threshold,
-        "nms_iou": float_literal(spec.nms_iou),
-        "max_detections": spec.max_detections,
-        "max_candidates": MAX_CANDIDATES,
+        "name": spec.tensor_names[0],
+        "position": model.output_positions[0],
+        "stride": spec.strides[0],
+        "height": height,
+        "width": width,
+        "channels": class_channels(spec),
+        "background": int(spec.head.background),
+        "scale": float_literal(scale),
+        "zero_point": zero_point,
+        "q_threshold": quantized_score_threshold(spec.score_threshold, scale, zero_point),
     }
 
 

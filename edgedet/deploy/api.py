@@ -67,7 +67,8 @@ class DeployReport:
         if not self.has_contract:
             lines.append(
                 f"interface: {_WITHOUT_CONTRACT[self.target][0]} only; the file carries no preprocessing and output "
-                "contracts that the C kernels can follow (RTMDet's head with int8 outputs), so there is no "
+                "contracts that the C kernels can follow (RTMDet's head, or FOMO's with the softmax in the file; int8 "
+                "input and outputs), so there is no "
                 f"{_WITHOUT_CONTRACT[self.target][1]}"
             )
         lines.append(f"golden:    {self.golden_source}")

@@ -42,15 +42,22 @@ class Int8Model:
     @property
     def has_c_decoder(self) -> bool:
         """True when the C kernels prepare this input and decode these outputs."""
+        return bool(self.c_decoder)
+
+    @property
+    def c_decoder(self) -> str:
+        """How C decodes the outputs: `levels` (RTMDet's), `cells` (a heat map of scores), or "": it does not."""
         whole_cells = not any(
             side % stride for side in (self.preprocess.width, self.preprocess.height) for stride in self.outputs.strides
         )
-        return (
-            self.outputs.head == HeadSpec()
-            and {self.input_dtype, *self.dtypes} == {"int8"}
-            and whole_cells
-            and not self.channels_first
-        )
+        if {self.input_dtype, *self.dtypes} != {"int8"} or not whole_cells or self.channels_first:
+            return ""
+        head = self.outputs.head
+        if head == HeadSpec():
+            return "levels"
+        alone = len(self.graph.outputs) == len(self.output_positions) == len(self.outputs.strides) == 1
+        scores_inside = head.scores == "none"  # the softmax over the classes is in the graph
+        return "cells" if head.coding == "cells" and scores_inside and alone and not head.channels_first else ""
 
 
 def load_int8_model(path: Path) -> Int8Model:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from edgedet.codegen.decoders import decoder_scratch_bytes
 from edgedet.codegen.emit_compute import check_operators
 from edgedet.codegen.program import Program, build_program
 from edgedet.codegen.render import GoldenVectors, render_c99
@@ -55,7 +56,8 @@ def make_program(graph: Graph, model: Int8Model | None, ram_bytes: int | None = 
     simulator = Simulator(graph)  # names what it does not support; the generator relies on its checks
     outputs = tuple(graph.outputs[position] for position in _output_positions(graph, model))
     preprocess = None if model is None else model.preprocess
-    return CProgram(build_program(graph, outputs, preprocess, ram_bytes, seed), simulator, model)
+    detect_bytes = 0 if model is None else decoder_scratch_bytes(model)
+    return CProgram(build_program(graph, outputs, preprocess, ram_bytes, seed, detect_bytes), simulator, model)
 
 
 def _output_positions(graph: Graph, model: Int8Model | None) -> tuple[int, ...]:

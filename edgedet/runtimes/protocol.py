@@ -68,6 +68,31 @@ def network_input(model: Int8Model, pixels: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(x.transpose(0, 3, 1, 2)) if model.channels_first else x
 
 
+def decode_raw(model: Int8Model, raw: Sequence[np.ndarray], score_threshold: float | None = None) -> Detections:
+    """Decode the outputs of one image; what C gives is equal to this in every bit.
+
+    Args:
+        model: with its contracts.
+        raw: outputs in contract order, of the shapes and dtypes of the file.
+        score_threshold: 0 <= t < 1; None: the contract's.
+    Returns:
+        Detections in pixels of the network's input.
+    """
+    size = (model.preprocess.width, model.preprocess.height)
+    if model.c_decoder == "levels":
+        maps = grid_maps(raw, model.outputs, size)
+        return decode_int8(maps, model.scales, model.zero_points, model.outputs, score_threshold=score_threshold)
+    return decode_outputs(_real_outputs(model, raw), model.outputs, size, score_threshold)
+
+
+def _real_outputs(model: Int8Model, raw: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
+    parameters = zip(raw, model.scales, model.zero_points, strict=True)
+    return tuple(
+        array if array.dtype == np.float32 else dequantize_output(array, scale, zero_point)
+        for array, scale, zero_point in parameters
+    )
+
+
 @dataclass(frozen=True, eq=False)
 class Int8Runtime:
     """Runtime over an int8 file; follows the protocol `Runtime`."""
@@ -129,12 +154,7 @@ class Int8Runtime:
         Returns:
             Detections in pixels of the network's input.
         """
-        model = self.model
-        if model.has_c_decoder:
-            maps = grid_maps(raw, model.outputs, (self.preprocess.width, self.preprocess.height))
-            return decode_int8(maps, model.scales, model.zero_points, model.outputs, score_threshold=score_threshold)
-        size = (self.preprocess.width, self.preprocess.height)
-        return decode_outputs(self.real_outputs(raw), model.outputs, size, score_threshold)
+        return decode_raw(self.model, raw, score_threshold)
 
     def real_outputs(self, raw: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
         """Real values of outputs.
@@ -144,8 +164,4 @@ class Int8Runtime:
         Returns:
             float32, same shapes.
         """
-        parameters = zip(raw, self.model.scales, self.model.zero_points, strict=True)
-        return tuple(
-            array if array.dtype == np.float32 else dequantize_output(array, scale, zero_point)
-            for array, scale, zero_point in parameters
-        )
+        return _real_outputs(self.model, raw)

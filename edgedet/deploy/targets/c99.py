@@ -21,9 +21,8 @@ from edgedet.graph.load import LoadedFile, load_tflite
 from edgedet.graph.metadata import METADATA_NAME
 from edgedet.graph.model import Int8Model, load_int8_model
 from edgedet.graph.tflm_ops import OperatorUse
-from edgedet.numerics.decode import decode_int8
-from edgedet.numerics.heads.layout import grid_maps
 from edgedet.runtimes.c_program import CProgram, make_program
+from edgedet.runtimes.protocol import decode_raw
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,10 +97,7 @@ def _golden(made: CProgram, image: Path | None, seed: int) -> GoldenVectors:
         source = f"drawn with seed {seed}"
     raw = made.simulator.invoke(*inputs)
     outputs = tuple(raw[position] for position in made.output_positions)
-    detections = None
-    if model is not None:
-        maps = grid_maps(outputs, model.outputs, (model.preprocess.width, model.preprocess.height))
-        detections = decode_int8(maps, model.scales, model.zero_points, model.outputs)
+    detections = None if model is None else decode_raw(model, outputs)
     return GoldenVectors(source, inputs, outputs, detections)
 
 

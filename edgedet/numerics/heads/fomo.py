@@ -9,7 +9,7 @@ import numpy as np
 from edgedet.contracts import Detections, OutputSpec
 from edgedet.errors import ShapeError
 from edgedet.numerics.boxes import clip_boxes
-from edgedet.numerics.decode import DecodeOptions
+from edgedet.numerics.decode import DecodeOptions, dequantize_output
 from edgedet.numerics.heads.boxes import softmax
 from edgedet.numerics.heads.layout import grid, rows_of
 
@@ -47,7 +47,9 @@ def decode_cells(
     found = []
     for cells in _components(owner):
         weights = best[cells[:, 0], cells[:, 1]].astype(np.float64)
-        centre = (weights[:, None] * (cells[:, ::-1] + 0.5)).sum(axis=0) / weights.sum() * spec.strides[0]
+        weighted = weights[:, None] * (cells[:, ::-1] + 0.5)
+        # Sums in the order of the cells, as C makes them; .sum() adds in pairs.
+        centre = np.add.accumulate(weighted)[-1] / np.add.accumulate(weights)[-1] * spec.strides[0]
         found.append((float(weights.max()), int(owner[cells[0, 0], cells[0, 1]]), centre))
     found.sort(key=lambda item: -item[0])  # stable: equal scores stay in row-major order
     found = found[: options.max_detections]
@@ -59,6 +61,21 @@ def decode_cells(
         np.array([item[0] for item in found], np.float32),
         np.array([item[1] for item in found], np.int64),
     )
+
+
+def quantized_score_threshold(score_threshold: float, scale: float, zero_point: int) -> int:
+    """Smallest int8 value of a map of scores that is higher than the threshold.
+
+    Args:
+        score_threshold: 0 < t < 1.
+        scale: of the map, > 0.
+        zero_point: -128..127.
+    Returns:
+        -127..127, or 128 when no int8 value is high enough.
+    """
+    q = np.arange(-128, 128, dtype=np.int16).astype(np.int8)
+    above = dequantize_output(q, scale, zero_point) > np.float32(score_threshold)
+    return int(np.argmax(above)) - 128 if above.any() else 128
 
 
 def _components(owner: np.ndarray) -> list[np.ndarray]:

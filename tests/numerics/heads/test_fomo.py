@@ -9,6 +9,7 @@ from edgedet.contracts import OutputSpec
 from edgedet.errors import ShapeError
 from edgedet.head_spec import HeadSpec
 from edgedet.numerics.heads.decode import decode_outputs
+from edgedet.numerics.heads.fomo import quantized_score_threshold
 
 SIZE = (64, 48)
 
@@ -83,3 +84,10 @@ def test_cells_wrong_outputs_raise() -> None:
         decode_outputs([np.zeros((1, 6, 8, 3), np.float32)] * 2, spec_of(), SIZE)
     with pytest.raises(ShapeError, match=r"map_8: expected one of \(1, 6, 8, 3\)"):
         decode_outputs([np.zeros((1, 8, 6, 3), np.float32)], spec_of(), SIZE)
+
+
+def test_quantized_score_threshold_is_the_first_code_above() -> None:
+    assert quantized_score_threshold(0.5, 1 / 256, -128) == 1  # q = 0 is 0.5: not higher
+    assert quantized_score_threshold(0.4, 1 / 256, -128) == -25
+    assert quantized_score_threshold(0.999, 1 / 256, -128) == 128
+    assert quantized_score_threshold(0.001, 0.01, 127) == 128
