@@ -196,6 +196,20 @@ def to_channels(image: np.ndarray, spec: PreprocessSpec) -> np.ndarray:
     return image[..., ::-1] if spec.channel_order == "BGR" else image
 
 
+def to_rgb(pixels: np.ndarray, spec: PreprocessSpec) -> np.ndarray:
+    """Pixels of a network's input as people look at them.
+
+    Args:
+        pixels: uint8 (H, W, spec.channels), as `to_channels` returns them.
+        spec: preprocessing contract.
+    Returns:
+        uint8 (H, W, 3), RGB; grey in all three channels.
+    """
+    if spec.channel_order == "GRAY":
+        return np.repeat(pixels, 3, axis=2)
+    return pixels[..., ::-1] if spec.channel_order == "BGR" else pixels
+
+
 def resample(image: np.ndarray, new_width: int, new_height: int) -> np.ndarray:
     """Resample with the integer triangle filter of this module: vertical pass, then horizontal pass.
 

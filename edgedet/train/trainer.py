@@ -13,6 +13,7 @@ from edgedet.config import ModelFile
 from edgedet.contracts import OutputSpec, PreprocessSpec
 from edgedet.data.augment import ImageCache
 from edgedet.data.coco import CocoSplit
+from edgedet.data.preprocess import to_rgb
 from edgedet.errors import EdgedetError
 from edgedet.evaluate.detect import detect
 from edgedet.evaluate.evaluator import evaluate
@@ -125,7 +126,7 @@ class Trainer:
     def _pictures(self, runtime: TorchRuntime, split: CocoSplit) -> Iterator[tuple[str, np.ndarray]]:
         for record in split.images[:_PICTURES]:
             found = detect(runtime, record.path, self._outputs.score_threshold)
-            shown = np.repeat(found.pixels, 3, axis=2) if found.pixels.shape[2] == 1 else found.pixels
+            shown = to_rgb(found.pixels, self._preprocess)
             yield record.path.stem, draw_detections(shown, found.in_input, self._outputs.class_names)
 
     def averaged_weights(self) -> dict[str, Tensor]:

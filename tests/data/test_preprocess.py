@@ -22,6 +22,7 @@ from edgedet.data.preprocess import (
     resample_coefficients,
     resize_to_input,
     to_channels,
+    to_rgb,
 )
 from edgedet.errors import DataError, ShapeError
 
@@ -412,3 +413,20 @@ def test_load_image_embedded_profile_does_not_change_pixels(tmp_path: Path) -> N
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     Image.fromarray(image).save(tmp_path / "icc.png", icc_profile=profile)
     np.testing.assert_array_equal(load_image(tmp_path / "icc.png"), image)
+
+
+@pytest.mark.parametrize("order", ["RGB", "BGR", "GRAY"])
+def test_to_rgb_shows_the_picture_that_went_in(order: str) -> None:
+    grey = order == "GRAY"
+    spec = (
+        PreprocessSpec(32, 32, mean=(0.0,), std=(1.0,), channel_order=order)
+        if grey
+        else PreprocessSpec(32, 32, channel_order=order)
+    )
+    image = random_image(5, 7)
+    shown = to_rgb(to_channels(image, spec), spec)
+    assert shown.shape == image.shape
+    if grey:
+        assert all((shown[..., channel] == rgb_to_gray(image)[..., 0]).all() for channel in range(3))
+    else:
+        np.testing.assert_array_equal(shown, image)
