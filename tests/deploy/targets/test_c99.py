@@ -15,6 +15,7 @@ from pathlib import Path
 import graph_maker as maker
 import numpy as np
 import pytest
+from fomo_like import heat_map
 
 from edgedet.codegen.program import preprocess_scratch_bytes
 from edgedet.data.preprocess import resize_to_input
@@ -24,7 +25,8 @@ from edgedet.graph import graph as g
 from edgedet.graph.flatbuffer import read_tflite, write_tflite
 from edgedet.graph.flatbuffer_write import build as build_unchecked
 from edgedet.graph.model import load_int8_model
-from edgedet.numerics.decode import decode_int8
+from edgedet.numerics.decode import decode_int8, dequantize_output
+from edgedet.numerics.heads.decode import decode_outputs
 from edgedet.runtimes.open import open_runtime
 
 STRICT = "-O1 -Wall -Wextra -Wpedantic -Wconversion -Wsign-conversion -Wshadow -Wmissing-prototypes -Wundef -Werror"
@@ -242,6 +244,11 @@ def test_deploy_c99_twice_gives_the_same_bytes(tiny_c99: DeployReport, tiny_mode
         assert (again.out / name).read_bytes() == path.read_bytes(), name
 
 
+@pytest.fixture(scope="module")
+def fomo_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return heat_map(tmp_path_factory.mktemp("fomo"))
+
+
 class Image(ctypes.Structure):
     _fields_ = [
         ("pixels", ctypes.c_void_p),
@@ -257,7 +264,7 @@ class Detection(ctypes.Structure):
 
 
 @pytest.mark.toolchain
-@pytest.mark.parametrize("fixture", ["tiny_model", "mean_std_model", "grey_model", "bgr_model"])
+@pytest.mark.parametrize("fixture", ["tiny_model", "mean_std_model", "grey_model", "bgr_model", "fomo_model"])
 @pytest.mark.parametrize("size", [(64, 32), (77, 131), (640, 480)])
 def test_edgedet_run_equals_the_host_from_image_to_boxes(
     request: pytest.FixtureRequest,
@@ -279,7 +286,11 @@ def test_edgedet_run_equals_the_host_from_image_to_boxes(
     runtime = open_runtime(path, "sim")
     resized, placement = resize_to_input(pixels, model.preprocess)
     raw = runtime.invoke(runtime.prepare(resized))
-    expected = decode_int8(raw, model.scales, model.zero_points, model.outputs)
+    if fixture == "fomo_model":
+        real = dequantize_output(raw[0], model.scales[0], model.zero_points[0])
+        expected = decode_outputs([real], model.outputs, (model.preprocess.width, model.preprocess.height))
+    else:
+        expected = decode_int8(raw, model.scales, model.zero_points, model.outputs)
     image = Image(pixels.ctypes.data, size[0], size[1], 3 * size[0], 0)
     arena = np.zeros(read_arena_bytes(out) + 16, np.uint8)
     base = arena.ctypes.data + -arena.ctypes.data % 16
