@@ -16,6 +16,8 @@ from edgedet.numerics.integer import quantize_multipliers
 REQUANT_NARROW = 1  # EDK_REQUANT_NARROW
 _NARROW_SHIFTS = (-22, -1)
 _NARROW_REACH = 2**30
+_DIRECT_ROWS = 2  # EDK_DIRECT_ROWS of edk_fully_connected_s8.c
+_PLANE_ROWS, _PLANE_TAPS = 8, 64  # EDK_PLANE_ROWS, EDK_PLANE_TAPS of edk_depthwise_conv_s8.c
 
 
 @dataclass(frozen=True)
@@ -91,18 +93,31 @@ def accumulator_ends(rows: np.ndarray, folded: np.ndarray) -> tuple[np.ndarray, 
 
 
 def conv_scratch_bytes(kernel: tuple[int, int], in_channels: int) -> int:
-    """edk_conv_s8_scratch_bytes; for FULLY_CONNECTED: kernel (1, 1), in_channels = depth."""
+    """edk_conv_s8_scratch_bytes."""
     taps = kernel[0] * kernel[1] * in_channels
     return 10 * (-(-taps // 8) * 8) + 16
 
 
-def depthwise_scratch_bytes(kernel: tuple[int, int], stride: int, dilation: int, out_width: int) -> int:
+def fully_connected_scratch_bytes(rows: int, depth: int) -> int:
+    """edk_fully_connected_s8_scratch_bytes."""
+    return 0 if rows <= _DIRECT_ROWS else conv_scratch_bytes((1, 1), depth)
+
+
+def depthwise_scratch_bytes(
+    kernel: tuple[int, int], stride: int, dilation: int, out_width: int, multiplier: int
+) -> int:
     """edk_depthwise_conv_s8_scratch_bytes.
 
     Args:
         kernel: (height, width).
         stride, dilation: along the width.
         out_width: of the output.
+        multiplier: output channels for each input channel.
+    Returns:
+        0 where no processor gathers planes.
     """
-    columns = (out_width - 1) * stride + (kernel[1] - 1) * dilation + 1
-    return 16 * ((kernel[0] + 1) // 2) * (kernel[1] + columns) + 16 * kernel[0] * kernel[1] + 256
+    taps = kernel[0] * kernel[1]
+    if multiplier != 1 or dilation != 1 or (kernel[0] > _PLANE_ROWS and taps > _PLANE_TAPS):
+        return 0
+    columns = (out_width - 1) * stride + kernel[1]
+    return 16 * ((kernel[0] + 1) // 2) * (kernel[1] + columns) + 16 * taps + 256

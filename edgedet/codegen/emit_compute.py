@@ -21,6 +21,7 @@ from edgedet.codegen.channel_constants import (
     channel_constants,
     conv_scratch_bytes,
     depthwise_scratch_bytes,
+    fully_connected_scratch_bytes,
 )
 from edgedet.codegen.emit_reduce import reduced_runs
 from edgedet.codegen.memory.sharing import Sharing
@@ -103,16 +104,19 @@ def scratch_bytes(graph: Graph, step: Step) -> int:
     """Scratch of a step, as its kernel's edk_..._scratch_bytes() computes it; the same on every processor."""
     if step.kind not in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED") or _is_int16(graph, step.outputs[0]):
         return 0
-    weights = graph.tensors[step.inputs[1]].shape
+    source, weights, out = (graph.tensors[i].shape for i in (*step.inputs[:2], step.outputs[0]))
     if step.kind == "FULLY_CONNECTED":
-        return conv_scratch_bytes((1, 1), weights[-1])
+        return fully_connected_scratch_bytes(_rows(source, weights[-1]), weights[-1])
     if step.kind == "CONV_2D":
         return conv_scratch_bytes((weights[1], weights[2]), weights[3])
     assert isinstance(step.options, DepthwiseConvOptions)
-    out_width = graph.tensors[step.outputs[0]].shape[2]
-    return depthwise_scratch_bytes(
-        (weights[1], weights[2]), step.options.stride[1], step.options.dilation[1], out_width
-    )
+    stride, dilation = step.options.stride[1], step.options.dilation[1]
+    return depthwise_scratch_bytes((weights[1], weights[2]), stride, dilation, out[2], out[3] // source[3])
+
+
+def _rows(shape: tuple[int, ...], depth: int) -> int:
+    """Rows that FULLY_CONNECTED multiplies with its weights."""
+    return int(np.prod(shape, dtype=np.int64)) // depth
 
 
 def _weighted(ctx: StepContext) -> list[Call]:
@@ -152,7 +156,7 @@ def _fully_connected(ctx: StepContext) -> list[Call]:
     weights = checked_weights(ctx.op)
     channels, depth = weights.shape
     requant, bias = _requant(ctx, weights, 0, dense_multipliers(ctx.op, channels), options.activation)
-    rows = int(np.prod(ctx.tensor(ctx.step.inputs[0]).shape, dtype=np.int64)) // depth
+    rows = _rows(ctx.tensor(ctx.step.inputs[0]).shape, depth)
     if max(rows, channels, depth) > MAX_SIDE:
         raise ctx.unsupported(f"{rows} rows of {depth} values to {channels} channels; sides go up to {MAX_SIDE}")
     params = c_fields(

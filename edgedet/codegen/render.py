@@ -195,8 +195,9 @@ def _lines(program: Program, number: int, call: Call, params: str) -> list[str]:
         return [f"{call.kernel}({', '.join(call.arguments)});"]
     arguments = [f"&{params}", *call.arguments]
     if call.scratch:
-        buffer = program.plan.buffers[program.plan.scratch[number]]
-        arguments += [f"arena + {buffer.offset}", f"{buffer.size_bytes}u"]
+        position = program.plan.scratch[number]
+        buffer = program.plan.buffers[position] if position >= 0 else None
+        arguments += ["NULL", "0u"] if buffer is None else [f"arena + {buffer.offset}", f"{buffer.size_bytes}u"]
     return [f"status = {call.kernel}({', '.join(arguments)});", "if (status != EDK_OK) {", "    return status;", "}"]
 
 

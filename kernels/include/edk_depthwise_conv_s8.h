@@ -19,14 +19,17 @@ typedef struct {
     int16_t input_zero_point;
 } edk_depthwise_conv_params;
 
-/* Scratch in bytes, the same on every processor, with n = kernel_height * kernel_width, r = (kernel_height + 1) / 2 and
- * v = (out.width - 1) * stride_width + (kernel_width - 1) * dilation_width + 1 (input columns that a row of output
- * touches): 16 * r * (kernel_width + v) + 16 * n + 256. 0 if params is null, its
- * sizes are not positive, or the result would not fit 31 bits.
+/* Scratch in bytes, the same on every processor, for the convolutions that a processor may gather in planes: as many
+ * output as input channels, no dilation along the width, at most 8 rows or 64 taps of kernel. With
+ * n = kernel_height * kernel_width, r = (kernel_height + 1) / 2 and v = (out.width - 1) * stride_width + kernel_width
+ * (input columns that a row of output touches): 16 * r * (kernel_width + v) + 16 * n + 256. All others need none: 0. Also
+ * 0 if params is null, its sizes are not positive, or the result would not fit 31 bits.
  */
 size_t edk_depthwise_conv_s8_scratch_bytes(const edk_depthwise_conv_params *params);
 
-/* Convolve every channel by itself. Pointers, scratch and statuses as in edk_conv_s8; no overlap. */
+/* Convolve every channel by itself. Pointers, scratch and statuses as in edk_conv_s8; no overlap. Where no scratch is
+ * needed, it may be null.
+ */
 edk_status edk_depthwise_conv_s8(const edk_depthwise_conv_params *params, const int8_t *input, int8_t *output,
                                  void *scratch, size_t scratch_bytes);
 

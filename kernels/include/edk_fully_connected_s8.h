@@ -15,11 +15,12 @@ typedef struct {
     const int32_t *bias;
 } edk_fully_connected_params;
 
-/* Scratch in bytes: 10 * (depth rounded up to 8) + 16; 0 if params is null or its sizes are not positive. */
+/* Scratch in bytes, the same on every processor: none for one or two rows, else 10 * (depth rounded up to 8) + 16. 0 if
+ * params is null or its sizes are not positive. */
 size_t edk_fully_connected_s8_scratch_bytes(const edk_fully_connected_params *params);
 
 /* output[r][o] = requantize(bias[o] + sum of input[r][i] * weights[o][i]); input [rows][depth], output [rows][channels],
- * dense. Pointers, scratch and statuses as in edk_conv_s8.
+ * dense. Pointers, scratch and statuses as in edk_conv_s8; where no scratch is needed, it may be null.
  */
 edk_status edk_fully_connected_s8(const edk_fully_connected_params *params, const int8_t *input, int8_t *output,
                                   void *scratch, size_t scratch_bytes);

@@ -185,13 +185,17 @@ static inline void edk_planes_fill(const edk_planes *b, const int8_t *input, int
 static inline void edk_depthwise_core(const edk_depthwise_conv_params *p, const int8_t *input, int8_t *output,
                                       void *scratch)
 {
+    if (!edk_depthwise_fits_planes(p)) {
+        edk_depthwise_plain(p, input, output, 0); /* the scratch may be null */
+        return;
+    }
     int channel = 0;
     const int32_t pairs = (p->window.kernel_height + 1) / 2;
     const edk_planes b = {p, (uint32_t *)scratch,
                           (uint32_t *)scratch + EDK_PLANES * p->window.kernel_width * pairs,
                           edk_plane_columns(p) * pairs, pairs};
-    const int fits = edk_depthwise_fits_planes(p), finish = edk_finish_of(&p->requant);
-    for (; fits && channel + EDK_PLANES <= p->out.channels; channel += EDK_PLANES) {
+    const int finish = edk_finish_of(&p->requant);
+    for (; channel + EDK_PLANES <= p->out.channels; channel += EDK_PLANES) {
         edk_planes_weights(&b, channel);
         for (int y = 0; y < p->out.height; y++) {
             int8_t *row = output + (ptrdiff_t)y * p->out.row_stride;

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 
 import numpy as np
 
@@ -144,6 +145,10 @@ def depthwise_convolutions(rng: np.random.Generator) -> list:
         found.append(conv(rng, (9, 8, 20), (3, 3), 20, stride=stride, depthwise=True))
     for depth, channels in ((1, 8), (3, 6), (4, 16), (8, 8 * 5)):
         found.append(conv(rng, (4, 5, depth), (3, 3), channels, depthwise=True))
+    # Around the kernels for which planes are gathered: at most 8 rows, or 64 taps.
+    for kernel in ((8, 8), (8, 9), (9, 7), (9, 8), (64, 1), (65, 1)):
+        found.append(conv(rng, (5, 6, 19), kernel, 19, depthwise=True))
+    found.append(conv(rng, (49, 40, 1), (10, 8), 8, stride=(2, 2), depthwise=True))  # micro_speech
     found.append(conv(rng, (6, 5, 8), (5, 5), 8, gaps=(5, 3, 9, 2), depthwise=True))
     found.append(conv(rng, (6, 5, 16), (3, 3), 16, gaps=(16, 0, 8, 0), depthwise=True))
     found.append(conv(rng, (1, 1, 16), (5, 5), 16, depthwise=True))
@@ -155,6 +160,34 @@ def depthwise_convolutions(rng: np.random.Generator) -> list:
         found.append(conv(rng, (3, 5, 8), (5, 5), 8, real=real, bias_reach=2**29, depthwise=True))
     for exponent in (1, 2, 3):
         found.append(conv(rng, (3, 9, 8), (1, 1), 8, real=2.0**-exponent, out_zero_point=0, depthwise=True))
+    return found
+
+
+def fully_connected(rng: np.random.Generator, rows: int, depth: int, channels: int, **options) -> cases.Case:
+    """The 1x1 convolution over an image of one row that FULLY_CONNECTED is; options: of conv."""
+    case = conv(rng, (1, rows, depth), (1, 1), channels, **options)
+    name, integers = f"fully connected {rows}x{depth} -> {channels} {options}", (rows, depth, channels)
+    return replace(case, name=name, operator="fully_connected", integers=integers + case.integers[18:22])
+
+
+def fully_connected_layers(rng: np.random.Generator) -> list:
+    """FULLY_CONNECTED: one and two rows, which need no scratch, and more; every tail of the loops over depth."""
+    found = []
+    for rows in (1, 2, 3, 4, 9):
+        for depth in (1, 3, 4, 7, 8, 15, 16, 17, 33, 640):
+            found.append(fully_connected(rng, rows, depth, 1 + depth % 5))
+        for channels in (1, 2, 3, 4, 5, 8):
+            relu = {"limits": (-128, 127), "out_zero_point": -128}
+            found.append(fully_connected(rng, rows, 20, channels, **relu))
+            found.append(fully_connected(rng, rows, 20, channels, limits=(-7, 90), out_zero_point=-7))
+            found.append(fully_connected(rng, rows, 20, channels, force_general=True))
+        for real in (0.0, 0.5, 1.7, 2.0**-23, 2.0**-24, 2.0**-30):
+            found.append(fully_connected(rng, rows, 5, 7, real=real, bias_reach=2**29))
+        for depth in (1, 4, 19, 40):
+            found.append(fully_connected(rng, rows, depth, 6, real=2.0**-24, at_the_ends=True))
+        found.append(fully_connected(rng, rows, 2048, 5, smallest_weight=100, real=2.0**-18))
+    for rows, depth, channels in ((1, 1, 1), (1, 33, 5), (3, 128, 10), (9, 20, 4), (1, 3000, 5)):
+        found.append(cases.fully_connected_case(rng, rows, depth, channels))
     return found
 
 
@@ -233,8 +266,6 @@ def movers(rng: np.random.Generator) -> list:
 def all_cases(seed: int) -> list:
     """Every case."""
     rng = np.random.default_rng(seed)
-    parts = (convolutions, depthwise_convolutions, unfilled_windows, elementwise, poolings, movers)
-    found = [case for part in parts for case in part(rng)]
-    for rows, depth, channels in ((1, 1, 1), (1, 33, 5), (3, 128, 10), (9, 20, 4), (1, 3000, 5)):
-        found.append(cases.fully_connected_case(rng, rows, depth, channels))
-    return found
+    parts = (convolutions, depthwise_convolutions, unfilled_windows, fully_connected_layers)
+    parts += (elementwise, poolings, movers)
+    return [case for part in parts for case in part(rng)]

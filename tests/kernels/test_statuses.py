@@ -7,7 +7,11 @@ import chip_run
 import numpy as np
 import pytest
 
-from edgedet.codegen.channel_constants import conv_scratch_bytes, depthwise_scratch_bytes
+from edgedet.codegen.channel_constants import (
+    conv_scratch_bytes,
+    depthwise_scratch_bytes,
+    fully_connected_scratch_bytes,
+)
 
 host_build, cases = chip_run.host_build, chip_run.kernel_cases
 more = chip_run.load("more_cases")
@@ -52,10 +56,21 @@ class Conv(ctypes.Structure):
     ]
 
 
+class FullyConnected(ctypes.Structure):
+    """edk_fully_connected_params."""
+
+    _fields_ = [
+        *((name, ctypes.c_int16) for name in ("rows", "depth", "channels")),
+        ("requant", Requant),
+        ("weights", ctypes.c_void_p),
+        ("bias", ctypes.c_void_p),
+    ]
+
+
 @pytest.fixture(scope="module")
 def library(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
     loaded = host_build.load_library(tmp_path_factory.mktemp("kernels"), "gcc", "*_s8.c")
-    for name in ("conv", "depthwise_conv"):
+    for name in ("conv", "depthwise_conv", "fully_connected"):
         getattr(loaded, f"edk_{name}_s8_scratch_bytes").restype = ctypes.c_size_t
         getattr(loaded, f"edk_{name}_s8").argtypes = [ctypes.c_void_p] * 4 + [ctypes.c_size_t]
     return loaded
@@ -81,7 +96,7 @@ def conv_params(kernel: tuple[int, int] = (3, 3), channels: int = 4, **window: i
     return params
 
 
-def call(library: ctypes.CDLL, name: str, params: Conv | None, **changes: int | None) -> int:
+def call(library: ctypes.CDLL, name: str, params: Conv | FullyConnected | None, **changes: int | None) -> int:
     """Call with room for everything; changes: input, output, scratch (addresses) or scratch_bytes."""
     room = {key: np.zeros(65536, np.int32) for key in ("input", "output", "scratch")}
     address: dict[str, int | None] = {key: array.ctypes.data for key, array in room.items()}
@@ -91,16 +106,33 @@ def call(library: ctypes.CDLL, name: str, params: Conv | None, **changes: int | 
     return getattr(library, f"edk_{name}_s8")(pointer, *address.values())
 
 
-@pytest.mark.parametrize("name", ["conv", "depthwise_conv"])
 @pytest.mark.parametrize("kernel", [(1, 1), (3, 3), (5, 5), (2, 7)])
 @pytest.mark.parametrize("channels", [1, 3, 4, 8, 37])
-def test_scratch_bytes_equal_the_exporters(library: ctypes.CDLL, name: str, kernel: tuple, channels: int) -> None:
+def test_conv_scratch_bytes_equal_the_exporters(library: ctypes.CDLL, kernel: tuple, channels: int) -> None:
     params = conv_params(kernel, channels, stride_width=2, dilation_width=3)
-    found = getattr(library, f"edk_{name}_s8_scratch_bytes")(ctypes.byref(params))
-    if name == "conv":
-        assert found == conv_scratch_bytes(kernel, channels)
-    else:
-        assert found == depthwise_scratch_bytes(kernel, 2, 3, 6)
+    assert library.edk_conv_s8_scratch_bytes(ctypes.byref(params)) == conv_scratch_bytes(kernel, channels) > 0
+
+
+@pytest.mark.parametrize("kernel", [(1, 1), (3, 3), (5, 5), (2, 7), (8, 9), (9, 7), (9, 8), (10, 8), (64, 1), (65, 1)])
+@pytest.mark.parametrize("dilation", [1, 3])
+@pytest.mark.parametrize("multiplier", [1, 8])
+def test_depthwise_scratch_bytes_equal_the_exporters(
+    library: ctypes.CDLL, kernel: tuple, dilation: int, multiplier: int
+) -> None:
+    params = conv_params(kernel, 4, stride_width=2, dilation_width=dilation)
+    params.output = View(6, 6, 4 * multiplier, 4 * multiplier, 24 * multiplier)
+    found = library.edk_depthwise_conv_s8_scratch_bytes(ctypes.byref(params))
+    assert found == depthwise_scratch_bytes(kernel, 2, dilation, 6, multiplier)
+    in_planes = multiplier == dilation == 1 and (kernel[0] <= 8 or kernel[0] * kernel[1] <= 64)
+    assert (found > 0) == in_planes
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3, 4, 9])
+@pytest.mark.parametrize("depth", [1, 8, 37])
+def test_fully_connected_scratch_bytes_equal_the_exporters(library: ctypes.CDLL, rows: int, depth: int) -> None:
+    found = library.edk_fully_connected_s8_scratch_bytes(ctypes.byref(FullyConnected(rows, depth, 5)))
+    assert found == fully_connected_scratch_bytes(rows, depth)
+    assert (found > 0) == (rows > 2)
 
 
 @pytest.mark.parametrize("name", ["conv", "depthwise_conv"])
@@ -151,6 +183,45 @@ def test_depthwise_conv_channels_that_are_no_multiple_give_shape(library: ctypes
     params = conv_params()
     params.output = View(6, 6, 6, 6, 36)
     assert call(library, "depthwise_conv", params) == SHAPE
+
+
+@pytest.mark.parametrize("change", [{"dilation_width": 2}, {"kernel_height": 9, "kernel_width": 8, "pad_height": 4}])
+def test_depthwise_conv_without_scratch_gives_its_statuses(library: ctypes.CDLL, change: dict[str, int]) -> None:
+    assert call(library, "depthwise_conv", conv_params(**change), scratch=None, scratch_bytes=0) == OK
+    for pointer in ("input", "output"):
+        assert call(library, "depthwise_conv", conv_params(**change), **{pointer: None}) == NULL
+    assert call(library, "depthwise_conv", conv_params(**{**change, "stride_height": 0}), scratch=None) == SHAPE
+
+
+def fully_connected_params(rows: int = 1) -> FullyConnected:
+    """Valid, 16 values to 5."""
+    requant = Requant(KEEP.ctypes.data, KEEP.ctypes.data, 0, -128, 127, 0)
+    return FullyConnected(rows, 16, 5, requant, KEEP.ctypes.data, KEEP.ctypes.data)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3])
+def test_fully_connected_arguments_give_their_statuses(library: ctypes.CDLL, rows: int) -> None:
+    name, direct = "fully_connected", rows <= 2
+    assert call(library, name, fully_connected_params(rows)) == OK
+    assert call(library, name, fully_connected_params(rows), scratch=None) == (OK if direct else NULL)
+    assert call(library, name, fully_connected_params(rows), scratch_bytes=0) == (OK if direct else SCRATCH)
+    assert call(library, name, None) == NULL
+    for pointer in ("input", "output"):
+        assert call(library, name, fully_connected_params(rows), **{pointer: None}) == NULL
+    for field, value, status in (
+        *(("weights", None, NULL), ("bias", None, NULL)),
+        *((side, size, SHAPE) for side in ("rows", "depth", "channels") for size in (0, -1)),
+    ):
+        params = fully_connected_params(rows)
+        setattr(params, field, value)
+        assert call(library, name, params) == status, field
+    for field, value, status in (
+        *(("multiplier", None, NULL), ("shift", None, NULL)),
+        *(("zero_point", 128, RANGE), ("act_min", -129, RANGE), ("act_max", 128, RANGE)),
+    ):
+        params = fully_connected_params(rows)
+        setattr(params.requant, field, value)
+        assert call(library, name, params) == status, field
 
 
 def broken_more(rng: np.random.Generator, image: cases.Layout) -> list[tuple[cases.Case, dict[int, int], int]]:
