@@ -227,7 +227,7 @@ def _check_same(again: Graph, graph: Graph, source: str) -> None:
                 "was quantized from"
             )
     # The version of an operator is chosen when the file is written.
-    operators, others = ([replace(op, version=1) for op in g.operators] for g in (again, graph))
+    operators, others = ([replace(op, version=0) for op in g.operators] for g in (again, graph))
     if (operators, again.inputs, again.outputs) != (others, graph.inputs, graph.outputs):
         raise ConversionError(
             f"{source}: its operators are not those of the checkpoint's network; give the checkpoint that this file "

@@ -76,8 +76,8 @@ def _check_indices(subgraph: Subgraph, where: str) -> None:
         for position, index in enumerate(operator.outputs):
             if not 0 <= index < count:
                 raise ConversionError(f"{what}: output {position} is tensor {index}, but there are {count} tensors")
-        if operator.version < 1:
-            raise ConversionError(f"{what}: version {operator.version} must be at least 1")
+        if operator.version < 0:
+            raise ConversionError(f"{what}: version {operator.version}, expected 1 or more; the file is damaged")
         if isinstance(operator.options, OpaqueOptions):
             if not all(-1 <= index < count for index in operator.options.intermediates):
                 raise ConversionError(f"{what}: an intermediate is no tensor; there are {count} tensors")

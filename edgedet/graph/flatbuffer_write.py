@@ -67,9 +67,9 @@ def _constants(subgraphs: Sequence[Subgraph]) -> tuple[list[bytes], dict[tuple[i
 
 
 def _code(operator: Operator, tensors: tuple[Tensor, ...]) -> _Code:
-    if isinstance(operator.options, OpaqueOptions):
-        return operator.kind, operator.version
-    return operator.kind, operator.version if operator.version > 1 else operator_version(operator, tensors)
+    if operator.version or isinstance(operator.options, OpaqueOptions):
+        return operator.kind, operator.version  # the file's own
+    return operator.kind, operator_version(operator, tensors)
 
 
 def _offsets(builder: flatbuffers.Builder, offsets: Sequence[int]) -> int:

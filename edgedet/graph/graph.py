@@ -302,7 +302,7 @@ class Operator:
     inputs: tuple[int, ...]  # tensor indices; -1 for an optional input that is absent
     outputs: tuple[int, ...]
     options: Options = field(default_factory=NoOptions)
-    version: int = 1
+    version: int = 0  # as in the file; 0: the writer takes the smallest one that has a kernel
 
 
 @dataclass(frozen=True)

@@ -76,7 +76,7 @@ def uint8_to_int8(graph: Graph, source: str) -> Graph:
         graph,
         tensors=tuple(t if index in weights else _converted(t) for index, t in enumerate(tensors)),
         # Versions of the uint8 kernels; a writer finds those of the int8 kernels.
-        operators=tuple(replace(operator, version=1) for operator in graph.operators),
+        operators=tuple(replace(operator, version=0) for operator in graph.operators),
     )
 
 

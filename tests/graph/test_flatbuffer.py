@@ -49,7 +49,7 @@ def test_serialize_same_graph_twice_gives_same_bytes(small: g.Graph) -> None:
 def test_parse_of_serialized_graph_gives_equal_graph(small: g.Graph) -> None:
     first = parse_tflite(serialize(small), "small")
     assert first.tensors == small.tensors
-    assert [replace(op, version=1) for op in first.operators] == list(small.operators)
+    assert [replace(op, version=0) for op in first.operators] == list(small.operators)
     assert parse_tflite(serialize(first), "small") == first
     assert first.metadata == small.metadata
 
@@ -108,6 +108,12 @@ def test_serialize_mul_whose_rescale_is_above_one_needs_version_3() -> None:
     a, b = m.input((1, 2, 2, 1), 1.0, 0), m.input((1, 2, 2, 1), 0.5, 0)
     y = m.add("MUL", [a, b], (1, 2, 2, 1), (0.5, 0), g.ElementwiseOptions())
     assert parse_tflite(serialize(m.graph([y])), "m").operators[0].version == 3
+
+
+def test_serialize_keeps_the_version_of_a_file_and_chooses_where_there_is_none(small: g.Graph) -> None:
+    assert all(operator.version == 0 for operator in small.operators)
+    old = replace(small, operators=tuple(replace(operator, version=1) for operator in small.operators))
+    assert {operator.version for operator in parse_tflite(serialize(old), "old").operators} == {1}
 
 
 @pytest.mark.parametrize("example", ["small", "other tool"])
