@@ -10,6 +10,7 @@ from edgedet.errors import ConfigError
 
 MAX_LABELS_BYTES = 1 << 20
 BACKGROUND_NAMES = ("???", "background", "__background__")
+_LABEL_FILES = (".txt", ".names", ".labels", ".csv", ".lst")  # endings that no class has
 
 
 def appended_labels(data: bytes) -> tuple[str, ...]:
@@ -42,6 +43,8 @@ def parse_classes(text: str) -> tuple[str, ...]:
         ConfigError: no names, or the same name twice.
     """
     path = Path(text)
+    if path.suffix.lower() in _LABEL_FILES and not path.is_file():
+        raise ConfigError(f"classes {text!r}: there is no file of this name; check the path, or give names as a,b,c")
     if "," not in text and path.is_file():
         names = _lines(path.read_text(encoding="utf-8", errors="replace"))
     else:

@@ -22,6 +22,12 @@ def test_parse_classes_none_or_twice_raise(text: str) -> None:
         parse_classes(text)
 
 
+@pytest.mark.parametrize("text", ["coco.txt", "no folder/voc.names", "a,b.txt"])
+def test_parse_classes_missing_file_is_no_class(text: str) -> None:
+    with pytest.raises(ConfigError, match="there is no file of this name"):
+        parse_classes(text)
+
+
 @pytest.mark.parametrize("data", [b"", b"TFL3", b"PK\x05\x06" + bytes(18), b"PK\x05\x06" + bytes(10)])
 def test_appended_labels_without_a_readable_archive_are_none(data: bytes) -> None:
     assert appended_labels(data) == ()
