@@ -6,6 +6,10 @@ exits 2.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
 
 class EdgedetError(Exception):
     """Base of all errors that edgedet raises on purpose."""
@@ -37,6 +41,21 @@ class ConversionError(EdgedetError):
 
 class ToolchainError(EdgedetError):
     """A program or an optional package that this step needs is missing or failed."""
+
+
+@contextmanager
+def naming_file(path: Path) -> Iterator[None]:
+    """Put the name of the file into errors of code that sees only its graph.
+
+    Args:
+        path: of the file that is run.
+    """
+    try:
+        yield
+    except (ConversionError, UnsupportedOpError) as error:
+        if str(path) in str(error):
+            raise
+        raise type(error)(f"{path}: {str(error).removeprefix('this model: ')}") from error
 
 
 def missing_extra(package: str, extra: str) -> ToolchainError:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgedet.errors import ConfigError
 from edgedet.fileio import atomic_write_text, require_out_file
 from edgedet.options import SPLITS, add_data_arguments, data_paths, positive_int, threshold
 from edgedet.runtimes.names import RUNTIME_HELP, RUNTIMES
@@ -53,6 +54,9 @@ def run_evaluate(args: argparse.Namespace, open_model: Callable[[Path, str | Non
     Returns:
         The report, to be printed.
     """
+    if args.detections is not None and (args.runtime or args.per_operator):
+        option = "--runtime" if args.runtime else "--per-operator"
+        raise ConfigError(f"{option} runs a model, but --detections holds results already; leave one of them out")
     if args.json is not None:
         require_out_file(args.json, "--json")  # before the model is opened, which may compile C
     runtime = None if args.model is None else open_model(args.model, args.runtime)

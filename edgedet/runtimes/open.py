@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from edgedet.errors import ConfigError
+from edgedet.errors import ConfigError, naming_file
 from edgedet.graph.model import Int8Model, load_int8_model
 from edgedet.runtimes.interpreters import open_default_kernels, open_reference, open_tflm
 from edgedet.runtimes.names import COMPILED_RUNTIMES, INT8_RUNTIMES
@@ -45,8 +45,10 @@ def open_runtime(path: Path, name: str = "sim") -> Int8Runtime:
         raise ConfigError(f"runtime must be one of {', '.join(known)} for a .tflite; got {name!r}")
     model = load_int8_model(path)
     if name.startswith("qemu:"):
-        return _open_qemu(model, name)
-    arithmetic, run = openers[name](model)
+        with naming_file(path):
+            return _open_qemu(model, name)
+    with naming_file(path):
+        arithmetic, run = openers[name](model)
     return Int8Runtime(name, "; ".join((arithmetic, *model.notes)), model, run)
 
 

@@ -214,6 +214,12 @@ def test_evaluate_bad_input_gives_one_line_and_code_2(
     assert "give --val-ann" in fails(capfd, "evaluate", model, "--data", data, "--val-images", data / "valid")
     assert "checkpoint runs with --runtime torch" in fails(capfd, "evaluate", "a.pt", "--runtime", "sim")
     assert "test" in fails(capfd, "evaluate", model, "--data", data, "--split", "test")
+    assert "--runtime runs a model" in fails(
+        capfd, "evaluate", "--detections", tmp_path / "d.json", "--data", data, "--runtime", "ref"
+    )
+    assert "--per-operator runs a model" in fails(
+        capfd, "evaluate", "--detections", tmp_path / "d.json", "--data", data, "--per-operator"
+    )
 
 
 def test_evaluate_json_path_is_a_folder_gives_one_line(

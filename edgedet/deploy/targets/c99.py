@@ -16,7 +16,7 @@ from edgedet.codegen.steps import macs_of
 from edgedet.deploy.golden import drawn_input, golden_input
 from edgedet.deploy.output_folder import FORMAT, FORMAT_VERSION, file_table, sha256
 from edgedet.deploy.targets.product import Product
-from edgedet.errors import ConfigError
+from edgedet.errors import ConfigError, naming_file
 from edgedet.graph.load import LoadedFile, load_tflite
 from edgedet.graph.metadata import METADATA_NAME
 from edgedet.graph.model import Int8Model, load_int8_model
@@ -62,7 +62,8 @@ def make_c99(path: Path, *, image: Path | None = None, ram_bytes: int | None = N
             f"{path} carries no preprocessing contract that C code can follow, so no image can become its input; leave "
             "the image out, or add RTMDet's contracts with `edgedet contract`"
         )
-    made = make_program(graph, model, ram_bytes, seed)
+    with naming_file(path):
+        made = make_program(graph, model, ram_bytes, seed)
     golden = _golden(made, image, seed)
     texts = made.texts(sha256(data), golden)
     manifest = _manifest(path, data, made.program, model, golden, texts)

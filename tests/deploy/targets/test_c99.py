@@ -446,7 +446,7 @@ def test_deploy_c99_operator_without_kernel_lists_the_operators_with_one(tmp_pat
     with pytest.raises(UnsupportedOpError) as error:
         deploy(path, "c99", tmp_path / "out")
     place, _, listed = str(error.value).partition(": there is no C kernel for NEG; there are kernels for ")
-    assert place == "operator 1 (NEG, writes 'scores')"
+    assert place == f"{path}: operator 1 (NEG, writes 'scores')"
     # The graph of the test above has one of each operator that needs a kernel; LOGISTIC and QUANTIZE become tables.
     kernels = {operator.kind for operator in every_operator().operators} | {"LOGISTIC", "QUANTIZE"}
     assert kernels <= set(listed.split(", "))
