@@ -60,7 +60,7 @@ def make_c99(path: Path, *, image: Path | None = None, ram_bytes: int | None = N
     if model is None and image is not None:
         raise ConfigError(
             f"{path} carries no preprocessing contract that C code can follow, so no image can become its input; leave "
-            "the image out, or add RTMDet's contracts with `edgedet contract`"
+            "the image out, or add contracts that C follows (head rtmdet or fomo, int8 input) with `edgedet contract`"
         )
     with naming_file(path):
         made = make_program(graph, model, ram_bytes, seed)
