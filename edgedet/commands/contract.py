@@ -153,9 +153,12 @@ def _parse_anchors(text: str | None) -> tuple[tuple[float, ...] | None, str | No
 
             return tuple(np.load(path, allow_pickle=False).astype(float).reshape(-1).tolist()), None
         words = path.read_text(encoding="utf-8") if path.is_file() else text
-        return tuple(float(word) for word in words.replace(",", " ").replace(";", " ").split()), None
+        values = tuple(float(word) for word in words.replace(",", " ").replace(";", " ").split())
     except (ValueError, OSError) as error:
         raise ConfigError(f"--anchors {text}: expected numbers, a file of numbers, coco or ssd; {error}") from error
+    if not values or len(values) % 2:
+        raise ConfigError(f"--anchors {text}: expected pairs of width and height, found {len(values)} numbers")
+    return values, None
 
 
 def _parse_outputs(text: str | None) -> tuple[tuple[str, str], ...]:

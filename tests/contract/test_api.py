@@ -239,6 +239,7 @@ def test_command_errors_name_the_options_and_write_nothing(tmp_path: Path, capfd
         (["--head", "yolox"], "--classes"),
         (["--head", "yolox", "--classes", "a,a"], "different names"),
         (["--head", "yolov5", "--classes", "a", "--anchors", "1,x"], "--anchors 1,x: expected numbers"),
+        (["--head", "yolov5", "--classes", "a", "--anchors", "1,2,3"], "expected pairs of width and height, found 3"),
         (["--head", "yolox", "--classes", "a", "--outputs", "map"], "--outputs map: expected ROLE=NAME"),
     ):
         assert main(["contract", str(path), *argv, "--out", str(out)]) == 2
