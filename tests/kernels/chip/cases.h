@@ -49,12 +49,6 @@ static void *memory(size_t bytes)
     return block;
 }
 
-/* Null for none: whoever needs no scratch must not touch any. */
-static void *scratch_memory(size_t bytes)
-{
-    return bytes == 0 ? NULL : memset(memory(bytes), SCRATCH, bytes);
-}
-
 static void read_words(FILE *file, void *to, size_t words)
 {
     if (fread(to, 4, words, file) != words) {

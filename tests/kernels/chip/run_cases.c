@@ -5,9 +5,16 @@
  */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "cases.h"
 #include "edk.h"
+
+/* Null for none: whoever needs no scratch must not touch any. */
+static void *scratch_memory(size_t bytes)
+{
+    return bytes == 0 ? NULL : memset(memory(bytes), SCRATCH, bytes);
+}
 
 static edk_view take_view(void)
 {
