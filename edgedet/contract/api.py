@@ -36,6 +36,8 @@ def contract(request: ContractRequest) -> ContractReport:
     graph = parse_tflite(data, source)
     has_contract = any(name == METADATA_NAME for name, _ in graph.metadata)
     says_itself = find_postprocess(graph, source) is not None
+    if not (has_contract or says_itself or request.changes()):
+        raise ConversionError(_nothing_said(graph, source))
     if (has_contract and not request.describes_head()) or not (request.changes() or says_itself):
         found = read_contracts(graph, source)
         preprocess = _edited_preprocess(found.preprocess, graph, request, source)
@@ -47,7 +49,23 @@ def contract(request: ContractRequest) -> ContractReport:
     graph = with_contracts(graph, preprocess, outputs, roles, source)
     if request.out is not None:
         atomic_write_bytes(request.out, serialize(graph))
+    elif request.changes() or not has_contract:
+        notes = (*notes, "only shown: no file was asked for, so none was written")
     return _report(graph, request, preprocess, outputs, roles, notes)
+
+
+def _nothing_said(graph: Graph, source: str) -> str:
+    """Error about a file without contracts and a request that says nothing: what the tensors are, and how to go on."""
+    tensors = graph.tensors
+    ends = (("input", graph.inputs), ("outputs", graph.outputs))
+    parts = [
+        f"{title} " + ", ".join(f"{tensors[i].name!r} {tensors[i].dtype} {tensors[i].shape}" for i in indices)
+        for title, indices in ends
+    ]
+    return (
+        f"{source}: carries no contracts yet; {'; '.join(parts)}. Say what they mean, for example: edgedet contract "
+        f"{source} --head yolov8 --classes a,b,c --out NEW.tflite"
+    )
 
 
 def with_contracts(

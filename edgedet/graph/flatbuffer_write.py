@@ -67,8 +67,10 @@ def _constants(subgraphs: Sequence[Subgraph]) -> tuple[list[bytes], dict[tuple[i
 
 
 def _code(operator: Operator, tensors: tuple[Tensor, ...]) -> _Code:
-    if operator.version or isinstance(operator.options, OpaqueOptions):
+    if operator.version:
         return operator.kind, operator.version  # the file's own
+    if isinstance(operator.options, OpaqueOptions):
+        return operator.kind, 1  # nothing is known of it; interpreters register custom operators as version 1
     return operator.kind, operator_version(operator, tensors)
 
 

@@ -22,7 +22,7 @@ from dataclasses import replace
 import numpy as np
 
 from edgedet.errors import UnsupportedOpError
-from edgedet.graph.graph import Graph, PoolOptions, Quantization, Tensor
+from edgedet.graph.graph import Graph, OpaqueOptions, PoolOptions, Quantization, Tensor
 from edgedet.graph.operator_table import Trait, kinds_with
 from edgedet.graph.operators import OpContext, window_padding
 from edgedet.numerics.integer import multiply_by_quantized_multiplier, quantize_multiplier
@@ -76,7 +76,10 @@ def uint8_to_int8(graph: Graph, source: str) -> Graph:
         graph,
         tensors=tuple(t if index in weights else _converted(t) for index, t in enumerate(tensors)),
         # Versions of the uint8 kernels; a writer finds those of the int8 kernels.
-        operators=tuple(replace(operator, version=0) for operator in graph.operators),
+        operators=tuple(
+            operator if isinstance(operator.options, OpaqueOptions) else replace(operator, version=0)
+            for operator in graph.operators
+        ),
     )
 
 

@@ -301,3 +301,23 @@ def test_contract_keeps_the_appended_archive_and_channels_first_inputs_run(tmp_p
     assert np.array_equal(x_input[0].transpose(1, 2, 0), (pixels.astype(int) - 128).astype(np.int8))
     assert runtime.invoke(x_input)[0].shape == (1, 4, 8, 3)
     assert not runtime.model.has_c_decoder
+
+
+def test_contract_of_a_bare_file_shows_its_tensors_and_how_to_go_on(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = foreign(tmp_path / "bare.tflite", [(1, 7, 84)])
+    assert main(["contract", str(path)]) == 2
+    error = capfd.readouterr().err
+    assert "carries no contracts yet" in error
+    assert "'Identity_0' int8 (1, 7, 84)" in error
+    assert f"edgedet contract {path} --head" in error
+
+
+def test_contract_without_out_says_that_nothing_was_written(toy_model: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    before = toy_model.read_bytes()
+    assert main(["contract", str(toy_model), "--score-threshold", "0.4"]) == 0
+    assert "none was written" in capfd.readouterr().out
+    assert main(["contract", str(toy_model)]) == 0
+    assert "none was written" not in capfd.readouterr().out
+    assert toy_model.read_bytes() == before
