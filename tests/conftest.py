@@ -14,6 +14,9 @@ import pytest
 from PIL import Image
 
 REPO = Path(__file__).resolve().parents[1]
+# `make test` hands these on: a make that a test starts would print its folders and take over the outer one's jobs.
+for name in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS"):
+    os.environ.pop(name, None)
 sys.path.insert(0, str(Path(__file__).parent))  # for `import graph_maker`: tests have no package (importlib mode)
 
 from tiny_detector import bgr_model, deep_model, grey_model, mean_std_model, tiny_model  # noqa: E402, F401

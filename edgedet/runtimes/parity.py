@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
-from edgedet.errors import ConfigError, EdgedetError
+from edgedet.errors import ConfigError, EdgedetError, naming_file
 from edgedet.graph.graph import Graph, Tensor
 from edgedet.runtimes.generated_c import HostModule
 from edgedet.runtimes.interpreters import open_reference, open_tflm
@@ -96,7 +97,8 @@ def compare_runtimes(
         raise ConfigError(f"can't compare {', '.join(unknown)}; expected some of {', '.join(openers)}")
     rng = np.random.default_rng(seed)
     inputs = [random_inputs(graph, rng) for _ in range(images)]
-    simulator = Simulator(graph)
+    with naming_file(Path(source)):
+        simulator = Simulator(graph)
     expected = [tuple(array.copy() for array in simulator.invoke(*arrays)) for arrays in inputs]
     return tuple(_compare(name, openers[name], inputs, expected) for name in runtimes)
 
