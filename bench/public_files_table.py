@@ -84,7 +84,7 @@ def measure(path: Path, images: int, seed: int) -> dict[str, Any]:
             if report.arena is not None:
                 row["arena_tflm_total"] = report.arena.total_bytes
         except EdgedetError as error:
-            row["why"][f"target {target}"] = str(error)
+            row["why"][f"target {target}"] = str(error).replace(str(path), path.name)  # no path of this machine
     return row
 
 
