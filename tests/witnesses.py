@@ -11,7 +11,7 @@ from edgedet.simulate.simulator import Simulator
 ARENA_BYTES = 16_000_000
 
 
-def simulate_before_witnesses(
+def assert_equals_witnesses(
     graph: g.Graph, q_inputs: tuple[np.ndarray, ...], reference: bool = True, tflm: bool = True
 ) -> dict[int, np.ndarray]:
     """Compare every tensor with the reference kernels and every output with TFLite Micro, 0 LSB.

@@ -12,7 +12,7 @@ import pytest
 from generated import assert_generated_c_equals_simulator
 from int16_graphs import SOFT, Int16Maker, all_convolutions, all_operators
 from operator_graphs import graph_of
-from witnesses import simulate_before_witnesses
+from witnesses import assert_equals_witnesses
 
 from edgedet.codegen.emit_compute import check_operators
 from edgedet.codegen.program import build_program
@@ -35,7 +35,7 @@ def test_generated_c_of_int16_equals_the_interpreters(make: Callable[[], g.Graph
     pytest.importorskip("tflite_micro")
     graph = make()
     inputs = Int16Maker(1).wide_codes(graph)
-    expected = simulate_before_witnesses(graph, inputs)
+    expected = assert_equals_witnesses(graph, inputs)
     assert equal(HostModule(serialize(graph), graph)(*inputs), tuple(expected[index] for index in graph.outputs))
 
 

@@ -7,12 +7,12 @@ import ctypes
 import chip_run
 import numpy as np
 import pytest
+from c_structs import NULL, OK, RANGE, SHAPE
 
 host_build = chip_run.host_build
 
 pytestmark = pytest.mark.toolchain
 
-OK, NULL, SHAPE, RANGE = range(4)
 INT8, UINT8, INT16, FLOAT32 = range(4)
 
 

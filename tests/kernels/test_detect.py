@@ -6,13 +6,12 @@ from dataclasses import dataclass, replace
 import host_build
 import numpy as np
 import pytest
+from c_structs import ALIGNMENT, NULL, OK, RANGE, SCRATCH, SHAPE, GuardedRoom
 
 from edgedet.contracts import Detections, OutputSpec
 from edgedet.numerics.decode import decode_int8, quantized_threshold, score_table
 
 pytestmark = pytest.mark.toolchain
-
-OK, NULL, SHAPE, RANGE, SCRATCH, ALIGNMENT = range(6)
 
 
 class CLevel(ctypes.Structure):
@@ -36,9 +35,6 @@ class CParams(ctypes.Structure):
         ("num_classes", ctypes.c_int32),
         ("nms_iou", ctypes.c_float),
     ]
-
-
-DETECTION = np.dtype([("box", np.float32, 4), ("score", np.float32), ("label", np.int32)])
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,24 +116,18 @@ class Kernel:
         arrays = [np.ascontiguousarray(array) for array in case.outputs]
         pointers = (ctypes.c_void_p * len(arrays))(*(array.ctypes.data for array in arrays))
         needed = self.library.edk_detect_scratch_bytes(case.max_candidates)
-        scratch = np.full(needed + 64, 0x5A, np.uint8)
-        found = np.zeros(max(case.max_detections, 1) + 1, DETECTION)
-        found[-1]["label"] = -77
-        count = ctypes.c_int32(-1)
+        room = GuardedRoom(needed, case.max_detections)
         status = self.library.edk_detect(
             ctypes.byref(params),
             pointers,
-            scratch.ctypes.data + offset,
+            room.scratch.ctypes.data + offset,
             needed - missing_bytes,
             case.max_candidates,
-            found.ctypes.data,
+            room.found.ctypes.data,
             case.max_detections,
-            ctypes.byref(count),
+            ctypes.byref(room.count),
         )
-        assert (scratch[needed + offset :] == 0x5A).all()
-        assert found[-1]["label"] == -77
-        assert (count.value >= 0) == (status == OK)
-        return status, found[: max(count.value, 0)]
+        return status, room.detections(status, offset)
 
 
 # clang fuses multiply-add where gcc does not: without the volatile in edk_detect.c, boxes would differ in the last bit.

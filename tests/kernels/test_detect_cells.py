@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import host_build
 import numpy as np
 import pytest
+from c_structs import ALIGNMENT, NULL, OK, RANGE, SCRATCH, SHAPE, GuardedRoom
 
 from edgedet.contracts import Detections, OutputSpec
 from edgedet.head_spec import HeadSpec
@@ -13,9 +14,6 @@ from edgedet.numerics.decode import DecodeOptions, dequantize_output
 from edgedet.numerics.heads.fomo import decode_cells, quantized_score_threshold
 
 pytestmark = pytest.mark.toolchain
-
-OK, NULL, SHAPE, RANGE, SCRATCH, ALIGNMENT = range(6)
-DETECTION = np.dtype([("box", np.float32, 4), ("score", np.float32), ("label", np.int32)])
 
 
 class CParams(ctypes.Structure):
@@ -81,25 +79,19 @@ class Kernel:
             setattr(params, name, value)
         needed = self.library.edk_detect_cells_scratch_bytes(height, width)
         assert needed == 4 * height * width
-        scratch = np.full(needed + 64, 0x5A, np.uint8)
-        found = np.zeros(max(case.max_detections, 1) + 1, DETECTION)
-        found[-1]["label"] = -77
-        count = ctypes.c_int32(-1)
+        room = GuardedRoom(needed, case.max_detections)
         values = np.ascontiguousarray(case.map)
         status = self.library.edk_detect_cells(
             ctypes.byref(params),
             values.ctypes.data,
-            scratch.ctypes.data + offset,
+            room.scratch.ctypes.data + offset,
             needed - missing_bytes,
-            found.ctypes.data,
+            room.found.ctypes.data,
             case.max_detections,
-            ctypes.byref(count),
+            ctypes.byref(room.count),
         )
-        assert (scratch[needed + offset :] == 0x5A).all()
-        assert found[-1]["label"] == -77
-        assert (count.value >= 0) == (status == OK)
-        assert status == OK or (scratch == 0x5A).all()
-        return status, found[: max(count.value, 0)]
+        assert status == OK or room.scratch_untouched
+        return status, room.detections(status, offset)
 
 
 # gcc and clang with fused multiply-add.

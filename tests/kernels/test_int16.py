@@ -11,12 +11,12 @@ from dataclasses import dataclass
 import chip_run
 import numpy as np
 import pytest
+from c_structs import NULL, OK, RANGE, SHAPE
 
 host_build = chip_run.host_build
 
 pytestmark = pytest.mark.toolchain
 
-OK, NULL, SHAPE, RANGE = range(4)
 HOLE = 12345
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import host_build
 import numpy as np
 import pytest
+from c_structs import ALIGNMENT, NULL, OK, RANGE, SCRATCH, SHAPE, CImage
 
 from edgedet.contracts import PreprocessSpec
 from edgedet.data.pixel_formats import rgb565_to_rgb, yuyv_to_gray, yuyv_to_rgb
@@ -19,21 +20,10 @@ from edgedet.data.preprocess import (
 
 pytestmark = pytest.mark.toolchain
 
-OK, NULL, SHAPE, RANGE, SCRATCH, ALIGNMENT = range(6)
 RGB888, RGB565, YUYV, GRAY8 = range(4)
 UNPACK = {RGB888: lambda packed: packed, RGB565: rgb565_to_rgb, YUYV: yuyv_to_rgb}
 UNPACK_GREY = {**UNPACK, YUYV: yuyv_to_gray, GRAY8: lambda packed: packed}
 DEPTH = {RGB888: 3, RGB565: 2, YUYV: 2, GRAY8: 1}
-
-
-class CImage(ctypes.Structure):
-    _fields_ = [
-        ("pixels", ctypes.c_void_p),
-        ("width", ctypes.c_int32),
-        ("height", ctypes.c_int32),
-        ("stride_bytes", ctypes.c_int32),
-        ("format", ctypes.c_int),
-    ]
 
 
 class CParams(ctypes.Structure):

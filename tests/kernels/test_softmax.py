@@ -7,6 +7,7 @@ import ctypes
 import chip_run
 import numpy as np
 import pytest
+from c_structs import NULL, OK, SHAPE
 
 from edgedet.numerics.softmax import exponentials, softmax
 
@@ -14,7 +15,6 @@ host_build = chip_run.host_build
 
 pytestmark = pytest.mark.toolchain
 
-OK, NULL, SHAPE = range(3)
 SIDES = ("height", "width", "channels", "pixel_stride")
 
 

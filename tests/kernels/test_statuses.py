@@ -6,6 +6,7 @@ from pathlib import Path
 import chip_run
 import numpy as np
 import pytest
+from c_structs import ALIGNMENT, NULL, OK, RANGE, SCRATCH, SHAPE
 
 from edgedet.codegen.channel_constants import (
     conv_scratch_bytes,
@@ -18,7 +19,6 @@ more = chip_run.load("more_cases")
 
 pytestmark = pytest.mark.toolchain
 
-OK, NULL, SHAPE, RANGE, SCRATCH, ALIGNMENT = range(6)
 VIEW = [("height", "h"), ("width", "h"), ("channels", "h"), ("pixel_stride", "h"), ("row_stride", "i")]
 
 

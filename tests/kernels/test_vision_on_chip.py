@@ -8,6 +8,7 @@ from pathlib import Path
 import chip_run
 import numpy as np
 import pytest
+from c_structs import DETECTION
 
 from edgedet.contracts import PreprocessSpec
 from edgedet.data.preprocess import Placement, quantization_table, quantize_input, resize_to_input
@@ -53,7 +54,7 @@ def preprocess_call(layout: int, height: int, width: int, spec: PreprocessSpec) 
 def detect_call(case: object, placement: Placement) -> Call:
     assert isinstance(case, detect_cases.Case)
     found = case.numpy()
-    result = np.zeros(len(found), detect_cases.DETECTION)
+    result = np.zeros(len(found), DETECTION)
     result["box"], result["score"], result["label"] = placement.to_image(found.boxes), found.scores, found.labels
     integers = [placement.image_width, placement.image_height, placement.new_width, placement.new_height]
     integers += [len(case.spec.strides), len(case.spec.class_names), float_bits(case.nms_iou)]

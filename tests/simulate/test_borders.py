@@ -5,7 +5,7 @@ from __future__ import annotations
 import border_graphs as borders
 import numpy as np
 import pytest
-from witnesses import simulate_before_witnesses
+from witnesses import assert_equals_witnesses
 
 from edgedet.errors import UnsupportedOpError
 from edgedet.simulate.simulator import Simulator
@@ -37,7 +37,7 @@ def test_quantize_of_floats_around_every_step_equals_both_interpreters(dtype: st
     for zero_point in (0,) if dtype == "int16" else (-128, -1, 0, 5, 127):
         x = around_every_step(dtype, scale, zero_point)
         graph = borders.one_cast(x.shape, FLOAT, (dtype, scale, zero_point))
-        found = simulate_before_witnesses(graph, (x,))[graph.outputs[0]]
+        found = assert_equals_witnesses(graph, (x,))[graph.outputs[0]]
         limits = np.iinfo(dtype)
         assert set(np.unique(found)) == set(range(limits.min, limits.max + 1))
 
@@ -47,8 +47,8 @@ def test_quantize_of_random_bit_patterns_equals_both_interpreters() -> None:
     bits = np.random.default_rng(0).integers(0, 2**32, (1, 200, 500), np.uint32)
     x = bits.view(np.float32)
     x = np.where(np.isfinite(x) & (np.abs(x) < 2.0**30), x, np.float32(0))
-    simulate_before_witnesses(borders.one_cast(x.shape, FLOAT, ("int8", 0.7, 9)), (x,))
-    simulate_before_witnesses(borders.one_cast(x.shape, FLOAT, ("int16", 0.7, 0)), (x,))
+    assert_equals_witnesses(borders.one_cast(x.shape, FLOAT, ("int8", 0.7, 9)), (x,))
+    assert_equals_witnesses(borders.one_cast(x.shape, FLOAT, ("int16", 0.7, 0)), (x,))
 
 
 def test_quantize_of_infinity_and_nan_saturates_and_gives_the_zero_point() -> None:
@@ -65,7 +65,7 @@ def test_quantize_of_infinity_and_nan_saturates_and_gives_the_zero_point() -> No
 )
 def test_dequantize_of_every_code_equals_both_interpreters(dtype: str, zero_point: int, scale: float) -> None:
     x = all_codes(dtype)
-    simulate_before_witnesses(borders.one_cast(x.shape, (dtype, scale, zero_point), FLOAT), (x,))
+    assert_equals_witnesses(borders.one_cast(x.shape, (dtype, scale, zero_point), FLOAT), (x,))
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_quantize_between_integers_of_every_code_equals_both_interpreters(
     source: tuple[str, float, int], target: tuple[str, float, int]
 ) -> None:
     x = all_codes(source[0])
-    simulate_before_witnesses(borders.one_cast(x.shape, source, target), (x,))
+    assert_equals_witnesses(borders.one_cast(x.shape, source, target), (x,))
 
 
 def test_network_with_all_kinds_of_ends_equals_both_interpreters() -> None:
@@ -98,7 +98,7 @@ def test_network_with_all_kinds_of_ends_equals_both_interpreters() -> None:
     image = rng.normal(0, 1.5, graph.tensors[graph.inputs[0]].shape).astype(np.float32)
     wide = rng.integers(-(2**15), 2**15, graph.tensors[graph.inputs[1]].shape, np.int16)
     narrow = rng.integers(0, 256, graph.tensors[graph.inputs[2]].shape, np.uint8)
-    found = simulate_before_witnesses(graph, (image, wide, narrow))
+    found = assert_equals_witnesses(graph, (image, wide, narrow))
     assert [found[index].dtype.name for index in graph.outputs] == ["float32", "uint8", "int16", "int8"]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import graph_maker as maker
 import numpy as np
 import pytest
-from witnesses import simulate_before_witnesses
+from witnesses import assert_equals_witnesses
 
 from edgedet.errors import UnsupportedOpError
 from edgedet.graph import graph as g
@@ -32,7 +32,7 @@ def test_prelu_all_pairs_equal_both_interpreters(seed: int) -> None:
     x, alpha = (m.input(first.shape, s, z) for s, z in zip(scales, zeros[:2], strict=True))
     # Ratios from far below to far above 1, so that both multipliers shift either way.
     target = (float(np.float32(scales[0] * 2 ** rng.uniform(-5, 5))), zeros[2])
-    simulate_before_witnesses(m.graph([m.add("PRELU", [x, alpha], first.shape, target)]), (first, second))
+    assert_equals_witnesses(m.graph([m.add("PRELU", [x, alpha], first.shape, target)]), (first, second))
 
 
 @pytest.mark.parametrize("alpha", [(1, 1, 6), (6,), (5, 4, 6), (1, 4, 1), (1,), (1, 5, 1, 6)])
@@ -42,7 +42,7 @@ def test_prelu_with_constant_alpha_broadcasts_like_both_interpreters(alpha: tupl
     codes = m.rng.integers(-128, 128, alpha).astype(np.int8)
     y = m.add("PRELU", [x, m.tensor(alpha, "int8", maker.quantization(0.004, -11), codes)], (2, 5, 4, 6), (0.03, -40))
     graph = m.graph([y])
-    simulate_before_witnesses(graph, m.codes(graph))
+    assert_equals_witnesses(graph, m.codes(graph))
 
 
 @pytest.mark.parametrize("kind", ["MAXIMUM", "MINIMUM"])
@@ -63,7 +63,7 @@ def test_maximum_minimum_broadcast_like_both_interpreters(kind: str, shapes: tup
     constant = m.tensor((6,), "int8", maker.quantization(0.02, -9), np.array([-128, 127, -9, 0, 5, -60], np.int8))
     y = m.same(kind, [a, b], np.broadcast_shapes(*shapes))
     graph = m.graph([y, m.same(kind, [constant, y], m.tensors[y].shape)])
-    simulate_before_witnesses(graph, m.codes(graph))
+    assert_equals_witnesses(graph, m.codes(graph))
 
 
 def test_maximum_of_two_scales_is_refused() -> None:
@@ -81,7 +81,7 @@ def test_leaky_relu_any_slope_equals_tflite_micro(alpha: float) -> None:
     for source, target in (((0.05, 3), (0.03, -20)), ((0.1, -128), (0.1, 127)), ((0.002, 127), (0.3, 0))):
         x = m.input((1, 16, 16, 1), *source)
         outputs.append(m.add("LEAKY_RELU", [x], (1, 16, 16, 1), target, g.LeakyReluOptions(float(np.float32(alpha)))))
-    simulate_before_witnesses(m.graph(outputs), (CODES.reshape(1, 16, 16, 1),) * 3, reference=alpha >= 0)
+    assert_equals_witnesses(m.graph(outputs), (CODES.reshape(1, 16, 16, 1),) * 3, reference=alpha >= 0)
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -92,7 +92,7 @@ def test_abs_all_codes_equal_both_interpreters(seed: int) -> None:
     m = maker.GraphMaker(seed)
     x = m.input((1, 16, 16, 1), *source)
     y = m.add("ABS", [x], (1, 16, 16, 1), (float(np.float32(source[0] * ratio)), int(rng.integers(-128, 128))))
-    simulate_before_witnesses(m.graph([y]), (CODES.reshape(1, 16, 16, 1),))
+    assert_equals_witnesses(m.graph([y]), (CODES.reshape(1, 16, 16, 1),))
 
 
 RESIZES = [
@@ -114,7 +114,7 @@ def test_resize_bilinear_of_extreme_codes_equals_both_interpreters(
     x = m.input((2, *size, 3), 0.05, 7)
     graph = m.graph([m.same("RESIZE_BILINEAR", [x, m.constant(target)], (2, *target, 3), options)])
     for codes in (m.codes(graph)[0], m.rng.choice(np.array([-128, 127], np.int8), (2, *size, 3))):
-        simulate_before_witnesses(graph, (codes,))
+        assert_equals_witnesses(graph, (codes,))
 
 
 def test_resize_bilinear_that_leads_outside_its_input_is_refused() -> None:
@@ -138,7 +138,7 @@ def test_reduce_extreme_equals_both_interpreters(kind: str, axes: tuple[int, ...
         dropped = tuple(side for i, side in enumerate((2, 5, 1, 6)) if i not in gone)
         outputs.append(m.same(kind, [x, m.constant(axes)], dropped, g.ReduceOptions(False)))
     graph = m.graph(outputs)
-    simulate_before_witnesses(graph, m.codes(graph))
+    assert_equals_witnesses(graph, m.codes(graph))
 
 
 @pytest.mark.parametrize("kind", ["ARG_MAX", "ARG_MIN"])
@@ -154,7 +154,7 @@ def test_arg_extreme_equals_both_interpreters(kind: str, shape: tuple[int, ...])
         m.operators.append(g.Operator(kind, (x, m.constant(axis)), (y,), g.ArgOptions()))
         outputs.append(y)
     codes = m.rng.choice(np.array([-128, 127, 5], np.int8), shape)
-    simulate_before_witnesses(m.graph(outputs), (codes,))
+    assert_equals_witnesses(m.graph(outputs), (codes,))
 
 
 def test_arg_max_to_int64_is_refused() -> None:

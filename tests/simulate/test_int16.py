@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from int16_graphs import CONVS, GENERAL, SOFT, Int16Maker
-from witnesses import simulate_before_witnesses
+from witnesses import assert_equals_witnesses
 
 from edgedet.errors import UnsupportedOpError
 from edgedet.graph import graph as g
@@ -20,7 +20,7 @@ tflm = pytest.importorskip("tflite_micro")
 def assert_equal_everywhere(graph: g.Graph, inputs: tuple[np.ndarray, ...] | None = None) -> dict[int, np.ndarray]:
     """Compare every tensor with the reference kernels and every output with TFLite Micro."""
     q_inputs = Int16Maker(99).wide_codes(graph) if inputs is None else inputs
-    return simulate_before_witnesses(graph, q_inputs)
+    return assert_equals_witnesses(graph, q_inputs)
 
 
 def all_wide_codes() -> np.ndarray:

@@ -7,7 +7,7 @@ from pathlib import Path
 import graph_maker as maker
 import numpy as np
 import pytest
-from witnesses import simulate_before_witnesses
+from witnesses import assert_equals_witnesses
 
 from edgedet.errors import ConversionError, UnsupportedOpError
 from edgedet.graph import graph as g
@@ -20,7 +20,7 @@ pytest.importorskip("tflite_micro")
 
 def assert_equal(m: maker.GraphMaker, outputs: list[int], tflm: bool = True) -> None:
     graph = m.graph(outputs)
-    simulate_before_witnesses(graph, m.codes(graph), tflm=tflm)
+    assert_equals_witnesses(graph, m.codes(graph), tflm=tflm)
 
 
 def parts(m: maker.GraphMaker, kind: str, inputs: list[int], shapes: list[tuple], options: g.Options) -> list[int]:
@@ -209,4 +209,4 @@ def test_strided_slice_equals_both_interpreters(case: str) -> None:
 def test_gather_of_another_maker_runs_like_the_reference(shared_dir: Path) -> None:
     """gd32_yolov10_front: int64 indices, which TFLite Micro refuses."""
     graph = read_tflite(shared_dir / "data" / "tflite" / "gd32_yolov10_front.tflite")
-    simulate_before_witnesses(graph, maker.GraphMaker(0).codes(graph), tflm=False)
+    assert_equals_witnesses(graph, maker.GraphMaker(0).codes(graph), tflm=False)

@@ -7,7 +7,7 @@ from pathlib import Path
 import graph_maker as maker
 import numpy as np
 import pytest
-from witnesses import simulate_before_witnesses
+from witnesses import assert_equals_witnesses
 
 from edgedet.errors import ConversionError, ShapeError, UnsupportedOpError
 from edgedet.graph import graph as g
@@ -25,7 +25,7 @@ def assert_equal_everywhere(
 ) -> None:
     """Compare every tensor with the reference kernels and every output with TFLite Micro."""
     q_inputs = maker.GraphMaker(99).codes(graph) if inputs is None else inputs
-    simulate_before_witnesses(graph, q_inputs, reference)
+    assert_equals_witnesses(graph, q_inputs, reference)
 
 
 def all_codes() -> np.ndarray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import graph_maker as maker
 import numpy as np
 import pytest
-from witnesses import simulate_before_witnesses
+from witnesses import assert_equals_witnesses
 
 from edgedet.errors import ConversionError, UnsupportedOpError
 from edgedet.graph import graph as g
@@ -35,7 +35,7 @@ CASES = {
 
 
 def compare(graph: g.Graph, m: maker.GraphMaker, reference: bool = True) -> None:
-    simulate_before_witnesses(graph, m.codes(graph), reference=reference)
+    assert_equals_witnesses(graph, m.codes(graph), reference=reference)
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -15,6 +15,7 @@ from pathlib import Path
 import graph_maker as maker
 import numpy as np
 import pytest
+from c_structs import CImage
 from fomo_like import heat_map
 
 from edgedet.codegen.program import preprocess_scratch_bytes
@@ -249,16 +250,6 @@ def fomo_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return heat_map(tmp_path_factory.mktemp("fomo"))
 
 
-class Image(ctypes.Structure):
-    _fields_ = [
-        ("pixels", ctypes.c_void_p),
-        ("width", ctypes.c_int32),
-        ("height", ctypes.c_int32),
-        ("stride_bytes", ctypes.c_int32),
-        ("format", ctypes.c_int),
-    ]
-
-
 class Detection(ctypes.Structure):
     _fields_ = [("box", ctypes.c_float * 4), ("score", ctypes.c_float), ("label", ctypes.c_int32)]
 
@@ -291,7 +282,7 @@ def test_edgedet_run_equals_the_host_from_image_to_boxes(
         expected = decode_outputs([real], model.outputs, (model.preprocess.width, model.preprocess.height))
     else:
         expected = decode_int8(raw, model.scales, model.zero_points, model.outputs)
-    image = Image(pixels.ctypes.data, size[0], size[1], 3 * size[0], 0)
+    image = CImage(pixels.ctypes.data, size[0], size[1], 3 * size[0], 0)
     arena = np.zeros(read_arena_bytes(out) + 16, np.uint8)
     base = arena.ctypes.data + -arena.ctypes.data % 16
     room, count = (Detection * 100)(), ctypes.c_int32()
@@ -329,7 +320,7 @@ def test_deploy_c99_grey_network_takes_the_frames_of_a_grey_camera(
     model = load_int8_model(grey_model)
     pixels = np.random.default_rng(1).integers(0, 256, (480, 640, 1), dtype=np.uint8)
     resized, _ = resize_to_input(pixels, model.preprocess)
-    image = Image(pixels.ctypes.data, 640, 480, 640, 3)
+    image = CImage(pixels.ctypes.data, 640, 480, 640, 3)
     arena = np.zeros(read_arena_bytes(out) + 16, np.uint8)
     base = ctypes.c_void_p(arena.ctypes.data + -arena.ctypes.data % 16)
     size = ctypes.c_size_t(read_arena_bytes(out))
