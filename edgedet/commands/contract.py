@@ -112,32 +112,8 @@ def _contract(args: argparse.Namespace) -> int:
         nms_iou=args.nms_iou,
         max_detections=args.max_detections,
     )
-    try:
-        report = contract(request)
-    except ConfigError as error:
-        raise ConfigError(_with_flags(str(error), args)) from error
-    print(report.text(), end="")
+    print(contract(request).text(), end="")
     return 0
-
-
-# Fields of ContractRequest that the library's errors name, and the options that set them.
-_FLAGS = (
-    ("head is not given", f"--head {'|'.join(HEADS)}"),
-    ("give the names of the classes", "--classes"),
-    ("mean and std", "--mean, --std"),
-    ("give scores", "--scores"),
-    ("give unit", "--unit"),
-    ("anchors", "--anchors"),
-    ("layout sscma", "--layout sscma"),
-    ("outputs cls_", "--outputs"),
-    ("give boxes", "--boxes, --strides, --outputs"),
-)
-
-
-def _with_flags(message: str, args: argparse.Namespace) -> str:
-    """An error of the library with the options that its words mean."""
-    flags = [flag for words, flag in _FLAGS if words in message]
-    return f"{message} (options: {', '.join(flags)})" if flags else message
 
 
 def _parse_anchors(text: str | None) -> tuple[tuple[float, ...] | None, str | None]:

@@ -18,6 +18,7 @@ from edgedet.fileio import atomic_write_bytes
 from edgedet.graph.flatbuffer import parse_tflite, serialize
 from edgedet.graph.graph import Graph
 from edgedet.graph.metadata import METADATA_NAME, contract_metadata, read_contracts
+from edgedet.head_spec import HEADS
 
 
 def contract(request: ContractRequest) -> ContractReport:
@@ -111,7 +112,8 @@ def _described(
     kind = request.head or ("rtmdet" if request.layout == "sscma" else "ssd" if post is not None else None)
     if kind is None:
         raise ConfigError(
-            f"{source}: head is not given; say what decodes the outputs, or none for a contract of the input alone"
+            f"{source}: head is not given; give `head` {'|'.join(HEADS)}: what decodes the outputs, or "
+            "none for a contract of the input alone"
         )
     notes = list[str]()
     if post is not None and kind == "ssd" and request.boxes != "detections":
@@ -170,7 +172,7 @@ def _edited_outputs(spec: OutputSpec, request: ContractRequest) -> OutputSpec:
     }
     if request.classes is not None and len(request.classes) != len(spec.class_names):
         raise ConfigError(
-            f"classes: {len(request.classes)} names, but the contract has {len(spec.class_names)} classes"
+            f"`classes`: {len(request.classes)} names, but the contract has {len(spec.class_names)} classes"
         )
     return replace(spec, **{name: value for name, value in changes.items() if value is not None})
 

@@ -44,8 +44,8 @@ def find_outputs(
     if not classes and kind != "none":
         counts = _fitting_counts(graph, request, kind, size)
         raise ConfigError(
-            f"{source}: classes are not given, and no label file is appended{counts}; give the names of the classes, "
-            "as a,b,c or in a file"
+            f"{source}: classes are not given, and no label file is appended{counts}; give `classes`, "
+            "their names as a,b,c or in a file"
         )
     found = _fitting(graph, request, kind, classes, size)
     if not found:
@@ -119,7 +119,7 @@ def _completed(
         if not largest:
             raise ConfigError(
                 f"{source}: decoded boxes are either pixels of the input or normalized to 0..1, and without a scale "
-                "the file does not tell; give unit pixels or normalized"
+                "the file does not tell; give `unit` pixels or normalized"
             )
         unit = "normalized" if max(largest) <= NORMALIZED_LIMIT else "pixels"
         head = replace(head, unit=unit)
@@ -143,7 +143,7 @@ def _scores(graph: Graph, spec: OutputSpec, scored: list[int], source: str) -> t
     if head.kind == "ssd":
         raise ConfigError(
             f"{source}: an SSD's scores are the sigmoid or the softmax of its class values, and the graph holds "
-            "neither; give scores sigmoid or softmax"
+            "neither; give `scores` sigmoid or softmax"
         )
     if head.coding in ("xywh", "xyxy") and head.kind != "rtmdet":
         return "none", "scores: taken as they are, as is usual for decoded rows; no sigmoid was found in the graph"
@@ -176,14 +176,18 @@ def _nothing_fits(graph: Graph, request: ContractRequest, kind: str, classes: in
     outputs = ", ".join(f"{graph.tensors[i].name} {graph.tensors[i].shape}" for i in graph.outputs)
     hint = ""
     if kind in ("yolov3", "yolov5") and not request.anchors:
-        hint = ". Boxes that are not decoded in the graph need anchors: pairs of px, or coco for YOLO's usual nine"
+        hint = (
+            ". Boxes that are not decoded in the graph need anchors: give `anchors`, pairs of px, or coco for YOLO's "
+            "usual nine"
+        )
     if kind == "ssd" and not request.anchors:
         hint = (
-            ". Without the operator TFLite_Detection_PostProcess an SSD needs anchors: a file, or ssd to compute them"
+            ". Without the operator TFLite_Detection_PostProcess an SSD needs anchors: give `anchors`, a file, or ssd "
+            "to compute them"
         )
     return (
-        f"{source}: no layout of head {kind} with {classes} classes fits the outputs {outputs}{hint}. Check head, "
-        "classes and strides, or name the outputs, for example outputs cls_8=NAME"
+        f"{source}: no layout of head {kind} with {classes} classes fits the outputs {outputs}{hint}. Check `head`, "
+        "`classes` and `strides`, or name the outputs, for example `outputs` cls_8=NAME"
     )
 
 
@@ -195,10 +199,10 @@ def _ambiguous(graph: Graph, found: list[tuple[OutputSpec, Roles]], source: str)
         ways.append(f"boxes {spec.head.coding}{bins}, strides {', '.join(map(str, spec.strides))}: {named}")
     equal = len({tuple(sorted(roles)) for _, roles in found[:2]}) == 1
     advice = (
-        "name the outputs, for example outputs "
+        "name the outputs, for example `outputs` "
         + ",".join(f"{role}={graph.tensors[graph.outputs[p]].name}" for role, p in list(found[0][1].items())[:2])
-        + ",..., or give layout sscma for SSCMA's order (all class tensors, then all box tensors)"
+        + ",..., or give `layout` sscma for SSCMA's order (all class tensors, then all box tensors)"
         if equal
-        else "give boxes, strides or outputs"
+        else "give `boxes`, `strides` or `outputs`"
     )
     return f"{source}: the outputs can be read in several ways: {'; or '.join(ways)}; {advice}"

@@ -111,7 +111,7 @@ def _normalization(
         for low, high, mean, std in RANGES
     )
     found = input_quantization(graph)
-    missing = "mean and std" if request.mean is None and request.std is None else "mean and std, both,"
+    missing = "`mean` and `std`" if request.mean is None and request.std is None else "`mean` and `std`, both,"
     if found is None or found[1] not in ("int8", "uint8"):
         raise ConfigError(
             f"{source}: the input's type does not tell its range; give {missing} of the training: {choices}"

@@ -209,7 +209,7 @@ def test_contract_errors_name_what_is_missing(tmp_path: Path, toy_model: Path) -
     with pytest.raises(ConfigError, match="no output has this name; they are Identity_0"):
         contract(ContractRequest(model=path, head="yolox", classes=ABC, outputs=(("map_16", "x"),)))
     two = foreign(tmp_path / "two.tflite", [(1, 3, 4), (1, 3, 3)])
-    with pytest.raises(ConfigError, match="give scores sigmoid or softmax"):
+    with pytest.raises(ConfigError, match="give `scores` sigmoid or softmax"):
         contract(ContractRequest(model=two, head="ssd", classes=ABC, anchors=V5))
 
 
