@@ -25,7 +25,7 @@ from edgedet.errors import EdgedetError
 from edgedet.evaluate.evaluator import describe_machine, sha256_of
 from edgedet.fileio import atomic_write_text
 from edgedet.graph.flatbuffer import read_tflite
-from edgedet.graph.load import load_tflite
+from edgedet.graph.prepare.load import load_tflite
 from edgedet.runtimes.parity import EXACT_RUNTIMES, compare_runtimes
 
 DEFAULT_FOLDER = ROOT.parent / "shared" / "data" / "tflite"

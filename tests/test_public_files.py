@@ -20,7 +20,7 @@ from edgedet.deploy.api import DeployReport, deploy
 from edgedet.errors import ConfigError, EdgedetError, UnsupportedOpError
 from edgedet.graph.flatbuffer import parse_tflite, read_tflite, serialize
 from edgedet.graph.graph import Graph
-from edgedet.graph.load import LoadedFile, load_tflite
+from edgedet.graph.prepare.load import LoadedFile, load_tflite
 from edgedet.runtimes.parity import Parity, compare_runtimes, random_inputs
 from edgedet.simulate.simulator import Simulator
 

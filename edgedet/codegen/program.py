@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edgedet.codegen.c_source import C_TYPES
-from edgedet.codegen.emit_compute import SHARING, calls_of, scratch_bytes
+from edgedet.codegen.emit.compute import SHARING, calls_of, scratch_bytes
 from edgedet.codegen.memory.patch_search import PatchReport, plan_within
 from edgedet.codegen.memory.plan import Plan
 from edgedet.codegen.step_context import Call, Constants, StepContext

@@ -12,7 +12,7 @@ import numpy as np
 from edgedet import __version__
 from edgedet.codegen.c_source import C_TYPES, array_rows, float_literal, int8_rows, int_rows, string_literal
 from edgedet.codegen.decoders import decoder_kernel, decoder_values
-from edgedet.codegen.emit_borders import EDK_TYPES
+from edgedet.codegen.emit.borders import EDK_TYPES
 from edgedet.codegen.kernel_files import kernel_files
 from edgedet.codegen.memory.picture import plan_picture
 from edgedet.codegen.program import CAMERA_HEIGHT, CAMERA_WIDTH, Program
@@ -20,9 +20,9 @@ from edgedet.codegen.step_context import Call, input_name
 from edgedet.codegen.templates import contract_values, template_environment
 from edgedet.contracts import Detections, PreprocessSpec
 from edgedet.data.preprocess import quantization_table
-from edgedet.graph.dtypes import tensor_bytes
 from edgedet.graph.graph import Tensor
 from edgedet.graph.model import Int8Model
+from edgedet.graph.tflite.dtypes import tensor_bytes
 from edgedet.resources import resource_dir
 
 _NETWORK_FILES = (

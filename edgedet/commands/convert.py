@@ -36,9 +36,9 @@ def add_convert(commands: Commands) -> None:
 
 def _convert(args: argparse.Namespace) -> int:
     from edgedet.graph.flatbuffer import read_tflite, write_tflite
-    from edgedet.graph.flatbuffer_read import outside_bytes
-    from edgedet.graph.load import to_int8
+    from edgedet.graph.prepare.load import to_int8
     from edgedet.graph.summary import summarize
+    from edgedet.graph.tflite.flatbuffer_read import outside_bytes
 
     refuse_checkpoint(args.model)
     if args.out is not None:

@@ -9,11 +9,11 @@ from __future__ import annotations
 import numpy as np
 
 from edgedet.errors import ConversionError, UnsupportedOpError
-from edgedet.graph.dtypes import numpy_dtype, tensor_bytes
-from edgedet.graph.fold_shapes import folded_operators
 from edgedet.graph.graph import Graph, OpaqueOptions, Operator, Quantization, Signature, Subgraph, Tensor
-from edgedet.graph.op_options import SPECS, check_operands, check_options
-from edgedet.graph.opaque import compiled_reason
+from edgedet.graph.prepare.fold_shapes import folded_operators
+from edgedet.graph.tflite.dtypes import numpy_dtype, tensor_bytes
+from edgedet.graph.tflite.op_options import SPECS, check_operands, check_options
+from edgedet.graph.tflite.opaque import compiled_reason
 
 DTYPES = ("int8", "int16", "int32", "int64", "uint8", "float32", "bool")
 MAX_RANK = 6

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from edgedet.errors import ConversionError
 from edgedet.fileio import atomic_write_bytes
-from edgedet.graph import flatbuffer_read, flatbuffer_write
 from edgedet.graph.check import check_form, refuse_unwritable
 from edgedet.graph.graph import Graph
+from edgedet.graph.tflite import flatbuffer_read, flatbuffer_write
 
 
 def read_tflite(path: Path | str) -> Graph:

@@ -9,8 +9,8 @@ from edgedet.contracts import OutputSpec, PreprocessSpec
 from edgedet.errors import ConversionError
 from edgedet.graph.check import refuse_compiled
 from edgedet.graph.graph import Graph, Tensor
-from edgedet.graph.load import load_tflite
 from edgedet.graph.metadata import read_contracts
+from edgedet.graph.prepare.load import load_tflite
 from edgedet.head_spec import HeadSpec
 
 

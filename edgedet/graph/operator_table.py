@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from edgedet.graph.op_options import SPECS
+from edgedet.graph.tflite.op_options import SPECS
 from edgedet.graph.tflm_ops import RESOLVER_METHODS
 
 INT8, INT16, BORDER = "int8", "int16", "border"

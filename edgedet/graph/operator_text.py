@@ -16,7 +16,7 @@ _LEGEND = (
     ("C kernels", "the same for generated C: target c99, `--runtime c99` and on the chip"),
     ("int16", "int16 activations with int8 weights, 16x8"),
     ("border", "other types at inputs and outputs of a model: float32, uint8, or between int8 and int16"),
-    ("shapes", "arithmetic on int32 shapes, computed once when a file is loaded (`graph/fold_shapes.py`)"),
+    ("shapes", "arithmetic on int32 shapes, computed once when a file is loaded (`graph/prepare/fold_shapes.py`)"),
     ("TFLite Micro", "method of its resolver, which target tflm writes; `-`: it has no kernel"),
 )
 

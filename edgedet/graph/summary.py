@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 from edgedet.errors import EdgedetError
-from edgedet.graph.appended import archive_names
 from edgedet.graph.check import check_graph, foreign_operators, foreign_tensors, operator_where
-from edgedet.graph.dtypes import tensor_bytes
 from edgedet.graph.graph import Graph, OpaqueOptions, Operator, Tensor
 from edgedet.graph.operator_table import support
+from edgedet.graph.tflite.appended import archive_names
+from edgedet.graph.tflite.dtypes import tensor_bytes
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from edgedet.errors import ConfigError, ConversionError
 from edgedet.graph.flatbuffer import parse_tflite
-from edgedet.graph.flatbuffer_read import outside_bytes
 from edgedet.graph.metadata import METADATA_NAME
+from edgedet.graph.tflite.flatbuffer_read import outside_bytes
 from edgedet.lint.finding import SEVERITIES, LintReport, Rule, Subject
 from edgedet.lint.rules_file import FILE_RULES
 from edgedet.lint.rules_int16 import INT16_RULES

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from edgedet.graph.check import foreign_tensors, operator_where
-from edgedet.graph.fold_shapes import folded_operators
 from edgedet.graph.graph import OpaqueOptions
-from edgedet.graph.opaque import compiled_for
+from edgedet.graph.prepare.fold_shapes import folded_operators
+from edgedet.graph.tflite.opaque import compiled_for
 from edgedet.lint.finding import Finding, Rule, Subject
 
 _QUANTIZERS = ("QUANTIZE", "DEQUANTIZE")

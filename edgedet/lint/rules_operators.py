@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from edgedet.graph import graph as g
-from edgedet.graph.opaque import compiled_for
+from edgedet.graph.tflite.opaque import compiled_for
 from edgedet.graph.tflm_ops import RESOLVER_METHODS
 from edgedet.lint.finding import Finding, Rule, Subject
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edgedet.codegen.decoders import decoder_scratch_bytes
-from edgedet.codegen.emit_compute import check_operators
+from edgedet.codegen.emit.compute import check_operators
 from edgedet.codegen.program import Program, build_program
 from edgedet.codegen.render import GoldenVectors, render_c99
 from edgedet.codegen.templates import require_jinja2
 from edgedet.graph.check import check_graph
-from edgedet.graph.fold_shapes import fold_shapes
 from edgedet.graph.graph import Graph
 from edgedet.graph.model import Int8Model
+from edgedet.graph.prepare.fold_shapes import fold_shapes
 from edgedet.simulate.simulator import Simulator
 
 

@@ -16,9 +16,9 @@ from edgedet.codegen.memory.offsets import ALIGNMENT
 from edgedet.codegen.render import constant_files
 from edgedet.codegen.steps import macs_of
 from edgedet.errors import ShapeError, ToolchainError
-from edgedet.graph.dtypes import tensor_bytes
 from edgedet.graph.graph import Graph, Tensor
 from edgedet.graph.model import Int8Model
+from edgedet.graph.tflite.dtypes import tensor_bytes
 from edgedet.runtimes.c_program import make_program
 from edgedet.runtimes.qemu import Firmware, board_of, build_firmware, run_firmware
 from edgedet.runtimes.toolchain import require_program, run_program

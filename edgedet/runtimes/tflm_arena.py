@@ -44,8 +44,8 @@ from pathlib import Path
 import numpy as np
 
 from edgedet.errors import ToolchainError, missing_extra
-from edgedet.graph.dtypes import tensor_bytes
 from edgedet.graph.graph import Graph, Operator, TransposeConvOptions
+from edgedet.graph.tflite.dtypes import tensor_bytes
 
 ALIGNMENT = 16  # bytes, of the arena and of every buffer in it (TFLM's MicroArenaBufferAlignment)
 PROBE_TIMEOUT_S = 600

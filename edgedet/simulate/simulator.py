@@ -17,9 +17,9 @@ import numpy as np
 
 from edgedet.errors import ShapeError, UnsupportedOpError
 from edgedet.graph.check import check_graph
-from edgedet.graph.fold_shapes import fold_shapes
 from edgedet.graph.graph import Graph
 from edgedet.graph.operator_table import Trait, kinds_with
+from edgedet.graph.prepare.fold_shapes import fold_shapes
 from edgedet.simulate import borders, elementwise, int16, shapes, softmax, transpose_conv, weighted
 from edgedet.simulate.workspace import Kernel, KernelContext, Workspace
 

@@ -30,8 +30,8 @@ from edgedet.errors import EdgedetError
 from edgedet.graph import graph as g
 from edgedet.graph.check import check_graph
 from edgedet.graph.flatbuffer import parse_tflite, serialize
-from edgedet.graph.load import prepare_tflite
 from edgedet.graph.metadata import contract_metadata, read_contracts
+from edgedet.graph.prepare.load import prepare_tflite
 from edgedet.graph.summary import summarize
 from edgedet.lint.api import lint_subject
 from edgedet.lint.finding import Subject

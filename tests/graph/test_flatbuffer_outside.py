@@ -13,7 +13,7 @@ import pytest
 from edgedet.errors import ConversionError
 from edgedet.graph import graph as g
 from edgedet.graph.flatbuffer import bytes_inside, parse_tflite, serialize
-from edgedet.graph.flatbuffer_read import outside_bytes
+from edgedet.graph.tflite.flatbuffer_read import outside_bytes
 
 schema = pytest.importorskip("ai_edge_litert.schema_py_generated")
 litert = pytest.importorskip("ai_edge_litert.interpreter")

@@ -7,14 +7,14 @@ import pytest
 import tflite
 from operator_graphs import BORDER_GRAPHS, CASES, SCALE, graph_of, random_inputs
 
-from edgedet.codegen import emit_borders
-from edgedet.codegen.emit_compute import check_operators, supported_kinds
+from edgedet.codegen.emit import borders as emit_borders
+from edgedet.codegen.emit.compute import check_operators, supported_kinds
 from edgedet.codegen.program import build_program
 from edgedet.errors import UnsupportedOpError
 from edgedet.graph.flatbuffer import parse_tflite, serialize
-from edgedet.graph.fold_shapes import FOLDED_KINDS
-from edgedet.graph.op_options import SPECS
 from edgedet.graph.operator_table import BORDER, INT8, INT16, ROWS, Trait, kinds_with, known_operators, support
+from edgedet.graph.prepare.fold_shapes import FOLDED_KINDS
+from edgedet.graph.tflite.op_options import SPECS
 from edgedet.simulate import borders, int16, simulator
 from edgedet.simulate.simulator import Simulator
 

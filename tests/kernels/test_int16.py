@@ -1,6 +1,6 @@
 """Kernels of int16 activations: what they refuse, and that they leave the rest of a wider tensor alone.
 
-tests/codegen/test_emit_int16.py has their results.
+tests/codegen/emit/test_int16.py has their results.
 """
 
 from __future__ import annotations

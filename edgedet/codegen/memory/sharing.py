@@ -12,11 +12,11 @@ import numpy as np
 
 from edgedet.codegen.memory.offsets import Lifetime, lower_bound
 from edgedet.codegen.steps import Step
-from edgedet.graph.dtypes import tensor_bytes
 from edgedet.graph.graph import ConcatOptions, Graph
 from edgedet.graph.moves import merged_axes, moved_views, source_position, start_of
 from edgedet.graph.operator_table import Trait, kinds_with
 from edgedet.graph.operators import OpContext
+from edgedet.graph.tflite.dtypes import tensor_bytes
 
 RESHAPES = kinds_with(Trait.RESHAPING)
 MOVES = kinds_with(Trait.MOVING)

@@ -17,9 +17,9 @@ from edgedet.deploy.golden import drawn_input, golden_input
 from edgedet.deploy.output_folder import FORMAT, FORMAT_VERSION, file_table, sha256
 from edgedet.deploy.targets.product import Product
 from edgedet.errors import ConfigError, naming_file
-from edgedet.graph.load import LoadedFile, load_tflite
 from edgedet.graph.metadata import METADATA_NAME
 from edgedet.graph.model import Int8Model, load_int8_model
+from edgedet.graph.prepare.load import LoadedFile, load_tflite
 from edgedet.graph.tflm_ops import OperatorUse
 from edgedet.runtimes.c_program import CProgram, make_program
 from edgedet.runtimes.protocol import decode_raw

@@ -21,11 +21,11 @@ from edgedet.errors import ConfigError, ConversionError, ToolchainError, Unsuppo
 from edgedet.graph.check import refuse_compiled
 from edgedet.graph.flatbuffer import bytes_inside, parse_tflite, serialize
 from edgedet.graph.graph import Graph
-from edgedet.graph.load import prepare_tflite
 from edgedet.graph.metadata import METADATA_NAME
 from edgedet.graph.model import Int8Model, load_int8_model
+from edgedet.graph.prepare.load import prepare_tflite
+from edgedet.graph.prepare.uint8_to_int8 import is_uint8
 from edgedet.graph.tflm_ops import OperatorUse, operators_used
-from edgedet.graph.uint8_to_int8 import is_uint8
 from edgedet.runtimes.tflm_arena import ArenaReport, measure_arena, require_tflite_micro
 from edgedet.simulate.simulator import Simulator
 

@@ -15,8 +15,8 @@ from dataclasses import replace
 import numpy as np
 
 from edgedet.codegen.memory.offsets import Lifetime, place
-from edgedet.graph.dtypes import tensor_bytes
 from edgedet.graph.graph import Graph
+from edgedet.graph.tflite.dtypes import tensor_bytes
 
 PLAN_NAME = "OfflineMemoryAllocation"
 _VERSION, _SUBGRAPH, _UNPLANNED = 1, 0, -1

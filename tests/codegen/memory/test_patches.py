@@ -8,7 +8,7 @@ import graph_maker as maker
 import numpy as np
 import pytest
 
-from edgedet.codegen.emit_compute import SHARING, scratch_bytes
+from edgedet.codegen.emit.compute import SHARING, scratch_bytes
 from edgedet.codegen.memory.patch_search import plan_within
 from edgedet.codegen.memory.patches import Patching, apply_patching, cut_points
 from edgedet.codegen.memory.plan import make_plan

@@ -6,7 +6,7 @@ import graph_maker as maker
 import numpy as np
 import pytest
 
-from edgedet.codegen.emit_compute import SHARING, scratch_bytes
+from edgedet.codegen.emit.compute import SHARING, scratch_bytes
 from edgedet.codegen.memory.picture import plan_picture
 from edgedet.codegen.memory.plan import Plan, make_plan
 from edgedet.codegen.steps import TABLE, Step, lower

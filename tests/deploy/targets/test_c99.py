@@ -24,8 +24,8 @@ from edgedet.deploy.api import MANIFEST, DeployReport, deploy
 from edgedet.errors import ConfigError, ConversionError, EdgedetError, UnsupportedOpError
 from edgedet.graph import graph as g
 from edgedet.graph.flatbuffer import read_tflite, write_tflite
-from edgedet.graph.flatbuffer_write import build as build_unchecked
 from edgedet.graph.model import load_int8_model
+from edgedet.graph.tflite.flatbuffer_write import build as build_unchecked
 from edgedet.numerics.decode import decode_int8, dequantize_output
 from edgedet.numerics.heads.decode import decode_outputs
 from edgedet.runtimes.open import open_runtime

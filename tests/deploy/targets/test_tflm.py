@@ -20,7 +20,7 @@ from edgedet.deploy.api import MANIFEST, deploy
 from edgedet.errors import ConfigError, ToolchainError, UnsupportedOpError
 from edgedet.graph import graph as g
 from edgedet.graph.flatbuffer import read_tflite
-from edgedet.graph.flatbuffer_write import build as build_unchecked
+from edgedet.graph.tflite.flatbuffer_write import build as build_unchecked
 
 tflite_micro = pytest.importorskip("tflite_micro", reason="needs the extra tflm")
 pytest.importorskip("jinja2", reason="needs the extra tflm")

@@ -14,7 +14,7 @@ from int16_graphs import SOFT, Int16Maker, all_convolutions, all_operators
 from operator_graphs import graph_of
 from witnesses import assert_equals_witnesses
 
-from edgedet.codegen.emit_compute import check_operators
+from edgedet.codegen.emit.compute import check_operators
 from edgedet.codegen.program import build_program
 from edgedet.errors import UnsupportedOpError
 from edgedet.graph import graph as g

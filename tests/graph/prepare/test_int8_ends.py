@@ -15,8 +15,8 @@ from edgedet.deploy.api import deploy
 from edgedet.errors import ConfigError
 from edgedet.graph import graph as g
 from edgedet.graph.flatbuffer import read_tflite, write_tflite
-from edgedet.graph.int8_ends import with_int8_ends
-from edgedet.graph.load import to_int8
+from edgedet.graph.prepare.int8_ends import with_int8_ends
+from edgedet.graph.prepare.load import to_int8
 from edgedet.numerics.affine import dequantize
 from edgedet.simulate.simulator import Simulator
 

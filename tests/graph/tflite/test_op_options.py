@@ -10,7 +10,7 @@ import pytest
 from edgedet.errors import UnsupportedOpError
 from edgedet.graph import graph as g
 from edgedet.graph.flatbuffer import parse_tflite, serialize
-from edgedet.graph.op_versions import operator_version
+from edgedet.graph.tflite.op_versions import operator_version
 from edgedet.simulate.simulator import Simulator
 
 schema = pytest.importorskip("ai_edge_litert.schema_py_generated")

@@ -6,16 +6,6 @@ from collections.abc import Callable
 
 import numpy as np
 
-from edgedet.codegen import (
-    emit_borders,
-    emit_elementwise,
-    emit_int16,
-    emit_moves,
-    emit_reduce,
-    emit_resize,
-    emit_transpose_conv,
-)
-from edgedet.codegen.broadcast import check_leading_sides, image_pointers, operand_steps, scale_fields
 from edgedet.codegen.channel_constants import (
     REQUANT_NARROW,
     channel_constants,
@@ -23,7 +13,9 @@ from edgedet.codegen.channel_constants import (
     depthwise_scratch_bytes,
     fully_connected_scratch_bytes,
 )
-from edgedet.codegen.emit_reduce import reduced_runs
+from edgedet.codegen.emit import borders, elementwise, int16, moves, reduce, resize, transpose_conv
+from edgedet.codegen.emit.broadcast import check_leading_sides, image_pointers, operand_steps, scale_fields
+from edgedet.codegen.emit.reduce import reduced_runs
 from edgedet.codegen.memory.sharing import Sharing
 from edgedet.codegen.step_context import MAX_SIDE, Call, StepContext, c_fields, c_struct
 from edgedet.codegen.steps import TABLE, UNARY, Step, needed_operators
@@ -81,7 +73,7 @@ def check_operators(graph: Graph) -> None:
             raise OpContext(graph, number).unsupported(
                 f"there is no C kernel for {operator.kind}; there are kernels for {', '.join(supported_kinds())}"
             )
-        if INT16 in support(operator.kind).c or operator.kind in emit_borders.EMITTERS:
+        if INT16 in support(operator.kind).c or operator.kind in borders.EMITTERS:
             continue  # these take other types
         wide = [graph.tensors[i].name for i in (*operator.inputs, *operator.outputs) if _is_int16(graph, i)]
         if wide:
@@ -122,7 +114,7 @@ def _rows(shape: tuple[int, ...], depth: int) -> int:
 def _weighted(ctx: StepContext) -> list[Call]:
     """CONV_2D and DEPTHWISE_CONV_2D."""
     if ctx.is_wide:
-        return emit_int16.convolution(ctx)
+        return int16.convolution(ctx)
     step, depthwise = ctx.step, ctx.step.kind == "DEPTHWISE_CONV_2D"
     options = step.options
     assert isinstance(options, ConvOptions | DepthwiseConvOptions)
@@ -294,7 +286,7 @@ _EMITTERS: dict[str, Callable[[StepContext], list[Call]]] = {
     "CONV_2D": _weighted,
     "DEPTHWISE_CONV_2D": _weighted,
     "FULLY_CONNECTED": _fully_connected,
-    "LOGISTIC": emit_int16.logistic,  # of int8 it is a table
+    "LOGISTIC": int16.logistic,  # of int8 it is a table
     "MAX_POOL_2D": _pool,
     "MEAN": _mean,
     "MUL": _binary,
@@ -302,10 +294,10 @@ _EMITTERS: dict[str, Callable[[StepContext], list[Call]]] = {
     "SUB": _binary,
     "SUM": _mean,
     TABLE: _table,
-    **emit_borders.EMITTERS,
-    **emit_elementwise.EMITTERS,
-    **emit_moves.EMITTERS,
-    **emit_reduce.EMITTERS,
-    **emit_resize.EMITTERS,
-    **emit_transpose_conv.EMITTERS,
+    **borders.EMITTERS,
+    **elementwise.EMITTERS,
+    **moves.EMITTERS,
+    **reduce.EMITTERS,
+    **resize.EMITTERS,
+    **transpose_conv.EMITTERS,
 }

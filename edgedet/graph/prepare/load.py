@@ -8,10 +8,10 @@ from pathlib import Path
 from edgedet.errors import ConversionError
 from edgedet.graph.check import check_graph
 from edgedet.graph.flatbuffer import parse_tflite, serialize
-from edgedet.graph.fold_shapes import fold_shapes
 from edgedet.graph.graph import Graph
-from edgedet.graph.int8_ends import with_int8_ends
-from edgedet.graph.uint8_to_int8 import is_uint8, uint8_to_int8
+from edgedet.graph.prepare.fold_shapes import fold_shapes
+from edgedet.graph.prepare.int8_ends import with_int8_ends
+from edgedet.graph.prepare.uint8_to_int8 import is_uint8, uint8_to_int8
 
 UINT8_NOTE = "uint8 file, converted exactly to int8: its inputs and outputs are the codes of the file less 128"
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from edgedet.codegen.emit_moves import per_image
+from edgedet.codegen.emit.moves import per_image
 from edgedet.codegen.step_context import Call, StepContext, c_fields
 from edgedet.graph.operators import bilinear_sources, nearest_sources
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from edgedet.codegen.broadcast import check_leading_sides, image_pointers, operand_steps, scale_fields
+from edgedet.codegen.emit.broadcast import check_leading_sides, image_pointers, operand_steps, scale_fields
 from edgedet.codegen.step_context import Call, StepContext, c_fields, c_struct
 
 _SHIFTS = (-31, 14)

@@ -15,7 +15,7 @@ from edgedet.commands.main import main
 from edgedet.errors import UnsupportedOpError
 from edgedet.graph import graph as g
 from edgedet.graph.flatbuffer import parse_tflite, read_tflite, serialize, write_tflite
-from edgedet.graph.uint8_to_int8 import is_uint8, uint8_to_int8
+from edgedet.graph.prepare.uint8_to_int8 import is_uint8, uint8_to_int8
 from edgedet.numerics.integer import multiply_by_quantized_multiplier, quantize_multiplier
 from edgedet.simulate.simulator import Simulator
 

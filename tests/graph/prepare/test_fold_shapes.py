@@ -12,8 +12,8 @@ import pytest
 from edgedet.graph import graph as g
 from edgedet.graph.check import foreign_operators
 from edgedet.graph.flatbuffer import parse_tflite, serialize, write_tflite
-from edgedet.graph.fold_shapes import fold_shapes
-from edgedet.graph.load import load_tflite, prepare_tflite
+from edgedet.graph.prepare.fold_shapes import fold_shapes
+from edgedet.graph.prepare.load import load_tflite, prepare_tflite
 from edgedet.simulate.simulator import Simulator
 
 tflm = pytest.importorskip("tflite_micro")

@@ -12,7 +12,7 @@ import tflite
 
 from edgedet.errors import ConversionError, UnsupportedOpError
 from edgedet.graph import graph as g
-from edgedet.graph.opaque import compiled_reason
+from edgedet.graph.tflite.opaque import compiled_reason
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from generated import assert_generated_c_equals_simulator
 
-from edgedet.codegen.emit_compute import SHARING, scratch_bytes
+from edgedet.codegen.emit.compute import SHARING, scratch_bytes
 from edgedet.codegen.memory.plan import Plan, make_plan
 from edgedet.codegen.steps import lower
 from edgedet.graph import graph as g

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from edgedet.codegen.broadcast import image_pointers
+from edgedet.codegen.emit.broadcast import image_pointers
 from edgedet.codegen.step_context import Call, StepContext, c_fields, c_struct
 from edgedet.codegen.windows import window_struct
 from edgedet.graph.graph import ConvOptions, DepthwiseConvOptions

@@ -8,13 +8,13 @@ import flatbuffers
 import numpy as np
 import tflite
 
-from edgedet.graph.appended import append
-from edgedet.graph.dtypes import dtype_number
-from edgedet.graph.flatbuffer_read import IDENTIFIER, SCHEMA_VERSION
 from edgedet.graph.graph import Graph, OpaqueOptions, Operator, Quantization, Signature, Subgraph, Tensor, TensorExtras
-from edgedet.graph.op_options import write_options
-from edgedet.graph.op_versions import operator_version
-from edgedet.graph.opaque import custom_name, is_second_union, write_opaque
+from edgedet.graph.tflite.appended import append
+from edgedet.graph.tflite.dtypes import dtype_number
+from edgedet.graph.tflite.flatbuffer_read import IDENTIFIER, SCHEMA_VERSION
+from edgedet.graph.tflite.op_options import write_options
+from edgedet.graph.tflite.op_versions import operator_version
+from edgedet.graph.tflite.opaque import custom_name, is_second_union, write_opaque
 
 _ALIGNMENT = 16  # of constants; TFLM reads them in place, CMSIS-NN with vector loads
 _PLACEHOLDER = 127  # old readers see this in the byte field when the operator's number does not fit

@@ -15,9 +15,7 @@ import numpy as np
 import tflite
 
 from edgedet.errors import ConversionError, UnsupportedOpError
-from edgedet.graph.appended import split_appended
 from edgedet.graph.check import check_form
-from edgedet.graph.dtypes import dtype_name, numpy_dtype
 from edgedet.graph.graph import (
     NO_EXTRAS,
     Graph,
@@ -29,8 +27,10 @@ from edgedet.graph.graph import (
     Tensor,
     TensorExtras,
 )
-from edgedet.graph.op_options import check_operands, read_options
-from edgedet.graph.opaque import read_opaque
+from edgedet.graph.tflite.appended import split_appended
+from edgedet.graph.tflite.dtypes import dtype_name, numpy_dtype
+from edgedet.graph.tflite.op_options import check_operands, read_options
+from edgedet.graph.tflite.opaque import read_opaque
 
 IDENTIFIER = b"TFL3"
 SCHEMA_VERSION = 3

@@ -23,8 +23,8 @@ from edgedet.graph.graph import (
     Tensor,
 )
 from edgedet.graph.moves import moved_views, source_position
-from edgedet.graph.op_options import SPECS
 from edgedet.graph.operators import OpContext
+from edgedet.graph.tflite.op_options import SPECS
 
 _DTYPES = ("int32", "int64")
 _MOVES = ("STRIDED_SLICE", "SLICE", "SPLIT", "SPLIT_V", "UNPACK", "TRANSPOSE", "TILE")

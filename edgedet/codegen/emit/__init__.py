@@ -1,0 +1,1 @@
+"""Kernel calls of the steps, one module for each kind of operator."""

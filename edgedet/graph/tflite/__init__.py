@@ -1,0 +1,1 @@
+"""The bytes of a `.tflite`: reading and writing, with everything that edgedet only carries on."""
