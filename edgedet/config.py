@@ -36,6 +36,9 @@ class ModelConfig:
     depthwise: str
     stacked_convs: int  # 3x3 convolutions in each head branch
     padding: str  # symmetric (torch, MMDetection) | same (TFLite: a stride-2 3x3 pads bottom/right only)
+    # The head's box convolutions give logarithms of distances (MMDetection's exp_on_reg, in m, l and x). The default
+    # is for checkpoints from before this key.
+    exp_boxes: bool = False
 
     def __post_init__(self) -> None:
         require_one_of("model.activation", self.activation, ACTIVATIONS)

@@ -82,7 +82,7 @@ class CSPNeXtPAFPN(nn.Module):
 
 
 class RTMDetSepBNHead(nn.Module):
-    """Head: per stride, class logits and ltrb distances in units of the stride (linear, no exp)."""
+    """Head: per stride, class logits and ltrb distances in units of the stride (linear, or exp when `exp_boxes`)."""
 
     def __init__(self, config: ModelConfig, num_classes: int) -> None:
         super().__init__()
@@ -91,6 +91,7 @@ class RTMDetSepBNHead(nn.Module):
         self.reg_convs = _branch(config, channels)
         self.rtm_cls = nn.ModuleList(nn.Conv2d(channels, num_classes, 1) for _ in STRIDES)
         self.rtm_reg = nn.ModuleList(nn.Conv2d(channels, 4, 1) for _ in STRIDES)
+        self.exp_boxes = config.exp_boxes
         self._init_predictions()
 
     def _init_predictions(self) -> None:
@@ -100,7 +101,8 @@ class RTMDetSepBNHead(nn.Module):
             nn.init.normal_(cls.weight, std=0.01)
             nn.init.constant_(cls.bias, -math.log((1 - 0.01) / 0.01))  # RetinaNet's prior probability 0.01
             nn.init.normal_(reg.weight, std=0.01)
-            nn.init.constant_(reg.bias, 2.0)  # boxes start 4 cells wide, so that the first assignments have an IoU
+            # Boxes start 4 cells wide, so that the first assignments have an IoU.
+            nn.init.constant_(reg.bias, math.log(2.0) if self.exp_boxes else 2.0)
 
     def forward(self, features: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, ...]:
         """Three maps -> cls_8, box_8, cls_16, box_16, cls_32, box_32."""
@@ -109,7 +111,8 @@ class RTMDetSepBNHead(nn.Module):
             cls, reg = x, x
             cls = self.cls_convs[level](cls)
             reg = self.reg_convs[level](reg)
-            outputs += [self.rtm_cls[level](cls), self.rtm_reg[level](reg)]
+            boxes = self.rtm_reg[level](reg)
+            outputs += [self.rtm_cls[level](cls), torch.exp(boxes) if self.exp_boxes else boxes]
         return tuple(outputs)
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -93,3 +95,15 @@ def test_spp_bottleneck_chained_pools_equal_5_9_13() -> None:
         pools = [nn.functional.max_pool2d(y, k, 1, k // 2) for k in (5, 9, 13)]
         expected = module.conv2(torch.cat((y, *pools), 1))
         assert torch.equal(module(x), expected)
+
+
+def test_build_detector_exp_boxes_gives_the_exponential_of_the_box_convolutions() -> None:
+    config = load_model_file("rtmdet_pico_relu6").model
+    torch.manual_seed(0)
+    linear = build_detector(config, 2).eval()
+    exponential = build_detector(replace(config, exp_boxes=True), 2).eval()
+    exponential.load_state_dict(linear.state_dict())
+    x = torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        for number, (plain, raised) in enumerate(zip(linear(x), exponential(x), strict=True)):
+            assert torch.equal(raised, plain.exp() if number % 2 else plain)

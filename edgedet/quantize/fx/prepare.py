@@ -11,6 +11,7 @@ from torch.fx import GraphModule, Node
 
 from edgedet.contracts import PreprocessSpec
 from edgedet.errors import ConversionError, UnsupportedOpError
+from edgedet.net.rtmdet import RTMDet
 from edgedet.quantize.fx.fake_quant import FakeQuant, QuantConv2d
 from edgedet.quantize.fx.fold import fold_batch_norm
 from edgedet.quantize.fx.lower_activations import lower_activations
@@ -219,6 +220,11 @@ def prepare_model(model: nn.Module, preprocess: PreprocessSpec) -> GraphModule:
     Raises:
         ConversionError, UnsupportedOpError: see `fold_batch_norm`, `lower_activations`, `prepare`.
     """
+    if isinstance(model, RTMDet) and model.bbox_head.exp_boxes:
+        raise UnsupportedOpError(
+            "model.exp_boxes: the boxes of this network are exponentials, which TFLite Micro has no int8 kernel for; "
+            "fine-tune it with linear boxes: edgedet train with --from this checkpoint and --set model.exp_boxes=false"
+        )
     return prepare(lower_activations(fold_batch_norm(model)), input_params(preprocess))
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -10,11 +12,12 @@ from torch.fx import symbolic_trace
 from edgedet.config import load_model_file
 from edgedet.contracts import PreprocessSpec
 from edgedet.errors import ConversionError, DataError, UnsupportedOpError
+from edgedet.net.rtmdet import build_detector
 from edgedet.quantize.calibration.calibrate import calibrate
 from edgedet.quantize.fx.fake_quant import FakeQuant, QuantConv2d
 from edgedet.quantize.fx.fold import fold_batch_norm
 from edgedet.quantize.fx.lower_activations import lower_activations
-from edgedet.quantize.fx.prepare import freeze, prepare, quantized_by
+from edgedet.quantize.fx.prepare import freeze, prepare, prepare_model, quantized_by
 from edgedet.quantize.fx.qparams import UNIT_PARAMS, AffineParams, input_params
 from edgedet.quantize.fx.shared_scales import shared_scale_groups
 
@@ -205,3 +208,10 @@ def test_calibrate_ranges_do_not_depend_on_the_batching():
         for left, right in zip(scales[0], other, strict=True):
             assert left.zero_point == right.zero_point
             assert abs(left.scale / right.scale - 1) < 1e-5
+
+
+def test_prepare_model_exponential_boxes_says_how_to_get_linear_ones() -> None:
+    file = load_model_file("rtmdet_pico_relu6")
+    model = build_detector(replace(file.model, exp_boxes=True), 2).eval()
+    with pytest.raises(UnsupportedOpError, match=r"exp_boxes.*--set model\.exp_boxes=false"):
+        prepare_model(model, file.preprocess.spec())
