@@ -8,7 +8,7 @@ comma := ,
 
 VENV := .venv
 PY := $(VENV)/bin/python
-EXTRAS := train,runtime,tflm,dev
+EXTRAS := train,runtime,tflm,onnx,dev
 DEMO_OUT := demo_out
 # python3.11 is what constraints.txt was made for; any later python3 is tried when it is absent or a shim that does not run.
 PYTHON ?= $(shell for p in python3.11 python3; do $$p -c '' 2>/dev/null && { command -v $$p; break; }; done)
@@ -22,7 +22,7 @@ endef
 
 help:
 	@echo "make demo       synthetic data -> quantize -> evaluate -> deploy, with the committed checkpoint"
-	@echo "make test       the test suite (without the 1.9 GB extra 'onnx')"
+	@echo "make test       the test suite (without the 1.9 GB extra 'onnx2tf')"
 	@echo "make test-onnx  the tests that cross-check with onnx2tf and TensorFlow"
 	@echo "make lint       ruff and mypy;  make format: let ruff mend what it can"
 	@echo "make bench      speed and memory, with pytest-benchmark"
@@ -43,7 +43,7 @@ $(VENV)/installed: $(VENV)/created pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/installed-onnx: $(VENV)/installed
-	$(call install,$(EXTRAS)$(comma)onnx)
+	$(call install,$(EXTRAS)$(comma)onnx2tf)
 	@touch $@
 
 demo: $(VENV)/installed

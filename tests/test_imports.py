@@ -51,7 +51,18 @@ ALLOWED: dict[str, set[str]] = {
 TORCH_MODULES = {"lint.checkpoint"}
 # Top-level programs: they call the public API of every layer.
 PROGRAMS = {"commands", "demo", "__main__"}
-HEAVY = {"torch", "tensorflow", "cv2", "onnx", "onnx2tf", "rich", "tensorboard"}
+HEAVY = {
+    "torch",
+    "tensorflow",
+    "cv2",
+    "onnx",
+    "onnxsim",
+    "onnx_graphsurgeon",
+    "onnxruntime",
+    "onnx2tf",
+    "rich",
+    "tensorboard",
+}
 LIGHT_LAYERS = (
     "numerics",
     "graph",

@@ -36,8 +36,11 @@ EXTRAS = {
     "tflite_micro": "tflm",
     "jinja2": "c99",
     "onnx": "onnx",
-    "onnx2tf": "onnx",
-    "tensorflow": "onnx",
+    "onnxsim": "onnx",
+    "onnx_graphsurgeon": "onnx",
+    "onnxruntime": "onnx",
+    "onnx2tf": "onnx2tf",
+    "tensorflow": "onnx2tf",
 }
 
 # In the order in which a user needs them, and `--help` shows them.

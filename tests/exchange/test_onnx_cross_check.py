@@ -44,7 +44,7 @@ pytestmark = [
     pytest.mark.slow,
     # LiteRT advises against keeping all tensors outside of debugging.
     pytest.mark.filterwarnings("ignore:.*experimental_preserve_all_tensors:UserWarning"),
-    pytest.mark.skipif(bool(MISSING), reason=f"needs the extra onnx ({', '.join(MISSING)})"),
+    pytest.mark.skipif(bool(MISSING), reason=f"needs the extra onnx2tf ({', '.join(MISSING)})"),
 ]
 
 REPO = Path(__file__).resolve().parents[2]

@@ -10,7 +10,6 @@ from edgedet.errors import ConversionError
 from edgedet.lint.api import lint, read_subject
 
 onnx = pytest.importorskip("onnx")
-pytestmark = pytest.mark.onnx
 
 
 class OnnxMaker:

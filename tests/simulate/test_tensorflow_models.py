@@ -17,7 +17,7 @@ pytestmark = [
     pytest.mark.onnx,
     pytest.mark.slow,
     pytest.mark.toolchain,
-    pytest.mark.skipif(importlib.util.find_spec("tensorflow") is None, reason="needs the extra onnx (TensorFlow)"),
+    pytest.mark.skipif(importlib.util.find_spec("tensorflow") is None, reason="needs the extra onnx2tf (TensorFlow)"),
 ]
 
 
