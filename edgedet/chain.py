@@ -81,7 +81,7 @@ def run_chain(request: ChainRequest, events: ChainEvents | None = None) -> Chain
     """
     events = events or ChainEvents()
     quantization = request.quantization
-    require_out_folder(quantization.out, "--out")
+    require_out_folder(quantization.out, "`out`")
     split = quantization.data.load("valid") if request.waterfall else None
     _check_layer_names(request)
     substituted = None

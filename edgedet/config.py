@@ -72,7 +72,7 @@ class PreprocessConfig:
             if len(values) != self.channels and len(set(values)) != 1:
                 raise ConfigError(
                     f"preprocess.{name}: expected {self.channels} values or equal ones, got {list(values)}; "
-                    f"give one for each of the {self.channels} channels, for example --set {name}=[127.5]"
+                    f"give one for each of the {self.channels} channels, for example `overrides` {name}=[127.5]"
                 )
 
     def spec(self, imgsz: tuple[int, int] | None = None) -> PreprocessSpec:
@@ -232,13 +232,13 @@ def _coerce(kind: Any, value: Any, where: str) -> Any:
 def _apply_override(table: dict[str, Any], override: str) -> None:
     key, separator, text = override.partition("=")
     if not separator or not key.strip() or not text.strip():
-        raise ConfigError(f"--set {override!r}: expected key=value, for example --set train.lr=0.002")
+        raise ConfigError(f"`overrides` {override!r}: expected key=value, for example `overrides` train.lr=0.002")
     section, _, name = key.strip().rpartition(".")
     known = [f"{s}.{k}" for s in table for k in table[s]]
     matches = [s for s in table if name in table[s] and section in ("", s)]
     if len(matches) != 1:
         problem = "is in several sections" if matches else "is unknown"
-        raise ConfigError(f"--set {override!r}: key {key.strip()!r} {problem}; known keys: {', '.join(known)}")
+        raise ConfigError(f"`overrides` {override!r}: key {key.strip()!r} {problem}; known keys: {', '.join(known)}")
     try:
         value = tomllib.loads(f"v = {text.strip()}")["v"]
     except tomllib.TOMLDecodeError:

@@ -1,8 +1,9 @@
-"""Types and groups of command-line options that several commands share."""
+"""Types and groups of command-line options that several commands share, and errors in their words."""
 
 from __future__ import annotations
 
 import argparse
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -82,3 +83,26 @@ def positive_number(text: str) -> float:
     if not 0.0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"expected a number above 0, got {text!r}")
     return value
+
+
+# Argument of the Python API -> destination of the option, where they differ.
+_OTHER_NAMES = {"channel_attention": "no_channel_attention", "runtime": "check_runtime"}
+
+
+def flags_of(parser: argparse.ArgumentParser) -> dict[str, str]:
+    """Argument of the Python API -> option of a command."""
+    flags = {a.dest: next((s for s in a.option_strings if s.startswith("--")), "") for a in parser._actions}
+    flags |= {name: flags[dest] for name, dest in _OTHER_NAMES.items() if dest in flags and name not in flags}
+    return {name: flag for name, flag in flags.items() if flag}
+
+
+def with_flags(message: str, args: argparse.Namespace) -> str:
+    """An error of the package in the words of the command line: `calib_images` in backticks becomes --calib-images.
+
+    Args:
+        message: names arguments of the Python API in backticks.
+        args: parsed options, with `flags` to call for what `flags_of` gives; names that are no option of this command
+            stay as they are.
+    """
+    flags: dict[str, str] = args.flags() if "flags" in args else {}
+    return re.sub(r"`(\w+)`", lambda found: flags.get(found[1], found[0]), message)

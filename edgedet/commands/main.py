@@ -20,10 +20,10 @@ from edgedet.commands.inspect import add_inspect
 from edgedet.commands.lint import add_lint
 from edgedet.commands.operators import add_operators
 from edgedet.commands.quantize import add_quantize
-from edgedet.commands.shared import with_flags
 from edgedet.commands.substitute import add_substitute
 from edgedet.commands.train import add_train
 from edgedet.errors import EdgedetError, missing_extra
+from edgedet.options import with_flags
 from edgedet.threads import limit_blas_threads
 
 # Import name -> extra that brings it.

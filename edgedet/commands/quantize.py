@@ -19,7 +19,7 @@ from edgedet.commands.substitute import (
 )
 from edgedet.commands.waterfall import add_waterfall_arguments, check_waterfall
 from edgedet.errors import ConfigError
-from edgedet.options import add_data_arguments, data_paths, positive_int, whole_number
+from edgedet.options import add_data_arguments, data_paths, positive_int, whole_number, with_flags
 
 if TYPE_CHECKING:
     from edgedet.finetune.qat import QatRequest
@@ -176,7 +176,7 @@ def _quantize(args: argparse.Namespace) -> int:
     if substituted:
         substitution = substitute_request(args, args.out / FOLDER, args.tune_epochs or TUNE_EPOCHS)
     request = ChainRequest(quantization, substitution, args.waterfall, args.waterfall_images)
-    run_chain(request, ChainEvents(lambda text: print(text, end=""), _announce, show_progress))
+    run_chain(request, ChainEvents(lambda text: print(with_flags(text, args), end=""), _announce, show_progress))
     return 0
 
 

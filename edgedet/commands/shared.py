@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from edgedet.errors import ConfigError
+from edgedet.options import flags_of
 from edgedet.runtimes.names import CHECKPOINT_SUFFIXES, choose_runtime
 
 if TYPE_CHECKING:
@@ -42,30 +42,8 @@ def add_command(
         epilog="examples:\n" + "\n".join(f"  edgedet {example}" for example in examples),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.set_defaults(handler=handler, flags=lambda: _flags(parser))
+    parser.set_defaults(handler=handler, flags=lambda: flags_of(parser))
     return parser
-
-
-# Argument of the Python API -> destination of the option, where they differ.
-_OTHER_NAMES = {"channel_attention": "no_channel_attention", "runtime": "check_runtime"}
-
-
-def _flags(parser: argparse.ArgumentParser) -> dict[str, str]:
-    """Argument of the Python API -> option of a command."""
-    flags = {a.dest: next((s for s in a.option_strings if s.startswith("--")), "") for a in parser._actions}
-    flags |= {name: flags[dest] for name, dest in _OTHER_NAMES.items() if dest in flags and name not in flags}
-    return {name: flag for name, flag in flags.items() if flag}
-
-
-def with_flags(message: str, args: argparse.Namespace) -> str:
-    """An error of the package in the words of the command line: `calib_images` in backticks becomes --calib-images.
-
-    Args:
-        message: names arguments of the Python API in backticks.
-        args: parsed options; names that are no option of this command stay as they are.
-    """
-    flags: dict[str, str] = args.flags() if "flags" in args else {}
-    return re.sub(r"`(\w+)`", lambda found: flags.get(found[1], found[0]), message)
 
 
 def holds_run(folder: Path) -> bool:

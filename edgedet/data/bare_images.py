@@ -26,9 +26,9 @@ def load_folder(folder: Path, class_names: tuple[str, ...], category_ids: tuple[
         DataError: no such folder, no image in it, or an image whose header can't be read.
     """
     if folder.is_file():
-        raise DataError(f"{folder}: is a file, expected a folder of images; give its folder by --images")
+        raise DataError(f"{folder}: is a file, expected a folder of images; give its folder by `images`")
     if not folder.is_dir():
-        raise DataError(f"{folder}: image folder not found; check the path given by --images")
+        raise DataError(f"{folder}: image folder not found; check the path given by `images`")
     paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
     if not paths:
         raise DataError(f"{folder}: holds no images; expected files that end in {', '.join(IMAGE_SUFFIXES)}")

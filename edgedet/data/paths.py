@@ -22,8 +22,8 @@ class DataPaths:
     def __post_init__(self) -> None:
         if self.data is not None and self.data.is_file():
             raise ConfigError(
-                f"{self.data}: is a file, expected the folder of a data set; for a COCO JSON give --train-ann and "
-                "--train-images, --val-ann and --val-images"
+                f"{self.data}: is a file, expected the folder of a data set; for a COCO JSON give `train_ann` and "
+                "`train_images`, `val_ann` and `val_images`"
             )
 
     def load(self, split: str) -> CocoSplit:
@@ -41,10 +41,10 @@ class DataPaths:
             "train": (self.train_ann, self.train_images),
             "valid": (self.val_ann, self.val_images),
         }.get(split, (None, None))
-        option = {"train": "--train-ann and --train-images", "valid": "--val-ann and --val-images"}.get(split)
-        explicit = f", or {option}" if option else ""
+        names = {"train": "`train_ann` and `train_images`", "valid": "`val_ann` and `val_images`"}.get(split)
+        explicit = f", or {names}" if names else ""
         if ann is None and images is not None:
-            raise ConfigError(f"split {split}: image folder {images} without an annotation file; give {option}")
+            raise ConfigError(f"split {split}: image folder {images} without an annotation file; give {names}")
         if ann is None and self.data is None:
-            raise ConfigError(f"split {split}: no data set given; give --data DIR{explicit}")
+            raise ConfigError(f"split {split}: no data set given; give `data`{explicit}")
         return load_split(self.data, split, ann=ann, images=images)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from edgedet.errors import ConfigError, EdgedetError
 from edgedet.evaluate.arguments import add_evaluate_arguments, run_evaluate
+from edgedet.options import flags_of, with_flags
 from edgedet.runtimes.names import choose_runtime
 from edgedet.threads import limit_blas_threads
 
@@ -31,12 +32,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         "runtimes ref, xnnpack and tflm; never torch.",
     )
     add_evaluate_arguments(parser)
+    parser.set_defaults(flags=lambda: flags_of(parser))
     limit_blas_threads()
     args = parser.parse_args(argv)
     try:
         sys.stdout.write(run_evaluate(args, _open).text())
     except (EdgedetError, OSError) as error:
-        sys.stderr.write(f"error: {error}\n")
+        sys.stderr.write(f"error: {with_flags(str(error), args)}\n")
         return 2
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")

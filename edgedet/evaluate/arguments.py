@@ -55,10 +55,10 @@ def run_evaluate(args: argparse.Namespace, open_model: Callable[[Path, str | Non
         The report, to be printed.
     """
     if args.detections is not None and (args.runtime or args.per_operator):
-        option = "--runtime" if args.runtime else "--per-operator"
-        raise ConfigError(f"{option} runs a model, but --detections holds results already; leave one of them out")
+        option = "`runtime`" if args.runtime else "`per_operator`"
+        raise ConfigError(f"{option} runs a model, but `detections` holds results already; leave one of them out")
     if args.json is not None:
-        require_out_file(args.json, "--json")  # before the model is opened, which may compile C
+        require_out_file(args.json, "`json`")  # before the model is opened, which may compile C
     runtime = None if args.model is None else open_model(args.model, args.runtime)
     split = data_paths(args).load(args.split)
     for warning in split.warnings:

@@ -222,13 +222,13 @@ def _calibrated(checkpoint: Checkpoint, images: ImageFiles, int16: tuple[str, ..
 
 def _set_up(request: QatRequest) -> _Run:
     if request.out.exists() and not request.out.is_dir():
-        raise ConfigError(f"--out {request.out}: is a file, expected a folder or a new name")
+        raise ConfigError(f"`out` {request.out}: is a file, expected a folder or a new name")
     if not request.resume and (request.out / STATE_FILE).exists():
-        raise ConfigError(f"{request.out} already holds a QAT run; go on with it by --resume, or give another --out")
+        raise ConfigError(f"{request.out} already holds a QAT run; go on with it by `resume`, or give another `out`")
     if request.resume and not (request.out / STATE_FILE).is_file():
         raise CheckpointError(
             f"{request.out / STATE_FILE}: no QAT run to resume: none was started there, or its first epoch did not "
-            "end; start it without --resume"
+            "end; start it without `resume`"
         )
     checkpoint = load_checkpoint(request.checkpoint)
     if request.int16 not in ((), (AUTO,)):
@@ -341,6 +341,6 @@ def _report(
 
 
 _NO_GAIN = (
-    "training did not raise the AP above that of its start, plain PTQ: take more epochs or images, another --lr, or "
-    "PTQ with --effort best"
+    "training did not raise the AP above that of its start, plain PTQ: take more epochs or images, another `lr`, or "
+    "PTQ with `effort` best"
 )

@@ -77,6 +77,6 @@ def _read(path: Path) -> dict[str, Any]:
     content = read_torch_file(path)
     if not isinstance(content, dict) or (content.get("format"), content.get("version")) != (_FORMAT, _VERSION):
         raise CheckpointError(
-            f"{path}: expected format {_FORMAT!r} version {_VERSION}, found something else; start anew without --resume"
+            f"{path}: expected format {_FORMAT!r} version {_VERSION}, found something else; start anew without `resume`"
         )
     return content

@@ -215,7 +215,7 @@ def quantize_checkpoint(
         CheckpointError, DataError, ConfigError, ConversionError, UnsupportedOpError: nothing was written.
     """
     if request.out.exists() and not request.out.is_dir():
-        raise ConfigError(f"--out {request.out}: is a file, expected a folder or a new name")
+        raise ConfigError(f"`out` {request.out}: is a file, expected a folder or a new name")
     watch = Stopwatch()
     checkpoint = load_checkpoint(request.checkpoint)
     model = checkpoint.build()
@@ -313,5 +313,5 @@ def _notes(request: QuantizeRequest, result: PtqResult, images: int) -> list[str
             "near the calibrated one makes them agree"
         )
     if request.int16 == (AUTO,) and not result.int16:
-        notes.append("--int16 auto: no layer is worth it, everything is int8 (see the steps)")
+        notes.append("`int16` auto: no layer is worth it, everything is int8 (see the steps)")
     return notes

@@ -47,11 +47,11 @@ def choose_runtime(model: Path, runtime: str | None) -> str:
     name = runtime or ("torch" if is_checkpoint else "sim")
     if is_checkpoint and name != "torch":
         raise ConfigError(
-            f"{model}: a checkpoint runs with --runtime torch, not {name}; "
+            f"{model}: a checkpoint runs with `runtime` torch, not {name}; "
             "make an int8 file with `edgedet quantize` first"
         )
     if not is_checkpoint and name == "torch":
         raise ConfigError(
-            f"{model}: --runtime torch runs checkpoints; for a .tflite take sim, ref, xnnpack, tflm, c99 or qemu:..."
+            f"{model}: `runtime` torch runs checkpoints; for a .tflite take sim, ref, xnnpack, tflm, c99 or qemu:..."
         )
     return name

@@ -133,7 +133,7 @@ def _set_up(request: TrainRequest) -> Run:
         config = replace(config, batch=request.batch)
     preprocess = file.preprocess.spec(request.imgsz)
     if config.batch == 1 and preprocess.width == preprocess.height == 32:
-        raise ConfigError("--imgsz 32 with --batch 1 leaves BatchNorm one value a channel; take a larger batch or size")
+        raise ConfigError("`imgsz` 32 with `batch` 1 leaves BatchNorm one value a channel; take a larger batch or size")
     refuse_existing(request.out, request.resume)
     train_split, valid_split = request.data.load("train"), request.data.load("valid")
     require_same_classes(train_split, valid_split)
@@ -153,9 +153,9 @@ def _set_up(request: TrainRequest) -> Run:
 
 def refuse_existing(out: Path, resume: bool) -> None:
     """Raises ConfigError when nothing can be written in `out`, or it holds a run that nobody asked to go on with."""
-    require_out_folder(out, "--out")
+    require_out_folder(out, "`out`")
     if not resume and (out / LAST).exists():
-        raise ConfigError(f"{out} already holds a run; go on with it by --resume, or give another --out")
+        raise ConfigError(f"{out} already holds a run; go on with it by `resume`, or give another `out`")
 
 
 def _identity(run: Run) -> dict[str, Any]:
@@ -188,7 +188,7 @@ def _resume(run: Run, trainer: Trainer) -> list[EpochRecord]:
     remove_unfinished(path)
     remove_unfinished(run.out / BEST)
     if checkpoint.resume is None:
-        raise CheckpointError(f"{path}: holds no state to resume from; start anew without --resume")
+        raise CheckpointError(f"{path}: holds no state to resume from; start anew without `resume`")
     compare_settings(path, checkpoint.info["identity"], _identity(run))
     trainer.load_state(checkpoint.weights, checkpoint.resume)
     return [EpochRecord(**record) for record in checkpoint.info["history"]]

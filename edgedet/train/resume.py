@@ -27,8 +27,8 @@ def compare_settings(path: Path, before: dict[str, Any], identity: dict[str, Any
     ]
     if changed:
         raise ConfigError(
-            f"{path}: --resume with other settings ({'; '.join(changed)}); repeat the options of the interrupted run, "
-            "or start anew with another --out"
+            f"{path}: `resume` with other settings ({'; '.join(changed)}); repeat the options of the interrupted run, "
+            "or start anew with another `out`"
         )
 
 

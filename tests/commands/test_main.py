@@ -157,9 +157,9 @@ def test_choose_runtime_defaults_and_wrong_combinations() -> None:
     assert choose_runtime(Path("a.tflite"), None) == "sim"
     assert choose_runtime(Path("a.tflite"), "tflm") == "tflm"
     assert choose_runtime(Path("a.pt"), None) == choose_runtime(Path("a.PTH"), "torch") == "torch"
-    with pytest.raises(ConfigError, match=r"a\.pt: a checkpoint runs with --runtime torch, not ref.*edgedet quantize"):
+    with pytest.raises(ConfigError, match=r"a\.pt: a checkpoint runs with `runtime` torch, not ref.*edgedet quantize"):
         choose_runtime(Path("a.pt"), "ref")
-    with pytest.raises(ConfigError, match=r"a\.tflite: --runtime torch runs checkpoints"):
+    with pytest.raises(ConfigError, match=r"a\.tflite: `runtime` torch runs checkpoints"):
         choose_runtime(Path("a.tflite"), "torch")
     with pytest.raises(ConfigError, match=r"model\.onnx: expected a \.tflite or a checkpoint"):
         choose_runtime(Path("model.onnx"), None)
@@ -210,7 +210,7 @@ def test_evaluate_bad_input_gives_one_line_and_code_2(
     assert "metadata" in fails(capfd, "evaluate", bare, "--data", data)
     assert "the model knows ['red', 'green']" in fails(capfd, "evaluate", two, "--data", data)
     assert "nowhere" in fails(capfd, "evaluate", model, "--data", tmp_path / "nowhere")
-    assert "--data DIR, or --val-ann" in fails(capfd, "evaluate", model)
+    assert "--data, or --val-ann" in fails(capfd, "evaluate", model)
     assert "give --val-ann" in fails(capfd, "evaluate", model, "--data", data, "--val-images", data / "valid")
     assert "checkpoint runs with --runtime torch" in fails(capfd, "evaluate", "a.pt", "--runtime", "sim")
     assert "test" in fails(capfd, "evaluate", model, "--data", data, "--split", "test")

@@ -186,7 +186,7 @@ def test_qat_checkpoint_interrupted_and_resumed_has_the_losses_of_a_whole_run(
             qat_checkpoint(stopped)
     assert len(losses(stopped.out)) == done
     assert not (stopped.out / MODEL_FILE).exists()
-    with pytest.raises(ConfigError, match="--resume"):
+    with pytest.raises(ConfigError, match="`resume`"):
         qat_checkpoint(stopped)
     with pytest.raises(ConfigError, match="seed: the run has 0, asked for 9"):
         qat_checkpoint(replace(stopped, resume=True, seed=9))

@@ -168,7 +168,7 @@ def test_substitute_checkpoint_tunes_and_reports(request_: SubstituteRequest) ->
     text = report.text()
     assert f"{report.cost_before.macs:,}" in text
     assert str(report.checkpoint) in text
-    with pytest.raises(ConfigError, match="--resume"):
+    with pytest.raises(ConfigError, match="`resume`"):
         substitute_checkpoint(request_)
     with pytest.raises(ConfigError, match=r"other settings \(model\."):
         substitute_checkpoint(replace(request_, resume=True, activation="relu6"))

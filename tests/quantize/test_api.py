@@ -250,7 +250,7 @@ def test_quantize_checkpoint_int16_auto_lowers_the_error_or_says_no(checkpoint, 
         assert after.kept
         assert after.error < before.error
     else:
-        assert any("--int16 auto: no layer is worth it" in note for note in report.notes)
+        assert any("`int16` auto: no layer is worth it" in note for note in report.notes)
 
 
 @pytest.mark.parametrize("layer", ["neck.outconvs", "bbox_head.rtm_cls.0", "x"])

@@ -85,7 +85,7 @@ def test_train_killed_and_resumed_has_the_losses_of_an_uninterrupted_run(tiny_co
 
 def test_train_into_an_existing_run_is_refused(tiny_coco: Path, tmp_path: Path) -> None:
     train(_request(tiny_coco, tmp_path, epochs=1))
-    with pytest.raises(ConfigError, match="--resume"):
+    with pytest.raises(ConfigError, match="`resume`"):
         train(_request(tiny_coco, tmp_path, epochs=1))
     with pytest.raises(
         ConfigError, match=r"other settings \(train\.lr: the run has 0\.006, asked for 0\.5;.*\); repeat"

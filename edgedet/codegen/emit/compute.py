@@ -79,7 +79,7 @@ def check_operators(graph: Graph) -> None:
         if wide:
             raise OpContext(graph, number).unsupported(
                 f"tensor {wide[0]!r} is int16, and the C kernel of this operator computes int8; quantize without "
-                "--int16, or deploy with --target tflm"
+                "`int16`, or deploy with `target` tflm"
             )
 
 

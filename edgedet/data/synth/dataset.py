@@ -119,17 +119,17 @@ def _is_finished(out: Path, spec: SynthSpec) -> bool:
     if not out.exists():
         return False
     if not out.is_dir():
-        raise DataError(f"{out}: exists and is no folder; choose another --out")
+        raise DataError(f"{out}: exists and is no folder; choose another `out`")
     if not any(out.iterdir()):
         return False
     try:
         found = json.loads((out / MANIFEST).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise DataError(f"{out}: folder is not empty and no synthetic data set; choose another --out") from error
+        raise DataError(f"{out}: folder is not empty and no synthetic data set; choose another `out`") from error
     expected = _manifest(spec)
     if found != expected:
         raise DataError(
-            f"{out}: holds another data set ({found}), wanted {expected}; remove it or choose another --out"
+            f"{out}: holds another data set ({found}), wanted {expected}; remove it or choose another `out`"
         )
     for split, count in spec.counts.items():
         there = len(list((out / split).glob("*.jpg")))
