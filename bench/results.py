@@ -1,4 +1,4 @@
-"""Make docs/results.md: train, quantize, evaluate and pack every model on a real data set.
+"""Make docs/results.md: train, quantize, evaluate and pack models on a real data set.
 
     .venv/bin/python bench/results.py --data ../shared/data/bccd --runs runs/results
 
@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 from public_files_table import public_files_section
 from quantization_section import markdown_table, quantization_section
-from table import ROOT, commit_of
+from table import ROOT, TRAINED, commit_of
 
 from edgedet.config import available_models
 from edgedet.data.coco import CocoSplit, load_split
@@ -92,7 +92,7 @@ def _settings() -> Settings | None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path)
     parser.add_argument("--runs", type=Path, default=Path("runs/results"), help="default: %(default)s")
-    parser.add_argument("--models", nargs="+", default=list(available_models()), choices=available_models())
+    parser.add_argument("--models", nargs="+", default=list(TRAINED), choices=available_models())
     parser.add_argument("--imgsz", type=int, default=192)
     parser.add_argument("--epochs", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import math
 import tomllib
 import types
@@ -18,12 +19,17 @@ from edgedet.resources import resource_dir
 ACTIVATIONS = ("silu", "relu", "relu6", "hardswish")
 PADDINGS = ("symmetric", "same")
 DEPTHWISE = ("none", "except_blocks", "all")
+BACKBONES = ("cspnext", "mobilenetv4_conv_small")
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Architecture of one RTMDet. Base widths and depths are MMDetection's P5 setting, scaled by widen and deepen."""
+    """Architecture of one detector with RTMDet's neck and head.
+
+    Base widths and depths are MMDetection's P5 setting, scaled by widen and deepen. Another backbone than cspnext has
+    widths and depths of its own.
+    """
 
     name: str
     deepen: float  # scales the number of CSPNeXt blocks
@@ -39,11 +45,13 @@ class ModelConfig:
     # The head's box convolutions give logarithms of distances (MMDetection's exp_on_reg, in m, l and x). The default
     # is for checkpoints from before this key.
     exp_boxes: bool = False
+    backbone: str = "cspnext"  # one of BACKBONES; the default is for older checkpoints, too
 
     def __post_init__(self) -> None:
         require_one_of("model.activation", self.activation, ACTIVATIONS)
         require_one_of("model.padding", self.padding, PADDINGS)
         require_one_of("model.depthwise", self.depthwise, DEPTHWISE)
+        require_one_of("model.backbone", self.backbone, BACKBONES)
         # Below 1/32 the stem has no channel left.
         if not 0 < self.deepen <= 2 or not 1 / 32 <= self.widen <= 2:
             raise ConfigError(
@@ -143,12 +151,32 @@ class TrainConfig:
 
 
 @dataclass(frozen=True)
+class AboutConfig:
+    """What a person wants to know who chooses a model."""
+
+    made_for: str
+
+
+@dataclass(frozen=True)
+class QatRecipe:
+    """Quantization-aware training as `edgedet quantize --recipe` does it; see `edgedet.finetune.qat.QatRequest`."""
+
+    epochs: int
+    batch: int  # images per optimizer step
+    lr: float  # peak
+    ema_decay: float
+    distill: bool  # learn from the float model's outputs instead of the labels
+
+
+@dataclass(frozen=True)
 class ModelFile:
     """One model TOML."""
 
     model: ModelConfig
     preprocess: PreprocessConfig
     train: TrainConfig
+    about: AboutConfig = AboutConfig("")  # a user's own file needs none
+    qat: QatRecipe | None = None
 
 
 def available_models() -> tuple[str, ...]:
@@ -171,8 +199,8 @@ def load_model_file(name_or_path: str, overrides: Sequence[str] = ()) -> ModelFi
     if path.suffix != ".toml":
         path = resource_dir("models") / f"{name_or_path}.toml"
     if not path.is_file():
-        names = ", ".join(available_models())
-        raise ConfigError(f"no model {name_or_path!r}: expected the path of a .toml file or one of {names}")
+        raise ConfigError(f"no model {name_or_path!r}{_meant(name_or_path)}: expected the path of a .toml file or one "
+                          f"of {', '.join(available_models())}")  # fmt: skip
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -180,6 +208,12 @@ def load_model_file(name_or_path: str, overrides: Sequence[str] = ()) -> ModelFi
     for override in overrides:
         _apply_override(table, override)
     return build(ModelFile, table, str(path))
+
+
+def _meant(name: str) -> str:
+    """What a mistyped name of a model may have meant, for an error."""
+    close = difflib.get_close_matches(name.removesuffix(".toml"), available_models(), n=1)
+    return f" (did you mean {close[0]!r}?)" if close else ""
 
 
 def build(cls: type[T], table: Any, where: str) -> T:
@@ -211,6 +245,8 @@ def build(cls: type[T], table: Any, where: str) -> T:
 
 
 def _coerce(kind: Any, value: Any, where: str) -> Any:
+    if get_origin(kind) is types.UnionType:  # X | None; TOML has no None
+        kind = next(k for k in get_args(kind) if k is not types.NoneType)
     if dataclasses.is_dataclass(kind):
         return build(kind, value, where)  # type: ignore[arg-type]
     if get_origin(kind) is tuple:

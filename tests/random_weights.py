@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from edgedet.config import ModelConfig
-from edgedet.net.rtmdet import RTMDet, build_detector
+from edgedet.net.families import build_detector
+from edgedet.net.rtmdet import RTMDet
 
 _PICTURES = 8
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,12 +15,57 @@ from edgedet.resources import resource_dir
 def test_load_model_file_shipped_toml_is_complete(name: str) -> None:
     file = load_model_file(name)
     assert file.model.name == name
+    assert file.about.made_for
     spec = file.preprocess.spec()
     assert (spec.width, spec.height) == (file.preprocess.imgsz,) * 2
 
 
-def test_available_models_are_the_four_of_the_issue() -> None:
-    assert available_models() == ("rtmdet_nano", "rtmdet_nano_ncadc_relu6", "rtmdet_nano_relu", "rtmdet_pico_relu6")
+def test_available_models_are_all_sizes_and_variants() -> None:
+    nano = [
+        "nano",
+        "nano_half",
+        "nano_half_ncadc_relu6",
+        "nano_half_relu",
+        "nano_ncadc_relu6",
+        "nano_relu",
+        "nano_relu_q",
+    ]
+    names = [*"lmsx", "mnv4", "tiny", "pico_relu6", *nano]
+    assert available_models() == tuple(sorted(f"rtmdet_{name}" for name in names))
+
+
+def test_load_model_file_unknown_name_says_what_was_meant() -> None:
+    with pytest.raises(
+        ConfigError, match=r"no model 'rtmdet_nanno' \(did you mean 'rtmdet_nano'\?\): expected the path"
+    ):
+        load_model_file("rtmdet_nanno")
+    with pytest.raises(ConfigError, match=r"no model 'yolo': expected the path of a .toml file or one of rtmdet_l, "):
+        load_model_file("yolo")
+
+
+def test_load_model_file_own_file_needs_neither_about_nor_recipe(tmp_path: Path) -> None:
+    text = (resource_dir("models") / "rtmdet_nano.toml").read_text()
+    path = tmp_path / "mine.toml"
+    path.write_text(text[: text.index("[about]")] + text[text.index("[model]") :])
+    file = load_model_file(str(path))
+    assert (file.about.made_for, file.qat) == ("", None)
+    assert file.model == load_model_file("rtmdet_nano").model
+
+
+def test_load_model_file_recipe_is_checked_like_every_section(tmp_path: Path) -> None:
+    recipe = load_model_file("rtmdet_nano_relu_q", ("qat.epochs=7",)).qat
+    assert recipe is not None
+    assert recipe.epochs == 7
+    with pytest.raises(ConfigError, match=r"qat: epochs: expected int, got 1.5"):
+        load_model_file("rtmdet_nano_relu_q", ("qat.epochs=1.5",))
+
+
+def test_rtmdet_nano_relu_q_is_rtmdet_nano_relu_with_a_recipe() -> None:
+    plain, with_recipe = load_model_file("rtmdet_nano_relu"), load_model_file("rtmdet_nano_relu_q")
+    assert replace(with_recipe.model, name=plain.model.name) == plain.model
+    assert (with_recipe.preprocess, with_recipe.train) == (plain.preprocess, plain.train)
+    recipes = [name for name in available_models() if load_model_file(name).qat is not None]
+    assert recipes == ["rtmdet_nano_relu_q"]
 
 
 def test_load_model_file_path_equals_name() -> None:
@@ -49,13 +95,14 @@ def test_load_model_file_override_sets_one_key(override: str, section: str, key:
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("nope=1", "'nope' is unknown; known keys: model.name"),
+        ("nope=1", "'nope' is unknown; known keys: about.made_for, model.name"),
         ("model.lr=1", "'model.lr' is unknown"),
         ("lr", "expected key=value, for example"),
         ("=3", "expected key=value"),
         ("epochs=1.5", "train: epochs: expected int, got 1.5"),
         ("channel_attention=1", "channel_attention: expected bool, got 1"),
         ("activation=gelu", "activation must be one of silu, relu, relu6, hardswish; got 'gelu'"),
+        ("backbone=resnet", "backbone must be one of cspnext, mobilenetv4_conv_small; got 'resnet'"),
         ("mean=[0, 1]", r"preprocess.mean: expected 3 values or equal ones, got \[0.0, 1.0\]"),
         ("mean=7", "mean: expected .* values, got 7"),
         ("channels=2", r"channels must be 3 \(RGB\) or 1 \(grey\), got 2"),
@@ -110,5 +157,5 @@ def test_load_model_file_of_before_channels_is_rgb(tmp_path: Path) -> None:
 
 def test_shipped_tomls_hold_the_same_keys() -> None:
     tables = [tomllib.loads(p.read_text()) for p in sorted(resource_dir("models").glob("*.toml"))]
-    keys = [{(section, key) for section in table for key in table[section]} for table in tables]
+    keys = [{(section, key) for section in table if section != "qat" for key in table[section]} for table in tables]
     assert all(k == keys[0] for k in keys)

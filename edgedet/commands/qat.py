@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgedet.config import QatRecipe, available_models, load_model_file
 from edgedet.errors import ConfigError
 from edgedet.options import data_paths, positive_int, positive_number
 
@@ -21,12 +23,19 @@ QAT_OPTIONS = {
     "distill": "--distill",
     "images": "--images",
     "check_runtime": "--check-runtime",
+    "recipe": "--recipe",
 }
 
 
 def add_qat_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `--method qat`."""
     group = parser.add_argument_group("quantization-aware training (--method qat)")
+    group.add_argument(
+        "--recipe",
+        metavar="MODEL",
+        help="settings of the [qat] section of a model file, such as rtmdet_nano_relu_q; implies --method qat, and the "
+        "options below override single ones",
+    )
     group.add_argument("--epochs", type=positive_int, metavar="N", help="default: 5")
     group.add_argument("--batch", type=positive_int, metavar="N", help="images per step (default: 16)")
     group.add_argument("--lr", type=positive_number, metavar="R", help="peak learning rate (default: 3e-4)")
@@ -71,13 +80,14 @@ def qat_request(args: argparse.Namespace) -> QatRequest:
     Raises:
         ConfigError: options that do not go together.
     """
-    from edgedet.finetune.qat import QatRequest
+    from edgedet.finetune.qat import QatRequest, with_recipe
 
     names = {"check_runtime": "runtime"}
     given: dict[str, Any] = {
         names.get(name, name): value for name in QAT_OPTIONS if (value := getattr(args, name)) is not None
     }
-    return QatRequest(
+    recipe = given.pop("recipe", None)
+    request = QatRequest(
         checkpoint=args.checkpoint,
         data=data_paths(args),
         out=args.out,
@@ -86,5 +96,17 @@ def qat_request(args: argparse.Namespace) -> QatRequest:
         threads=args.threads or 0,
         resume=args.resume,
         int16=args.int16,
-        **given,
     )
+    if recipe is not None:
+        request = with_recipe(request, _recipe(recipe))
+        given["distill"] |= request.distill
+    return replace(request, **given)
+
+
+def _recipe(name: str) -> QatRecipe:
+    """The [qat] section of a model file."""
+    file = load_model_file(name)
+    if file.qat is None:
+        having = ", ".join(known for known in available_models() if load_model_file(known).qat is not None)
+        raise ConfigError(f"--recipe {name}: this model has no [qat] section; give one of {having}, or your own .toml")
+    return file.qat

@@ -43,6 +43,7 @@ def add_quantize(commands: Commands) -> None:
             "quantize best.pt --data bccd --out runs/q --int16 auto",
             "quantize runs/bccd/best.pt --data bccd --out runs/q --waterfall",
             "quantize runs/bccd/best.pt --method qat --epochs 5 --data bccd --out runs/qat",
+            "quantize runs/relu/best.pt --recipe rtmdet_nano_relu_q --data bccd --out runs/relu_q",
             "quantize runs/bccd/best.pt --method qat --distill --images photos --out runs/distilled",
             "quantize runs/nano/best.pt --activation relu6 --no-channel-attention --data bccd --out runs/ncadc",
             "quantize runs/ab/best.pt --train-ann a.json --train-images a --out runs/q",
@@ -57,7 +58,6 @@ def add_quantize(commands: Commands) -> None:
     )
     parser.add_argument(
         "--method",
-        default="ptq",
         metavar=_choices(METHODS),
         help="ptq: post-training quantization; qat: train on with fake quantization (default: ptq)",
     )
@@ -157,6 +157,7 @@ def _layer_choice(text: str) -> tuple[str, str]:
 
 
 def _quantize(args: argparse.Namespace) -> int:
+    args.method = args.method or ("qat" if args.recipe is not None else "ptq")
     if args.method not in METHODS:
         raise ConfigError(f"--method {args.method!r}: expected one of {', '.join(METHODS)}")
     quantization: QatRequest | QuantizeRequest

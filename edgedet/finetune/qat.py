@@ -11,7 +11,7 @@ from typing import Any
 from torch.fx import GraphModule
 
 from edgedet import __version__
-from edgedet.config import TrainConfig
+from edgedet.config import QatRecipe, TrainConfig
 from edgedet.data.bare_images import load_folder
 from edgedet.data.coco import CocoSplit, require_same_classes
 from edgedet.data.paths import DataPaths
@@ -83,6 +83,18 @@ class QatRequest:
         check_int16_option(self.int16)
         if self.runtime not in CHECK_RUNTIMES:
             raise ConfigError(f"`runtime` {self.runtime!r}: expected one of {', '.join(CHECK_RUNTIMES)}")
+
+
+def with_recipe(request: QatRequest, recipe: QatRecipe) -> QatRequest:
+    """The same request with the settings of a model file's [qat] section."""
+    return replace(
+        request,
+        epochs=recipe.epochs,
+        batch=recipe.batch,
+        lr=recipe.lr,
+        ema_decay=recipe.ema_decay,
+        distill=recipe.distill or request.distill,
+    )
 
 
 @dataclass(frozen=True)

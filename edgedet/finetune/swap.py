@@ -12,8 +12,8 @@ from torch.fx import GraphModule
 from edgedet.config import ModelConfig
 from edgedet.errors import ConfigError
 from edgedet.net.checkpoint import Checkpoint
+from edgedet.net.families import build_detector
 from edgedet.net.layers import ChannelAttention, CSPLayer
-from edgedet.net.rtmdet import build_detector
 from edgedet.quantize.fx.prepare import prepare_model
 
 

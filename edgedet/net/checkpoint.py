@@ -15,7 +15,8 @@ from edgedet.config import ModelConfig, build
 from edgedet.contracts import OutputSpec, PreprocessSpec, require_trainable_size
 from edgedet.errors import CheckpointError, ConfigError
 from edgedet.fileio import atomic_path
-from edgedet.net.rtmdet import RTMDet, build_detector
+from edgedet.net.families import build_detector
+from edgedet.net.rtmdet import RTMDet
 
 FORMAT = "edgedet-checkpoint"
 VERSION = 1

@@ -18,8 +18,14 @@ def activation(name: str) -> nn.Module:
     return kinds[name](inplace=True)
 
 
+class Backbone(nn.Module):
+    """Gives the features of strides 8, 16 and 32; `edgedet.net.families` lists the kinds."""
+
+    widths: tuple[int, ...]  # channels of the three features
+
+
 class ConvModule(nn.Module):
-    """Convolution + BatchNorm + activation.
+    """Convolution + BatchNorm + activation (none when `linear`).
 
     Args:
         padding: `same` gives a stride-2 3x3 convolution TFLite's SAME padding (bottom and right only, for even input
@@ -27,7 +33,14 @@ class ConvModule(nn.Module):
     """
 
     def __init__(
-        self, config: ModelConfig, inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1
+        self,
+        config: ModelConfig,
+        inputs: int,
+        outputs: int,
+        kernel: int,
+        stride: int = 1,
+        groups: int = 1,
+        linear: bool = False,
     ) -> None:
         super().__init__()
         asymmetric = config.padding == "same" and stride == 2
@@ -39,7 +52,7 @@ class ConvModule(nn.Module):
             inputs, outputs, kernel, stride, 0 if asymmetric else kernel // 2, groups=groups, bias=False
         )
         self.bn = nn.BatchNorm2d(outputs, eps=1e-5, momentum=0.1)
-        self.activate = activation(config.activation)
+        self.activate = nn.Identity() if linear else activation(config.activation)
         nn.init.kaiming_uniform_(self.conv.weight, a=5**0.5)
 
     def forward(self, x: Tensor) -> Tensor:

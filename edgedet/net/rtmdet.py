@@ -6,20 +6,21 @@ Source: RTMDet, arXiv:2212.07784; names and widths as in MMDetection's P5 settin
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
 from edgedet.config import ModelConfig
-from edgedet.net.layers import ConvModule, CSPLayer, SPPBottleneck, conv3x3
+from edgedet.net.layers import Backbone, ConvModule, CSPLayer, SPPBottleneck, conv3x3
 
 STRIDES = (8, 16, 32)
 # (outputs, blocks, identity in the blocks, spatial pyramid pooling) of stages 1..4, before scaling.
 STAGES = ((128, 3, True, False), (256, 6, True, False), (512, 6, True, False), (1024, 3, False, True))
 
 
-class CSPNeXt(nn.Module):
-    """Backbone; gives the features of strides 8, 16 and 32."""
+class CSPNeXt(Backbone):
+    """RTMDet's own backbone."""
 
     stage1: nn.Sequential
     stage2: nn.Sequential
@@ -29,6 +30,7 @@ class CSPNeXt(nn.Module):
     def __init__(self, config: ModelConfig, in_channels: int) -> None:
         super().__init__()
         channels = int(64 * config.widen)
+        self.widths = tuple(int(outputs * config.widen) for outputs, *_ in STAGES[1:])
         self.stem = nn.Sequential(
             ConvModule(config, in_channels, channels // 2, 3, 2),
             ConvModule(config, channels // 2, channels // 2, 3),
@@ -51,12 +53,21 @@ class CSPNeXt(nn.Module):
         return x8, x16, self.stage4(x16)
 
 
-class CSPNeXtPAFPN(nn.Module):
-    """Neck: top-down, then bottom-up; gives three maps with the same number of channels."""
+def head_width(config: ModelConfig) -> int:
+    """Channels of the neck's maps and of the head."""
+    return int(256 * config.widen)
 
-    def __init__(self, config: ModelConfig) -> None:
+
+class CSPNeXtPAFPN(nn.Module):
+    """Neck: top-down, then bottom-up; gives three maps with the same number of channels, the head's.
+
+    Args:
+        config: architecture.
+        widths: channels of the backbone's features of strides 8, 16, 32.
+    """
+
+    def __init__(self, config: ModelConfig, widths: Sequence[int]) -> None:
         super().__init__()
-        widths = [int(outputs * config.widen) for outputs, *_ in STAGES[1:]]
         depth = max(round(3 * config.deepen), 1)
 
         def csp(inputs: int, outputs: int) -> CSPLayer:
@@ -66,7 +77,7 @@ class CSPNeXtPAFPN(nn.Module):
         self.top_down_blocks = nn.ModuleList(csp(2 * widths[i - 1], widths[i - 1]) for i in (2, 1))
         self.downsamples = nn.ModuleList(conv3x3(config, widths[i], widths[i], 2) for i in (0, 1))
         self.bottom_up_blocks = nn.ModuleList(csp(2 * widths[i], widths[i + 1]) for i in (0, 1))
-        self.out_convs = nn.ModuleList(conv3x3(config, widths[i], widths[0]) for i in (0, 1, 2))
+        self.out_convs = nn.ModuleList(conv3x3(config, widths[i], head_width(config)) for i in (0, 1, 2))
         self.upsample = nn.Upsample(scale_factor=2, mode="nearest")
 
     def forward(self, features: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
@@ -86,7 +97,7 @@ class RTMDetSepBNHead(nn.Module):
 
     def __init__(self, config: ModelConfig, num_classes: int) -> None:
         super().__init__()
-        channels = int(256 * config.widen)
+        channels = head_width(config)
         self.cls_convs = _branch(config, channels)
         self.reg_convs = _branch(config, channels)
         self.rtm_cls = nn.ModuleList(nn.Conv2d(channels, num_classes, 1) for _ in STRIDES)
@@ -148,28 +159,13 @@ class RTMDet(nn.Module):
     box_32: (N, classes or 4, H/stride, W/stride), logits and distances in units of the stride.
     """
 
-    def __init__(self, config: ModelConfig, num_classes: int, in_channels: int) -> None:
+    def __init__(self, backbone: Backbone, config: ModelConfig, num_classes: int) -> None:
         super().__init__()
-        self.backbone = CSPNeXt(config, in_channels)
-        self.neck = CSPNeXtPAFPN(config)
+        self.backbone = backbone
+        self.neck = CSPNeXtPAFPN(config, backbone.widths)
         self.bbox_head = RTMDetSepBNHead(config, num_classes)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """(N, channels, H, W), normalized -> cls_8, box_8, cls_16, box_16, cls_32, box_32."""
         result: tuple[Tensor, ...] = self.bbox_head(self.neck(self.backbone(x)))
         return result
-
-
-def build_detector(config: ModelConfig, num_classes: int, in_channels: int = 3) -> RTMDet:
-    """Build the network with fresh weights (drawn from torch's global generator; seed it before).
-
-    Args:
-        config: architecture.
-        num_classes: number of classes, at least 1.
-        in_channels: of the pictures: 3, or 1 for grey.
-    Returns:
-        The detector in training mode, float32.
-    """
-    if num_classes < 1:
-        raise ValueError(f"num_classes must be at least 1, got {num_classes}")
-    return RTMDet(config, num_classes, in_channels)

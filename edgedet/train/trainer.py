@@ -18,7 +18,8 @@ from edgedet.errors import EdgedetError
 from edgedet.evaluate.detect import detect
 from edgedet.evaluate.evaluator import evaluate
 from edgedet.evaluate.predict import draw_detections
-from edgedet.net.rtmdet import build_detector, channels_last
+from edgedet.net.families import build_detector
+from edgedet.net.rtmdet import channels_last
 from edgedet.net.runtime import TorchRuntime
 from edgedet.progress import Stopwatch
 from edgedet.train.hardware import has_bf16

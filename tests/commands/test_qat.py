@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import io
 import json
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -16,15 +17,16 @@ pytest.importorskip("torch")
 
 from random_weights import random_detector
 
+from edgedet.commands.qat import qat_request
 from edgedet.commands.quantize import METHODS, QAT_STATE
-from edgedet.config import available_models, load_model_file
+from edgedet.config import load_model_file
 from edgedet.contracts import OutputSpec
 from edgedet.data.paths import DataPaths
 from edgedet.errors import ConfigError
 from edgedet.finetune.qat import QatRequest
 from edgedet.finetune.resume import STATE_FILE
 from edgedet.net.checkpoint import Checkpoint, save_checkpoint
-from edgedet.net.rtmdet import build_detector
+from edgedet.net.families import build_detector
 from edgedet.quantize.api import QuantizeRequest
 from edgedet.quantize.calibration.range_choice import CALIBRATIONS
 from edgedet.quantize.fx.int16 import layer_quants
@@ -209,6 +211,38 @@ def test_interrupt_says_how_to_go_on_when_something_was_saved(
     assert capfd.readouterr().err == f"interrupted{expected}\n"
 
 
+def test_qat_request_takes_the_recipe_and_options_override_it(tmp_path) -> None:
+    start = ("quantize", "a.pt", "--data", str(tmp_path), "--out", str(tmp_path / "q"))
+
+    def request(*options: str) -> QatRequest:
+        return qat_request(build_parser().parse_args([*start, *options]))
+
+    plain = request()
+    recipe = load_model_file("rtmdet_nano_relu_q").qat
+    assert recipe is not None
+    taken = request("--recipe", "rtmdet_nano_relu_q")
+    assert taken == replace(plain, **asdict(recipe))
+    assert taken.batch != plain.batch
+    changed = request("--recipe", "rtmdet_nano_relu_q", "--epochs", "9", "--distill", "--images", "photos")
+    assert changed == replace(taken, epochs=9, distill=True, images=Path("photos"))
+
+
+def test_quantize_recipe_implies_qat_and_says_what_is_wrong(tmp_path, capfd) -> None:
+    start = ("quantize", tmp_path / "none.pt", "--data", tmp_path, "--out", tmp_path / "q")
+    for options, words in (
+        (("--recipe", "rtmdet_nano_relu_q"), "none.pt: no such checkpoint"),
+        (
+            ("--recipe", "rtmdet_nano"),
+            "--recipe rtmdet_nano: this model has no [qat] section; give one of rtmdet_nano_",
+        ),
+        (("--recipe", "rtmdet_nano_relu_w"), "(did you mean 'rtmdet_nano_relu_q'?)"),
+        (("--recipe", "rtmdet_nano_relu_q", "--method", "ptq"), "--recipe: only --method qat takes this, found"),
+        (("--recipe", "rtmdet_nano_relu_q", "--effort", "best"), "--effort: only --method ptq takes this, found"),
+    ):
+        assert run(*start, *options) == 2
+        assert words in capfd.readouterr().err
+
+
 def test_quantize_help_shows_the_choices_of_the_package() -> None:
     text = build_parser_help("quantize")
     for choices in (METHODS, EFFORTS, CALIBRATIONS, WEIGHT_METHODS):
@@ -216,8 +250,9 @@ def test_quantize_help_shows_the_choices_of_the_package() -> None:
     assert QAT_STATE == STATE_FILE
 
 
-@pytest.mark.parametrize("model", available_models())
-def test_quantize_help_names_a_layer_of_every_shipped_model(model: str) -> None:
+# One of each backbone and shape of stem; the larger sizes have the layers of the smaller ones.
+@pytest.mark.parametrize("model", ["rtmdet_nano", "rtmdet_pico_relu6", "rtmdet_mnv4"])
+def test_quantize_help_names_a_layer_of_every_kind_of_model(model: str) -> None:
     file = load_model_file(model)
     prepared = prepare_model(build_detector(file.model, 2).eval(), file.preprocess.spec((96, 64)))
     assert STEM in layer_quants(prepared)

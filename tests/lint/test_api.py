@@ -79,7 +79,7 @@ def test_lint_checkpoint_shows_what_its_file_will_have(name: str, expected: set[
     from edgedet.config import load_model_file
     from edgedet.contracts import OutputSpec
     from edgedet.net.checkpoint import Checkpoint, save_checkpoint
-    from edgedet.net.rtmdet import build_detector
+    from edgedet.net.families import build_detector
 
     file = load_model_file(name)
     torch.manual_seed(0)

@@ -12,7 +12,7 @@ from edgedet.config import load_model_file
 from edgedet.contracts import OutputSpec
 from edgedet.errors import CheckpointError
 from edgedet.net.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from edgedet.net.rtmdet import build_detector
+from edgedet.net.families import build_detector
 
 
 @pytest.fixture

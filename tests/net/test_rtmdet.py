@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from edgedet.config import available_models, load_model_file
+from edgedet.net.families import build_detector
 from edgedet.net.layers import ConvModule, SPPBottleneck
-from edgedet.net.rtmdet import build_detector
 
 
 def _macs(model: nn.Module, width: int, height: int) -> int:
@@ -21,19 +21,49 @@ def _macs(model: nn.Module, width: int, height: int) -> int:
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
             module.register_forward_hook(count)
+    device = next(model.parameters()).device
     with torch.no_grad():
-        model(torch.zeros(1, 3, height, width))
+        model(torch.zeros(1, 3, height, width, device=device))
     return total
 
 
 @pytest.mark.parametrize("name", available_models())
 @pytest.mark.parametrize("classes", [1, 4])
 def test_build_detector_shipped_toml_gives_contract_shapes(name: str, classes: int) -> None:
-    model = build_detector(load_model_file(name).model, classes).eval()
-    with torch.no_grad():
-        outputs = model(torch.zeros(2, 3, 64, 96))
+    with torch.no_grad(), torch.device("meta"):  # shapes only
+        outputs = build_detector(load_model_file(name).model, classes).eval()(torch.zeros(2, 3, 64, 96))
     expected = [(2, channels, 64 // s, 96 // s) for s in (8, 16, 32) for channels in (classes, 4)]
     assert [tuple(o.shape) for o in outputs] == expected
+
+
+# M parameters and G MACs at 640x640 and 80 classes, from MMDetection's table of RTMDet (configs/rtmdet/README.md).
+PUBLISHED = {
+    "rtmdet_tiny": (4.8, 8.1),
+    "rtmdet_s": (8.89, 14.8),
+    "rtmdet_m": (24.71, 39.27),
+    "rtmdet_l": (52.3, 80.23),
+    "rtmdet_x": (94.86, 141.67),
+}
+
+
+@pytest.mark.parametrize(("name", "parameters", "macs"), [(name, *figures) for name, figures in PUBLISHED.items()])
+def test_build_detector_published_size_has_the_published_figures(name: str, parameters: float, macs: float) -> None:
+    with torch.device("meta"):
+        model = build_detector(load_model_file(name).model, 80).eval()
+        found = _macs(model, 640, 640) / 1e9
+    # 4.896 M of tiny was published as 4.8; the others are rounded.
+    assert sum(p.numel() for p in model.parameters()) / 1e6 == pytest.approx(
+        parameters, abs=0.1 if name == "rtmdet_tiny" else 0.016
+    )
+    # The published count has a share of normalizations and activations.
+    assert 0.99 * macs < found < macs
+
+
+def test_build_detector_nano_has_half_the_width_in_its_half_variants() -> None:
+    for name in ("rtmdet_nano", "rtmdet_nano_relu", "rtmdet_nano_ncadc_relu6"):
+        whole = load_model_file(name).model
+        half = load_model_file(name.replace("nano", "nano_half")).model
+        assert replace(whole, name=half.name, widen=whole.widen / 2) == half
 
 
 def test_build_detector_ncadc_relu6_has_the_reference_size() -> None:

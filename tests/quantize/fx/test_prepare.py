@@ -12,7 +12,7 @@ from torch.fx import symbolic_trace
 from edgedet.config import load_model_file
 from edgedet.contracts import PreprocessSpec
 from edgedet.errors import ConversionError, DataError, UnsupportedOpError
-from edgedet.net.rtmdet import build_detector
+from edgedet.net.families import build_detector
 from edgedet.quantize.calibration.calibrate import calibrate
 from edgedet.quantize.fx.fake_quant import FakeQuant, QuantConv2d
 from edgedet.quantize.fx.fold import fold_batch_norm
