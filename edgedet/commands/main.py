@@ -16,6 +16,7 @@ from edgedet.commands.convert import add_convert
 from edgedet.commands.data import add_data_commands
 from edgedet.commands.deploy import add_deploy
 from edgedet.commands.evaluate import add_evaluate, add_predict
+from edgedet.commands.import_ import add_import
 from edgedet.commands.inspect import add_inspect
 from edgedet.commands.lint import add_lint
 from edgedet.commands.operators import add_operators
@@ -46,6 +47,7 @@ EXTRAS = {
 # In the order in which a user needs them, and `--help` shows them.
 ADD_COMMANDS = (
     add_data_commands,
+    add_import,
     add_train,
     add_substitute,
     add_quantize,
