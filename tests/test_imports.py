@@ -32,7 +32,7 @@ ALLOWED: dict[str, set[str]] = {
     "deploy": {"numerics", "graph", "simulate", "data", "codegen", "runtimes"},
     # What a file of another maker means.
     "contract": {"numerics", "graph"},
-    "exchange": {"graph"},
+    "exchange": {"graph", "net"},
     # The folders that train or quantize need torch.
     "net": {"numerics", "data"},
     # train shows pictures and the AP table of its validation split, so it uses evaluate.
@@ -48,7 +48,7 @@ ALLOWED: dict[str, set[str]] = {
     "lint": {"graph", "exchange", "net", "quantize"},
 }
 # What needs torch inside a folder that is light otherwise.
-TORCH_MODULES = {"lint.checkpoint"}
+TORCH_MODULES = {"lint.checkpoint", "exchange.checkpoints.api", "exchange.checkpoints.torch_file"}
 # Top-level programs: they call the public API of every layer.
 PROGRAMS = {"commands", "demo", "__main__"}
 HEAVY = {

@@ -36,13 +36,17 @@ def add_import(commands: Commands) -> None:
     group.add_argument(
         "--preset", choices=PRESETS, help="normalization and channel order of a project's configurations"
     )
-    group.add_argument("--channels", choices=("RGB", "BGR", "GRAY"), help="order of the input's channels")
+    group.add_argument(
+        "--channels", dest="channel_order", choices=("RGB", "BGR", "GRAY"), help="order of the input's channels"
+    )
     group.add_argument("--mean", type=_numbers, metavar="M[,M,M]", help="in 0..255, in the order of the channels")
     group.add_argument("--std", type=_numbers, metavar="S[,S,S]", help="in 0..255, in the order of the channels")
     group.add_argument(
         "--imgsz", type=image_size, metavar="N|WxH", help="input size, px (default: its configuration's)"
     )
-    group.add_argument("--classes", metavar="A,B|FILE", help="names in the order of the labels, or a file of them")
+    group.add_argument(
+        "--classes", dest="class_names", metavar="A,B|FILE", help="names in the order of the labels, or a file of them"
+    )
     group.add_argument("--activation", choices=ACTIVATIONS, help="the weights do not show it")
     group.add_argument("--boxes", choices=("linear", "exp"), help="exp: MMDetection's exp_on_reg")
     group.add_argument(
@@ -73,9 +77,9 @@ def _import(args: argparse.Namespace) -> int:
     request = ImportRequest(
         checkpoint=args.checkpoint,
         out=args.out or Path(),
-        class_names=None if args.classes is None else parse_classes(args.classes),
+        class_names=None if args.class_names is None else parse_classes(args.class_names),
         weights=args.weights,
-        inputs=InputChoices(args.preset, args.channels, args.mean, args.std, args.imgsz),
+        inputs=InputChoices(args.preset, args.channel_order, args.mean, args.std, args.imgsz),
         network=Choices(args.activation, args.boxes, args.bn_eps, args.name),
     )
     if args.list:

@@ -19,7 +19,7 @@ from edgedet.exchange.checkpoints.pickle_reader import TensorRef
 from edgedet.exchange.checkpoints.torch_file import TorchFile, open_torch_file
 from edgedet.fileio import require_out_file
 from edgedet.net.checkpoint import FORMAT, Checkpoint, save_checkpoint
-from edgedet.net.rtmdet import build_detector
+from edgedet.net.families import build_detector
 
 _SHOWN = 12  # keys that an error names
 _COUNTER = ".num_batches_tracked"  # of BatchNorms; without effect on outputs
@@ -86,7 +86,7 @@ def import_checkpoint(request: ImportRequest) -> ImportReport:
         CheckpointError: no such checkpoint, or a network that edgedet does not have; keys that don't fit are named.
         ConfigError: options that don't fit.
     """
-    require_out_file(request.out, "--out")
+    require_out_file(request.out, "`out`")
     report = _read(request)
     save_checkpoint(report.checkpoint, request.out)
     return report
@@ -215,7 +215,7 @@ def _class_names(request: ImportRequest, config: TrainingConfig, found: Architec
     if len(names) != found.num_classes:
         source = "you give" if request.class_names else "the file names"
         raise CheckpointError(
-            f"{where}: {source} {len(names)} classes, its head has {found.num_classes}; give `classes`, names "
+            f"{where}: {source} {len(names)} classes, its head has {found.num_classes}; give `class_names`, names "
             "in the order of the labels"
         )
     return names

@@ -42,7 +42,7 @@ class InputChoices:
         if self.preset is not None and self.preset not in PRESETS:
             raise ConfigError(f"`preset` {self.preset!r}: expected one of {', '.join(PRESETS)}")
         if self.channel_order is not None and self.channel_order not in CHANNEL_ORDERS:
-            raise ConfigError(f"`channels` {self.channel_order!r}: expected one of {', '.join(CHANNEL_ORDERS)}")
+            raise ConfigError(f"`channel_order` {self.channel_order!r}: expected one of {', '.join(CHANNEL_ORDERS)}")
 
 
 def input_contract(
@@ -99,7 +99,7 @@ def _normalization(
     else:
         raise CheckpointError(
             f"{where}: holds no configuration that says how pixels are normalized; give `preset` "
-            f"{', '.join(PRESETS)}, or `channels`, `mean` and `std`"
+            f"{', '.join(PRESETS)}, or `channel_order`, `mean` and `std`"
         )
     return choices.mean or mean, choices.std or std, source
 
@@ -131,7 +131,7 @@ def _order(
     if said is not None:
         return ("RGB" if said.get("bgr_to_rgb") is True else "BGR"), "from its configuration"
     raise CheckpointError(
-        f"{where}: RGB or BGR? the file does not say; give `channels`, or `preset` {', '.join(PRESETS)}"
+        f"{where}: RGB or BGR? the file does not say; give `channel_order`, or `preset` {', '.join(PRESETS)}"
     )
 
 

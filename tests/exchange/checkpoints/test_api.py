@@ -170,7 +170,7 @@ def test_import_checkpoint_own_checkpoint_is_refused(tmp_path: Path, nano: dict[
     [
         ({"network": Choices()}, "which activation.*`activation`"),
         ({"inputs": InputChoices(imgsz=(64, 64))}, "`preset`"),
-        ({"class_names": None}, "names 0 classes, its head has 3; give `classes`"),
+        ({"class_names": None}, "names 0 classes, its head has 3; give `class_names`"),
         ({"class_names": ("a", "b")}, "you give 2 classes"),
         ({"weights": "ema_state_dict"}, "no `weights` 'ema_state_dict'"),
     ],
