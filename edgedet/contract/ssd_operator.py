@@ -103,7 +103,9 @@ def _options(blob: bytes, source: str) -> dict[str, Any]:
     try:
         options = flexbuffers.Loads(blob)
     except Exception as error:  # the package raises whatever its indexing meets
-        raise ConversionError(f"{source}: {KIND}: its options are damaged: {error}") from error
+        raise ConversionError(
+            f"{source}: {KIND}: its options are damaged, found {blob[:40]!r}; export it again"
+        ) from error
     if not isinstance(options, dict) or not all(isinstance(options.get(name), int | float) for name in _MUST):
         raise ConversionError(f"{source}: {KIND}: expected options {', '.join(_MUST)}, found {str(options)[:200]}")
     return options

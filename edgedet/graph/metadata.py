@@ -77,8 +77,13 @@ def read_contracts(graph: Graph, source: str) -> Contracts:
         preprocess = PreprocessSpec.from_json(content["preprocess"])
         outputs = OutputSpec.from_json(content["outputs"])
         names = {name: content["tensors"][name] for name in outputs.tensor_names}
-    except (ConfigError, TypeError, ValueError, KeyError) as error:
+    except ConfigError as error:
         raise ConversionError(f"{source}: metadata {METADATA_NAME!r} is wrong: {error}") from error
+    except (TypeError, ValueError, KeyError) as error:
+        raise ConversionError(
+            f"{source}: metadata {METADATA_NAME!r} is wrong: expected preprocess, outputs and tensors as `edgedet "
+            f"quantize` writes them, found {json.dumps(content)[:300]}; attach it anew with `edgedet contract`"
+        ) from error
     _check_outputs_spec(outputs, source)
     _check_input(graph, preprocess, source)
     indices = tuple(
@@ -92,7 +97,10 @@ def _load(blob: bytes, source: str) -> dict[str, Any]:
     try:
         content: dict[str, Any] = json.loads(blob.decode("utf-8"))
     except (ValueError, RecursionError) as error:
-        raise ConversionError(f"{source}: metadata {METADATA_NAME!r} is not JSON: {error}") from error
+        raise ConversionError(
+            f"{source}: metadata {METADATA_NAME!r} is not JSON, found {blob[:40]!r}; attach it anew with `edgedet "
+            "contract`"
+        ) from error
     version = content.get("version") if isinstance(content, dict) else None
     if version not in (VERSION, HEAD_VERSION):
         raise ConversionError(

@@ -23,7 +23,7 @@ def move(ctx: KernelContext) -> Kernel:
     try:
         moved = moved_views(ctx, whole)
     except (ValueError, IndexError) as error:
-        raise ConversionError(f"{ctx.where}: its parameters do not fit input {whole.shape}: {error}") from error
+        raise ConversionError(f"{ctx.where}: its parameters do not fit input {whole.shape}") from error
     if moved is None:
         return _gather(ctx)
     walks = []
@@ -112,7 +112,8 @@ def _joiner(ctx: KernelContext, join: Callable[[Arrays, np.ndarray | None], np.n
     try:
         shape = join(hollow, None).shape
     except ValueError as error:
-        raise ConversionError(f"{ctx.where}: its inputs do not fit together: {error}") from error
+        found = ", ".join(str(array.shape) for array in hollow)
+        raise ConversionError(f"{ctx.where}: inputs of shapes {found} do not fit together along its axis") from error
     ctx.require_shape(shape)
 
     def run(inputs: Arrays, outputs: Arrays) -> None:

@@ -168,6 +168,24 @@ def test_parse_other_bytes_raises_naming_the_file(data: bytes, message: str) -> 
     assert str(caught.value).startswith("strange.tflite: ")
 
 
+def test_parse_truncated_file_says_where_in_own_words(small: g.Graph) -> None:
+    sound = serialize(small)
+    places = set()
+    for length in range(64, len(sound), 16):
+        with pytest.raises(ConversionError) as caught:
+            parse_tflite(sound[:length], "cut.tflite")
+        message = str(caught.value)
+        assert message.startswith("cut.tflite: ")
+        assert not any(word in message for word in ("unpack", "struct", "buffer is", "index", "NoneType", "must be"))
+        places.add(message.partition("expected ")[2].partition(" inside")[0].partition(" (")[0])
+    assert len(places) > 3  # the part that is cut is named
+    damaged = sound.replace(b"image", b"\xff\xff\xff\xff\xff")
+    with pytest.raises(
+        ConversionError, match=r"expected tensor \d+ inside its \d+ bytes, found a name that is no UTF-8"
+    ):
+        parse_tflite(damaged, "cut.tflite")
+
+
 def test_read_missing_file_and_directory_raise_conversion_error(tmp_path: Path) -> None:
     for path in (tmp_path / "none.tflite", tmp_path):
         with pytest.raises(ConversionError, match="can't be read"):

@@ -21,8 +21,12 @@ _spec.loader.exec_module(fuzz_flatbuffer)
 
 @pytest.mark.slow
 def test_fuzz_ten_seconds_of_damaged_files_find_nothing(repo_dir: Path, tmp_path: Path) -> None:
-    example = repo_dir.parent / "shared" / "data" / "example_15_ops_int8.tflite"
-    models = [str(example)] if example.is_file() else []
+    shared = repo_dir.parent / "shared" / "data"
+    models = [
+        str(path)
+        for path in (shared / "example_15_ops_int8.tflite", *sorted((shared / "tflite").glob("*.tflite")))
+        if path.is_file()
+    ]
     foreign = tmp_path / "foreign.tflite"
     foreign.write_bytes(foreign_files.everything())
     models.append(str(foreign))

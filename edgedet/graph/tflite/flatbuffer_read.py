@@ -28,6 +28,7 @@ from edgedet.graph.graph import (
     TensorExtras,
 )
 from edgedet.graph.tflite.appended import split_appended
+from edgedet.graph.tflite.damage import LOST, Damage, describe
 from edgedet.graph.tflite.dtypes import dtype_name, numpy_dtype
 from edgedet.graph.tflite.op_options import check_operands, read_options
 from edgedet.graph.tflite.opaque import read_opaque
@@ -55,12 +56,13 @@ def _guarded(data: bytes, source: str) -> Graph:
         raise ConversionError(f"{source}: {len(data)} bytes are not a TFLite model; the file is empty or truncated")
     if data[4:8] != IDENTIFIER:
         raise ConversionError(f"{source}: not a TFLite model: bytes 4..8 are {data[4:8]!r}, expected {IDENTIFIER!r}")
+    reader = _Reader(data, source)
     try:
-        return _Reader(data, source).graph()
-    except (struct.error, IndexError, ValueError, TypeError, OverflowError) as error:
-        # The flatbuffers accessors follow offsets without checks of their own; this is how a wrong one ends.
+        return reader.graph()
+    except (Damage, *LOST) as error:  # the flatbuffers accessors follow offsets without checks of their own
         raise ConversionError(
-            f"{source}: the file is damaged or truncated ({len(data)} bytes read; {error}); export or copy it again"
+            f"{source}: the file is damaged or truncated: expected {reader.place} inside its {len(data)} bytes, found "
+            f"{describe(error)}; export or copy it again"
         ) from error
 
 
@@ -85,12 +87,12 @@ class _Reader:
     def __init__(self, data: bytes, source: str) -> None:
         self.data = data
         self.source = source
-        self.model = tflite.Model.GetRootAs(data, 0)
-        self.buffers = self._count("buffers", self.model.BuffersLength())
-        self.codes = self._operator_codes()
+        self.place = "the header"  # what is being read, for errors
 
     def graph(self) -> Graph:
-        model = self.model
+        self.model = model = tflite.Model.GetRootAs(self.data, 0)
+        self.buffers = self._count("buffers", model.BuffersLength())
+        self.codes = self._operator_codes()
         if model.Version() != SCHEMA_VERSION:
             raise ConversionError(f"{self.source}: schema version {model.Version()}, expected {SCHEMA_VERSION}")
         count = self._count("subgraphs", model.SubgraphsLength())
@@ -107,7 +109,7 @@ class _Reader:
             name=first.name,
             others=tuple(others),
             signatures=tuple(
-                self._signature(model.SignatureDefs(i))
+                self._signature(model.SignatureDefs(i), i)
                 for i in range(self._count("signatures", model.SignatureDefsLength()))
             ),
             appended=split_appended(self.data),
@@ -115,16 +117,19 @@ class _Reader:
 
     def _subgraph(self, subgraph: tflite.SubGraph, number: int) -> Subgraph:
         where = self.source if number == 0 else f"{self.source}: subgraph {number}"
+        self.place = f"subgraph {number}"
         operators = tuple(
             self._operator(subgraph.Operators(i), f"{where}: operator {i}")
             for i in range(self._count("operators", subgraph.OperatorsLength()))
         )
+        self.place = f"subgraph {number}"
         inputs = self._ints(subgraph, "Inputs")
         written = {*inputs, *(index for op in operators for index in op.outputs)}
         tensors = tuple(
             self._tensor(subgraph.Tensors(i), f"{where}: tensor {i}", i in written)
             for i in range(self._count("tensors", subgraph.TensorsLength()))
         )
+        self.place = f"subgraph {number}"
         name = self._text(subgraph, _SUBGRAPH_NAME)
         return Subgraph(name, tensors, operators, inputs, self._ints(subgraph, "Outputs"))
 
@@ -151,7 +156,7 @@ class _Reader:
         length = struct.unpack_from("<I", self.data, start)[0]
         text = self.data[start + 4 : start + 4 + length]
         if len(text) != length:
-            raise ValueError(f"a string of {length} bytes reaches behind the end")
+            raise Damage(f"a name of {length} bytes, which reaches behind the end")
         return text.decode("utf-8")
 
     def _outside(self, start: int, size: int, where: str) -> np.ndarray:
@@ -178,6 +183,7 @@ class _Reader:
 
     def _tensor(self, tensor: tflite.Tensor, where: str, written: bool) -> Tensor:
         """One tensor; `written`: an operator or the caller writes it, so that it is no constant without bytes."""
+        self.place = where.removeprefix(f"{self.source}: ")
         name = self._text(tensor, _TENSOR_NAME)
         where = f"{where} ({name!r})"
         dtype = dtype_name(tensor.Type())
@@ -223,7 +229,7 @@ class _Reader:
             if table.DetailsType() == tflite.QuantizationDetails.CustomQuantization:
                 union, details = table.Details(), tflite.CustomQuantization()
                 if union is None:
-                    raise ValueError("custom quantization without details")
+                    raise Damage("custom quantization without details")
                 details.Init(union.Bytes, union.Pos)
                 custom = details.CustomAsNumpy().tobytes() if details.CustomLength() else b""
             elif table.DetailsType():
@@ -249,6 +255,7 @@ class _Reader:
         """(kind, version) of every opcode."""
         codes = []
         for i in range(self._count("operator codes", self.model.OperatorCodesLength())):
+            self.place = f"operator code {i}"
             code = self.model.OperatorCodes(i)
             # Files from before 2020 have only the byte field, ai-edge-quantizer 0.10 fills only the newer one, most
             # writers both: TFLite takes the larger. `code.BuiltinCode()` does not, below 127 it reads the byte.
@@ -262,6 +269,7 @@ class _Reader:
         return tuple(codes)
 
     def _operator(self, operator: tflite.Operator, where: str) -> Operator:
+        self.place = where.removeprefix(f"{self.source}: ")
         opcode = operator.OpcodeIndex()
         if not 0 <= opcode < len(self.codes):
             raise ConversionError(f"{where} has code {opcode}, there are {len(self.codes)} codes")
@@ -283,12 +291,14 @@ class _Reader:
     def _metadata(self) -> tuple[tuple[str, bytes], ...]:
         entries = []
         for i in range(self._count("metadata entries", self.model.MetadataLength())):
+            self.place = f"metadata entry {i}"
             entry = self.model.Metadata(i)
             name = self._text(entry, _METADATA_NAME)
             entries.append((name, self._buffer(entry.Buffer(), f"{self.source}: metadata {name!r}").tobytes()))
         return tuple(entries)
 
-    def _signature(self, signature: tflite.SignatureDef) -> Signature:
+    def _signature(self, signature: tflite.SignatureDef, number: int) -> Signature:
+        self.place = f"signature {number}"
         sides = []
         for side in ("Inputs", "Outputs"):
             count = self._count("names", getattr(signature, f"{side}Length")())

@@ -10,6 +10,7 @@ import numpy as np
 import tflite
 
 from edgedet.graph.graph import OpaqueField, OpaqueOptions
+from edgedet.graph.tflite.damage import Damage
 
 _MAX_ENTRIES = 4096  # of a vector; flattened attributes of a composite operator are the longest
 _TABLE_NAMES = {number: name for name, number in vars(tflite.BuiltinOptions).items() if isinstance(number, int)}
@@ -55,7 +56,7 @@ def read_opaque(operator: tflite.Operator, custom: bytes, reason: str) -> Opaque
         custom: its custom options, which may lie behind the flatbuffer.
         reason: why the operator is opaque.
     Raises:
-        ValueError and others that flatbuffers raises: damaged.
+        Damage, and what flatbuffers raises: the file is damaged.
     """
     number, number_2 = operator.BuiltinOptionsType(), operator.BuiltinOptions2Type()
     name = _TABLE_NAMES_2.get(number_2, "") if number_2 else _TABLE_NAMES.get(number, "")
@@ -66,7 +67,7 @@ def read_opaque(operator: tflite.Operator, custom: bytes, reason: str) -> Opaque
         name, unwritable = "", f"options table number {number_2 or number}, which is newer than edgedet"
     elif number or number_2:
         if union is None:
-            raise ValueError(f"{name} are missing")
+            raise Damage(f"an operator without its {name}")
         fields, unwritable = _read_table(name, union)
     return OpaqueOptions(
         reason,
@@ -82,7 +83,7 @@ def read_opaque(operator: tflite.Operator, custom: bytes, reason: str) -> Opaque
 def _vector(table: Any, name: str) -> tuple[Any, ...]:
     length = getattr(table, f"{name}Length")()
     if length > _MAX_ENTRIES:
-        raise ValueError(f"{name} claims {length} entries")
+        raise Damage(f"{name} of {length} entries, where at most {_MAX_ENTRIES} are sound")
     return tuple(getattr(table, f"{name}AsNumpy")().tolist()) if length else ()
 
 
