@@ -7,6 +7,8 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgedet.errors import ConfigError
+
 if TYPE_CHECKING:
     from edgedet.data.paths import DataPaths
 
@@ -72,6 +74,19 @@ def data_paths(args: argparse.Namespace) -> DataPaths:
     from edgedet.data.paths import DataPaths
 
     return DataPaths(args.data, args.train_ann, args.train_images, args.val_ann, args.val_images)
+
+
+def refuse_other_splits(args: argparse.Namespace, split: str) -> None:
+    """Raises ConfigError when a command that reads one split was given the files of another.
+
+    Args:
+        args: parsed options of `add_data_arguments`.
+        split: that the command reads.
+    """
+    files = {"train": ("train_ann", "train_images"), "valid": ("val_ann", "val_images")}
+    idle = [f"`{name}`" for other, names in files.items() if other != split for name in names if getattr(args, name)]
+    if idle:
+        raise ConfigError(f"{', '.join(idle)}: not of the split {split}, which is read; leave it out, or give `split`")
 
 
 def positive_number(text: str) -> float:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from edgedet.commands.shared import Commands, add_command, refuse_checkpoint
-from edgedet.options import SPLITS, add_data_arguments, data_paths, positive_int, whole_number
+from edgedet.options import SPLITS, add_data_arguments, data_paths, positive_int, refuse_other_splits, whole_number
 
 
 def add_inspect(commands: Commands) -> None:
@@ -49,6 +49,7 @@ def _inspect(args: argparse.Namespace) -> int:
     from edgedet.report.charts import LayerPoint, layers_chart
 
     refuse_checkpoint(args.model)
+    refuse_other_splits(args, args.split)
     folder = args.out or args.model.parent
     if args.model.is_file():  # else that is what is wrong
         require_out_folder(folder, "--out")

@@ -6,6 +6,7 @@ import argparse
 import json
 
 from edgedet.commands.shared import Commands, add_command
+from edgedet.errors import ConfigError
 
 
 def add_operators(commands: Commands) -> None:
@@ -26,6 +27,8 @@ def add_operators(commands: Commands) -> None:
 def _operators(args: argparse.Namespace) -> int:
     from edgedet.graph.operator_text import markdown, select_operators, table_text
 
+    if args.markdown and args.kinds:
+        raise ConfigError(f"--markdown prints the whole table, found {', '.join(args.kinds)}; leave the names out")
     rows = select_operators(args.kinds)
     if args.markdown:
         print(markdown(), end="")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from edgedet.contract.detection_head import Roles, find_outputs
+from edgedet.contract.effects import require_effect
 from edgedet.contract.image_input import find_preprocess, image_shape, spread
 from edgedet.contract.labels import appended_labels
 from edgedet.contract.request import ContractReport, ContractRequest
@@ -47,6 +48,7 @@ def contract(request: ContractRequest) -> ContractReport:
         notes: tuple[str, ...] = ()
     else:
         graph, preprocess, outputs, roles, notes = _described(graph, data, request, has_contract, source)
+    require_effect(graph, request, preprocess, outputs, roles, source)
     graph = with_contracts(graph, preprocess, outputs, roles, source)
     if request.out is not None:
         atomic_write_bytes(request.out, serialize(graph))

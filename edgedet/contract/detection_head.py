@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -53,8 +54,35 @@ def find_outputs(
     if len(found) > 1:
         raise ConfigError(_ambiguous(graph, found, source))
     spec, roles = found[0]
+    if kind == "none":
+        return spec, roles, _class_vector(graph, classes, source)
     head, notes = _completed(graph, request, spec, roles, source)
     return replace(spec, head=head), roles, notes
+
+
+def _class_vector(graph: Graph, classes: tuple[str, ...], source: str) -> tuple[str, ...]:
+    """Check the number of classes of a head `none`, as far as its outputs say it.
+
+    Args:
+        graph: of the file.
+        classes: names; may be empty.
+        source: name of the file, for errors.
+    Returns:
+        A note where the outputs are no vectors, so that nothing says how many classes they are of.
+    Raises:
+        ConfigError: every output is a vector, as of a classifier, and none has a value for each class.
+    """
+    shapes = [graph.tensors[index].shape for index in graph.outputs]
+    lengths = [math.prod(shape) for shape in shapes if math.prod(shape) == max(shape, default=1)]
+    if not classes or len(classes) in lengths:
+        return ()
+    if len(lengths) == len(shapes):
+        raise ConfigError(
+            f"{source}: `classes`: {len(classes)} names, but the outputs hold {' and '.join(map(str, lengths))} "
+            "values; give one name for each value, or leave `classes` out"
+        )
+    found = ", ".join(map(str, shapes))
+    return (f"classes: their number was not checked, because head none says nothing of outputs {found}",)
 
 
 def _fitting(

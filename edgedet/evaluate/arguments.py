@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from edgedet.errors import ConfigError
 from edgedet.fileio import atomic_write_text, require_out_file
-from edgedet.options import SPLITS, add_data_arguments, data_paths, positive_int, threshold
+from edgedet.options import SPLITS, add_data_arguments, data_paths, positive_int, refuse_other_splits, threshold
 from edgedet.runtimes.names import RUNTIME_HELP, RUNTIMES
 
 if TYPE_CHECKING:  # `--help` should not wait for NumPy and pycocotools
@@ -33,9 +33,8 @@ def add_evaluate_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--score-threshold",
         type=threshold,
-        default=0.001,
         metavar="T",
-        help="detections below it are dropped (default: %(default)s, for the whole precision-recall curve)",
+        help="of a model: detections below it are dropped (default: 0.001, for the whole precision-recall curve)",
     )
     parser.add_argument(
         "--per-operator",
@@ -54,9 +53,7 @@ def run_evaluate(args: argparse.Namespace, open_model: Callable[[Path, str | Non
     Returns:
         The report, to be printed.
     """
-    if args.detections is not None and (args.runtime or args.per_operator):
-        option = "`runtime`" if args.runtime else "`per_operator`"
-        raise ConfigError(f"{option} runs a model, but `detections` holds results already; leave one of them out")
+    refuse_idle_options(args)
     if args.json is not None:
         require_out_file(args.json, "`json`")  # before the model is opened, which may compile C
     runtime = None if args.model is None else open_model(args.model, args.runtime)
@@ -69,6 +66,21 @@ def run_evaluate(args: argparse.Namespace, open_model: Callable[[Path, str | Non
     return report
 
 
+def refuse_idle_options(args: argparse.Namespace) -> None:
+    """Raises ConfigError for an option that would have no effect in this mode."""
+    of_models = ("runtime", "per_operator", "score_threshold")
+    values = {name: getattr(args, name) for name in of_models}
+    idle = [
+        f"`{name}`" for name, value in values.items() if value is not None and value is not False
+    ]  # 0 is given, too
+    if args.detections is not None and idle:
+        raise ConfigError(f"{', '.join(idle)}: for a model, but `detections` holds results already; leave one out")
+    runtime = args.runtime or "the default runtime"
+    if args.per_operator and not runtime.startswith("qemu:"):
+        raise ConfigError(f"`per_operator`: only `runtime` qemu:... counts instructions, found {runtime}; leave it out")
+    refuse_other_splits(args, args.split)
+
+
 def _of_detections(args: argparse.Namespace, split: CocoSplit) -> EvalReport:
     from edgedet.evaluate.coco_results import evaluate_results
 
@@ -76,7 +88,7 @@ def _of_detections(args: argparse.Namespace, split: CocoSplit) -> EvalReport:
 
 
 def _of_model(args: argparse.Namespace, split: CocoSplit, runtime: Runtime) -> EvalReport:
-    from edgedet.evaluate.evaluator import evaluate
+    from edgedet.evaluate.evaluator import COCO_SCORE_THRESHOLD, evaluate
     from edgedet.progress import show_progress
 
     with show_progress("evaluate") as progress:
@@ -84,7 +96,7 @@ def _of_model(args: argparse.Namespace, split: CocoSplit, runtime: Runtime) -> E
             runtime,
             split,
             max_images=args.images,
-            score_threshold=args.score_threshold,
+            score_threshold=COCO_SCORE_THRESHOLD if args.score_threshold is None else args.score_threshold,
             progress=progress,
             model_path=args.model,
             per_operator=args.per_operator,

@@ -63,8 +63,8 @@ def _parts(ctx: OpContext, source: np.ndarray) -> list[np.ndarray]:
             raise ctx.unsupported(f"{source.shape} can't be unpacked along axis {axis} to {count} of {options.num}")
         return [source[(slice(None),) * axis + (i, ...)] for i in range(count)]
     assert isinstance(options, SplitOptions)
-    given = ctx.constant(0 if ctx.operator.kind == "SPLIT" else 2, "the axis").ravel()
-    axis = checked_axis(ctx, int(given[0]), source.ndim)
+    given = ctx.constant_number(0 if ctx.operator.kind == "SPLIT" else 2, "the axis")
+    axis = checked_axis(ctx, given, source.ndim)
     whole = source.shape[axis]
     if ctx.operator.kind == "SPLIT":
         sizes = [whole // count] * count

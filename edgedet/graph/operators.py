@@ -68,6 +68,13 @@ class OpContext:
             raise self.unsupported(f"{what} must be a constant, but {tensor.name!r} is computed")
         return tensor.data
 
+    def constant_number(self, position: int, what: str) -> int:
+        """The only value of an input that must be a constant."""
+        data = self.constant(position, what)
+        if data.size != 1:
+            raise self.unsupported(f"{what} must be one number, {self.input(position).name!r} holds {data.size}")
+        return int(data.reshape(-1)[0])
+
     def quantization(self, tensor: Tensor) -> Quantization:
         """Quantization of a tensor that must have one."""
         if tensor.quantization is None:
@@ -147,6 +154,8 @@ def checked_weights(ctx: OpContext) -> np.ndarray:
     weights = ctx.constant(1, "the weights")
     if weights.dtype != np.int8 or ctx.quantization(ctx.input(1)).zero_point.any():
         raise ctx.unsupported(f"weights {ctx.input(1).name!r} must be int8 with zero point 0, they are {weights.dtype}")
+    if not weights.size:
+        raise ctx.unsupported(f"weights {ctx.input(1).name!r} of shape {weights.shape} are empty")
     return weights
 
 
@@ -271,7 +280,7 @@ def reduce_axes(ctx: OpContext) -> tuple[int, ...]:
 def arg_axis(ctx: OpContext) -> int:
     """Axis of ARG_MAX and ARG_MIN, 0 or more, after checking their shapes and types."""
     shape = ctx.input(0).shape
-    axis = int(ctx.constant(1, "the axis").ravel()[0])
+    axis = ctx.constant_number(1, "the axis")
     if not -len(shape) <= axis < len(shape):
         raise ctx.unsupported(f"axis {axis} is outside the {len(shape)} axes of its input")
     if ctx.output().dtype != "int32":

@@ -67,13 +67,13 @@ def pad(ctx: KernelContext) -> Kernel:
     """PAD with the zero point, PADV2 with a constant code."""
     widths = ctx.constant(1, "the padding")
     shape = ctx.input(0).shape
-    if widths.shape != (len(shape), 2) or widths.min() < 0:
+    if widths.shape != (len(shape), 2) or (widths < 0).any():
         raise ctx.unsupported(f"paddings of shape {widths.shape} do not fit input {shape}, or are negative")
     zero_point = ctx.require_one_scale(ctx.input(0), ctx.output())[1]
     fill = zero_point
     if ctx.operator.kind == "PADV2":
         ctx.require_one_scale(ctx.input(2), ctx.output())
-        fill = int(ctx.constant(2, "the pad value").ravel()[0])
+        fill = ctx.constant_number(2, "the pad value")
     ctx.require_shape([side + int(a) + int(b) for side, (a, b) in zip(shape, widths.tolist(), strict=True)])
     inner = tuple(slice(int(a), int(a) + side) for side, (a, _) in zip(shape, widths.tolist(), strict=True))
 

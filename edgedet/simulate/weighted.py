@@ -117,6 +117,7 @@ class _Window:
 def conv_2d(ctx: KernelContext) -> Kernel:
     """CONV_2D: im2col in blocks of rows, one matrix product each."""
     weights = checked_weights(ctx)
+    ctx.require_rank(ctx.input(0), 4)
     ctx.require_rank(ctx.input(1), 4)
     channels, kernel_height, kernel_width, depth = weights.shape
     if ctx.input(0).shape[-1] != depth:
@@ -158,6 +159,7 @@ def conv_2d(ctx: KernelContext) -> Kernel:
 def depthwise_conv_2d(ctx: KernelContext) -> Kernel:
     """DEPTHWISE_CONV_2D: a sum over the taps of the filter."""
     weights = checked_weights(ctx)
+    ctx.require_rank(ctx.input(0), 4)
     ctx.require_rank(ctx.input(1), 4)
     _, kernel_height, kernel_width, channels = weights.shape
     depth = ctx.input(0).shape[-1]

@@ -214,12 +214,6 @@ def test_evaluate_bad_input_gives_one_line_and_code_2(
     assert "give --val-ann" in fails(capfd, "evaluate", model, "--data", data, "--val-images", data / "valid")
     assert "checkpoint runs with --runtime torch" in fails(capfd, "evaluate", "a.pt", "--runtime", "sim")
     assert "test" in fails(capfd, "evaluate", model, "--data", data, "--split", "test")
-    assert "--runtime runs a model" in fails(
-        capfd, "evaluate", "--detections", tmp_path / "d.json", "--data", data, "--runtime", "ref"
-    )
-    assert "--per-operator runs a model" in fails(
-        capfd, "evaluate", "--detections", tmp_path / "d.json", "--data", data, "--per-operator"
-    )
 
 
 def test_evaluate_json_path_is_a_folder_gives_one_line(
@@ -446,3 +440,29 @@ def test_main_interrupt_returns_130(
     monkeypatch.setattr("edgedet.evaluate.detect.load_image", interrupted)
     assert main(["evaluate", str(toy / "model.tflite"), "--data", str(toy / "data")]) == 130
     assert capfd.readouterr().err == "interrupted\n"
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (("evaluate", "--detections", "d.json", "--runtime", "ref"), "--runtime: for a model, but --detections"),
+        (("evaluate", "--detections", "d.json", "--per-operator"), "--per-operator: for a model, but --detections"),
+        (("evaluate", "--detections", "d.json", "--score-threshold", "0"), "--score-threshold: for a model, but"),
+        (("evaluate", "model.tflite", "--per-operator"), "found the default runtime"),
+        (("evaluate", "model.tflite", "--per-operator", "--runtime", "c99"), "counts instructions, found c99"),
+        (("evaluate", "model.tflite", "--train-ann", "a.json"), "--train-ann: not of the split valid"),
+        (
+            ("evaluate", "model.tflite", "--split", "test", "--val-ann", "a", "--val-images", "b"),
+            "--val-ann, --val-images",
+        ),
+        (
+            ("inspect", "model.tflite", "--against", "a.pt", "--train-images", "a"),
+            "--train-images: not of the split valid",
+        ),
+        (("operators", "--markdown", "ADD"), "--markdown prints the whole table, found ADD"),
+    ],
+)
+def test_option_without_effect_in_this_mode_is_an_error(
+    argv: tuple[str, ...], words: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert words in fails(capfd, *argv)

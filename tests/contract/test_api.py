@@ -231,6 +231,31 @@ def test_contract_float_rows_leave_the_unit_open(tmp_path: Path) -> None:
     assert head_of(tmp_path / "p.tflite", head="yolov8", classes=ABC).head.unit == "pixels"
 
 
+def test_contract_of_a_classifier_takes_one_name_a_value(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out.tflite"
+    for shape in ((1, 3), (1, 1, 1, 3)):
+        path = foreign(tmp_path / "m.tflite", [shape])
+        found = contract(ContractRequest(model=path, head="none", classes=("a", "b", "c")))
+        assert found.outputs.class_names == ("a", "b", "c")
+        assert not any("not checked" in note for note in found.notes)
+        for names in ("a,b", "a,b,c,d", "a"):
+            assert main(["contract", str(path), "--head", "none", "--classes", names, "--out", str(out)]) == 2
+            error = capfd.readouterr().err
+            assert f"--classes: {names.count(',') + 1} names, but the outputs hold 3 values" in error
+        assert contract(ContractRequest(model=path, head="none")).outputs.class_names == ()
+    assert not out.exists()
+    two = foreign(tmp_path / "two.tflite", [(1, 5), (1, 2)])
+    assert contract(ContractRequest(model=two, head="none", classes=("a", "b"))).notes[:1] != ("classes",)
+    with pytest.raises(ConfigError, match="hold 5 and 2 values"):
+        contract(ContractRequest(model=two, head="none", classes=("a",)))
+
+
+def test_contract_of_maps_without_a_head_says_that_classes_are_unchecked(tmp_path: Path) -> None:
+    path = foreign(tmp_path / "m.tflite", [(1, 4, 4, 18)])
+    notes = contract(ContractRequest(model=path, head="none", classes=("a", "b"))).notes
+    assert any("their number was not checked" in note and "(1, 4, 4, 18)" in note for note in notes)
+
+
 def test_command_errors_name_the_options_and_write_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     path, out = foreign(tmp_path / "m.tflite", [(1, 4, 4, 18)]), tmp_path / "out.tflite"
     for argv, words in (

@@ -23,7 +23,7 @@ import traceback
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
+from types import FrameType, ModuleType
 
 import numpy as np
 
@@ -40,18 +40,33 @@ from edgedet.lint.finding import Subject
 from edgedet.simulate.simulator import Simulator
 
 LIMIT_SECONDS = 10.0
+GRAPH_SHARE = 0.4  # of the damaged files that are sound flatbuffers of contradicting graphs
 LIMIT_BYTES = 4 << 30
 LARGEST_CELLS = 20_000_000  # of all tensors together, to be simulated
 EXTREMES = (0, 1, 2, 3, 4, 7, 8, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 2**31 - 1, 2**31, 2**32 - 1, 2**32 - 4)
 
 
-@dataclass(frozen=True)
+def _module(name: str, levels_up: int) -> ModuleType:
+    """A file of the tests, which have no package."""
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).parents[levels_up] / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)  # for its dataclasses
+    spec.loader.exec_module(module)
+    return module
+
+
+graph_damage = _module("graph_damage", 0)
+
+
+@dataclass(frozen=True, eq=False)
 class Seed:
     """A sound file and where its structure lies, as opposed to weights, whose bytes may be anything."""
 
     name: str
     data: bytes
     structure: np.ndarray  # int64 (n,), positions of bytes outside large constants
+    graph: g.Graph
 
 
 @dataclass
@@ -76,17 +91,13 @@ def make_seed(name: str, data: bytes) -> Seed:
         if tensor.data is not None and tensor.data.nbytes > 64:
             start = tensor.data.__array_interface__["data"][0] - base
             structural[start : start + tensor.data.nbytes] = False
-    return Seed(name, data, np.flatnonzero(structural))
+    return Seed(name, data, np.flatnonzero(structural), graph)
 
 
 def generated_seeds() -> list[Seed]:
-    """Small detectors of random weights, with contracts, one and four classes."""
-    spec = importlib.util.spec_from_file_location("graph_maker", Path(__file__).parents[1] / "graph_maker.py")
-    assert spec is not None
-    assert spec.loader is not None
-    maker = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(maker)
-    seeds = []
+    """One operator of every kind, and small detectors of random weights, with contracts, one and four classes."""
+    maker, kinds = _module("graph_maker", 1), _module("operator_graphs", 1)
+    seeds = [make_seed(kind, serialize(kinds.graph_of(kind, "int8"))) for kind in kinds.CASES]
     for classes in (1, 4):
         m = maker.GraphMaker(classes)
         x = m.conv(m.input((1, 64, 32, 3), name="image"), 8, stride=(4, 4), activation="RELU6")
@@ -104,7 +115,12 @@ def generated_seeds() -> list[Seed]:
 
 
 def damage(rng: np.random.Generator, seed: Seed, others: list[Seed]) -> bytes:
-    """A copy of a file with one to a few things wrong."""
+    """A copy of a file with one to a few things wrong, in its bytes or in what they say."""
+    if rng.random() < GRAPH_SHARE and seed.graph.operators:
+        try:
+            return serialize(graph_damage.damage_graph(rng, seed.graph))
+        except EdgedetError:  # such a graph can't be written
+            pass
     data = bytearray(seed.data)
     for _ in range(int(rng.choice([1, 1, 1, 2, 4, 16]))):
         if len(data) < 8:

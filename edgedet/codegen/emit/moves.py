@@ -107,7 +107,7 @@ def _pad(ctx: StepContext) -> list[Call]:
     before = [0] * (3 - min(rank, 3)) + [int(width) for width in widths[-3:, 0]]
     fill = ctx.op.params(ctx.tensor(source))[1]
     if ctx.step.kind == "PADV2":
-        fill = int(ctx.op.constant(2, "the pad value").ravel()[0])
+        fill = ctx.op.constant_number(2, "the pad value")
     params = c_fields(
         (
             ("in", ctx.byte_view(source)),

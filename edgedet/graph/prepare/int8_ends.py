@@ -87,8 +87,10 @@ def _inputs(graph: Graph) -> dict[int, tuple[int, int]]:
         readers = [number for number, operator in enumerate(graph.operators) if index in operator.inputs]
         if len(readers) == 1 and index not in graph.outputs and graph.tensors[index].dtype != "int8":
             operator = graph.operators[readers[0]]
+            if not _is_cast(operator):
+                continue
             target = operator.outputs[0]
-            if _is_cast(operator) and graph.tensors[target].dtype == "int8" and target not in graph.outputs:
+            if graph.tensors[target].dtype == "int8" and target not in graph.outputs:
                 found[index] = readers[0], target
     return found
 
@@ -110,4 +112,5 @@ def _outputs(graph: Graph, inputs: set[int]) -> dict[int, tuple[int, int]]:
 
 
 def _is_cast(operator: Operator) -> bool:
-    return operator.kind in _CASTS
+    # A damaged file may leave out a tensor.
+    return operator.kind in _CASTS and len(operator.inputs) == len(operator.outputs) == 1 and operator.inputs[0] >= 0
