@@ -84,7 +84,7 @@ def check(name: str, found: list[np.ndarray], expected: tuple[np.ndarray, ...]) 
 
 def measure(path: Path, name: str, cpus: list[str], data: Path | None, images: int, per_operator: bool) -> list[Row]:
     """Check and measure one model on every processor."""
-    loaded, model = load_any(path)
+    loaded, model, _ = load_any(path)
     blob, graph = loaded.data, loaded.graph
     inputs = inputs_of(graph, model, data, images)
     simulator = Simulator(graph)

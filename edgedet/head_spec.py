@@ -19,6 +19,8 @@ UNITS = ("pixels", "normalized")
 # Codings whose rows belong to the cells of the stride levels.
 LEVEL_CODINGS = ("distance", "yolox", "yolov3", "yolov5", "cells")
 ANCHOR_CODINGS = ("yolov3", "yolov5")
+# Codings whose outputs are rows of a box and scores: what numerics/heads/boxes.py and edk_detect_rows() decode.
+ROW_CODINGS = ("distance", "yolox", "yolov3", "yolov5", "xywh", "xyxy", "ssd")
 _ROLES = {  # of codings whose outputs are not rows of boxes
     "detections": re.compile("boxes|classes|scores|count"),
     "none": re.compile("output_[0-9]{1,9}"),

@@ -68,10 +68,21 @@ def float_literal(value: float) -> str:
     Returns:
         Hexadecimal literal, for example `0x1.8p-1f`.
     """
-    mantissa, exponent = float(np.float32(value)).hex().split("p")
+    return f"{double_literal(float(np.float32(value)))}f"
+
+
+def double_literal(value: float) -> str:
+    """Double constant that reads back as exactly `value`, in C99 and C++17.
+
+    Args:
+        value: finite.
+    Returns:
+        Hexadecimal literal, for example `0x1.8p-1`.
+    """
+    mantissa, exponent = value.hex().split("p")
     if "." in mantissa:
         mantissa = mantissa.rstrip("0").rstrip(".")
-    return f"{mantissa}p{exponent}f"
+    return f"{mantissa}p{exponent}"
 
 
 def string_literal(text: str) -> str:

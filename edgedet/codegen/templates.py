@@ -11,6 +11,7 @@ from edgedet.codegen.c_source import float_literal, int8_rows, string_literal
 from edgedet.data.preprocess import quantization_table
 from edgedet.errors import missing_extra
 from edgedet.graph.model import Int8Model
+from edgedet.graph.tflite.dtypes import tensor_bytes
 from edgedet.numerics.decode import MAX_CANDIDATES, quantized_threshold
 from edgedet.numerics.heads.fomo import quantized_score_threshold
 from edgedet.numerics.heads.layout import class_channels, grid
@@ -47,7 +48,8 @@ def _output_values(model: Int8Model) -> dict[str, Any]:
     spec = model.outputs
     return {
         "decoder": model.c_decoder,
-        "outputs": [_heat_map(model)] if model.c_decoder == "cells" else _level_outputs(model),
+        "head": spec.head,
+        "outputs": _outputs(model),
         "class_names": [string_literal(name) for name in spec.class_names],
         "score_threshold": float_literal(spec.score_threshold),
         "score_threshold_decimal": spec.score_threshold,
@@ -55,6 +57,32 @@ def _output_values(model: Int8Model) -> dict[str, Any]:
         "max_detections": spec.max_detections,
         "max_candidates": MAX_CANDIDATES,
     }
+
+
+def _outputs(model: Int8Model) -> list[dict[str, Any]]:
+    match model.c_decoder:
+        case "cells":
+            return [_heat_map(model)]
+        case "rows":
+            return _row_outputs(model)
+    return _level_outputs(model)
+
+
+def _row_outputs(model: Int8Model) -> list[dict[str, Any]]:
+    """Tensors of a head with rows of boxes."""
+    graph = model.graph
+    return [
+        {
+            "name": name,
+            "position": position,
+            "bytes": tensor_bytes(graph.tensors[graph.outputs[position]]),
+            "scale": float_literal(scale),
+            "zero_point": zero_point,
+        }
+        for name, position, scale, zero_point in zip(
+            model.outputs.tensor_names, model.output_positions, model.scales, model.zero_points, strict=True
+        )
+    ]
 
 
 def _level_outputs(model: Int8Model) -> list[dict[str, Any]]:

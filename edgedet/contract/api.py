@@ -16,6 +16,7 @@ from edgedet.contract.ssd_operator import PostProcess, find_postprocess, without
 from edgedet.contracts import OutputSpec, PreprocessSpec
 from edgedet.errors import ConfigError, ConversionError
 from edgedet.fileio import atomic_write_bytes
+from edgedet.graph.c_decoder import c_decoder_of
 from edgedet.graph.flatbuffer import parse_tflite, serialize
 from edgedet.graph.graph import Graph
 from edgedet.graph.metadata import METADATA_NAME, contract_metadata, read_contracts
@@ -189,6 +190,13 @@ def _report(
 ) -> ContractReport:
     tensors = [(role, graph.tensors[graph.outputs[roles[role]]]) for role in outputs.tensor_names]
     source = graph.tensors[graph.inputs[0]]
+    decoder, reason = c_decoder_of(
+        preprocess,
+        outputs,
+        (source.dtype, *(tensor.dtype for _, tensor in tensors)),
+        source.shape != (1, preprocess.height, preprocess.width, preprocess.channels),
+        len(tensors) == len(graph.outputs),
+    )
     return ContractReport(
         model=request.model,
         written=request.out,
@@ -198,4 +206,6 @@ def _report(
         notes=notes,
         input_name=source.name,
         input_dtype=source.dtype,
+        c_decoder=decoder,
+        why_no_c_decoder=reason,
     )

@@ -71,6 +71,8 @@ class ContractReport:
     notes: tuple[str, ...]  # what was found or assumed
     input_name: str
     input_dtype: str
+    c_decoder: str  # `levels`, `rows`, `cells`, or "": C does not decode the outputs; see graph/c_decoder.py
+    why_no_c_decoder: str
 
     def text(self) -> str:
         """Lines for a person."""
@@ -88,6 +90,10 @@ class ContractReport:
         lines.append(
             f"decoding   score above {o.score_threshold:g}, NMS IoU {o.nms_iou:g}, at most {o.max_detections} objects"
         )
+        if self.c_decoder:
+            lines.append("in C       yes: `edgedet deploy --target c99` writes edgedet_run(), from image to detections")
+        elif o.head.kind != "none":
+            lines.append(f"in C       no, decoded in Python only: {self.why_no_c_decoder}")
         lines += [f"note       {note}" for note in self.notes]
         lines.append("check      the contracts fit the file's tensors")
         if self.written is not None:

@@ -39,6 +39,7 @@ class DeployReport:
     plan: Plan | None  # target c99: the planned arena
     patches: PatchReport | None  # target c99: the first steps run patch by patch, to fit a limit
     has_contract: bool  # with contract.h, and with target c99 edgedet_run()
+    decoder: str  # target c99: what decodes the outputs in edgedet_run(); or why C decodes none; empty: no contracts
     golden_source: str  # where the golden input comes from
     unchecked: str  # target tflm: why the golden outputs are TFLite Micro's alone; empty: the simulator gives the same
     notes: tuple[str, ...] = ()  # what was changed in the file
@@ -65,12 +66,13 @@ class DeployReport:
             if self.patches is not None:
                 lines.append(f"patches:   {self.patches.text()}")
         if not self.has_contract:
-            lines.append(
-                f"interface: {_WITHOUT_CONTRACT[self.target][0]} only; the file carries no preprocessing and output "
-                "contracts that the C kernels can follow (RTMDet's head, or FOMO's with the softmax in the file; int8 "
-                "input and outputs), so there is no "
-                f"{_WITHOUT_CONTRACT[self.target][1]}"
+            rest, missing = _WITHOUT_CONTRACT[self.target]
+            reason = (
+                f"C can't follow its contracts: {self.decoder}" if self.decoder else "the file carries no contracts"
             )
+            lines.append(f"interface: {rest} only; {reason}, so there is no {missing} (see `edgedet contract`)")
+        elif self.decoder:
+            lines.append(f"decoder:   {self.decoder}, the same detections as in Python")
         lines.append(f"golden:    {self.golden_source}")
         if self.unchecked:
             lines.append(
@@ -133,6 +135,7 @@ def deploy(
         plan=product.plan,
         patches=product.patches,
         has_contract=product.has_contract,
+        decoder=product.decoder,
         notes=product.notes,
         golden_source=product.golden_source,
         unchecked=product.unchecked,

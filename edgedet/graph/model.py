@@ -7,11 +7,11 @@ from pathlib import Path
 
 from edgedet.contracts import OutputSpec, PreprocessSpec
 from edgedet.errors import ConversionError
+from edgedet.graph.c_decoder import c_decoder_of
 from edgedet.graph.check import refuse_compiled
 from edgedet.graph.graph import Graph, Tensor
 from edgedet.graph.metadata import read_contracts
 from edgedet.graph.prepare.load import load_tflite
-from edgedet.head_spec import HeadSpec
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,18 +46,19 @@ class Int8Model:
 
     @property
     def c_decoder(self) -> str:
-        """How C decodes the outputs: `levels` (RTMDet's), `cells` (a heat map of scores), or "": it does not."""
-        whole_cells = not any(
-            side % stride for side in (self.preprocess.width, self.preprocess.height) for stride in self.outputs.strides
-        )
-        if {self.input_dtype, *self.dtypes} != {"int8"} or not whole_cells or self.channels_first:
-            return ""
-        head = self.outputs.head
-        if head == HeadSpec():
-            return "levels"
-        alone = len(self.graph.outputs) == len(self.output_positions) == len(self.outputs.strides) == 1
-        scores_inside = head.scores == "none"  # the softmax over the classes is in the graph
-        return "cells" if head.coding == "cells" and scores_inside and alone and not head.channels_first else ""
+        """How C decodes the outputs: `levels`, `rows`, `cells`, or "": it does not. See `c_decoder_of`."""
+        return self._c_decoder[0]
+
+    @property
+    def why_no_c_decoder(self) -> str:
+        """What keeps C from decoding the outputs; "" when it does."""
+        return self._c_decoder[1]
+
+    @property
+    def _c_decoder(self) -> tuple[str, str]:
+        alone = len(self.graph.outputs) == len(self.output_positions)
+        dtypes = (self.input_dtype, *self.dtypes)
+        return c_decoder_of(self.preprocess, self.outputs, dtypes, self.channels_first, alone)
 
 
 def load_int8_model(path: Path) -> Int8Model:

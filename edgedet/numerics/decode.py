@@ -161,7 +161,7 @@ def nms(boxes: np.ndarray, labels: np.ndarray, nms_iou: float, max_detections: i
         height = np.minimum(bottom[rest], bottom[index]) - np.maximum(top[rest], top[index])
         shared = np.maximum(width, 0) * np.maximum(height, 0)
         union = (area[rest] + area[index]) - shared
-        alive[rest] &= (shared <= limit * union) | (labels[rest] != labels[index])
+        alive[rest] &= ~(shared > limit * union) | (labels[rest] != labels[index])
     return np.array(kept, dtype=np.int64)
 
 

@@ -1,6 +1,7 @@
 #include "edk_detect_cells.h"
 
-#define MAX_INPUT_SIDE 65535 /* exact in float */
+#include "edk_detect_float.h"
+
 #define NO_OBJECT (-1)
 
 /* A product that a subtraction follows goes through memory: a fused multiply-add would round once instead of twice. */
@@ -12,15 +13,15 @@ static inline double rounded(double product)
 
 static edk_status check_params(const edk_detect_cells_params *params)
 {
-    if (!(params->scale > 0.0f && params->scale <= 3.402823466e+38f) || params->zero_point < -128 ||
+    if (!edk_is_scale(params->scale) || params->zero_point < -128 ||
         params->zero_point > 127 || params->q_threshold <= params->zero_point || params->q_threshold > 128 ||
         params->num_classes < 1 || params->background < 0 || params->background > 1) {
         return EDK_ERROR_RANGE;
     }
-    if (params->stride < 1 || params->stride > MAX_INPUT_SIDE ||
+    if (params->stride < 1 || params->stride > EDK_MAX_INPUT_SIDE ||
         edk_detect_cells_scratch_bytes(params->height, params->width) == 0 ||
-        (int64_t)params->height * params->stride > MAX_INPUT_SIDE ||
-        (int64_t)params->width * params->stride > MAX_INPUT_SIDE ||
+        (int64_t)params->height * params->stride > EDK_MAX_INPUT_SIDE ||
+        (int64_t)params->width * params->stride > EDK_MAX_INPUT_SIDE ||
         params->num_classes >= INT32_MAX / (params->height * params->width)) {
         return EDK_ERROR_SHAPE;
     }
@@ -98,11 +99,6 @@ static void find_objects(const edk_detect_cells_params *params, const int8_t *ma
     }
 }
 
-static float clipped(float value, float limit)
-{
-    return value < 0.0f ? 0.0f : value > limit ? limit : value;
-}
-
 /* Step 3. links[cell] is the object's next cell in row-major order, and `first` behind the last one. */
 static edk_detection describe(const edk_detect_cells_params *params, const int8_t *map, const int32_t *links,
                               int32_t first)
@@ -129,8 +125,8 @@ static edk_detection describe(const edk_detect_cells_params *params, const int8_
     const float limit[2] = {(float)(params->width * params->stride), (float)(params->height * params->stride)};
     for (int axis = 0; axis < 2; ++axis) {
         const double centre = rounded(weighted[axis] / sum * (double)params->stride);
-        found.box[axis] = clipped((float)(centre - half), limit[axis]);
-        found.box[axis + 2] = clipped((float)(centre + half), limit[axis]);
+        found.box[axis] = edk_clipped((float)(centre - half), limit[axis]);
+        found.box[axis + 2] = edk_clipped((float)(centre + half), limit[axis]);
     }
     return found;
 }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import numpy as np
 import pytest
 from fomo_like import heat_map
 from generated import assert_self_test_passes
+from golden_detections import golden_detections
 from PIL import Image
 
 from edgedet.contract.api import contract
@@ -20,16 +20,6 @@ from edgedet.graph.model import load_int8_model
 from edgedet.runtimes.open import open_runtime
 
 pytestmark = pytest.mark.toolchain
-
-
-def golden_detections(folder: Path) -> list[list[float]]:
-    """Box, score and label of each golden detection of a module."""
-    text = (folder / "golden.c").read_text().partition("edgedet_golden_detections")[2]
-    rows = re.findall(r"\{\{([^}]*)\}, ([^,]*), (\d+)\}", text)
-    return [
-        [float.fromhex(v.strip().rstrip("f")) for v in (*box.split(","), score)] + [int(label)]
-        for box, score, label in rows
-    ]
 
 
 def test_heat_map_is_decoded_by_edgedet_run(tmp_path: Path) -> None:
@@ -73,7 +63,7 @@ def test_logits_have_no_c_decoder(tmp_path: Path) -> None:
     assert load_int8_model(model).c_decoder == ""
     report = deploy(model, "c99", tmp_path / "module")
     assert not report.has_contract
-    assert "FOMO's with the softmax in the file" in " ".join(report.text().split())
+    assert "the softmax of head fomo must be in the file" in " ".join(report.text().split())
     assert not (report.out / "run.c").exists()
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from edgedet import __version__
+from edgedet.codegen.decoders import decoder_kernel
 from edgedet.codegen.program import Program
 from edgedet.codegen.render import GoldenVectors
 from edgedet.codegen.steps import macs_of
@@ -33,6 +34,7 @@ class C99Module:
     manifest: dict[str, Any]
     program: Program
     model: Int8Model | None  # None: no contracts, or no C decoder for them, so there is no edgedet_run()
+    decoder: str  # of `Product`
     model_bytes: int  # of the file
     golden_source: str
     notes: tuple[str, ...]  # what was changed in the file
@@ -55,35 +57,38 @@ def make_c99(path: Path, *, image: Path | None = None, ram_bytes: int | None = N
         DataError: the image is missing or broken.
         ToolchainError: Jinja2 is missing.
     """
-    loaded, model = load_any(path)
+    loaded, model, decoder = load_any(path)
     data, graph = loaded.data, loaded.graph
     if model is None and image is not None:
+        reason = f" ({decoder})" if decoder else ""
         raise ConfigError(
-            f"{path} carries no preprocessing contract that C code can follow, so no image can become its input; leave "
-            "the image out, or add contracts that C follows (head rtmdet or fomo, int8 input) with `edgedet contract`"
+            f"{path} carries no preprocessing contract that C code can follow{reason}, so no image can become its "
+            "input; leave the image out, or add contracts with `edgedet contract`, which says what C decodes"
         )
     with naming_file(path):
         made = make_program(graph, model, ram_bytes, seed)
     golden = _golden(made, image, seed)
     texts = made.texts(sha256(data), golden)
     manifest = _manifest(path, data, made.program, model, golden, texts)
-    return C99Module(texts, manifest, made.program, model, len(data), golden.source, loaded.notes)
+    return C99Module(texts, manifest, made.program, model, decoder, len(data), golden.source, loaded.notes)
 
 
-def load_any(path: Path) -> tuple[LoadedFile, Int8Model | None]:
+def load_any(path: Path) -> tuple[LoadedFile, Int8Model | None, str]:
     """Read a `.tflite` with or without edgedet's metadata.
 
     Returns:
-        (the file, the model with its contracts). The model is None without contracts, and with those
-        of a head that the C kernels don't decode.
+        (the file, the model with its contracts, what decodes its outputs). The model is None without contracts, and
+        with those of a head that the C kernels don't decode; the text then says why they don't.
     Raises:
         ConversionError: missing or damaged file, or contracts that don't fit the graph.
     """
     loaded = load_tflite(path)
     if any(name == METADATA_NAME for name, _ in loaded.graph.metadata):
         model = load_int8_model(path)
-        return loaded, model if model.has_c_decoder else None
-    return loaded, None
+        if not model.has_c_decoder:
+            return loaded, None, model.why_no_c_decoder
+        return loaded, model, f"head {model.outputs.head.kind}, {decoder_kernel(model)}()"
+    return loaded, None, ""
 
 
 def _golden(made: CProgram, image: Path | None, seed: int) -> GoldenVectors:
@@ -165,5 +170,6 @@ def deploy_c99(model: Path, ram_bytes: int | None, image: Path | None, seed: int
         plan=module.program.plan,
         patches=module.program.patches,
         has_contract=module.model is not None,
+        decoder=module.decoder,
         notes=module.notes,
     )

@@ -25,5 +25,6 @@ class Product:
     plan: Plan | None = None
     patches: PatchReport | None = None
     has_contract: bool = False
+    decoder: str = ""  # what decodes the outputs in edgedet_run(), or why nothing does; empty: there are no contracts
     unchecked: str = ""  # why the golden outputs are TFLite Micro's alone; empty: the simulator gives the same
     notes: tuple[str, ...] = ()  # what was changed in the file

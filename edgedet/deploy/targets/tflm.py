@@ -42,6 +42,11 @@ class _Source:
     notes: tuple[str, ...] = ()  # what was changed in the file
 
     @property
+    def decoder(self) -> str:
+        """Why C follows the contracts of no head like this one; empty where it does, or without contracts."""
+        return "" if self.prepared is None else self.prepared.why_no_c_decoder
+
+    @property
     def output_names(self) -> tuple[str, ...]:
         """In contract order, or of the file."""
         if self.model is not None:
@@ -86,7 +91,7 @@ def deploy_tflm(path: Path, ram_bytes: int | None, image: Path | None, seed: int
     manifest = _manifest(source, measured, operators, golden, sources)
     return Product(
         sources, manifest, len(measured.data), operators, measured.arena.total_bytes, origin,
-        arena=measured.arena, has_contract=source.model is not None, unchecked=refusal,
+        arena=measured.arena, has_contract=source.model is not None, decoder=source.decoder, unchecked=refusal,
         notes=source.notes,
     )  # fmt: skip
 

@@ -2,8 +2,9 @@
 
 The rules are RTMDet's (numerics/decode.py): a candidate is one (row, class) pair whose score exceeds the threshold; of
 all candidates the `MAX_CANDIDATES` best are kept, ordered by score, then row, then class; boxes are clipped to the
-input, those without area dropped; then greedy NMS inside each class. Boxes and scores are computed in float64 and
-rounded once to float32.
+input, those without area dropped; then greedy NMS inside each class. Every activation is computed in float64 and
+rounded once to float32, and so is every number of a box (numerics/heads/boxes.py); their products and sums are
+float32's. `edk_detect_rows` gives the same bits.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 
 from edgedet.contracts import Detections, OutputSpec
 from edgedet.errors import ConfigError, ShapeError
+from edgedet.head_spec import HeadSpec
 from edgedet.numerics.boxes import clip_boxes
 from edgedet.numerics.decode import MAX_CANDIDATES, DecodeOptions, nms
 from edgedet.numerics.heads.boxes import decode_boxes, logistic, softmax
@@ -55,7 +57,7 @@ def decode_outputs(
             return decode_cells(outputs, spec, size, options)
         boxes, scores = decode_boxes(rows, spec, size), row_scores(rows, spec)
     choose = select_agnostic if spec.head.agnostic else select
-    return choose(boxes.astype(np.float32), scores.astype(np.float32), size, options)
+    return choose(boxes.astype(np.float32), scores, size, options)
 
 
 def row_scores(rows: Rows, spec: OutputSpec) -> np.ndarray:
@@ -65,29 +67,35 @@ def row_scores(rows: Rows, spec: OutputSpec) -> np.ndarray:
         rows: of the head.
         spec: output contract; `head.scores` says what makes scores of the values.
     Returns:
-        float64 (N, classes), 0..1, without the background.
+        float32 (N, classes), 0..1, without the background.
     """
     if spec.head.scores == "percent" and rows.objectness is not None:
         # SSCMA's YOLO: the objectness is the score, the classes only say whose; with one class theirs is not trained.
-        scores = np.zeros((len(rows.classes), class_channels(spec)))
-        scores[np.arange(len(scores)), rows.classes.argmax(axis=1)] = rows.objectness.astype(np.float64) / 100.0
+        scores = np.zeros((len(rows.classes), class_channels(spec)), np.float32)
+        scores[np.arange(len(scores)), rows.classes.argmax(axis=1)] = activate(rows.objectness, "percent")
         return scores
-    scores = activate(rows.classes.astype(np.float64), spec.head.scores)[:, int(spec.head.background) :]
+    scores = activate(rows.classes, spec.head.scores)[:, int(spec.head.background) :]
     if rows.objectness is None:
         return scores
-    # A softmax is over the classes; objectness is one yes-or-no value in every head.
-    kind = "sigmoid" if spec.head.scores == "softmax" else spec.head.scores
-    result: np.ndarray = scores * activate(rows.objectness.astype(np.float64), kind)[:, None]
+    result: np.ndarray = scores * activate(rows.objectness, objectness_activation(spec.head))[:, None]
     return result
 
 
+def objectness_activation(head: HeadSpec) -> str:
+    """What makes a score of the objectness: a softmax is over the classes, this is one yes-or-no value."""
+    return "sigmoid" if head.scores == "softmax" else head.scores
+
+
 def activate(values: np.ndarray, kind: str) -> np.ndarray:
-    """Scores 0..1 of a head's values; softmax over the last axis."""
+    """Scores 0..1 of a head's values, float32 in and out; softmax over the last axis."""
+    x = np.ascontiguousarray(values, np.float64)
     if kind == "sigmoid":
-        return logistic(values)
-    if kind == "softmax":
-        return softmax(values)
-    return values / 100.0 if kind == "percent" else values
+        x = logistic(x)
+    elif kind == "softmax":
+        x = softmax(x)
+    elif kind == "percent":
+        x = x / 100.0
+    return x.astype(np.float32)
 
 
 def select(boxes: np.ndarray, scores: np.ndarray, size: tuple[int, int], options: DecodeOptions) -> Detections:
@@ -154,6 +162,6 @@ def _postprocessed(
         raise ShapeError(
             f"decode: class {labels.max()} for {len(spec.class_names)} class names; give one name for each class"
         )
-    scores = np.zeros((count, len(spec.class_names)))
+    scores = np.zeros((count, len(spec.class_names)), np.float32)
     scores[np.arange(count), labels] = outputs[2].reshape(-1)[:count]
     return box, scores

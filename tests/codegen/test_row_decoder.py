@@ -1,0 +1,91 @@
+"""Heads with rows of boxes in generated C, from a foreign file to its self-test; tests/kernels has more cases."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from generated import assert_self_test_passes
+from golden_detections import golden_detections
+from row_heads import HEADS, SIZE, row_case, row_model
+
+from edgedet.codegen.row_decoder import row_decoder
+from edgedet.contract.api import contract
+from edgedet.contract.request import ContractRequest
+from edgedet.deploy.api import deploy
+from edgedet.errors import ConversionError
+from edgedet.graph.model import load_int8_model
+from edgedet.runtimes.open import open_runtime
+
+ONE_OF_A_KIND = ("yolox", "nanodet", "yolov8", "yolov5", "yolov3", "ssd_softmax")
+
+
+@pytest.mark.toolchain
+@pytest.mark.parametrize("name", ONE_OF_A_KIND)
+def test_head_is_decoded_by_edgedet_run(name: str, tmp_path: Path) -> None:
+    model = row_model(name, tmp_path)
+    assert load_int8_model(model).c_decoder == "rows"
+    assert "in C       yes" in contract(ContractRequest(model=model)).text()
+    report = deploy(model, "c99", tmp_path / "module")
+    assert report.has_contract
+    assert f"decoder:   head {HEADS[name].kind}, edk_detect_rows()" in report.text()
+    assert_self_test_passes(report.out)
+    found = golden_detections(report.out)
+    assert len(found) > 3
+    runtime = open_runtime(model)
+    text = (report.out / "golden.c").read_text()
+    numbers = text.partition("golden_input_0[18432] = {")[2].partition("}")[0]
+    codes = np.array([int(v) for v in numbers.split(",") if v.strip()], np.int8).reshape(1, *SIZE[::-1], 3)
+    expected = runtime.decode(runtime.invoke(codes), 0.3)
+    assert [row[:4] for row in found] == expected.boxes.tolist()
+    assert [row[4:] for row in found] == [list(pair) for pair in zip(expected.scores, expected.labels, strict=True)]
+
+
+def test_module_holds_only_its_own_decoder(tmp_path: Path) -> None:
+    report = deploy(row_model("yolox", tmp_path), "c99", tmp_path / "module")
+    names = {path.name for path in report.files}
+    assert {"edk_detect_rows.c", "edk_detect_suppress.h", "edk_detect_scratch_bytes.c", "edk_preprocess.c"} <= names
+    assert not {"edk_detect.c", "edk_detect_cells.c"} & names
+
+
+@pytest.mark.parametrize("target", ["c99", "tflm"])
+def test_contract_header_names_tensors_and_coding(target: str, tmp_path: Path) -> None:
+    report = deploy(row_model("nanodet", tmp_path), target, tmp_path / "out")
+    text = (report.out / "contract.h").read_text()
+    assert "int8, of head nanodet" in text
+    assert "coded as `distance`, scores as `sigmoid`" in text
+    assert text.count('{"box_16", 3, 768, 0x1.') == 1  # 24 cells of 4 times 8 bins
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"input_dtype": "uint8"}, "must be int8, found uint8"),
+        ({"dtypes": ("int8",) * 5 + ("float32",)}, "must be int8, found float32"),
+        ({"head": {"kind": "none", "coding": "none", "tensors": ("output_0",)}}, "coding none are not decoded"),
+        ({"head": {"bins": 8}}, "8 bins of coding yolox"),
+        ({"head": {"scores": "percent", "background": True}}, "there is a background class"),
+    ],
+)
+def test_what_c_does_not_decode_has_a_reason(changes: dict, expected: str, tmp_path: Path) -> None:
+    model = load_int8_model(row_model("yolox", tmp_path))
+    if "head" in changes:
+        changes = {"outputs": replace(model.outputs, head=replace(model.outputs.head, **changes["head"]))}
+    other = replace(model, **changes)
+    assert (model.c_decoder, other.c_decoder) == ("rows", "")
+    assert expected in other.why_no_c_decoder
+
+
+def test_row_decoder_tensors_out_of_order_are_an_error() -> None:
+    case = row_case("yolox_map", 0)
+    turned = replace(case.spec, head=replace(case.spec.head, tensors=("map_16", "map_8")))
+    with pytest.raises(ConversionError, match="not in the order of strides"):
+        row_decoder(turned, [a.shape for a in case.outputs[::-1]], case.scales, case.zero_points, case.size)
+
+
+def test_row_decoder_scale_without_finite_values_is_an_error() -> None:
+    case = row_case("yolov5_percent", 0)
+    with np.errstate(over="ignore"), pytest.raises(ConversionError, match=r"output map: scale .* is so large"):
+        row_decoder(case.spec, [a.shape for a in case.outputs], [1e37], [0], case.size)
