@@ -23,6 +23,7 @@
 #include "edk_max_pool_s8.h"
 #include "edk_mean_s16.h"
 #include "edk_mean_s8.h"
+#include "edk_minmax_s16.h"
 #include "edk_minmax_s8.h"
 #include "edk_mul_s16.h"
 #include "edk_mul_s8.h"

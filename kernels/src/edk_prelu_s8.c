@@ -4,9 +4,11 @@
 #include "edk_check.h"
 #include "edk_scale.h"
 
-static void slope_run(const void *params, const int8_t *input, const int8_t *slope, int8_t *output)
+static void slope_run(const void *params, const void *inputs, const void *slopes, void *outputs)
 {
     const edk_prelu_params *p = (const edk_prelu_params *)params;
+    const int8_t *input = (const int8_t *)inputs, *slope = (const int8_t *)slopes;
+    int8_t *output = (int8_t *)outputs;
     const int step = p->sizes.in1.channel, slope_step = p->sizes.in2.channel;
     for (int i = 0; i < p->sizes.channels; i++, input += step, slope += slope_step) {
         const int32_t x = *input - p->zero_point;
@@ -30,6 +32,6 @@ edk_status edk_prelu_s8(const edk_prelu_params *params, const int8_t *input, con
         p->shift < -31 || p->shift > 14 || p->slope_shift < -31 || p->slope_shift > 14) {
         return EDK_ERROR_RANGE;
     }
-    edk_broadcast_each(&p->sizes, slope_run, p, input, slope, output);
+    edk_broadcast_each(&p->sizes, slope_run, p, 1, input, slope, output);
     return EDK_OK;
 }

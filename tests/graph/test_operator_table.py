@@ -162,3 +162,7 @@ def test_known_operators_are_sorted_and_complete() -> None:
 def test_support_of_unknown_kind_is_an_empty_row() -> None:
     row = support("HASHTABLE")
     assert (row.reader, row.simulator, row.c, row.tflm) == (False, (), (), "")
+
+
+def test_c_kernels_take_int16_wherever_the_simulator_does() -> None:
+    assert [row.kind for row in known_operators() if "int16" in row.simulator and "int16" not in row.c] == []

@@ -69,6 +69,14 @@ class Mul(ctypes.Structure):
     ]
 
 
+class MinMax(ctypes.Structure):
+    _fields_ = [
+        *fields(I16, "height", "width", "channels"),
+        *(("in1", Steps), ("in2", Steps), ("output", Steps)),
+        ("minimum", I16),
+    ]
+
+
 class Pool(ctypes.Structure):
     _fields_ = [("input", View), ("output", View), ("window", Window), *fields(I16, "act_min", "act_max")]
 
@@ -88,6 +96,7 @@ class Widen(ctypes.Structure):
     _fields_ = [("input", View), ("output", View), ("table", POINTER)]
 
 
+_TWO_INPUTS = (Add, Mul, MinMax)
 WORDS = np.full(256, 2**14, np.int32)  # multipliers, biases, and a table
 BYTES = np.zeros(64, np.int8)  # shifts and weights
 CODES = np.arange(256, dtype=np.int16)
@@ -121,6 +130,10 @@ def mul() -> Mul:
     return Mul(2, 4, 3, steps(), steps(), steps(5), 2**30, -14, 0, 0, 0, -32768, 32767)
 
 
+def minmax() -> MinMax:
+    return MinMax(2, 4, 3, steps(), steps(), steps(5), 1)
+
+
 def pool() -> Pool:
     return Pool(view(), view(5), Window(*ONE), -32768, 32767)
 
@@ -143,6 +156,7 @@ MAKERS = {
     "add_s16": add,
     "sub_s16": add,
     "mul_s16": mul,
+    "minmax_s16": minmax,
     "max_pool_s16": pool,
     "average_pool_s16": pool,
     "mean_s16": mean,
@@ -174,9 +188,12 @@ _CONV = [
     Change("requant", _LIMITS, RANGE),
     Change("window", Window(2000, 2000, 1, 1, 1, 1, 0, 0), SHAPE),
 ]
-_BINARY = [
+_PAIR = [
     *(Change(name, 0, SHAPE) for name in ("height", "width", "channels")),
     *(Change(name, Steps(12, 3, 2), SHAPE) for name in ("in1", "in2", "output")),
+]
+_BINARY = [
+    *_PAIR,
     *(Change(name, 1, RANGE) for name in ("zero_point1", "zero_point2", "out_zero_point")),
     Change("act_max", -32768, OK),
     Change("act_min", 32767, OK),
@@ -208,6 +225,7 @@ CHANGES = {
     "add_s16": _ADD,
     "sub_s16": _ADD,
     "mul_s16": [*_BINARY, *(Change("shift", value, RANGE) for value in (15, -32))],
+    "minmax_s16": _PAIR,
     "max_pool_s16": _POOL,
     "average_pool_s16": [*_POOL, Change("window", Window(256, 256, 1, 1, 1, 1, 255, 255), SHAPE)],
     "mean_s16": _MEAN,
@@ -223,7 +241,7 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
 
 def call(library: ctypes.CDLL, name: str, params: ctypes.Structure, out: np.ndarray, missing: int = -1) -> int:
     """Status of a kernel; missing: pointer that is null, 0 for the parameters."""
-    count = 2 if isinstance(params, Add | Mul) else 1
+    count = 2 if isinstance(params, _TWO_INPUTS) else 1
     x = np.arange(64, dtype=np.int8 if name == "widen_s8" else np.int16)
     pointers = [ctypes.byref(params), *[x.ctypes.data_as(POINTER)] * count, out.ctypes.data_as(POINTER)]
     if missing >= 0:
@@ -250,7 +268,7 @@ def test_kernel_writes_only_its_channels(library: ctypes.CDLL, name: str) -> Non
 @pytest.mark.parametrize("name", MAKERS)
 def test_kernel_refuses_null(library: ctypes.CDLL, name: str) -> None:
     params, out = MAKERS[name](), outputs()
-    for missing in range(4 if isinstance(params, Add | Mul) else 3):
+    for missing in range(4 if isinstance(params, _TWO_INPUTS) else 3):
         assert call(library, name, params, out, missing) == NULL
     assert (out == HOLE).all()
 

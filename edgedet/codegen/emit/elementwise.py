@@ -41,7 +41,7 @@ def _sizes(ctx: StepContext) -> str:
 def _calls(ctx: StepContext, name: str, fields: tuple[tuple[str, object], ...]) -> list[Call]:
     params = c_fields(fields)
     return [
-        Call(f"{name}_s8", f"{name}_params", params, pointers)
+        Call(f"{name}_{ctx.suffix}", f"{name}_params", params, pointers)
         for pointers in image_pointers(ctx, ctx.step.inputs, ctx.step.outputs[0])
     ]
 
