@@ -237,7 +237,7 @@ def config_text(layout: Layout) -> str:
     else:
         head = f"{head}', with_objectness=False, exp_on_reg={layout.exp}"
     mean, std = ([103.53, 116.28, 123.675], [57.375, 57.12, 58.395])
-    if layout == NANO_SSCMA:
+    if layout.activation == "ReLU6":  # SSCMA's ncadc_relu6
         mean, std = ([0, 0, 0], [255, 255, 255])
     return f"""
 default_scope = 'mmdet'

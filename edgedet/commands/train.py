@@ -6,7 +6,8 @@ import argparse
 from pathlib import Path
 
 from edgedet.commands.shared import Commands, add_command, holds_run
-from edgedet.options import add_data_arguments, data_paths, image_size, positive_int, whole_number
+from edgedet.errors import ConfigError
+from edgedet.options import add_data_arguments, data_paths, image_size, positive_int, positive_number, whole_number
 
 
 def add_train(commands: Commands) -> None:
@@ -20,11 +21,17 @@ def add_train(commands: Commands) -> None:
             "train rtmdet_pico_relu6 --data bccd --imgsz 192x160 --out runs/pico --set lr=0.002 mosaic=0.5",
             "train rtmdet_nano_relu --train-ann a.json --train-images a --val-ann b.json --val-images b --out runs/ab",
             "train rtmdet_nano_ncadc_relu6 --data bccd --imgsz 192 --epochs 100 --batch 32 --out runs/bccd --resume",
+            "train --from tiny.pt --data bccd --imgsz 192 --epochs 25 --freeze stage2 --set lr=0.001 --out runs/tiny",
         ),
         _train,
     )
     parser.set_defaults(can_resume=lambda args: holds_run(args.out))
-    parser.add_argument("model", metavar="MODEL", help="name of a shipped model, or path of a .toml")
+    parser.add_argument(
+        "model",
+        nargs="?",
+        metavar="MODEL",
+        help="name of a shipped model, or path of a .toml; may be left out with --from, whose network is trained then",
+    )
     add_data_arguments(parser)
     parser.add_argument("--imgsz", type=image_size, metavar="N|WxH", help="input size, px (default: the model's)")
     parser.add_argument("--epochs", type=positive_int, metavar="N", help="default: the model's")
@@ -40,12 +47,35 @@ def add_train(commands: Commands) -> None:
         help="change a key of the model file, for example train.lr=0.002; unknown keys are errors",
     )
     parser.add_argument("--resume", action="store_true", help="go on from RUN/last.pt")
+    _add_start(parser)
     parser.add_argument("--seed", type=whole_number, default=0, metavar="S", help="default: %(default)s")
+
+
+def _add_start(parser: argparse.ArgumentParser) -> None:
+    """Add the options of a run that starts from a checkpoint."""
+    group = parser.add_argument_group(
+        "start from a trained network",
+        "classes of equal names keep their predictors, others get fresh ones; pixels are prepared as before",
+    )
+    group.add_argument(
+        "--from", dest="start", type=Path, metavar="CKPT", help="checkpoint (.pt) of edgedet train or edgedet import"
+    )
+    group.add_argument("--freeze", metavar="STAGE", help="keep everything up to stem, stage1..4, backbone or neck")
+    group.add_argument(
+        "--backbone-lr-scale", type=positive_number, metavar="F", help="slow the backbone down, for example 0.1"
+    )
+    group.add_argument("--remake-head", action="store_true", help="fresh weights for the whole head")
 
 
 def _train(args: argparse.Namespace) -> int:
     from edgedet.train.loop import TrainRequest, train
+    from edgedet.train.warm_start import WarmStart
 
+    changed = args.freeze is not None or args.backbone_lr_scale is not None or args.remake_head
+    if args.start is None and changed:
+        raise ConfigError("--freeze, --backbone-lr-scale and --remake-head belong to --from CKPT")
+    scale = 1.0 if args.backbone_lr_scale is None else args.backbone_lr_scale
+    start = None if args.start is None else WarmStart(args.start, args.freeze, scale, args.remake_head)
     result = train(
         TrainRequest(
             model=args.model,
@@ -57,6 +87,7 @@ def _train(args: argparse.Namespace) -> int:
             overrides=tuple(args.overrides),
             resume=args.resume,
             seed=args.seed,
+            start=start,
         )
     )
     print(f"best AP {result.best_ap:.3f}: {result.best}")

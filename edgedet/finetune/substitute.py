@@ -30,7 +30,8 @@ from edgedet.net.runtime import TorchRuntime
 from edgedet.quantize.api import quantize_model
 from edgedet.quantize.calibration.images import draw_images, image_batches
 from edgedet.runtimes.tflm_arena import measure_arena
-from edgedet.train.loop import Run, Start, TrainResult, refuse_existing, run_training
+from edgedet.train.loop import Run, TrainResult, refuse_existing, run_training
+from edgedet.train.warm_start import Start
 
 REPORT_FILE = "substitute.json"
 COST_IMAGES = 8  # ranges do not matter for the cost, but a graph needs some

@@ -164,6 +164,28 @@ class RTMDet(nn.Module):
         self.backbone = backbone
         self.neck = CSPNeXtPAFPN(config, backbone.widths)
         self.bbox_head = RTMDetSepBNHead(config, num_classes)
+        self._frozen: tuple[str, ...] = ()
+
+    def parts(self) -> tuple[str, ...]:
+        """Paths of the modules that can be frozen, in the order in which a picture passes them."""
+        return (*(f"backbone.{name}" for name, _ in self.backbone.named_children()), "neck")
+
+    def freeze(self, parts: tuple[str, ...]) -> None:
+        """Keep weights and BatchNorm statistics of these parts as they are, in training mode, too.
+
+        Args:
+            parts: of `parts()`.
+        """
+        self._frozen = parts
+        for part in parts:
+            self.get_submodule(part).requires_grad_(False)
+
+    def train(self, mode: bool = True) -> RTMDet:
+        """Training or evaluation mode; frozen parts stay in evaluation mode."""
+        super().train(mode)
+        for part in self._frozen:
+            self.get_submodule(part).eval()
+        return self
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """(N, channels, H, W), normalized -> cls_8, box_8, cls_16, box_16, cls_32, box_32."""

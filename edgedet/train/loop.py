@@ -8,8 +8,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
 from edgedet import __version__
 from edgedet.config import ModelFile, load_model_file
 from edgedet.contracts import OutputSpec, PreprocessSpec
@@ -22,6 +20,7 @@ from edgedet.train.loader import steps_per_epoch
 from edgedet.train.log import EpochRecord, TrainLog
 from edgedet.train.resume import compare_settings
 from edgedet.train.trainer import Trainer
+from edgedet.train.warm_start import Start, WarmStart, make_start, warm_model_file, warm_preprocess
 
 BEST, LAST, HISTORY = "best.pt", "last.pt", "history.json"
 
@@ -30,7 +29,7 @@ BEST, LAST, HISTORY = "best.pt", "last.pt", "history.json"
 class TrainRequest:
     """What `edgedet train` takes."""
 
-    model: str  # shipped model or path of a TOML
+    model: str | None  # shipped model or path of a TOML; None: that of the checkpoint to start from
     data: DataPaths
     out: Path
     imgsz: tuple[int, int] | None = None  # width, height, px; None: the model's default
@@ -40,6 +39,7 @@ class TrainRequest:
     resume: bool = False
     seed: int = 0
     quiet: bool = False
+    start: WarmStart | None = None  # None: fresh weights
 
 
 @dataclass(frozen=True)
@@ -51,14 +51,6 @@ class TrainResult:
     best_ap: float
     last_ap: float
     history: tuple[EpochRecord, ...]
-
-
-@dataclass(frozen=True, eq=False)
-class Start:
-    """Weights that a run starts from."""
-
-    weights: dict[str, Tensor]  # state dict
-    source: str  # where they come from, in words or as a hash; --resume compares it
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,8 +98,17 @@ def run_training(run: Run) -> TrainResult:
         ConfigError: --resume of another run.
         CheckpointError: --resume without a usable OUT/last.pt.
     """
-    weights = None if run.start is None else run.start.weights
-    trainer = Trainer(run.file, run.preprocess, run.outputs, run.train, run.seed, weights)
+    start = run.start or Start(None, "")
+    trainer = Trainer(
+        run.file,
+        run.preprocess,
+        run.outputs,
+        run.train,
+        run.seed,
+        start.weights,
+        frozen=start.frozen,
+        backbone_lr_scale=start.backbone_lr_scale,
+    )
     history = _resume(run, trainer) if run.resume else []
     config = run.file.train
     steps = steps_per_epoch(len(run.train.images), config.batch)
@@ -125,19 +126,19 @@ def run_training(run: Run) -> TrainResult:
 
 
 def _set_up(request: TrainRequest) -> Run:
-    file = load_model_file(request.model, request.overrides)
+    file, preprocess = _model_and_input(request)
     config = file.train
     if request.epochs is not None:
         config = replace(config, epochs=request.epochs)
     if request.batch is not None:
         config = replace(config, batch=request.batch)
-    preprocess = file.preprocess.spec(request.imgsz)
     if config.batch == 1 and preprocess.width == preprocess.height == 32:
         raise ConfigError("`imgsz` 32 with `batch` 1 leaves BatchNorm one value a channel; take a larger batch or size")
     refuse_existing(request.out, request.resume)
     train_split, valid_split = request.data.load("train"), request.data.load("valid")
     require_same_classes(train_split, valid_split)
     outputs = OutputSpec(class_names=train_split.class_names, category_ids=train_split.category_ids)
+    warm = request.start
     return Run(
         out=request.out,
         file=replace(file, train=config),
@@ -148,7 +149,21 @@ def _set_up(request: TrainRequest) -> Run:
         seed=request.seed,
         resume=request.resume,
         quiet=request.quiet,
+        start=None if warm is None else make_start(warm, file.model, preprocess, outputs, request.seed),
     )
+
+
+def _model_and_input(request: TrainRequest) -> tuple[ModelFile, PreprocessSpec]:
+    """Model file and input contract; a run that starts from a checkpoint keeps the contract of its weights."""
+    if request.start is not None:
+        path = request.start.checkpoint
+        checkpoint = load_checkpoint(path)
+        file = warm_model_file(checkpoint, request.model, request.overrides, path)
+        return file, warm_preprocess(checkpoint, file, request.model, request.imgsz)
+    if request.model is None:
+        raise ConfigError("which `model`? it may only be left out with `start`, a checkpoint to start from")
+    file = load_model_file(request.model, request.overrides)
+    return file, file.preprocess.spec(request.imgsz)
 
 
 def refuse_existing(out: Path, resume: bool) -> None:
@@ -221,6 +236,8 @@ def _announce(run: Run, trainer: Trainer, log: TrainLog) -> None:
         f"{'bf16 autocast' if trainer.bf16 else 'float32'}; "
         f"TensorBoard: tensorboard --logdir {run.out}"
     )
+    for note in run.start.notes if run.start is not None else ():
+        log.message(note)
     for split in (run.train, run.valid):
         for warning in split.warnings:
             log.message(f"warning: {split.name}: {warning.text}")

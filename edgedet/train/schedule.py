@@ -31,11 +31,29 @@ def learning_rate(step: int, steps: int, config: TrainConfig) -> float:
     return config.lr * (floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress))))
 
 
-def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, object]]:
-    """Two groups for AdamW: weights of convolutions with decay, norms and biases without."""
-    decayed = [p for p in model.parameters() if p.ndim > 1]
-    others = [p for p in model.parameters() if p.ndim <= 1]
-    return [{"params": decayed, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
+def parameter_groups(model: nn.Module, weight_decay: float, backbone_lr_scale: float = 1.0) -> list[dict[str, object]]:
+    """Groups for AdamW: weights of convolutions with decay, norms and biases without; frozen parameters in none.
+
+    Args:
+        model: its backbone's parameters have names that begin with `backbone.`.
+        weight_decay: of the weights of convolutions.
+        backbone_lr_scale: of the backbone's learning rate, as `lr_scale` of its groups; 1: two groups in all.
+    """
+    groups: list[dict[str, object]] = []
+    scales = (1.0,) if backbone_lr_scale == 1.0 else (1.0, backbone_lr_scale)
+    for scale in scales:
+        chosen = [
+            parameter
+            for name, parameter in model.named_parameters()
+            if parameter.requires_grad and (len(scales) == 1 or name.startswith("backbone.") == (scale != 1.0))
+        ]
+        for decay, found in (
+            (weight_decay, [p for p in chosen if p.ndim > 1]),
+            (0.0, [p for p in chosen if p.ndim <= 1]),
+        ):
+            if found:
+                groups.append({"params": found, "weight_decay": decay, "lr_scale": scale})
+    return groups
 
 
 class WeightAverage:

@@ -41,6 +41,8 @@ class Trainer:
         split: training images.
         seed: of weights, order and augmentation.
         weights: state dict to start from; None: fresh weights.
+        frozen: parts of the network that stay as they are, see `RTMDet.freeze`.
+        backbone_lr_scale: learning rate of the backbone, relative to the others'.
     """
 
     def __init__(
@@ -51,6 +53,8 @@ class Trainer:
         split: CocoSplit,
         seed: int,
         weights: dict[str, Tensor] | None = None,
+        frozen: tuple[str, ...] = (),
+        backbone_lr_scale: float = 1.0,
     ) -> None:
         self.config = file.train
         self._preprocess, self._outputs, self._seed = preprocess, outputs, seed
@@ -61,13 +65,14 @@ class Trainer:
         network = build_detector(file.model, len(outputs.class_names), preprocess.channels)
         if weights is not None:
             network.load_state_dict(weights)
+        network.freeze(frozen)
         self.model = channels_last(network) if self.config.channels_last else network
         average = channels_last(build_detector(file.model, len(outputs.class_names), preprocess.channels))
         average.load_state_dict(self.model.state_dict())
         self._steps = steps_per_epoch(len(split.images), self.config.batch)
         total = self._steps * self.config.epochs
         self._average = WeightAverage(self.model, average, self.config.ema_decay, total)
-        groups = parameter_groups(self.model, self.config.weight_decay)
+        groups = parameter_groups(self.model, self.config.weight_decay, backbone_lr_scale)
         self._optimizer = torch.optim.AdamW(groups, lr=self.config.lr, fused=True)
         self._cache = ImageCache(split, preprocess, self.config.scale_max)
         self._grid = prior_grid(preprocess.width, preprocess.height, outputs.strides)
@@ -97,7 +102,7 @@ class Trainer:
     def step(self, batch: Batch, step: int, lr: float) -> StepLosses:
         """One iteration of the optimizer."""
         for group in self._optimizer.param_groups:
-            group["lr"] = lr
+            group["lr"] = lr * group.get("lr_scale", 1.0)
         with torch.autocast("cpu", torch.bfloat16, enabled=self.bf16):
             outputs = self.model(batch.images)
         losses = detection_loss(
