@@ -1,60 +1,11 @@
 /* Fuzz target of edk_detect and edk_image_box: any contract and tensors; buffers exactly as large as they must be. */
+#include "fuzz_detections.h"
 #include "fuzz_input.h"
 
 #include "edk_detect.h"
-#include "edk_placement.h"
 
 #define MOST_LEVELS 4
 #define MOST_BYTES (1 << 18) /* of one tensor */
-
-static float least(float a, float b)
-{
-    return a < b ? a : b;
-}
-
-static float most(float a, float b)
-{
-    return a > b ? a : b;
-}
-
-static void check_box(const edk_detect_params *params, const edk_detection *found, fuzz_input *input)
-{
-    const float width = (float)(params->levels[0].width * params->levels[0].stride);
-    const float height = (float)(params->levels[0].height * params->levels[0].stride);
-    REQUIRE(found->label >= 0 && found->label < params->num_classes);
-    REQUIRE(found->box[0] >= 0 && found->box[0] < found->box[2] && found->box[2] <= width);
-    REQUIRE(found->box[1] >= 0 && found->box[1] < found->box[3] && found->box[3] <= height);
-    edk_placement placed;
-    placed.image_width = take_range(input, 1, 4000);
-    placed.image_height = take_range(input, 1, 4000);
-    placed.new_width = take_range(input, 1, 400);
-    placed.new_height = take_range(input, 1, 400);
-    float box[4];
-    if (edk_image_box(&placed, found->box, box) == EDK_OK) {
-        REQUIRE(box[0] >= 0 && box[0] <= box[2] && box[2] <= (float)placed.image_width);
-        REQUIRE(box[1] >= 0 && box[1] <= box[3] && box[3] <= (float)placed.image_height);
-    }
-}
-
-/* No two of one class overlap by more than the threshold; in double, with room for float's rounding. */
-static void check_pairs(const edk_detect_params *params, const edk_detection *found, int32_t count)
-{
-    for (int32_t i = 0; i < count; ++i) {
-        for (int32_t k = 0; k < i; ++k) {
-            const float *const a = found[i].box;
-            const float *const b = found[k].box;
-            const double width = (double)least(a[2], b[2]) - (double)most(a[0], b[0]);
-            const double height = (double)least(a[3], b[3]) - (double)most(a[1], b[1]);
-            if (found[i].label == found[k].label && width > 0 && height > 0) {
-                const double areas = ((double)a[2] - (double)a[0]) * ((double)a[3] - (double)a[1]) +
-                                     ((double)b[2] - (double)b[0]) * ((double)b[3] - (double)b[1]);
-                const double shared = width * height;
-                /* Areas below 1e-30 lose digits to float's smallest numbers. */
-                REQUIRE(areas < 1e-30 || shared <= ((double)params->nms_iou + 1e-5) * (areas - shared) + 1e-6 * areas);
-            }
-        }
-    }
-}
 
 /* Twice with other rubbish in the scratch: what it held must not matter. */
 static void run(const edk_detect_params *params, const int8_t *const *outputs, int32_t max_candidates,
@@ -78,10 +29,12 @@ static void run(const edk_detect_params *params, const int8_t *const *outputs, i
     if (status[0] == EDK_OK) {
         REQUIRE(count[0] >= 0 && count[0] <= max_detections && count[0] <= max_candidates);
         REQUIRE(count[0] == 0 || memcmp(found[0], found[1], (size_t)count[0] * sizeof(edk_detection)) == 0);
+        const edk_detect_level *const first = &params->levels[0];
         for (int32_t i = 0; i < count[0]; ++i) {
-            check_box(params, &found[0][i], input);
+            REQUIRE(found[0][i].label >= 0 && found[0][i].label < params->num_classes);
+            check_box(first->width * first->stride, first->height * first->stride, &found[0][i], input);
         }
-        check_pairs(params, found[0], count[0]);
+        check_pairs(params->nms_iou, found[0], count[0]);
     }
     free(found[0]);
     free(found[1]);

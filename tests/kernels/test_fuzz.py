@@ -13,7 +13,11 @@ import host_build
 import pytest
 
 HERE = Path(__file__).parent
-SOURCES = {"preprocess": ("edk_preprocess*.c", "edk_place_image.c"), "detect": ("edk_detect*.c", "edk_image_box.c")}
+SOURCES = {
+    "preprocess": ("edk_preprocess*.c", "edk_place_image.c"),
+    "detect": ("edk_detect.c", "edk_detect_scratch_bytes.c", "edk_image_box.c"),
+    "detect_rows": ("edk_detect_rows.c", "edk_detect_scratch_bytes.c", "edk_image_box.c"),
+}
 SECONDS = 10
 
 pytestmark = [pytest.mark.toolchain, pytest.mark.slow]
