@@ -7,14 +7,16 @@ import hashlib
 import tempfile
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from edgedet.codegen.memory.offsets import ALIGNMENT
 from edgedet.codegen.render import constant_files
 from edgedet.codegen.steps import macs_of
+from edgedet.contracts import Detections
 from edgedet.errors import ShapeError, ToolchainError
 from edgedet.graph.graph import Graph, Tensor
 from edgedet.graph.model import Int8Model
@@ -26,6 +28,7 @@ from edgedet.runtimes.toolchain import require_program, run_program
 # No contraction of floats: the decoder must round like the reference. -O3 and the host's vectors change no integer.
 HOST_FLAGS = ("-std=c99", "-O3", "-march=native", "-ffp-contract=off", "-fPIC", "-shared")
 _COMPILE_TIMEOUT_S = 600.0
+_DETECTION = np.dtype([("box", np.float32, 4), ("score", np.float32), ("label", np.int32)])  # edk_detection
 
 
 @dataclass(frozen=True)
@@ -43,10 +46,12 @@ class _Module:
 
     def __init__(self, data: bytes, graph: Graph, model: Int8Model | None = None) -> None:
         made = make_program(graph, model)
+        self.made = made
         self.graph, self.program = made.simulator.graph, made.program
+        self._sha256 = hashlib.sha256(data).hexdigest()
         self._folder = tempfile.TemporaryDirectory(prefix="edgedet-c99-")
         self.folder = Path(self._folder.name)
-        texts = made.texts(hashlib.sha256(data).hexdigest(), None)
+        texts = made.texts(self._sha256, None)
         for name, text in texts.items():
             path = self.folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -54,6 +59,13 @@ class _Module:
         for name, content in constant_files(self.program).items():
             (self.folder / name).write_bytes(content)
         self.sources = [name for name in texts if name.endswith(".c")]
+
+    def run_source(self, score_threshold: float) -> str:
+        """Text of run.c for another threshold than the contract's."""
+        assert self.made.model is not None
+        outputs = replace(self.made.model.outputs, score_threshold=score_threshold)
+        model = replace(self.made.model, outputs=outputs)
+        return replace(self.made, model=model).texts(self._sha256, None)["run.c"]
 
     def check(self, q_inputs: Sequence[np.ndarray]) -> None:
         """Raises ShapeError when an input is not what the graph takes."""
@@ -81,34 +93,79 @@ def _as_array(memory: np.ndarray, tensor: Tensor) -> np.ndarray:
 class HostModule:
     """The generated C, compiled for this machine and loaded; not to be shared between threads."""
 
-    def __init__(self, data: bytes, graph: Graph) -> None:
+    def __init__(self, data: bytes, graph: Graph, model: Int8Model | None = None) -> None:
         """Generate, compile, load.
 
         Args:
             data: bytes of the file, for their hash.
             graph: int8, checked.
+            model: the same file with contracts that C follows: `decode` runs its decoder.
         Raises:
             ToolchainError: no C compiler, or it fails.
             UnsupportedOpError: an operator has no C kernel.
         """
-        compiler = require_program(("cc", "gcc", "clang"), "gcc")
-        self._module = _Module(data, graph)
-        folder = self._module.folder
-        command = [compiler, *HOST_FLAGS, "-I.", "-Ikernels/include", "-o", "module.so", *self._module.sources, "-lm"]
-        run_program(command, folder, _COMPILE_TIMEOUT_S)
-        self.compiler = Path(compiler).name
-        library = ctypes.CDLL(str(folder / "module.so"))
-        self._invoke = library.edgedet_invoke
+        self._compiler = require_program(("cc", "gcc", "clang"), "gcc")
+        self._module = _Module(data, graph, model)
+        self.compiler = Path(self._compiler).name
+        self._library = self._compile("module.so", [*self._module.sources, "-lm"])
+        self._detectors: dict[float, Any] = {}  # edgedet_detect() for each threshold
+        self._invoke = self._library.edgedet_invoke
         self._invoke.restype = ctypes.c_int
         size = self._module.program.plan.arena_bytes
         memory = np.empty(size + ALIGNMENT, np.int8)
         start = -memory.ctypes.data % ALIGNMENT
         self._arena = memory[start : start + size]
 
+    def _compile(self, name: str, sources: Sequence[str]) -> ctypes.CDLL:
+        folder = self._module.folder
+        command = [self._compiler, *HOST_FLAGS, "-I.", "-Ikernels/include", "-o", name, *sources]
+        run_program(command, folder, _COMPILE_TIMEOUT_S)
+        return ctypes.CDLL(str(folder / name))
+
     @property
     def arena_bytes(self) -> int:
         """Of the planned arena."""
         return self._module.program.plan.arena_bytes
+
+    def decode(self, raw: Sequence[np.ndarray], score_threshold: float) -> Detections:
+        """Decode outputs with the generated edgedet_detect().
+
+        Args:
+            raw: outputs in contract order, as the network gives them.
+            score_threshold: 0 < t < 1, scores must be higher; compiled in, once for each.
+        Returns:
+            Detections in pixels of the network's input, best first.
+        Raises:
+            ConfigError: the threshold is out of range.
+            ToolchainError: the compiler or the decoder fails.
+        """
+        program, model = self._module.program, self._module.made.model
+        assert model is not None, "made without contracts"
+        detect = self._detector(score_threshold)
+        for index, array in zip(program.outputs, raw, strict=True):
+            start = program.plan.address(index)
+            self._arena[start : start + array.nbytes] = array.reshape(-1)
+        found = np.zeros(model.outputs.max_detections, _DETECTION)
+        count = ctypes.c_int32()
+        arena = self._arena.ctypes.data_as(ctypes.c_void_p)
+        places = found.ctypes.data_as(ctypes.c_void_p)
+        status = detect(arena, ctypes.c_size_t(self._arena.size), places, len(found), ctypes.byref(count))
+        if status:
+            raise ToolchainError(f"edgedet_detect() returned status {status}; please report this model")
+        found = found[: count.value]
+        return Detections(found["box"].copy(), found["score"].copy(), found["label"].astype(np.int64))
+
+    def _detector(self, score_threshold: float) -> Any:
+        """edgedet_detect() with a threshold: run.c once more, on the same network and kernels."""
+        if score_threshold not in self._detectors:
+            number = len(self._detectors)
+            source = f"run_{number}.c"
+            text = self._module.run_source(score_threshold)
+            (self._module.folder / source).write_text(text, encoding="utf-8")
+            library = self._compile(f"run_{number}.so", [source, str(self._module.folder / "module.so")])
+            library.edgedet_detect.restype = ctypes.c_int
+            self._detectors[score_threshold] = library.edgedet_detect
+        return self._detectors[score_threshold]
 
     def __call__(self, *q_inputs: np.ndarray) -> list[np.ndarray]:
         """Run the network.

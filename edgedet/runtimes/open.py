@@ -25,7 +25,8 @@ def open_runtime(path: Path, name: str = "sim") -> Int8Runtime:
         path: the file; must carry edgedet's metadata.
         name: `sim` (NumPy integer simulator, the chip's arithmetic), `ref` (TFLite's reference kernels), `xnnpack`
             (the interpreter's default kernels), `tflm` (TFLite Micro's reference kernels), `c99` (the generated C on
-            this machine), `qemu:cortex-m4`, `-m7` or `-m55` (the same C on an emulated microcontroller).
+            this machine, its decoder included where C has one), `qemu:cortex-m4`, `-m7` or
+            `-m55` (the same C on an emulated microcontroller).
     Returns:
         The runtime, ready to invoke.
     Raises:
@@ -38,7 +39,6 @@ def open_runtime(path: Path, name: str = "sim") -> Int8Runtime:
         "ref": lambda model: open_reference(str(model.path), model.data),
         "xnnpack": lambda model: open_default_kernels(str(model.path), model.data),
         "tflm": lambda model: open_tflm(str(model.path), model.data, model.graph),
-        "c99": _open_c99,
     }
     known = (*INT8_RUNTIMES, *COMPILED_RUNTIMES)
     if name not in known:
@@ -47,6 +47,9 @@ def open_runtime(path: Path, name: str = "sim") -> Int8Runtime:
     if name.startswith("qemu:"):
         with naming_file(path):
             return _open_qemu(model, name)
+    if name == "c99":
+        with naming_file(path):
+            return _open_c99(model)
     with naming_file(path):
         arithmetic, run = openers[name](model)
     return Int8Runtime(name, "; ".join((arithmetic, *model.notes)), model, run)
@@ -59,12 +62,18 @@ def _open_simulator(model: Int8Model) -> tuple[str, Run]:
     )
 
 
-def _open_c99(model: Int8Model) -> tuple[str, Run]:
+def _open_c99(model: Int8Model) -> Int8Runtime:
     # Here, because the generator in deploy/ uses this module.
     from edgedet.runtimes.generated_c import HOST_FLAGS, HostModule
 
-    module = HostModule(model.data, model.graph)
-    return f"int8, double rounding, edgedet's generated C on the host, {module.compiler} {' '.join(HOST_FLAGS)}", module
+    decodes = model.has_c_decoder
+    module = HostModule(model.data, model.graph, model if decodes else None)
+    arithmetic = (
+        f"int8, double rounding, edgedet's generated C on the host, {'' if decodes else 'decoded in Python, '}"
+        f"{module.compiler} {' '.join(HOST_FLAGS)}"
+    )
+    decoder = module.decode if decodes else None
+    return Int8Runtime("c99", "; ".join((arithmetic, *model.notes)), model, module, decoder=decoder)
 
 
 def _open_qemu(model: Int8Model, name: str) -> Int8Runtime:

@@ -102,6 +102,7 @@ class Int8Runtime:
     model: Int8Model
     run: Run
     measured: Callable[[bool], tuple[str, ...]] = lambda per_operator: ()  # see `details`
+    decoder: Callable[[Sequence[np.ndarray], float], Detections] | None = None  # None: `decode_raw`, which is equal
 
     @property
     def preprocess(self) -> PreprocessSpec:
@@ -146,7 +147,7 @@ class Int8Runtime:
         return self.measured(per_operator)
 
     def decode(self, raw: Sequence[np.ndarray], score_threshold: float) -> Detections:
-        """Decode outputs; thresholds other than the score's come from the contract.
+        """Decode outputs; thresholds other than the score's come from the contract. Runtime c99 does it in C.
 
         Args:
             raw: what `invoke` returned.
@@ -154,6 +155,8 @@ class Int8Runtime:
         Returns:
             Detections in pixels of the network's input.
         """
+        if self.decoder is not None and score_threshold > 0.0:  # what C compares with is above 0
+            return self.decoder(raw, score_threshold)
         return decode_raw(self.model, raw, score_threshold)
 
     def real_outputs(self, raw: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:

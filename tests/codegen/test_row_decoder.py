@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from fomo_like import heat_map
 from generated import assert_self_test_passes
 from golden_detections import golden_detections
 from row_heads import HEADS, SIZE, row_case, row_model
+from tiny_detector import tiny_graph
 
 from edgedet.codegen.row_decoder import row_decoder
 from edgedet.contract.api import contract
 from edgedet.contract.request import ContractRequest
 from edgedet.deploy.api import deploy
 from edgedet.errors import ConversionError
+from edgedet.graph.flatbuffer import write_tflite
 from edgedet.graph.model import load_int8_model
 from edgedet.runtimes.open import open_runtime
+
+
+def rtmdet_model(folder: Path) -> Path:
+    write_tflite(tiny_graph(), folder / "tiny.tflite")
+    return folder / "tiny.tflite"
+
 
 ONE_OF_A_KIND = ("yolox", "nanodet", "yolov8", "yolov5", "yolov3", "ssd_softmax")
 
@@ -89,3 +99,21 @@ def test_row_decoder_scale_without_finite_values_is_an_error() -> None:
     case = row_case("yolov5_percent", 0)
     with np.errstate(over="ignore"), pytest.raises(ConversionError, match=r"output map: scale .* is so large"):
         row_decoder(case.spec, [a.shape for a in case.outputs], [1e37], [0], case.size)
+
+
+@pytest.mark.toolchain
+@pytest.mark.parametrize("make", [lambda folder: row_model("yolox", folder), heat_map, rtmdet_model])
+def test_runtime_c99_decodes_in_c_at_any_threshold(make: Callable[[Path], Path], tmp_path: Path) -> None:
+    path = make(tmp_path)
+    host, python = open_runtime(path, "c99"), open_runtime(path)
+    assert host.decoder is not None
+    assert "Python" not in host.arithmetic
+    spec = python.preprocess
+    pixels = np.random.default_rng(2).integers(0, 256, (spec.height, spec.width, 3)).astype(np.uint8)
+    x = python.prepare(pixels)
+    for threshold in (0.001, 0.3, 0.001, 0.6):
+        found, expected = host.decode(host.invoke(x), threshold), python.decode(python.invoke(x), threshold)
+        assert np.array_equal(found.boxes, expected.boxes)
+        assert np.array_equal(found.scores, expected.scores)
+        assert np.array_equal(found.labels, expected.labels)
+    assert len(host.decode(host.invoke(x), 0.001)) > 3
