@@ -32,7 +32,8 @@ ALLOWED: dict[str, set[str]] = {
     "deploy": {"numerics", "graph", "simulate", "data", "codegen", "runtimes"},
     # What a file of another maker means.
     "contract": {"numerics", "graph"},
-    "exchange": {"graph", "net"},
+    # The writers of int8 formats compare with the simulator, those of float formats with the torch network.
+    "exchange": {"numerics", "graph", "simulate", "data", "net"},
     # The folders that train or quantize need torch.
     "net": {"numerics", "data"},
     # train shows pictures and the AP table of its validation split, so it uses evaluate.
@@ -48,7 +49,16 @@ ALLOWED: dict[str, set[str]] = {
     "lint": {"graph", "exchange", "net", "quantize"},
 }
 # What needs torch inside a folder that is light otherwise.
-TORCH_MODULES = {"lint.checkpoint", "exchange.checkpoints.api", "exchange.checkpoints.torch_file"}
+TORCH_MODULES = {
+    "lint.checkpoint",
+    "exchange.checkpoints.api",
+    "exchange.checkpoints.torch_file",
+    "exchange.export.subject",
+    "exchange.export.onnx_float",
+    "exchange.export.torchscript",
+    "exchange.export.openvino_file",
+    "exchange.export.executorch_file",
+}
 # Top-level programs: they call the public API of every layer.
 PROGRAMS = {"commands", "demo", "__main__"}
 HEAVY = {
@@ -63,6 +73,8 @@ HEAVY = {
     "rich",
     "tensorboard",
 }
+# Libraries of other makers' formats, each of an extra.
+MAKERS = {"onnx", "onnxruntime", "onnxsim", "onnx2tf", "tensorflow"}
 LIGHT_LAYERS = (
     "numerics",
     "graph",
@@ -165,8 +177,8 @@ def test_imports_module_follows_the_table(module: str) -> None:
 def test_imports_light_layer_has_no_heavy_package(module: str) -> None:
     for name, at_top in imports_of(MODULES[module], module):
         package = name.split(".")[0]
-        if package == "onnx" and module.startswith("exchange.onnx"):
-            assert not at_top, f"edgedet.{module}: onnx belongs to the extra `onnx`; import it inside a function"
+        if package in MAKERS and module.startswith(("exchange.onnx", "exchange.export.")):
+            assert not at_top, f"edgedet.{module}: {package} belongs to an extra; import it inside a function"
             continue
         if package == "cv2" and module.startswith(CV2_PREFIXES):
             continue

@@ -15,7 +15,7 @@ REPO = Path(__file__).resolve().parents[1]
 PACKAGE = REPO / "edgedet"
 FLAG = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*")
 # A whole command line is meant to be copied into a terminal, up to what ends it in a sentence.
-COMMAND_LINE = re.compile(r"\b(?:edgedet|pip install|tensorboard) [^`;()]*")
+COMMAND_LINE = re.compile(r"\b(?:edgedet|pip install|tensorboard|hailo) [^`;()]*")
 # These print the advice of reports and tables, in the words of the command line; what they raise is checked, too.
 REPORTS = {
     "data/check.py",

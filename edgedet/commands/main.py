@@ -16,6 +16,7 @@ from edgedet.commands.convert import add_convert
 from edgedet.commands.data import add_data_commands
 from edgedet.commands.deploy import add_deploy
 from edgedet.commands.evaluate import add_evaluate, add_predict
+from edgedet.commands.export import add_export
 from edgedet.commands.import_ import add_import
 from edgedet.commands.inspect import add_inspect
 from edgedet.commands.lint import add_lint
@@ -42,6 +43,8 @@ EXTRAS = {
     "onnxruntime": "onnx",
     "onnx2tf": "onnx2tf",
     "tensorflow": "onnx2tf",
+    "openvino": "openvino",
+    "executorch": "executorch",
 }
 
 # In the order in which a user needs them, and `--help` shows them.
@@ -58,6 +61,7 @@ ADD_COMMANDS = (
     add_evaluate,
     add_predict,
     add_deploy,
+    add_export,
     add_operators,
 )
 
