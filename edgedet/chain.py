@@ -11,7 +11,7 @@ from edgedet.data.coco import CocoSplit
 from edgedet.diagnose.waterfall import Waterfall, WaterfallRequest, add_to_report, measure_waterfall
 from edgedet.errors import ConfigError
 from edgedet.fileio import atomic_write_text, require_out_folder
-from edgedet.finetune.qat import QatReport, QatRequest, qat_checkpoint
+from edgedet.finetune.qat import QatReport, QatRequest, qat_checkpoint, qat_hardware
 from edgedet.finetune.resume import STATE_FILE
 from edgedet.finetune.substitute import SubstituteReport, SubstituteRequest, substitute_checkpoint
 from edgedet.finetune.swap import prepare_substituted
@@ -21,6 +21,7 @@ from edgedet.quantize.api import QuantizeReport, QuantizeRequest, quantize_check
 from edgedet.quantize.calibration.range_choice import require_layers
 from edgedet.report.charts import Bar, waterfall_chart
 from edgedet.train.loop import LAST
+from edgedet.train.processes import launched
 
 PICTURE_FILE = "waterfall.svg"
 REPORT_FILE = "report.json"
@@ -81,6 +82,13 @@ def run_chain(request: ChainRequest, events: ChainEvents | None = None) -> Chain
     """
     events = events or ChainEvents()
     quantization = request.quantization
+    if launched().count > 1 and (request.waterfall or not isinstance(quantization, QatRequest)):
+        raise ConfigError(
+            "several processes (WORLD_SIZE): expected one; only training, substitution and QAT without a waterfall are "
+            "shared"
+        )
+    if isinstance(quantization, QatRequest):
+        qat_hardware(quantization)  # raises
     require_out_folder(quantization.out, "`out`")
     split = quantization.data.load("valid") if request.waterfall else None
     _check_layer_names(request)

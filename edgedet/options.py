@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edgedet.errors import ConfigError
 
@@ -121,3 +121,43 @@ def with_flags(message: str, args: argparse.Namespace) -> str:
     """
     flags: dict[str, str] = args.flags() if "flags" in args else {}
     return re.sub(r"`(\w+)`", lambda found: flags.get(found[1], found[0]), message)
+
+
+def add_device_argument(parser: argparse._ActionsContainer, note: str = "") -> None:
+    """Add `--device`."""
+    parser.add_argument(
+        "--device",
+        metavar="D",
+        help=f"auto, cpu, cuda, cuda:N or mps{note} (default: auto, a CUDA GPU where there is one)",
+    )
+
+
+def add_training_device_arguments(parser: argparse._ActionsContainer, precision: bool = True) -> None:
+    """Add `--device`, `--precision` (unless the training knows one only) and `--workers`."""
+    add_device_argument(parser)
+    if precision:
+        parser.add_argument(
+            "--precision",
+            metavar="{auto,float32,bfloat16,float16}",
+            help="of the forward pass; auto: what the device is fast at, if the model's train.bf16 allows it",
+        )
+    parser.add_argument(
+        "--workers",
+        type=not_negative_int,
+        metavar="N",
+        help="processes that draw batches; the batches are the same for any number (default: 0, a thread, for the CPU; "
+        "up to 8 for a GPU)",
+    )
+
+
+def device_options(args: argparse.Namespace) -> dict[str, Any]:
+    """What the options of `add_training_device_arguments` say, by argument of a request; absent ones are left out."""
+    names = ("device", "precision", "workers")
+    return {name: value for name in names if (value := getattr(args, name, None)) is not None}
+
+
+def not_negative_int(text: str) -> int:
+    """Type of an option that counts something which may be absent."""
+    if not text.strip().isdecimal() or len(text) > 9:
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 0, got {text!r}")
+    return int(text)

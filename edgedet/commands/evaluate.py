@@ -6,9 +6,10 @@ import argparse
 from pathlib import Path
 
 from edgedet.commands.shared import Commands, add_command, open_model
+from edgedet.errors import ConfigError
 from edgedet.evaluate.arguments import add_evaluate_arguments, run_evaluate
 from edgedet.fileio import require_out_folder
-from edgedet.options import threshold
+from edgedet.options import add_device_argument, threshold
 from edgedet.runtimes.names import RUNTIME_HELP, RUNTIMES
 
 
@@ -21,17 +22,20 @@ def add_evaluate(commands: Commands) -> None:
         (
             "evaluate runs/q/model_int8.tflite --data bccd",
             "evaluate runs/q/model_int8.tflite --data bccd --runtime tflm --images 20 --json report.json",
-            "evaluate runs/bccd/best.pt --data bccd",
+            "evaluate runs/bccd/best.pt --data bccd --device cpu",
             "evaluate runs/q/model_int8.tflite --val-ann b.json --val-images b",
             "evaluate --detections results.json --data bccd",
         ),
         _evaluate,
     )
     add_evaluate_arguments(parser)
+    add_device_argument(parser, note=", for a checkpoint")
 
 
 def _evaluate(args: argparse.Namespace) -> int:
-    print(run_evaluate(args, open_model).text(), end="")
+    if args.detections is not None and args.device is not None:
+        raise ConfigError(f"--device {args.device} runs a checkpoint, but --detections holds results; leave one out")
+    print(run_evaluate(args, lambda path, runtime: open_model(path, runtime, args.device)).text(), end="")
     return 0
 
 
@@ -52,6 +56,7 @@ def add_predict(commands: Commands) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of pictures and detections.json")
     parser.add_argument("--runtime", choices=RUNTIMES, help=RUNTIME_HELP)
     parser.add_argument("--score-threshold", type=threshold, metavar="T", help="default: the model's")
+    add_device_argument(parser, note=", for a checkpoint")
 
 
 def _predict(args: argparse.Namespace) -> int:
@@ -59,7 +64,7 @@ def _predict(args: argparse.Namespace) -> int:
     from edgedet.progress import show_progress
 
     require_out_folder(args.out, "--out")
-    runtime = open_model(args.model, args.runtime)
+    runtime = open_model(args.model, args.runtime, args.device)
     with show_progress("predict") as progress:
         predictions = predict(runtime, args.images, args.out, args.score_threshold, progress)
     for prediction in predictions:

@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from edgedet.config import QatRecipe, available_models, load_model_file
 from edgedet.errors import ConfigError
-from edgedet.options import data_paths, positive_int, positive_number
+from edgedet.options import (
+    add_training_device_arguments,
+    data_paths,
+    device_options,
+    positive_int,
+    positive_number,
+)
 
 if TYPE_CHECKING:
     from edgedet.finetune.qat import QatRequest
@@ -60,6 +66,7 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of every fine-tuning run."""
     parser.add_argument("--threads", type=positive_int, metavar="N", help="torch's threads (default: all cores)")
     parser.add_argument("--resume", action="store_true", help="go on with an interrupted run in RUN")
+    add_training_device_arguments(parser)
 
 
 def refuse_qat_options(args: argparse.Namespace) -> None:
@@ -67,7 +74,13 @@ def refuse_qat_options(args: argparse.Namespace) -> None:
     values = {option: getattr(args, name) for name, option in QAT_OPTIONS.items()}
     given = [option for option, value in values.items() if value is not None and value is not False]  # 0 is given, too
     if args.activation is None and not args.no_channel_attention:  # a substitution trains, too
-        given += [option for option, value in (("--resume", args.resume), ("--threads", args.threads)) if value]
+        run = {"--resume": args.resume or None, "--threads": args.threads, "--workers": args.workers}
+        given += [option for option, value in run.items() if value is not None]
+        if args.device not in (None, "auto", "cpu"):
+            raise ConfigError(
+                f"--device {args.device}: --method ptq calibrates on one thread of the CPU, so that the file is the "
+                "same on every machine; expected auto or cpu"
+            )
     if given:
         raise ConfigError(f"{', '.join(given)}: only --method qat takes this, found --method {args.method}")
 
@@ -96,6 +109,7 @@ def qat_request(args: argparse.Namespace) -> QatRequest:
         threads=args.threads or 0,
         resume=args.resume,
         int16=args.int16,
+        **device_options(args),
     )
     if recipe is not None:
         request = with_recipe(request, _recipe(recipe))

@@ -19,7 +19,14 @@ from edgedet.commands.substitute import (
 )
 from edgedet.commands.waterfall import add_waterfall_arguments, check_waterfall
 from edgedet.errors import ConfigError
-from edgedet.options import add_data_arguments, data_paths, positive_int, whole_number, with_flags
+from edgedet.options import (
+    add_data_arguments,
+    add_training_device_arguments,
+    data_paths,
+    positive_int,
+    whole_number,
+    with_flags,
+)
 
 if TYPE_CHECKING:
     from edgedet.finetune.qat import QatRequest
@@ -98,6 +105,7 @@ def _add_run_arguments(parser: argparse.ArgumentParser) -> None:
     trains = "only with --method qat, --activation or --no-channel-attention"
     parser.add_argument("--threads", type=positive_int, metavar="N", help=f"torch's; {trains} (default: all cores)")
     parser.add_argument("--resume", action="store_true", help=f"go on with an interrupted run in RUN; {trains}")
+    add_training_device_arguments(parser, precision=False)
 
 
 def _add_step_arguments(parser: argparse.ArgumentParser) -> None:
@@ -172,12 +180,14 @@ def _quantize(args: argparse.Namespace) -> int:
 
     from edgedet.chain import ChainEvents, ChainRequest, run_chain
     from edgedet.progress import show_progress
+    from edgedet.train.processes import launched
 
     substitution = None
     if substituted:
         substitution = substitute_request(args, args.out / FOLDER, args.tune_epochs or TUNE_EPOCHS)
     request = ChainRequest(quantization, substitution, args.waterfall, args.waterfall_images)
-    run_chain(request, ChainEvents(lambda text: print(with_flags(text, args), end=""), _announce, show_progress))
+    speaking = ChainEvents(lambda text: print(with_flags(text, args), end=""), _announce, show_progress)
+    run_chain(request, speaking if launched().first else ChainEvents())
     return 0
 
 

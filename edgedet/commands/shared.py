@@ -59,12 +59,13 @@ def refuse_checkpoint(model: Path) -> None:
         )
 
 
-def open_model(path: Path, runtime: str | None) -> Runtime:
+def open_model(path: Path, runtime: str | None, device: str | None = None) -> Runtime:
     """Open a `.tflite` or a checkpoint.
 
     Args:
         path: model file; its suffix decides.
         runtime: as `--runtime`; None takes the default of the kind of file.
+        device: as `--device`, of checkpoints; None: auto.
     Returns:
         The runtime.
     Raises:
@@ -72,9 +73,12 @@ def open_model(path: Path, runtime: str | None) -> Runtime:
     """
     name = choose_runtime(path, runtime)
     if name == "torch":
+        from edgedet.net.device import choose_device
         from edgedet.net.runtime import TorchRuntime
 
-        return TorchRuntime.from_checkpoint(path)
+        return TorchRuntime.from_checkpoint(path, choose_device(device or "auto"))
+    if device is not None:
+        raise ConfigError(f"`device` {device}: only checkpoints run on a device; {path} runs as --runtime {name}")
     from edgedet.runtimes.open import open_runtime
 
     return open_runtime(path, name)

@@ -10,7 +10,14 @@ from edgedet.commands.qat import add_run_arguments
 from edgedet.commands.shared import Commands, add_command, holds_run
 from edgedet.config import ACTIVATIONS
 from edgedet.errors import ConfigError
-from edgedet.options import add_data_arguments, data_paths, positive_int, positive_number, whole_number
+from edgedet.options import (
+    add_data_arguments,
+    data_paths,
+    device_options,
+    positive_int,
+    positive_number,
+    whole_number,
+)
 
 if TYPE_CHECKING:
     from edgedet.finetune.substitute import SubstituteRequest
@@ -67,9 +74,11 @@ def substitutes(args: argparse.Namespace) -> bool:
 
 def _substitute(args: argparse.Namespace) -> int:
     from edgedet.finetune.substitute import substitute_checkpoint
+    from edgedet.train.processes import launched
 
     report = substitute_checkpoint(substitute_request(args, args.out, args.epochs, batch=args.batch, lr=args.lr))
-    print(report.text(), end="")
+    if launched().first:
+        print(report.text(), end="")
     return 0
 
 
@@ -106,4 +115,5 @@ def substitute_request(
         seed=args.seed,
         threads=args.threads or 0,
         resume=args.resume,
+        **device_options(args),
     )

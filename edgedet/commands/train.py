@@ -7,7 +7,16 @@ from pathlib import Path
 
 from edgedet.commands.shared import Commands, add_command, holds_run
 from edgedet.errors import ConfigError
-from edgedet.options import add_data_arguments, data_paths, image_size, positive_int, positive_number, whole_number
+from edgedet.options import (
+    add_data_arguments,
+    add_training_device_arguments,
+    data_paths,
+    device_options,
+    image_size,
+    positive_int,
+    positive_number,
+    whole_number,
+)
 
 
 def add_train(commands: Commands) -> None:
@@ -22,6 +31,7 @@ def add_train(commands: Commands) -> None:
             "train rtmdet_nano_relu --train-ann a.json --train-images a --val-ann b.json --val-images b --out runs/ab",
             "train rtmdet_nano_ncadc_relu6 --data bccd --imgsz 192 --epochs 100 --batch 32 --out runs/bccd --resume",
             "train --from tiny.pt --data bccd --imgsz 192 --epochs 25 --freeze stage2 --set lr=0.001 --out runs/tiny",
+            "train rtmdet_nano --data coco --imgsz 320 --batch 128 --device cuda --workers 12 --out runs/coco",
         ),
         _train,
     )
@@ -49,6 +59,7 @@ def add_train(commands: Commands) -> None:
     parser.add_argument("--resume", action="store_true", help="go on from RUN/last.pt")
     _add_start(parser)
     parser.add_argument("--seed", type=whole_number, default=0, metavar="S", help="default: %(default)s")
+    add_training_device_arguments(parser)
 
 
 def _add_start(parser: argparse.ArgumentParser) -> None:
@@ -69,6 +80,7 @@ def _add_start(parser: argparse.ArgumentParser) -> None:
 
 def _train(args: argparse.Namespace) -> int:
     from edgedet.train.loop import TrainRequest, train
+    from edgedet.train.processes import launched
     from edgedet.train.warm_start import WarmStart
 
     changed = args.freeze is not None or args.backbone_lr_scale is not None or args.remake_head
@@ -88,8 +100,11 @@ def _train(args: argparse.Namespace) -> int:
             resume=args.resume,
             seed=args.seed,
             start=start,
+            **device_options(args),
         )
     )
+    if not launched().first:
+        return 0
     print(f"best AP {result.best_ap:.3f}: {result.best}")
     print(f"last AP {result.last_ap:.3f}: {result.last}")
     return 0

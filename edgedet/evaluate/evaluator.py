@@ -6,12 +6,14 @@ import hashlib
 import json
 import os
 import platform
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from edgedet.contracts import Detections
 from edgedet.data.coco import CocoSplit, ImageRecord, require_model_classes
 from edgedet.errors import ConfigError, DataError
 from edgedet.evaluate.coco_ap import ApResult, coco_ap
@@ -24,6 +26,16 @@ if TYPE_CHECKING:  # the training loop evaluates without loading simulator and f
 
 
 COCO_SCORE_THRESHOLD = 0.001  # low enough for the whole precision-recall curve; RTMDet's test_cfg
+
+
+class Share(Protocol):
+    """How several processes divide the images of a split."""
+
+    def mine(self, records: Sequence[ImageRecord]) -> Sequence[ImageRecord]:
+        """Those that this process evaluates."""
+
+    def gather(self, part: dict[int, Detections]) -> dict[int, Detections]:
+        """What all processes found; called by each of them with its own."""
 
 
 @runtime_checkable
@@ -106,6 +118,7 @@ def evaluate(
     model_path: Path | None = None,
     per_operator: bool = False,
     decode: Decoder | None = None,
+    share: Share | None = None,
 ) -> EvalReport:
     """Measure a model on a split.
 
@@ -120,6 +133,8 @@ def evaluate(
         decode: of a head that edgedet does not know: (outputs, preprocess, score_threshold) -> Detections, where
             outputs are real values, float32, in contract order, and the boxes of the result are in pixels of the
             network's input; None: the contract's head.
+        share: of several processes that evaluate together; each gets the whole report, with its own timings. None:
+            this process evaluates all images.
     Returns:
         AP, timings and what they belong to.
     Raises:
@@ -131,14 +146,17 @@ def evaluate(
         runtime = OwnDecoder(runtime, decode)
     labels = class_mapping(runtime.outputs.class_names, split)
     clock, found = Clock(), {}
-    detected = detect_records(runtime, records, score_threshold, labels, clock)
+    mine = records if share is None else share.mine(records)
+    detected = detect_records(runtime, mine, score_threshold, labels, clock)
     for done, (record, detections) in enumerate(detected, start=1):
         found[record.image_id] = detections
         if progress is not None:
-            progress(done, len(records))
+            progress(done, len(mine))
+    if share is not None:
+        found = share.gather(found)
     return EvalReport(
         ap=coco_ap(split, found),
-        timings=_mean(clock, len(records)),
+        timings=_mean(clock, max(1, len(mine))),
         runtime=runtime.name,
         arithmetic=runtime.arithmetic,
         model="" if model_path is None else str(model_path),

@@ -8,14 +8,27 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from edgedet.train.losses import Losses, PriorGrid, distances_to_boxes, flatten_outputs, giou_loss
+from edgedet.train.losses import (
+    Divisor,
+    Losses,
+    PriorGrid,
+    at_least_one,
+    distances_to_boxes,
+    flatten_outputs,
+    giou_loss,
+)
 
 # Priors whose best class the float network scores below this teach nothing about boxes.
 BOX_SCORE = 0.05
 
 
 def distillation_loss(
-    student: Sequence[Tensor], teacher: Sequence[Tensor], grid: PriorGrid, cls_weight: float, box_weight: float
+    student: Sequence[Tensor],
+    teacher: Sequence[Tensor],
+    grid: PriorGrid,
+    cls_weight: float,
+    box_weight: float,
+    divisor: Divisor = at_least_one,
 ) -> Losses:
     """How far the answers of two networks are apart, in the units of `detection_loss`.
 
@@ -29,6 +42,7 @@ def distillation_loss(
         grid: priors of this input size.
         cls_weight: weight of the class term.
         box_weight: weight of the box term.
+        divisor: of the sum of the teacher's best scores.
     Returns:
         The losses; both terms are divided by the sum of the teacher's best scores (at least 1). `positives` counts the
         priors that teach boxes.
@@ -39,7 +53,7 @@ def distillation_loss(
         scores = teacher_logits.sigmoid()
         best = scores.amax(-1)
         chosen = best > BOX_SCORE
-        normalizer = best[chosen].sum().clamp(min=1.0)
+        normalizer = divisor(best[chosen].sum())
         least = F.binary_cross_entropy_with_logits(teacher_logits, scores, reduction="sum")
     cls = (F.binary_cross_entropy_with_logits(logits, scores, reduction="sum") - least) / normalizer * cls_weight
     boxes, wanted = distances_to_boxes(distances, grid), distances_to_boxes(teacher_distances, grid)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import nn
 from torch.fx import GraphModule
 
 from edgedet import __version__
@@ -31,6 +32,7 @@ from edgedet.progress import Stopwatch
 from edgedet.quantize.calibration.calibrate import calibrate
 from edgedet.quantize.calibration.images import (
     ImageFiles,
+    Manifest,
     check_enough,
     check_not_constant,
     draw_images,
@@ -42,8 +44,10 @@ from edgedet.quantize.fx.to_graph import graph_from_fx
 from edgedet.quantize.ptq.int16_choice import IMAGES as INT16_IMAGES
 from edgedet.quantize.ptq.int16_choice import choose_int16
 from edgedet.quantize.ptq.weights import quantize_weights
-from edgedet.threads import torch_threads
+from edgedet.threads import torch_threads, usable_cores
+from edgedet.train.hardware import Hardware, choose_hardware, describe_hardware
 from edgedet.train.log import EpochRecord, TrainLog
+from edgedet.train.processes import process_group
 
 MANIFEST_FILE = "calibration.json"
 REPORT_FILE = "report.json"
@@ -71,6 +75,8 @@ class QatRequest:
     runtime: str = "ref"  # measures the file: ref (TFLite's reference kernels) or sim (the same arithmetic in NumPy)
     resume: bool = False
     quiet: bool = False
+    device: str = "auto"  # auto | cpu | cuda | cuda:N; trains and measures; ranges are calibrated on the CPU
+    workers: int | None = None  # processes that draw batches; None: as many as suit the device
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch", "lr", "calib_images"):
@@ -160,10 +166,25 @@ class _Run:
     train: CocoSplit
     judge: CocoSplit  # what AP is measured on
     judge_text: str
+    hardware: Hardware
 
-    def measure(self, network: GraphModule) -> EvalReport:
-        """AP of a fake-quantized network, through the code of `edgedet evaluate`."""
-        return evaluate(TorchRuntime(network, self.checkpoint.preprocess, self.checkpoint.outputs), self.judge)
+    def measure(self, network: nn.Module) -> EvalReport:
+        """AP of a network, float or fake-quantized, through the code of `edgedet evaluate`; moves it to the device."""
+        moved = network.to(self.hardware.device)
+        runtime = TorchRuntime(moved, self.checkpoint.preprocess, self.checkpoint.outputs)
+        return evaluate(runtime, self.judge, share=self.hardware.processes)
+
+
+def qat_hardware(request: QatRequest) -> Hardware:
+    """On what a request runs.
+
+    Raises:
+        ConfigError: unknown device, or one that is not there or can't do it.
+    """
+    hardware = choose_hardware(request.device, "float32", request.workers)
+    if hardware.device.type == "mps":
+        raise ConfigError("`device` mps: torch has no fake quantization for it; expected auto, cpu, cuda or cuda:N")
+    return hardware
 
 
 def qat_checkpoint(request: QatRequest) -> QatReport:
@@ -171,7 +192,8 @@ def qat_checkpoint(request: QatRequest) -> QatReport:
 
     Writes OUT/qat_last.pt after every epoch (atomically; `resume` goes on from it, with the losses of an uninterrupted
     run), OUT/history.json, OUT/tensorboard/, at the end OUT/model_int8.tflite, OUT/calibration.json and
-    OUT/report.json. The last epoch is exported; none is picked on the validation split.
+    OUT/report.json. The last epoch is exported; none is picked on the validation split. Under torchrun all processes
+    call it; rank 0 writes.
 
     Args:
         request: what and how.
@@ -183,40 +205,56 @@ def qat_checkpoint(request: QatRequest) -> QatReport:
             then called model_int8.rejected.tflite, and there is no model_int8.tflite.
         EdgedetError: training diverged.
     """
+    hardware = qat_hardware(request)
+    processes = hardware.processes
     # Before anything is computed: another number of threads gives other float sums.
-    with torch_threads(request.threads or len(os.sched_getaffinity(0))):
-        return _qat(request)
+    with (
+        torch_threads(request.threads or max(1, usable_cores() // processes.local_count)),
+        process_group(processes, hardware.device),
+    ):
+        return _qat(request, hardware)
 
 
-def _qat(request: QatRequest) -> QatReport:
+def _qat(request: QatRequest, hardware: Hardware) -> QatReport:
     clock = Stopwatch()
-    run = _set_up(request)
+    run = _set_up(request, hardware)
     checkpoint = run.checkpoint
     records = draw_images(run.train, request.calib_images, request.seed)
     check_enough(records, request.calib_images, run.train)
     check_not_constant(records)
     manifest = make_manifest(records, run.train, checkpoint.preprocess, "qat", request.seed)
     network = channels_last(checkpoint.build())
-    float_runtime = TorchRuntime(network, checkpoint.preprocess, checkpoint.outputs)
     clock.lap("load")
-    ap_float = evaluate(float_runtime, run.judge).ap.ap
+    ap_float = run.measure(network).ap.ap
     clock.lap("float AP")
-    calibrated = _calibrated(checkpoint, ImageFiles(records, checkpoint.preprocess), request.int16)
+    with torch_threads(1):  # the same ranges on every machine
+        calibrated = _calibrated(checkpoint, ImageFiles(records, checkpoint.preprocess), request.int16)
     clock.lap("calibrate")
     ap_start = run.measure(freeze(calibrated)).ap.ap
     clock.lap("start AP")
     trainer = QatTrainer(
         calibrated, run.config, checkpoint.preprocess, checkpoint.outputs, run.train, request.seed,
-        network if request.distill else None,
+        network if request.distill else None, hardware,
     )  # fmt: skip
-    history = _train(run, trainer, ap_float, ap_start, clock)
-    frozen = trainer.frozen()
-    data = serialize(graph_from_fx(frozen, checkpoint.preprocess, checkpoint.outputs))
-    clock.lap("convert")
+    try:
+        history = _train(run, trainer, ap_float, ap_start, clock)
+    finally:
+        trainer.close()
     assert history[-1].ap is not None
-    checked = check_file(data, request.out, request.runtime, run.judge, history[-1].ap)
+    aps = (ap_float, ap_start, history[-1].ap)
+    return hardware.processes.from_first(lambda: _write(run, trainer.frozen(), manifest, aps, clock))
+
+
+def _write(
+    run: _Run, frozen: GraphModule, manifest: Manifest, aps: tuple[float, float, float], clock: Stopwatch
+) -> QatReport:
+    """Write and measure the file, then its papers; `aps`: float, at the start, after training."""
+    request = run.request
+    data = serialize(graph_from_fx(frozen, run.checkpoint.preprocess, run.checkpoint.outputs))
+    clock.lap("convert")
+    checked = check_file(data, request.out, request.runtime, run.judge, aps[-1])
     clock.lap("file AP")
-    report = _report(run, checked, (ap_float, ap_start, history[-1].ap), int16_names(frozen), clock.laps)
+    report = _report(run, checked, aps, int16_names(frozen), clock.laps)
     atomic_write_text(request.out / MANIFEST_FILE, manifest.to_json())
     atomic_write_text(report.report, json.dumps(report.to_json(), indent=1) + "\n")
     return report
@@ -232,7 +270,7 @@ def _calibrated(checkpoint: Checkpoint, images: ImageFiles, int16: tuple[str, ..
     return calibrate(widen(prepared, names), images.batches(0, len(images))) if names else calibrated
 
 
-def _set_up(request: QatRequest) -> _Run:
+def _set_up(request: QatRequest, hardware: Hardware) -> _Run:
     if request.out.exists() and not request.out.is_dir():
         raise ConfigError(f"`out` {request.out}: is a file, expected a folder or a new name")
     if not request.resume and (request.out / STATE_FILE).exists():
@@ -268,7 +306,7 @@ def _set_up(request: QatRequest) -> _Run:
         epochs=request.epochs, batch=request.batch, lr=request.lr, min_lr_ratio=MIN_LR_RATIO,
         ema_decay=request.ema_decay, eval_interval=1, bf16=False, threads=request.threads,
     )  # fmt: skip
-    run = _Run(request, checkpoint, config, train, judge, text)
+    run = _Run(request, checkpoint, config, train, judge, text, hardware)
     if request.resume:
         check_identity(request.out / STATE_FILE, _identity(run))
     return run
@@ -276,15 +314,16 @@ def _set_up(request: QatRequest) -> _Run:
 
 def _train(run: _Run, trainer: QatTrainer, ap_float: float, ap_start: float, clock: Stopwatch) -> list[EpochRecord]:
     """All epochs that are not done yet."""
-    out, config = run.request.out, run.config
+    out, config, writes = run.request.out, run.config, run.hardware.processes.first
     identity = _identity(run)
     history = load_state(out / STATE_FILE, identity, trainer) if run.request.resume else []
     training = validation = 0.0
-    with TrainLog(out, config.epochs, trainer.steps, len(history), run.request.quiet) as log:
+    with TrainLog(out, config.epochs, trainer.steps, len(history), run.request.quiet, writes) as log:
         log.message(
             f"QAT of {run.request.checkpoint}: {len(run.train.images)} images, {config.epochs} epochs of "
             f"{trainer.steps} steps, batch {config.batch}, lr {config.lr:g}, ranges frozen from step "
-            f"{trainer.freeze_step + 1}; {run.judge_text}: float {ap_float:.4f}, fake-quantized {ap_start:.4f}"
+            f"{trainer.freeze_step + 1}; {describe_hardware(run.hardware, torch.float32)}; {run.judge_text}: "
+            f"float {ap_float:.4f}, fake-quantized {ap_start:.4f}"
         )
         if run.request.int16:
             log.message(f"int16 results: {', '.join(int16_names(trainer.model)) or 'none, no layer is worth it'}")
@@ -296,8 +335,9 @@ def _train(run: _Run, trainer: QatTrainer, ap_float: float, ap_start: float, clo
             validation += clock.seconds()
             history.append(replace(record, ap=report.ap.ap))
             log.epoch(history[-1])
-            save_state(out / STATE_FILE, identity, history, trainer)
-            atomic_write_text(out / HISTORY_FILE, json.dumps([asdict(r) for r in history], indent=1) + "\n")
+            if writes:
+                save_state(out / STATE_FILE, identity, history, trainer)
+                atomic_write_text(out / HISTORY_FILE, json.dumps([asdict(r) for r in history], indent=1) + "\n")
     clock.laps += [("training", training), ("validation", validation)]
     return history
 

@@ -146,7 +146,9 @@ class QatConv2d(nn.Module):
         """float32 (N, I, H, W) -> (N, O, H', W'), after the fused activation, before the output's FakeQuant."""
         weight = self.conv.weight
         largest = weight.detach().abs().amax((1, 2, 3))
-        scale = largest.clamp(min=max(float(largest.max()) * DEAD_CHANNEL, _SMALLEST)) / WEIGHT_MAX
+        # In float64, as Python would compute it, but without waiting for the number.
+        least = (largest.max().double() * DEAD_CHANNEL).clamp(min=_SMALLEST).float()
+        scale = torch.maximum(largest, least) / WEIGHT_MAX
         rounded = torch.fake_quantize_per_channel_affine(
             weight, scale, self.weight_zero_point, 0, -WEIGHT_MAX, WEIGHT_MAX
         )
@@ -177,10 +179,10 @@ def trained_graph(trainable: GraphModule, calibrated: GraphModule) -> GraphModul
     """Bring weights and ranges back into the form of a calibrated graph, with scales on which all kernels agree.
 
     Args:
-        trainable: from `make_trainable`; not changed.
-        calibrated: what it was made from; not changed.
+        trainable: from `make_trainable`, on any device; not changed.
+        calibrated: what it was made from, on the CPU; not changed.
     Returns:
-        A new calibrated graph; `freeze` takes it.
+        A new calibrated graph on the CPU; `freeze` takes it.
     """
     result = copy.deepcopy(calibrated)
     trained = dict(trainable.named_modules())
@@ -188,8 +190,8 @@ def trained_graph(trainable: GraphModule, calibrated: GraphModule) -> GraphModul
         source = trained.get(path)
         if isinstance(source, QatConv2d):
             assert isinstance(module, QuantConv2d)
-            module.weight = nn.Parameter(source.conv.weight.detach().clone())
-            module.bias = nn.Parameter(source.conv.bias.detach().clone())
+            module.weight = nn.Parameter(source.conv.weight.detach().cpu().clone())
+            module.bias = nn.Parameter(source.conv.bias.detach().cpu().clone())
             module.weight_scale = module.weight_code = None  # of a start whose weights were decided before
         elif isinstance(source, LearnedFakeQuant):
             assert isinstance(module, FakeQuant)

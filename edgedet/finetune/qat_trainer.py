@@ -13,7 +13,6 @@ from torch.fx import GraphModule
 
 from edgedet.config import TrainConfig
 from edgedet.contracts import OutputSpec, PreprocessSpec
-from edgedet.data.augment import ImageCache
 from edgedet.data.coco import CocoSplit
 from edgedet.errors import EdgedetError
 from edgedet.finetune.distill import distillation_loss
@@ -25,10 +24,12 @@ from edgedet.finetune.qat_modules import (
     take_ranges,
     trained_graph,
 )
+from edgedet.net.device import exact_float32, on_cpu
 from edgedet.net.rtmdet import channels_last
 from edgedet.progress import Stopwatch
 from edgedet.quantize.fx.prepare import freeze
-from edgedet.train.loader import Batch, epoch_batches, steps_per_epoch
+from edgedet.train.hardware import Hardware
+from edgedet.train.loader import Batch, BatchLoader, steps_per_epoch
 from edgedet.train.log import EpochRecord, StepLosses, TrainLog
 from edgedet.train.losses import Losses, detection_loss, prior_grid
 from edgedet.train.schedule import WeightAverage, learning_rate
@@ -52,6 +53,7 @@ class QatTrainer:
         split: training images; with a teacher, their boxes are not used.
         seed: of order and augmentation.
         teacher: float network to learn from, NCHW; None: learn from the labels.
+        hardware: on what to compute; its precision does not count.
     """
 
     def __init__(
@@ -63,17 +65,20 @@ class QatTrainer:
         split: CocoSplit,
         seed: int,
         teacher: nn.Module | None = None,
+        hardware: Hardware | None = None,
     ) -> None:
-        self.config, self._seed, self._calibrated = config, seed, calibrated
-        self.model = make_trainable(calibrated)
-        self._teacher = None if teacher is None else channels_last(teacher.eval().requires_grad_(False))
+        self.config, self._calibrated, self._hardware = config, calibrated, hardware or Hardware()
+        device = self._hardware.device
+        self.model = make_trainable(calibrated).to(device)
+        self._parallel = self._hardware.processes.wrap(self.model)
+        self._teacher = None if teacher is None else channels_last(teacher.eval().requires_grad_(False)).to(device)
         self.steps = steps_per_epoch(len(split.images), config.batch)
         self.total_steps = self.steps * config.epochs
         self.freeze_step = self.total_steps - int(self.total_steps * FROZEN_PART)
         self._average = _RangesThenMean(self.model, config.ema_decay, self.total_steps, self.freeze_step)
         self._optimizer = torch.optim.AdamW(_parameter_groups(self.model, config.weight_decay), lr=config.lr)
-        self._cache = ImageCache(split, preprocess, config.scale_max)
-        self._grid = prior_grid(preprocess.width, preprocess.height, outputs.strides)
+        self._loader = BatchLoader(split, preprocess, config, seed, self._hardware)
+        self._grid = prior_grid(preprocess.width, preprocess.height, outputs.strides).to(device)
 
     def train_epoch(self, epoch: int, log: TrainLog) -> EpochRecord:
         """Run one epoch (0-based).
@@ -82,7 +87,7 @@ class QatTrainer:
             EdgedetError: the loss is not a number any more.
         """
         watch, losses, lr = Stopwatch(), [], 0.0
-        for index, batch in enumerate(epoch_batches(self._cache, self.config, self._seed, epoch, strong=False)):
+        for index, batch in enumerate(self._loader.epoch(epoch, strong=False)):
             step = epoch * self.steps + index
             lr = learning_rate(step, self.total_steps, self.config)
             losses.append(self.step(batch, step, lr))
@@ -95,30 +100,39 @@ class QatTrainer:
         """One iteration of the optimizer; freezes the ranges when the last part of the run begins."""
         if step == self.freeze_step:
             freeze_ranges(self._average_graph)
-            take_ranges(self.model, self._average_graph)
+            self._take_ranges(self._average_graph)
         for group in self._optimizer.param_groups:
             group["lr"] = lr * group["rate"]
-        losses = self._losses(self.model(batch.images), batch)
-        self._optimizer.zero_grad(set_to_none=True)
-        losses.total.backward()  # type: ignore[no-untyped-call]
+        batch = batch.to(self._hardware.device)
+        with exact_float32(self._hardware.device):
+            losses = self._losses(self._parallel(batch.images), batch)
+            self._optimizer.zero_grad(set_to_none=True)
+            losses.total.backward()  # type: ignore[no-untyped-call]
         if self.config.grad_clip:
             nn.utils.clip_grad_norm_(self._optimizer.param_groups[0]["params"], self.config.grad_clip)
-        total = losses.total.item()
+        total, cls, box, positives = self._hardware.processes.mean(losses.scalars()).cpu().tolist()
         if not np.isfinite(total):
             raise EdgedetError(
                 f"the loss is {total} at iteration {step + 1} of QAT: it diverged; lower `lr` (now {self.config.lr})"
             )
         self._optimizer.step()
         self._average.update(step)
-        return StepLosses(total, losses.cls.item(), losses.box.item(), losses.positives.item() / len(batch.images))
+        return StepLosses(total, cls, box, positives / len(batch.images))
 
     def _losses(self, outputs: Sequence[Tensor], batch: Batch) -> Losses:
-        config = self.config
+        config, divisor = self.config, self._hardware.processes.divisor
         if self._teacher is None:
-            return detection_loss(outputs, batch.targets, self._grid, config.topk, config.cls_weight, config.box_weight)
+            return detection_loss(
+                outputs, batch.targets, self._grid, config.topk, config.cls_weight, config.box_weight, divisor
+            )
         with torch.no_grad():
             wanted = self._teacher(batch.images)
-        return distillation_loss(outputs, wanted, self._grid, config.cls_weight, config.box_weight)
+        return distillation_loss(outputs, wanted, self._grid, config.cls_weight, config.box_weight, divisor)
+
+    def _take_ranges(self, source: GraphModule) -> None:
+        """Freeze the ranges to those of a graph of the same kind."""
+        take_ranges(self.model, source)
+        self._parallel = self._hardware.processes.wrap(self.model)
 
     @property
     def _average_graph(self) -> GraphModule:
@@ -136,21 +150,27 @@ class QatTrainer:
         return freeze(trained_graph(self._average_graph, self._calibrated))
 
     def state(self) -> dict[str, Any]:
-        """Everything that `load_state` needs; plain tensors, numbers and lists."""
-        return {
+        """Everything that `load_state` needs; plain tensors of the CPU, numbers and lists."""
+        state = {
             "model": self.model.state_dict(),
             "average": self._average.model.state_dict(),
             "optimizer": self._optimizer.state_dict(),
             "ranges_frozen": self.ranges_frozen,
         }
+        result: dict[str, Any] = on_cpu(state)
+        return result
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Go back to the state at the end of an epoch."""
+        """Go back to the state at the end of an epoch, of a run on any device."""
         self.model.load_state_dict(state["model"])
         self._average.model.load_state_dict(state["average"])
         self._optimizer.load_state_dict(state["optimizer"])
         if state["ranges_frozen"]:
-            take_ranges(self.model, self.model)
+            self._take_ranges(self.model)
+
+    def close(self) -> None:
+        """End the processes that draw batches."""
+        self._loader.close()
 
 
 class _RangesThenMean(WeightAverage):

@@ -30,7 +30,9 @@ from edgedet.net.runtime import TorchRuntime
 from edgedet.quantize.api import quantize_model
 from edgedet.quantize.calibration.images import draw_images, image_batches
 from edgedet.runtimes.tflm_arena import measure_arena
+from edgedet.train.hardware import Hardware, choose_hardware
 from edgedet.train.loop import Run, TrainResult, refuse_existing, run_training
+from edgedet.train.processes import process_group
 from edgedet.train.warm_start import Start
 
 REPORT_FILE = "substitute.json"
@@ -54,6 +56,9 @@ class SubstituteRequest:
     threads: int = 0  # torch's; 0: all cores
     resume: bool = False
     quiet: bool = False
+    device: str = "auto"  # auto | cpu | cuda | cuda:N | mps; for fine-tuning and AP
+    precision: str = "auto"  # auto | float32 | bfloat16 | float16
+    workers: int | None = None  # processes that draw batches; None: as many as suit the device
 
     def __post_init__(self) -> None:
         if self.activation is not None and self.activation not in ACTIVATIONS:
@@ -163,6 +168,12 @@ def substitute_checkpoint(request: SubstituteRequest) -> SubstituteReport:
         CheckpointError, DataError, ConfigError: what does not fit; nothing was written.
         EdgedetError: training diverged.
     """
+    hardware = choose_hardware(request.device, request.precision, request.workers)
+    with process_group(hardware.processes, hardware.device):
+        return _substitute(request, hardware)
+
+
+def _substitute(request: SubstituteRequest, hardware: Hardware) -> SubstituteReport:
     refuse_existing(request.out, request.resume)
     old = load_checkpoint(request.checkpoint)
     activation, attention = _what(request, old.model_config)
@@ -173,22 +184,26 @@ def substitute_checkpoint(request: SubstituteRequest) -> SubstituteReport:
     if len(batches) > 1 and len(batches[-1]) < len(batches[0]):
         batches.pop()  # statistics of a small batch would count as much as those of a full one
     new = substitute(old, activation, attention, batches)
-    ap_before, ap_substituted = _ap(old, valid), _ap(new, valid)
-    result = _tune(request, old, new, train, valid)
-    few = [batches[0][:COST_IMAGES]]
-    report = SubstituteReport(
-        checkpoint=result.last,
-        activation=activation,
-        channel_attention=new.model_config.channel_attention,
-        ap_before=ap_before,
-        ap_substituted=ap_substituted,
-        ap_tuned=result.last_ap,
-        epochs=request.epochs,
-        cost_before=measure_cost(old, few),
-        cost_after=measure_cost(load_checkpoint(result.last), few),
-    )
-    atomic_write_text(request.out / REPORT_FILE, json.dumps(report.to_json(), indent=1) + "\n")
-    return report
+    ap_before, ap_substituted = _ap(old, valid, hardware), _ap(new, valid, hardware)
+    result = _tune(request, old, new, train, valid, hardware)
+
+    def write() -> SubstituteReport:
+        few = [batches[0][:COST_IMAGES]]
+        report = SubstituteReport(
+            checkpoint=result.last,
+            activation=activation,
+            channel_attention=new.model_config.channel_attention,
+            ap_before=ap_before,
+            ap_substituted=ap_substituted,
+            ap_tuned=result.last_ap,
+            epochs=request.epochs,
+            cost_before=measure_cost(old, few),
+            cost_after=measure_cost(load_checkpoint(result.last), few),
+        )
+        atomic_write_text(request.out / REPORT_FILE, json.dumps(report.to_json(), indent=1) + "\n")
+        return report
+
+    return hardware.processes.from_first(write)
 
 
 def _what(request: SubstituteRequest, old: ModelConfig) -> tuple[str, bool]:
@@ -208,13 +223,19 @@ def _what(request: SubstituteRequest, old: ModelConfig) -> tuple[str, bool]:
     return activation, attention
 
 
-def _ap(checkpoint: Checkpoint, split: CocoSplit) -> float:
-    runtime = TorchRuntime(channels_last(checkpoint.build()), checkpoint.preprocess, checkpoint.outputs)
-    return evaluate(runtime, split).ap.ap
+def _ap(checkpoint: Checkpoint, split: CocoSplit, hardware: Hardware) -> float:
+    network = channels_last(checkpoint.build()).to(hardware.device)
+    runtime = TorchRuntime(network, checkpoint.preprocess, checkpoint.outputs)
+    return evaluate(runtime, split, share=hardware.processes).ap.ap
 
 
 def _tune(
-    request: SubstituteRequest, old: Checkpoint, new: Checkpoint, train: CocoSplit, valid: CocoSplit
+    request: SubstituteRequest,
+    old: Checkpoint,
+    new: Checkpoint,
+    train: CocoSplit,
+    valid: CocoSplit,
+    hardware: Hardware,
 ) -> TrainResult:
     spec = new.preprocess
     config: TrainConfig = replace(
@@ -235,6 +256,7 @@ def _tune(
             resume=request.resume,
             quiet=request.quiet,
             start=Start(new.weights, source),
+            hardware=hardware,
         )
     )
 

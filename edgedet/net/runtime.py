@@ -12,6 +12,7 @@ from edgedet.contracts import Detections, OutputSpec, PreprocessSpec
 from edgedet.data.preprocess import normalize
 from edgedet.errors import ShapeError
 from edgedet.net.checkpoint import load_checkpoint
+from edgedet.net.device import CPU, describe_device, exact_float32
 from edgedet.net.rtmdet import channels_last
 from edgedet.numerics.decode import decode_float
 
@@ -23,6 +24,8 @@ class TorchRuntime:
         model: the detector, in evaluation mode.
         preprocess: preprocessing contract.
         outputs: output contract.
+
+    The network computes where its weights are; only the arrays come and go through the CPU.
     """
 
     name = "torch"
@@ -31,13 +34,15 @@ class TorchRuntime:
         self._model = model
         self.preprocess = preprocess
         self.outputs = outputs
-        self.arithmetic = f"float32, torch {torch.__version__}"
+        self._device = next((tensor.device for tensor in (*model.parameters(), *model.buffers())), CPU)
+        where = "" if self._device == CPU else f" on {describe_device(self._device)}"
+        self.arithmetic = f"float32, torch {torch.__version__}{where}"
 
     @classmethod
-    def from_checkpoint(cls, path: Path) -> TorchRuntime:
-        """Open a checkpoint of edgedet. Raises CheckpointError."""
+    def from_checkpoint(cls, path: Path, device: torch.device = CPU) -> TorchRuntime:
+        """Open a checkpoint of edgedet, on a device of `choose_device`. Raises CheckpointError."""
         checkpoint = load_checkpoint(path)
-        return cls(channels_last(checkpoint.build()), checkpoint.preprocess, checkpoint.outputs)
+        return cls(channels_last(checkpoint.build()).to(device), checkpoint.preprocess, checkpoint.outputs)
 
     def prepare(self, pixels: np.ndarray) -> np.ndarray:
         """Normalize pixels, uint8 (height, width, channels), to the network's float32 input, (1, ...) in front."""
@@ -48,9 +53,9 @@ class TorchRuntime:
 
     def invoke(self, x: np.ndarray) -> tuple[np.ndarray, ...]:
         """Float32 outputs in contract order, each (1, h, w, c), of a float32 input (1, height, width, channels)."""
-        with torch.inference_mode():
-            outputs = self._model(torch.from_numpy(x).permute(0, 3, 1, 2))
-        return tuple(output.permute(0, 2, 3, 1).contiguous().numpy() for output in outputs)
+        with torch.inference_mode(), exact_float32(self._device):
+            outputs = self._model(torch.from_numpy(x).permute(0, 3, 1, 2).to(self._device))
+        return tuple(output.permute(0, 2, 3, 1).contiguous().cpu().numpy() for output in outputs)
 
     def decode(self, raw: Sequence[np.ndarray], score_threshold: float) -> Detections:
         """Detections in pixels of the network's input, best first."""

@@ -24,6 +24,14 @@ class Targets:
     labels: Tensor  # int64 (B, G); padding 0
     valid: Tensor  # bool (B, G)
 
+    def to(self, device: torch.device) -> Targets:
+        """The same on a device; from pinned memory the copies run beside what the device is doing."""
+        return Targets(*(tensor.to(device, non_blocking=True) for tensor in (self.boxes, self.labels, self.valid)))
+
+    def pin_memory(self) -> Targets:
+        """The same in memory from which a GPU copies by itself."""
+        return Targets(self.boxes.pin_memory(), self.labels.pin_memory(), self.valid.pin_memory())
+
 
 @dataclass(frozen=True, eq=False)
 class Assignment:

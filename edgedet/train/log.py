@@ -65,11 +65,22 @@ class TrainLog:
         steps: iterations per epoch.
         done_epochs: epochs that an earlier part of the run finished; their later TensorBoard points are dropped.
         quiet: nothing on the terminal (tests, benchmarks).
+        writes: False: neither terminal nor files; of several processes only one writes.
     """
 
-    def __init__(self, out: Path, epochs: int, steps: int, done_epochs: int = 0, quiet: bool = False) -> None:
+    def __init__(
+        self,
+        out: Path,
+        epochs: int,
+        steps: int,
+        done_epochs: int = 0,
+        quiet: bool = False,
+        writes: bool = True,
+    ) -> None:
+        quiet = quiet or not writes
         self._epochs, self._steps, self._quiet = epochs, steps, quiet
-        self._writer = SummaryWriter(str(out / "tensorboard"), purge_step=done_epochs * steps if done_epochs else None)
+        purge_step = done_epochs * steps if done_epochs else None
+        self._writer = SummaryWriter(str(out / "tensorboard"), purge_step=purge_step) if writes else None
         self._console = Console(file=sys.stderr, quiet=quiet)
         columns = (
             TextColumn("{task.description}"),
@@ -92,7 +103,8 @@ class TrainLog:
         self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._progress.stop()
-        self._writer.close()
+        if self._writer is not None:
+            self._writer.close()
 
     def message(self, text: str) -> None:
         """A line for the reader."""
@@ -100,6 +112,8 @@ class TrainLog:
 
     def step(self, step: int, losses: StepLosses, lr: float) -> None:
         """After each iteration; `step` counts from the beginning of the run."""
+        if self._writer is None:
+            return
         for name, value in (("loss", losses.total), ("loss_cls", losses.cls), ("loss_box", losses.box)):
             self._writer.add_scalar(f"train/{name}", value, step)
         self._writer.add_scalar("train/positives_per_image", losses.positives, step)
@@ -111,6 +125,8 @@ class TrainLog:
 
     def epoch(self, record: EpochRecord) -> None:
         """After each epoch."""
+        if self._writer is None:
+            return
         self._writer.add_scalar("train/images_per_second", record.images_per_second, record.epoch * self._steps)
         done = record.epoch - self._done_before
         remaining = (time.monotonic() - self._start) / done * (self._epochs - record.epoch)
@@ -123,6 +139,8 @@ class TrainLog:
 
     def evaluation(self, step: int, report: EvalReport, pictures: Iterable[tuple[str, np.ndarray]]) -> None:
         """After a validation; pictures are uint8 (H, W, 3)."""
+        if self._writer is None:
+            return
         ap = report.ap
         for name, value in (("AP", ap.ap), ("AP50", ap.ap50), ("AP75", ap.ap75)):
             self._writer.add_scalar(f"valid/{name}", value, step)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,10 @@ from edgedet.data.paths import DataPaths
 from edgedet.errors import CheckpointError, ConfigError
 from edgedet.fileio import atomic_write_text, remove_unfinished, require_out_folder
 from edgedet.net.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from edgedet.train.hardware import Hardware, choose_hardware, describe_hardware
 from edgedet.train.loader import steps_per_epoch
 from edgedet.train.log import EpochRecord, TrainLog
+from edgedet.train.processes import process_group
 from edgedet.train.resume import compare_settings
 from edgedet.train.trainer import Trainer
 from edgedet.train.warm_start import Start, WarmStart, make_start, warm_model_file, warm_preprocess
@@ -40,6 +42,9 @@ class TrainRequest:
     seed: int = 0
     quiet: bool = False
     start: WarmStart | None = None  # None: fresh weights
+    device: str = "auto"  # auto | cpu | cuda | cuda:N | mps
+    precision: str = "auto"  # auto | float32 | bfloat16 | float16
+    workers: int | None = None  # processes that draw batches; None: as many as suit the device
 
 
 @dataclass(frozen=True)
@@ -67,24 +72,29 @@ class Run:
     resume: bool = False
     quiet: bool = False
     start: Start | None = None  # None: fresh weights
+    hardware: Hardware = field(default_factory=Hardware)
 
 
 def train(request: TrainRequest) -> TrainResult:
     """Train a detector, or go on with an interrupted run.
 
     Writes OUT/best.pt and OUT/last.pt (each replaced atomically after every epoch that changes it), OUT/history.json
-    and OUT/tensorboard/. The same request gives the same losses on the same machine, interrupted or not.
+    and OUT/tensorboard/. The same request gives the same losses on the same machine, interrupted or not (on the CPU bit
+    by bit; GPUs add some gradients in an order of the moment). Under torchrun all processes call it; rank 0 writes.
 
     Args:
         request: what to train on what.
     Returns:
         Paths and AP.
     Raises:
-        ConfigError: unknown model or key, an image size that is not divisible by 32, OUT holds another run.
+        ConfigError: unknown model or key, an image size that is not divisible by 32, OUT holds another run, or a device
+            that is not there.
         DataError: the data set is wrong.
         CheckpointError: --resume without a usable OUT/last.pt.
     """
-    return run_training(_set_up(request))
+    hardware = choose_hardware(request.device, request.precision, request.workers)
+    with process_group(hardware.processes, hardware.device):
+        return run_training(_set_up(request, hardware))
 
 
 def run_training(run: Run) -> TrainResult:
@@ -108,11 +118,22 @@ def run_training(run: Run) -> TrainResult:
         start.weights,
         frozen=start.frozen,
         backbone_lr_scale=start.backbone_lr_scale,
+        hardware=run.hardware,
     )
-    history = _resume(run, trainer) if run.resume else []
-    config = run.file.train
+    try:
+        history = _resume(run, trainer) if run.resume else []
+        _train_epochs(run, trainer, history)
+    finally:
+        trainer.close()
+    measured = [record.ap for record in history if record.ap is not None]
+    return TrainResult(run.out / BEST, run.out / LAST, max(measured), measured[-1], tuple(history))
+
+
+def _train_epochs(run: Run, trainer: Trainer, history: list[EpochRecord]) -> None:
+    """All epochs that are not done yet; their records are appended."""
+    config, writes = run.file.train, run.hardware.processes.first
     steps = steps_per_epoch(len(run.train.images), config.batch)
-    with TrainLog(run.out, config.epochs, steps, len(history), run.quiet) as log:
+    with TrainLog(run.out, config.epochs, steps, len(history), run.quiet, writes) as log:
         _announce(run, trainer, log)
         for epoch in range(len(history), config.epochs):
             record = trainer.train_epoch(epoch, log)
@@ -120,12 +141,11 @@ def run_training(run: Run) -> TrainResult:
                 record = replace(record, ap=trainer.validate(epoch, run.valid, log))
             log.epoch(record)
             history.append(record)
-            _save(run, trainer, history)
-    measured = [record.ap for record in history if record.ap is not None]
-    return TrainResult(run.out / BEST, run.out / LAST, max(measured), measured[-1], tuple(history))
+            if writes:
+                _save(run, trainer, history)
 
 
-def _set_up(request: TrainRequest) -> Run:
+def _set_up(request: TrainRequest, hardware: Hardware) -> Run:
     file, preprocess = _model_and_input(request)
     config = file.train
     if request.epochs is not None:
@@ -150,6 +170,7 @@ def _set_up(request: TrainRequest) -> Run:
         resume=request.resume,
         quiet=request.quiet,
         start=None if warm is None else make_start(warm, file.model, preprocess, outputs, request.seed),
+        hardware=hardware,
     )
 
 
@@ -233,7 +254,7 @@ def _announce(run: Run, trainer: Trainer, log: TrainLog) -> None:
         f"{run.file.model.name}, input {size}, {len(run.train.images)} training and {len(run.valid.images)} validation "
         f"images, classes {', '.join(run.outputs.class_names)}; {config.epochs} epochs of "
         f"{steps_per_epoch(len(run.train.images), config.batch)} steps, batch {config.batch}, seed {run.seed}, "
-        f"{'bf16 autocast' if trainer.bf16 else 'float32'}; "
+        f"{describe_hardware(run.hardware, trainer.dtype)}; "
         f"TensorBoard: tensorboard --logdir {run.out}"
     )
     for note in run.start.notes if run.start is not None else ():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,21 +11,21 @@ from torch import Tensor
 
 from edgedet.config import ModelFile
 from edgedet.contracts import OutputSpec, PreprocessSpec
-from edgedet.data.augment import ImageCache
 from edgedet.data.coco import CocoSplit
 from edgedet.data.preprocess import to_rgb
 from edgedet.errors import EdgedetError
 from edgedet.evaluate.detect import detect
 from edgedet.evaluate.evaluator import evaluate
 from edgedet.evaluate.predict import draw_detections
+from edgedet.net.device import exact_float32, on_cpu
 from edgedet.net.families import build_detector
 from edgedet.net.rtmdet import channels_last
 from edgedet.net.runtime import TorchRuntime
 from edgedet.progress import Stopwatch
-from edgedet.train.hardware import has_bf16
-from edgedet.train.loader import Batch, epoch_batches, steps_per_epoch
+from edgedet.train.hardware import Hardware, autocast
+from edgedet.train.loader import Batch, BatchLoader, steps_per_epoch
 from edgedet.train.log import EpochRecord, StepLosses, TrainLog
-from edgedet.train.losses import detection_loss, prior_grid
+from edgedet.train.losses import Losses, detection_loss, prior_grid
 from edgedet.train.schedule import WeightAverage, learning_rate, parameter_groups
 
 _PICTURES = 4  # with boxes, to TensorBoard at each validation
@@ -43,6 +43,7 @@ class Trainer:
         weights: state dict to start from; None: fresh weights.
         frozen: parts of the network that stay as they are, see `RTMDet.freeze`.
         backbone_lr_scale: learning rate of the backbone, relative to the others'.
+        hardware: on what to compute.
     """
 
     def __init__(
@@ -55,32 +56,39 @@ class Trainer:
         weights: dict[str, Tensor] | None = None,
         frozen: tuple[str, ...] = (),
         backbone_lr_scale: float = 1.0,
+        hardware: Hardware | None = None,
     ) -> None:
-        self.config = file.train
+        self.config, self._hardware = file.train, hardware or Hardware()
         self._preprocess, self._outputs, self._seed = preprocess, outputs, seed
-        self.bf16 = self.config.bf16 and has_bf16()
+        self.dtype = self._hardware.dtype(self.config.bf16)
+        device, processes = self._hardware.device, self._hardware.processes
         if self.config.threads:  # else torch's own choice, which respects OMP_NUM_THREADS
             torch.set_num_threads(self.config.threads)
         torch.manual_seed(seed)
+        # Drawn on the CPU: the same weights on every device.
         network = build_detector(file.model, len(outputs.class_names), preprocess.channels)
         if weights is not None:
             network.load_state_dict(weights)
         network.freeze(frozen)
-        self.model = channels_last(network) if self.config.channels_last else network
         average = channels_last(build_detector(file.model, len(outputs.class_names), preprocess.channels))
-        average.load_state_dict(self.model.state_dict())
+        average.load_state_dict(network.state_dict())
+        network.to(device)
+        self.model = processes.share_batch_norms(channels_last(network) if self.config.channels_last else network)
+        self._parallel = processes.wrap(self.model)
         self._steps = steps_per_epoch(len(split.images), self.config.batch)
         total = self._steps * self.config.epochs
-        self._average = WeightAverage(self.model, average, self.config.ema_decay, total)
+        self._average = WeightAverage(self.model, average.to(device), self.config.ema_decay, total)
         groups = parameter_groups(self.model, self.config.weight_decay, backbone_lr_scale)
         self._optimizer = torch.optim.AdamW(groups, lr=self.config.lr, fused=True)
-        self._cache = ImageCache(split, preprocess, self.config.scale_max)
-        self._grid = prior_grid(preprocess.width, preprocess.height, outputs.strides)
+        # float16 ends at 6e-8: without a factor, small gradients would be 0.
+        self._scaler = torch.amp.GradScaler(device.type, enabled=self.dtype == torch.float16)
+        self._loader = BatchLoader(split, preprocess, self.config, seed, self._hardware)
+        self._grid = prior_grid(preprocess.width, preprocess.height, outputs.strides).to(device)
 
     def batches(self, epoch: int) -> Iterator[Batch]:
-        """Augmented batches of one epoch (0-based)."""
+        """Augmented batches of one epoch (0-based), this process's part of each."""
         weak_from = self.config.epochs - round(self.config.epochs * self.config.close_mosaic)
-        return epoch_batches(self._cache, self.config, self._seed, epoch, strong=epoch < weak_from)
+        return self._loader.epoch(epoch, strong=epoch < weak_from)
 
     def train_epoch(self, epoch: int, log: TrainLog) -> EpochRecord:
         """Run one epoch (0-based).
@@ -103,29 +111,40 @@ class Trainer:
         """One iteration of the optimizer."""
         for group in self._optimizer.param_groups:
             group["lr"] = lr * group.get("lr_scale", 1.0)
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.bf16):
-            outputs = self.model(batch.images)
-        losses = detection_loss(
-            outputs, batch.targets, self._grid, self.config.topk, self.config.cls_weight, self.config.box_weight
-        )
-        self._optimizer.zero_grad(set_to_none=True)
-        losses.total.backward()  # type: ignore[no-untyped-call]
+        batch = batch.to(self._hardware.device)
+        with exact_float32(self._hardware.device):
+            with autocast(self._hardware.device, self.dtype):
+                outputs = self._parallel(batch.images)
+            losses = self._losses(outputs, batch)
+            self._optimizer.zero_grad(set_to_none=True)
+            self._scaler.scale(losses.total).backward()  # type: ignore[no-untyped-call]
+        self._scaler.unscale_(self._optimizer)
         largest = self.config.grad_clip or float("inf")
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), largest).item()
-        total = losses.total.item()
-        if not np.isfinite(total) or not np.isfinite(norm):
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), largest)
+        found = torch.cat((self._hardware.processes.mean(losses.scalars()), norm.double()[None]))
+        total, cls, box, positives, size = found.cpu().tolist()
+        # With a factor, an infinite gradient is skipped, and the next factor is half as large; below 1 that is no help.
+        too_large = not np.isfinite(size) and not (self._scaler.is_enabled() and self._scaler.get_scale() >= 1)
+        if not np.isfinite(total) or too_large:
             raise EdgedetError(
-                f"the loss is {total} and its gradient {norm} at iteration {step + 1}: training diverged; "
+                f"the loss is {total} and its gradient {size} at iteration {step + 1}: training diverged; "
                 f"lower train.lr (now {self.config.lr})"
             )
-        self._optimizer.step()
+        self._scaler.step(self._optimizer)
+        self._scaler.update()
         self._average.update(step)
-        return StepLosses(total, losses.cls.item(), losses.box.item(), losses.positives.item() / len(batch.images))
+        return StepLosses(total, cls, box, positives / len(batch.images))
+
+    def _losses(self, outputs: Sequence[Tensor], batch: Batch) -> Losses:
+        config, divisor = self.config, self._hardware.processes.divisor
+        return detection_loss(
+            outputs, batch.targets, self._grid, config.topk, config.cls_weight, config.box_weight, divisor
+        )
 
     def validate(self, epoch: int, split: CocoSplit, log: TrainLog) -> float:
         """COCO AP of the averaged weights, through the same code as `edgedet evaluate --runtime torch`."""
         runtime = TorchRuntime(self._average.model, self._preprocess, self._outputs)
-        report = evaluate(runtime, split)
+        report = evaluate(runtime, split, share=self._hardware.processes)
         log.evaluation((epoch + 1) * self._steps, report, self._pictures(runtime, split))
         return report.ap.ap
 
@@ -141,7 +160,7 @@ class Trainer:
         Raises:
             EdgedetError: one of them is not a number any more.
         """
-        weights = {name: value.contiguous() for name, value in self._average.model.state_dict().items()}
+        weights = {name: value.contiguous() for name, value in on_cpu(self._average.model.state_dict()).items()}
         broken = [name for name, value in weights.items() if not bool(torch.isfinite(value).all())]
         if broken:
             raise EdgedetError(
@@ -150,11 +169,21 @@ class Trainer:
         return weights
 
     def state(self) -> dict[str, Any]:
-        """What `load_state` needs besides the averaged weights."""
-        return {"model": self.model.state_dict(), "optimizer": self._optimizer.state_dict()}
+        """What `load_state` needs besides the averaged weights; tensors of the CPU."""
+        state = {"model": self.model.state_dict(), "optimizer": self._optimizer.state_dict()}
+        if self._scaler.is_enabled():
+            state["scaler"] = self._scaler.state_dict()
+        result: dict[str, Any] = on_cpu(state)
+        return result
 
     def load_state(self, averaged: dict[str, Tensor], state: dict[str, Any]) -> None:
-        """Go back to the state at the end of an epoch."""
+        """Go back to the state at the end of an epoch, of a run on any device."""
         self._average.model.load_state_dict(averaged)
         self.model.load_state_dict(state["model"])
         self._optimizer.load_state_dict(state["optimizer"])
+        if self._scaler.is_enabled() and "scaler" in state:
+            self._scaler.load_state_dict(state["scaler"])
+
+    def close(self) -> None:
+        """End the processes that draw batches."""
+        self._loader.close()

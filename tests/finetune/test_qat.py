@@ -317,3 +317,10 @@ def test_qat_checkpoint_bad_images_and_layers_are_refused_before_training(
     with pytest.raises(DataError, match="7 images, too few to calibrate on"):
         qat_checkpoint(replace(request_, distill=True, images=constant, calib_images=128))
     assert not (request_.out / MODEL_FILE).exists()
+
+
+def test_qat_checkpoint_on_mps_is_refused(request_: QatRequest, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    with pytest.raises(ConfigError, match="`device` mps: torch has no fake quantization for it"):
+        qat_checkpoint(replace(request_, device="mps"))
+    assert not request_.out.exists()

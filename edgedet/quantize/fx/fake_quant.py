@@ -59,8 +59,8 @@ class FakeQuant(nn.Module):
     def set_params(self, params: AffineParams) -> None:
         """Take scale, zero point and width."""
         self.bits = params.bits
-        self.scale = torch.tensor(params.scale, dtype=torch.float32)
-        self.zero_point = torch.tensor(params.zero_point, dtype=torch.int32)
+        self.scale = torch.tensor(params.scale, dtype=torch.float32, device=self.scale.device)
+        self.zero_point = torch.tensor(params.zero_point, dtype=torch.int32, device=self.zero_point.device)
 
     @property
     def params(self) -> AffineParams:
