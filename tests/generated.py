@@ -30,13 +30,14 @@ def assert_generated_c_equals_simulator(graph: g.Graph, folder: Path, ram_bytes:
     return report
 
 
-def assert_self_test_passes(folder: Path) -> None:
-    """Compile a generated module with warnings as errors and sanitizers, and run its self-test.
+def assert_self_test_passes(folder: Path, flags: str = f"{_WARNINGS} {_SANITIZERS}") -> None:
+    """Compile a generated module, with warnings as errors and sanitizers unless told otherwise, and run its self-test.
 
     Args:
         folder: that `deploy` wrote, target c99.
+        flags: of the compiler.
     """
-    command = ["make", "-s", f"CC={shutil.which('gcc')}", f"CFLAGS={_WARNINGS} {_SANITIZERS}", "build/selftest"]
+    command = ["make", "-s", f"CC={shutil.which('gcc')}", f"CFLAGS={flags}", "build/selftest"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     done = subprocess.run([folder / "build" / "selftest"], capture_output=True, text=True, check=False)

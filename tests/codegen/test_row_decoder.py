@@ -15,6 +15,7 @@ from row_heads import HEADS, SIZE, row_case, row_model
 from tiny_detector import tiny_graph
 
 from edgedet.codegen.row_decoder import row_decoder
+from edgedet.commands.main import main
 from edgedet.contract.api import contract
 from edgedet.contract.request import ContractRequest
 from edgedet.deploy.api import deploy
@@ -41,7 +42,8 @@ def test_head_is_decoded_by_edgedet_run(name: str, tmp_path: Path) -> None:
     report = deploy(model, "c99", tmp_path / "module")
     assert report.has_contract
     assert f"decoder:   head {HEADS[name].kind}, edk_detect_rows()" in report.text()
-    assert_self_test_passes(report.out)
+    # Sanitizers take most of the time; tests/kernels runs every head with them.
+    assert_self_test_passes(report.out, "-O0 -Wall -Wextra -Wconversion -Wshadow -Wpedantic -Werror")
     found = golden_detections(report.out)
     assert len(found) > 3
     runtime = open_runtime(model)
@@ -117,3 +119,29 @@ def test_runtime_c99_decodes_in_c_at_any_threshold(make: Callable[[Path], Path],
         assert np.array_equal(found.scores, expected.scores)
         assert np.array_equal(found.labels, expected.labels)
     assert len(host.decode(host.invoke(x), 0.001)) > 3
+
+
+@pytest.mark.toolchain
+def test_real_yolov3_finds_the_person_in_c(shared_dir: Path, tmp_path: Path) -> None:
+    matplotlib = pytest.importorskip("matplotlib")
+    photo = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"  # the person fills the picture
+    source, model = tmp_path / "int8.tflite", tmp_path / "model.tflite"
+    argv = ["convert", str(shared_dir / "data" / "tflite" / "mit_mcunet_detection.tflite"), "--int8"]
+    assert main([*argv, "--out", str(source)]) == 0
+    argv = ["contract", str(source), "--head", "yolov3", "--anchors", "coco", "--classes", "person"]
+    assert main([*argv, "--mean", "127.5", "--std", "127.5", "--resize", "stretch", "--out", str(model)]) == 0
+    report = deploy(model, "c99", tmp_path / "module", image=photo)
+    assert "decoder:   head yolov3, edk_detect_rows()" in report.text()
+    assert_self_test_passes(report.out)
+    best = golden_detections(report.out)[0]
+    assert best[4] > 0.6
+    assert best[2] - best[0] > 150  # of the 160 columns of the input
+
+
+def test_row_decoder_anchors_that_no_float_holds_are_an_error() -> None:
+    case = row_case("yolov5", 0)
+    head = replace(case.spec.head, anchors=(1e300, *case.spec.head.anchors[1:]))
+    with pytest.raises(ConversionError, match="anchors or offset are too large"):
+        row_decoder(
+            replace(case.spec, head=head), [a.shape for a in case.outputs], case.scales, case.zero_points, case.size
+        )
