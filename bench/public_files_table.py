@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from quantization_section import markdown_table
+from smallest_arena import smallest_arena
 from table import ROOT, commit_of
 
 from edgedet.deploy.api import deploy
@@ -64,7 +65,7 @@ def measure(path: Path, images: int, seed: int) -> dict[str, Any]:
     """One row; what does not run is a row, too, with the reason."""
     row: dict[str, Any] = {"file": path.name, "sha256": sha256_of(path), "operators": {}, "refused": ""}
     row |= {"difference": {}, "why": {}, "arena_tflm": None, "arena_c99": None}
-    row["arena_tflm_total"] = None
+    row |= {"arena_tflm_total": None, "arena_smallest": None, "why_not_less": ""}
     try:
         kinds = Counter(operator.kind for operator in read_tflite(path).operators)
         row["operators"] = dict(kinds.most_common())
@@ -83,6 +84,9 @@ def measure(path: Path, images: int, seed: int) -> dict[str, Any]:
             row[f"arena_{target}"] = report.arena_bytes if report.arena is None else report.arena.measured_bytes
             if report.arena is not None:
                 row["arena_tflm_total"] = report.arena.total_bytes
+            else:
+                smallest = smallest_arena(loaded.graph)
+                row |= {"arena_smallest": smallest.arena_bytes, "why_not_less": smallest.why}
         except EdgedetError as error:
             row["why"][f"target {target}"] = str(error).replace(str(path), path.name)  # no path of this machine
     return row
@@ -94,7 +98,7 @@ def public_files_section(docs: Path) -> list[str]:
     if not path.exists():
         return []
     content = json.loads(path.read_text(encoding="utf-8"))
-    arenas = ["arena tflm", "with margin", "arena c99"]
+    arenas = ["arena tflm", "with margin", "arena c99", "smallest c99", "why not less"]
     header = ["file", "operators", *(f"sim - {name}" for name in EXACT_RUNTIMES), *arenas]
     return [
         "## Files of other makers\n",
@@ -103,7 +107,9 @@ def public_files_section(docs: Path) -> list[str]:
         "Largest difference of any output from the simulator's over "
         f"{content['images']} random inputs, LSB (float outputs: their unit); `-`: that runtime does not run the file. "
         "Arena, bytes: TFLite Micro's as measured, which its plain kernels need; that with the margin for CMSIS-NN's "
-        "scratch, as `edgedet deploy --target tflm` prints; and that of the generated C, whose scratch is in it.\n",
+        "scratch, as `edgedet deploy --target tflm` prints; that of the generated C, whose scratch is in it; and the "
+        "smallest that `edgedet deploy --target c99 --ram` finds patch by patch, with the reason where it is more than "
+        "70 % of it.\n",
         markdown_table(header, [_cells(row) for row in content["rows"]]),
     ]
 
@@ -112,7 +118,7 @@ def _cells(row: dict[str, Any]) -> list[str]:
     operators = f"{sum(row['operators'].values())}: " + ", ".join(f"{k} {n}" for k, n in row["operators"].items())
     if row["refused"]:
         reason = row["refused"].partition(";")[0]  # what follows says what to do
-        return [row["file"], operators, f"refused: {reason}", *("" for _ in range(len(EXACT_RUNTIMES) + 2))]
+        return [row["file"], operators, f"refused: {reason}", *("" for _ in range(len(EXACT_RUNTIMES) + 4))]
     differences = [row["difference"][name] for name in EXACT_RUNTIMES]
     arenas = [row["arena_tflm"], row["arena_tflm_total"], row["arena_c99"]]
     return [
@@ -120,7 +126,13 @@ def _cells(row: dict[str, Any]) -> list[str]:
         operators,
         *("-" if value is None else f"{value:g}" for value in differences),
         *("-" if value is None else f"{value:,}" for value in arenas),
+        "-" if row["arena_smallest"] is None else _smallest(row["arena_smallest"], row["arena_c99"]),
+        row["why_not_less"],
     ]
+
+
+def _smallest(smallest: int, whole: int) -> str:
+    return f"{smallest:,} ({100 * smallest / whole:.0f} %)"
 
 
 if __name__ == "__main__":

@@ -93,7 +93,7 @@ def plan_within(
             report = PatchReport(p.steps, p.rows, p.columns, item.macs, macs_whole, plan.arena_bytes)
             return item.graph, item.steps, patched, report
     smallest = plan.arena_bytes
-    if candidates and min(bounds) < smallest:
+    if bounds and min(bounds) < smallest:
         smallest = min(smallest, _plan(candidates[bounds.index(min(bounds))], scratch, sharing, seed).arena_bytes)
     raise ConfigError(
         f"the limit is {ram_bytes:,} bytes of RAM, but the smallest arena for this model is {smallest:,} bytes, with "
@@ -101,6 +101,25 @@ def plan_within(
         f"{plan.bound_bytes:,} are alive at once at step {plan.bound_step}, {plan.kinds[plan.bound_step]}). Take a "
         f"smaller input or a narrower model, or raise the limit{_float_ends(graph)}"
     )
+
+
+def smallest_plan(
+    graph: Graph, steps: tuple[Step, ...], scratch: _Scratch, sharing: Sharing, seed: int
+) -> tuple[Plan, Patching | None]:
+    """The smallest arena of a network alone, whatever it costs in time.
+
+    Args:
+        graph, steps, scratch, sharing, seed: as in `plan_within`.
+    Returns:
+        (the plan, how the first steps are cut; None: in one go).
+    """
+    plan = make_plan(graph, steps, lambda step: scratch(graph, step), sharing, seed)
+    bounded = [(_bound(item, scratch, sharing), item) for item in _candidates(graph, steps, lambda steps: steps)]
+    if not bounded:
+        return plan, None
+    _, item = min(bounded, key=lambda pair: pair[0])
+    patched = _plan(item, scratch, sharing, seed)
+    return (patched, item.patching) if patched.arena_bytes < plan.arena_bytes else (plan, None)
 
 
 def _float_ends(graph: Graph) -> str:

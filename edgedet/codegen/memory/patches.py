@@ -67,17 +67,29 @@ def cut_points(graph: Graph, steps: tuple[Step, ...]) -> list[int]:
         that the rest of the network reads.
     """
     found: list[int] = []
-    if len(graph.inputs) != 1:
-        return found
-    made = {graph.inputs[0]}
-    for number, step in enumerate(steps, start=1):
-        if not _is_local(graph, step, made):
-            break
+    made = set(graph.inputs)
+    for number, step in enumerate(steps[: local_steps(graph, steps)], start=1):
         made.add(step.outputs[0])
         later = {index for other in steps[number:] for index in other.inputs} | set(graph.outputs)
         if later & made == {step.outputs[0]} and number > 1:
             found.append(number)
     return found
+
+
+def local_steps(graph: Graph, steps: tuple[Step, ...]) -> int:
+    """How many of the first steps work on neighbourhoods of rows and columns only.
+
+    Args:
+        graph, steps: the network; one with several inputs has none.
+    """
+    if len(graph.inputs) != 1:
+        return 0
+    made = {graph.inputs[0]}
+    for number, step in enumerate(steps):
+        if not _is_local(graph, step, made):
+            return number
+        made.add(step.outputs[0])
+    return len(steps)
 
 
 def _is_local(graph: Graph, step: Step, made: set[int]) -> bool:

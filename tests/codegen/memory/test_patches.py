@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from edgedet.codegen.emit.compute import SHARING, scratch_bytes
-from edgedet.codegen.memory.patch_search import plan_within
-from edgedet.codegen.memory.patches import Patching, apply_patching, cut_points
+from edgedet.codegen.memory.patch_search import plan_within, smallest_plan
+from edgedet.codegen.memory.patches import Patching, apply_patching, cut_points, local_steps
 from edgedet.codegen.memory.plan import make_plan
 from edgedet.codegen.program import build_program
 from edgedet.codegen.steps import Step, lower, macs_of
@@ -115,7 +115,21 @@ def test_plan_within_impossible_limit_names_the_smallest_that_works() -> None:
     with pytest.raises(ConfigError, match=r"the smallest arena for this model is ([\d,]+) bytes") as error:
         plan_within(1000, graph, steps, plain, scratch, SHARING, 0)
     smallest = int(str(error.value).split("model is ")[1].split(" bytes")[0].replace(",", ""))
+    assert smallest_plan(graph, steps, scratch, SHARING, 0)[0].arena_bytes == smallest
     assert plan_within(smallest, graph, steps, plain, scratch, SHARING, 0)[2].arena_bytes <= smallest
+
+
+def test_smallest_plan_of_layers_without_rows_and_columns_is_that_of_the_whole() -> None:
+    m = maker.GraphMaker(3)
+    x = m.input((1, 6, 4, 8))
+    flat = m.same("RESHAPE", [x, m.constant([1, 4, 6, 8])], (1, 4, 6, 8), g.ReshapeOptions((1, 4, 6, 8)))
+    graph = m.graph([m.conv(m.conv(flat, 8, (3, 3)), 8, (3, 3))])
+    steps = lower(graph)
+    assert local_steps(graph, steps) == 0
+    plan, patching = smallest_plan(graph, steps, scratch, SHARING, 0)
+    assert patching is None
+    assert plan == make_plan(graph, steps, lambda step: scratch(graph, step), SHARING, 0)
+    assert local_steps(stem(), lower(stem())) == max(cut_points(stem(), lower(stem())))
 
 
 def test_cut_points_window_inside_a_wide_pad_is_not_cut() -> None:
