@@ -36,9 +36,7 @@ class Expected:
     # LSB: largest difference of LiteRT 2.3.0's reference kernels; None: LiteRT refuses the file.
     ref: float | None = 0.0
     refused: str = ""  # what the simulator's error says; empty: it runs
-    # Fits ENOUGH of its arena patch by patch. False: nothing to cut (no convolutions, or one), the float input alone is
-    # larger (mcunet: 245,760 of 307,200 bytes), all layers are alike (kws), or the widest step lies behind transposes
-    # (ModelAssistant).
+    # Fits ENOUGH of its arena patch by patch; why not, says the table of docs/results.md.
     patched: bool = True
 
 

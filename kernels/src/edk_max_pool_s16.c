@@ -3,7 +3,7 @@
 #include "edk_pool.h"
 #include "edk_wide_scale.h"
 
-static int16_t largest(const edk_pool_params *p, const int16_t *input, edk_pool_span span)
+static int16_t pooled(const edk_pool_params *p, const int16_t *input, edk_pool_span span)
 {
     int32_t best = INT16_MIN;
     for (int y = span.y0; y < span.y1; y++) {
@@ -15,26 +15,9 @@ static int16_t largest(const edk_pool_params *p, const int16_t *input, edk_pool_
     return edk_clip_wide(best, p->act_min, p->act_max);
 }
 
+#include "edk_pool_s16.h"
+
 edk_status edk_max_pool_s16(const edk_pool_params *params, const int16_t *input, int16_t *output)
 {
-    const edk_pool_params *p = params;
-    if (p == NULL || input == NULL || output == NULL) {
-        return EDK_ERROR_NULL;
-    }
-    if (!edk_pool_shape_ok(p)) {
-        return EDK_ERROR_SHAPE;
-    }
-    if (p->act_min > p->act_max) {
-        return EDK_ERROR_RANGE;
-    }
-    for (int y = 0; y < p->out.height; y++) {
-        for (int x = 0; x < p->out.width; x++) {
-            const edk_pool_span span = edk_pool_window(p, y, x);
-            int16_t *out = output + (ptrdiff_t)y * p->out.row_stride + (ptrdiff_t)x * p->out.pixel_stride;
-            for (int c = 0; c < p->out.channels; c++) {
-                out[c] = largest(p, input + c, span);
-            }
-        }
-    }
-    return EDK_OK;
+    return pool(params, input, output, INT32_MAX);
 }

@@ -3,20 +3,10 @@
 #include "edk_check.h"
 #include "edk_scale.h"
 
-static edk_status check(const edk_mul_params *p, const int8_t *input1, const int8_t *input2, const int8_t *output)
+static int in_range(const edk_mul_params *p)
 {
-    if (p == NULL || input1 == NULL || input2 == NULL || output == NULL) {
-        return EDK_ERROR_NULL;
-    }
-    if (p->height < 1 || p->width < 1 || p->channels < 1 || p->out.channel != 1 || (p->in1.channel | 1) != 1 ||
-        (p->in2.channel | 1) != 1) {
-        return EDK_ERROR_SHAPE;
-    }
-    if (!edk_is_code(p->zero_point1) || !edk_is_code(p->zero_point2) || !edk_is_code(p->out_zero_point) ||
-        !edk_limits_ok(p->act_min, p->act_max) || p->shift > 14 || p->shift < -31) {
-        return EDK_ERROR_RANGE;
-    }
-    return EDK_OK;
+    return edk_is_code(p->zero_point1) && edk_is_code(p->zero_point2) && edk_is_code(p->out_zero_point) &&
+           edk_limits_ok(p->act_min, p->act_max) && p->shift <= 14 && p->shift >= -31;
 }
 
 static void multiply_run(const edk_mul_params *p, const int8_t *input1, const int8_t *input2, int8_t *output)
@@ -30,18 +20,10 @@ static void multiply_run(const edk_mul_params *p, const int8_t *input1, const in
     }
 }
 
+#define EDK_CODE int8_t
+#include "edk_mul_core.h"
+
 edk_status edk_mul_s8(const edk_mul_params *params, const int8_t *input1, const int8_t *input2, int8_t *output)
 {
-    const edk_status status = check(params, input1, input2, output);
-    if (status != EDK_OK) {
-        return status;
-    }
-    for (int y = 0; y < params->height; y++) {
-        for (int x = 0; x < params->width; x++) {
-            multiply_run(params, input1 + (ptrdiff_t)y * params->in1.row + (ptrdiff_t)x * params->in1.pixel,
-                         input2 + (ptrdiff_t)y * params->in2.row + (ptrdiff_t)x * params->in2.pixel,
-                         output + (ptrdiff_t)y * params->out.row + (ptrdiff_t)x * params->out.pixel);
-        }
-    }
-    return EDK_OK;
+    return multiply(params, input1, input2, output);
 }
