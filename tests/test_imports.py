@@ -43,6 +43,8 @@ ALLOWED: dict[str, set[str]] = {
     "finetune": {"numerics", "graph", "data", "net", "train", "quantize", "runtimes", "evaluate"},
     # Runs every form of a network against the others.
     "diagnose": {"numerics", "graph", "simulate", "data", "net", "quantize", "runtimes", "evaluate"},
+    # What each model needs on the chip.
+    "catalog": {"graph", "quantize", "codegen"},
     # The whole way as one function.
     "chain": {"data", "net", "train", "quantize", "finetune", "diagnose", "report"},
     # Findings about a file; only lint.checkpoint needs torch.

@@ -20,6 +20,7 @@ from edgedet.commands.export import add_export
 from edgedet.commands.import_ import add_import
 from edgedet.commands.inspect import add_inspect
 from edgedet.commands.lint import add_lint
+from edgedet.commands.models import add_models
 from edgedet.commands.operators import add_operators
 from edgedet.commands.quantize import add_quantize
 from edgedet.commands.substitute import add_substitute
@@ -50,6 +51,7 @@ EXTRAS = {
 # In the order in which a user needs them, and `--help` shows them.
 ADD_COMMANDS = (
     add_data_commands,
+    add_models,
     add_import,
     add_train,
     add_substitute,

@@ -73,7 +73,11 @@ def load_int8_model(path: Path) -> Int8Model:
         UnsupportedOpError: the compiler of an accelerator has changed the file.
     """
     loaded = load_tflite(path)
-    data, graph = loaded.data, loaded.graph
+    return int8_model(loaded.graph, path, loaded.data, loaded.notes)
+
+
+def int8_model(graph: Graph, path: Path, data: bytes = b"", notes: tuple[str, ...] = ()) -> Int8Model:
+    """A graph in memory with its contracts; arguments and errors as of `Int8Model` and `load_int8_model`."""
     refuse_compiled(graph, str(path))
     if len(graph.inputs) != 1:
         raise ConversionError(
@@ -99,7 +103,7 @@ def load_int8_model(path: Path) -> Int8Model:
         zero_points=tuple(zero_point for _, zero_point in affine),
         input_dtype=source.dtype,
         dtypes=tuple(tensor.dtype for tensor in results),
-        notes=loaded.notes,
+        notes=notes,
     )
 
 

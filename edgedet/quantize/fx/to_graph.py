@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from torch import nn
 from torch.fx import GraphModule, Node
-from torch.fx.passes.shape_prop import ShapeProp
 
 from edgedet.contracts import OutputSpec, PreprocessSpec
 from edgedet.errors import ConversionError, UnsupportedOpError
@@ -25,6 +24,7 @@ from edgedet.graph.operators import same_padding
 from edgedet.quantize.fx.fake_quant import FakeQuant, QuantConv2d
 from edgedet.quantize.fx.prepare import quantized_by, requantizes
 from edgedet.quantize.fx.qparams import AffineParams
+from edgedet.quantize.fx.shapes import nchw_shapes
 
 INPUT_NAME = "input"
 BORDER_SUFFIX = ".int16"  # of an int16 copy of an int8 tensor, in front of or behind a 16-bit operator
@@ -63,18 +63,12 @@ def graph_from_fx(frozen: GraphModule, preprocess: PreprocessSpec, outputs: Outp
 
 
 def _shapes(frozen: GraphModule, preprocess: PreprocessSpec) -> dict[Node, tuple[int, ...]]:
-    """NHWC shape of every tensor, found by running one picture."""
+    """NHWC shape of every tensor."""
     for module in frozen.modules():
         if isinstance(module, FakeQuant):
-            _ = module.params  # raises; torch would wrap the error of the forward pass
-    with torch.inference_mode():
-        ShapeProp(frozen).propagate(torch.zeros(1, preprocess.channels, preprocess.height, preprocess.width))
-    shapes: dict[Node, tuple[int, ...]] = {}
-    for node in frozen.graph.nodes:
-        if node.op != "output":
-            n, c, h, w = node.meta["tensor_meta"].shape
-            shapes[node] = (n, h, w, c)
-    return shapes
+            _ = module.params  # raises
+    found = nchw_shapes(frozen, (1, preprocess.channels, preprocess.height, preprocess.width))
+    return {node: (n, h, w, c) for node, (n, c, h, w) in found.items()}
 
 
 def _output_names(frozen: GraphModule, outputs: OutputSpec) -> dict[Node, str]:

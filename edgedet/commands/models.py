@@ -1,0 +1,63 @@
+"""`edgedet models`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from edgedet.commands.shared import Commands, add_command
+from edgedet.options import image_size, positive_int
+
+
+def add_models(commands: Commands) -> None:
+    """Options of `edgedet models`."""
+    parser = add_command(
+        commands,
+        "models",
+        "list the models that ship with edgedet: what for, parameters, MACs, RAM and flash on the chip",
+        (
+            "models",
+            "models --imgsz 160x128 --classes 1",
+            "models rtmdet_pico_relu6 --imgsz 96 --set channels=1",
+            "models mine.toml --json",
+        ),
+        _models,
+    )
+    parser.add_argument(
+        "model", nargs="?", metavar="MODEL", help="name of a shipped model, or path of a .toml: all about it"
+    )
+    parser.add_argument("--imgsz", type=image_size, metavar="N|WxH", help="input size, px (default: the model's)")
+    parser.add_argument(
+        "--classes", type=positive_int, default=3, metavar="N", help="number of classes (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--set",
+        dest="overrides",
+        action="extend",
+        nargs="+",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change a key of the model file, for example channels=1; unknown keys are errors",
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON, the model files' sections included")
+
+
+def _models(args: argparse.Namespace) -> int:
+    from edgedet.catalog import all_model_sizes, model_sizes, sizes_table
+    from edgedet.progress import show_progress
+
+    if args.model is not None:
+        sizes = model_sizes(args.model, args.imgsz, args.classes, tuple(args.overrides))
+        print(json.dumps(sizes.to_json(), indent=1) if args.json else sizes.text(), end="\n" if args.json else "")
+        return 0
+    with show_progress("models", "models") as progress:
+        rows = all_model_sizes(args.imgsz, args.classes, tuple(args.overrides), progress)
+    if args.json:
+        print(json.dumps([row.to_json() for row in rows], indent=1))
+        return 0
+    print(sizes_table(rows), end="")
+    print(
+        f"\nOf {args.classes} classes. RAM: arena of edgedet deploy --target c99. Flash: its constants, without code."
+        "\n`edgedet models MODEL` shows all about one."
+    )
+    return 0

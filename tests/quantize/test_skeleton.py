@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from random_weights import random_detector, random_pictures
+
+from edgedet.config import load_model_file
+from edgedet.contracts import OutputSpec
+from edgedet.errors import UnsupportedOpError
+from edgedet.graph.graph import Graph
+from edgedet.quantize.api import quantize_model
+from edgedet.quantize.skeleton import skeleton_graph
+from edgedet.simulate.simulator import Simulator
+
+OUTPUTS = OutputSpec(class_names=("a", "b"))
+
+
+def form(graph: Graph) -> list[object]:
+    """Everything but names, codes and scales."""
+
+    def tensor(index: int) -> object:
+        found = graph.tensors[index]
+        assert found.quantization is not None or found.dtype == "int32"
+        scales = 0 if found.quantization is None else found.quantization.scale.size
+        return found.shape, found.dtype, scales, found.data is not None
+
+    return [
+        (op.kind, op.options, [tensor(i) for i in op.inputs], [tensor(i) for i in op.outputs]) for op in graph.operators
+    ]
+
+
+@pytest.mark.parametrize("name", ["rtmdet_nano_half", "rtmdet_mnv4"])
+def test_skeleton_graph_has_the_form_of_a_quantized_network(name: str) -> None:
+    file = load_model_file(name)
+    preprocess = file.preprocess.spec((96, 64))
+    network = random_detector(file.model, 2, seed=0, width=96)
+    pictures = random_pictures(2, 96, 64, seed=1).astype(np.float32) / 255
+    quantized = quantize_model(network, preprocess, OUTPUTS, [torch.from_numpy(pictures).permute(0, 3, 1, 2)])
+    skeleton = skeleton_graph(file.model, preprocess, OUTPUTS)
+    assert form(skeleton) == form(quantized.graph)
+    assert skeleton.metadata == quantized.graph.metadata
+    Simulator(skeleton)  # accepts it
+
+
+def test_skeleton_graph_stores_codes_of_a_shared_head_as_a_trained_network_does() -> None:
+    file = load_model_file("rtmdet_nano_half")
+    skeleton = skeleton_graph(file.model, file.preprocess.spec((64, 64)), OUTPUTS)
+    heads = [
+        t.data for t in skeleton.tensors if t.name.startswith("bbox_head.cls_convs.0.0.conv") and t.dtype == "int8"
+    ]
+    codes = [data for data in heads if data is not None]
+    assert len(codes) == 3  # one for each stride
+    assert all(np.array_equal(codes[0], other) for other in codes[1:])
+
+
+def test_skeleton_graph_same_seed_gives_the_same_graph_and_draws_nothing_of_torch() -> None:
+    file = load_model_file("rtmdet_pico_relu6")
+    preprocess = file.preprocess.spec((64, 64))
+    state = torch.random.get_rng_state()
+    first, again = (skeleton_graph(file.model, preprocess, OUTPUTS, seed=3) for _ in range(2))
+    assert torch.equal(torch.random.get_rng_state(), state)
+    for one, two in zip(first.tensors, again.tensors, strict=True):
+        assert one.data is None or np.array_equal(one.data, two.data)
+
+
+def test_skeleton_graph_exponential_boxes_have_no_int8_form() -> None:
+    file = load_model_file("rtmdet_pico_relu6", ("exp_boxes=true",))
+    with pytest.raises(UnsupportedOpError, match="exp"):
+        skeleton_graph(file.model, file.preprocess.spec((64, 64)), OUTPUTS)
