@@ -50,30 +50,77 @@ def whole_number(text: str) -> int:
     return int(text)
 
 
+DATA_HELP = "folder of a data set: COCO, YOLO, Pascal VOC, CVAT, as Roboflow and Label Studio export them, too"
+
+
 def add_data_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add `--data` and the explicit paths of both splits."""
+    """Add `--data`, the explicit paths of both splits, and what is taken of them."""
     group = parser.add_argument_group("data set")
     group.add_argument(
         "--data",
         type=Path,
+        action="append",
         metavar="DIR",
-        help="folder in Roboflow's layout (train/_annotations.coco.json) or COCO's (annotations/instances_*.json)",
+        help=f"{DATA_HELP}, or its data.yaml; given several times, classes of the same name are one",
     )
-    add_annotation_arguments(group)
+    add_split_arguments(group)
 
 
-def add_annotation_arguments(parser: argparse._ActionsContainer) -> None:
-    """Add the explicit paths of both splits."""
+def add_split_arguments(parser: argparse._ActionsContainer) -> None:
+    """Add the explicit paths of both splits, and what is taken of a data set."""
     for split, word in (("train", "training"), ("val", "validation")):
         parser.add_argument(f"--{split}-ann", type=Path, metavar="FILE", help=f"COCO JSON of the {word} split")
         parser.add_argument(f"--{split}-images", type=Path, metavar="DIR", help=f"images of the {word} split")
+    parser.add_argument("--classes", type=class_list, default=(), metavar="A,B", help="only these classes")
+    parser.add_argument(
+        "--rename",
+        type=class_pair,
+        action="extend",
+        nargs="+",
+        default=[],
+        metavar="OLD=NEW",
+        help="other names for classes; those that get the same name become one",
+    )
+    parser.add_argument(
+        "--val-fraction",
+        type=float,
+        metavar="F",
+        help="part of train to validate on where there is no validation split (default: 0.2 where no split is named)",
+    )
+    parser.add_argument("--split-seed", type=whole_number, default=0, metavar="S", help="of that draw (default: 0)")
+
+
+def class_list(text: str) -> tuple[str, ...]:
+    """Type of `--classes`: names with commas between them."""
+    names = tuple(name.strip() for name in text.split(","))
+    if not all(names):
+        raise argparse.ArgumentTypeError(f"expected class names separated by commas, got {text!r}")
+    return names
+
+
+def class_pair(text: str) -> tuple[str, str]:
+    """Type of `--rename`: OLD=NEW."""
+    old, separator, new = text.partition("=")
+    if not separator or not old.strip() or not new.strip():
+        raise argparse.ArgumentTypeError(f"expected OLD=NEW, got {text!r}")
+    return old.strip(), new.strip()
 
 
 def data_paths(args: argparse.Namespace) -> DataPaths:
-    """Data set that `--data` (or a positional `data`) and the explicit paths name."""
+    """Data set that `--data` (or positional `data`) and its companions name."""
     from edgedet.data.paths import DataPaths
 
-    return DataPaths(args.data, args.train_ann, args.train_images, args.val_ann, args.val_images)
+    return DataPaths(
+        tuple(args.data or ()),
+        args.train_ann,
+        args.train_images,
+        args.val_ann,
+        args.val_images,
+        classes=args.classes,
+        rename=tuple(args.rename),
+        val_fraction=args.val_fraction,
+        split_seed=args.split_seed,
+    )
 
 
 def refuse_other_splits(args: argparse.Namespace, split: str) -> None:

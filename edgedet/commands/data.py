@@ -7,7 +7,7 @@ from pathlib import Path
 
 from edgedet.commands.shared import Commands, add_command
 from edgedet.errors import DataError
-from edgedet.options import add_annotation_arguments, data_paths, image_size, positive_int, whole_number
+from edgedet.options import DATA_HELP, add_split_arguments, data_paths, image_size, positive_int, whole_number
 
 
 def add_data_commands(commands: Commands) -> None:
@@ -18,11 +18,16 @@ def add_data_commands(commands: Commands) -> None:
         actions,
         "check",
         "check a data set and count its objects per class and size",
-        ("data check bccd", "data check bccd --imgsz 192x160"),
+        (
+            "data check bccd",
+            "data check bccd --imgsz 192x160",
+            "data check first second --classes cat,dog --rename kitten=cat",
+            "data check labelled --val-fraction 0.1 --split-seed 3",
+        ),
         _data_check,
     )
-    check.add_argument("data", type=Path, nargs="?", metavar="DIR", help="folder in Roboflow's or COCO's layout")
-    add_annotation_arguments(check)
+    check.add_argument("data", type=Path, nargs="*", metavar="DIR", help=f"{DATA_HELP}, or its data.yaml")
+    add_split_arguments(check)
     check.add_argument(
         "--imgsz", type=image_size, default=(192, 192), metavar="N|WxH", help="input size of the network (default: 192)"
     )
@@ -46,17 +51,8 @@ def _data_check(args: argparse.Namespace) -> int:
 
     require_trainable_size(*args.imgsz)
     spec = PreprocessSpec(width=args.imgsz[0], height=args.imgsz[1], resize=args.resize)
-    paths = data_paths(args)
     with show_progress("data check") as progress:
-        report = check_dataset(
-            paths.data,
-            spec,
-            train_ann=paths.train_ann,
-            train_images=paths.train_images,
-            val_ann=paths.val_ann,
-            val_images=paths.val_images,
-            progress=progress,
-        )
+        report = check_dataset(data_paths(args), spec, progress=progress)
     print(report.to_text(), end="")
     if not report.ok:
         raise DataError(f"{sum(len(split.broken) for split in report.splits)} images do not decode, see above")

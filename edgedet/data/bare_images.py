@@ -7,10 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from edgedet.data.coco import CocoSplit, ImageRecord
-from edgedet.data.headers import read_header
+from edgedet.data.headers import IMAGE_SUFFIXES, read_header
 from edgedet.errors import DataError
-
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm")
 
 
 def load_folder(folder: Path, class_names: tuple[str, ...], category_ids: tuple[int, ...] = ()) -> CocoSplit:

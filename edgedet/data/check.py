@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from edgedet.contracts import PreprocessSpec
-from edgedet.data.coco import CocoSplit, DataWarning, ImageRecord, load_split, require_same_classes
+from edgedet.data.coco import CocoSplit, DataWarning, ImageRecord, require_same_classes
 from edgedet.data.headers import read_header
+from edgedet.data.paths import DataPaths
 from edgedet.data.preprocess import fitted_size, load_image
 from edgedet.errors import DataError
 
@@ -91,32 +92,22 @@ class DataReport:
 
 
 def check_dataset(
-    data_dir: Path | None,
-    spec: PreprocessSpec,
-    *,
-    train_ann: Path | None = None,
-    train_images: Path | None = None,
-    val_ann: Path | None = None,
-    val_images: Path | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    data: Path | DataPaths, spec: PreprocessSpec, *, progress: Callable[[int, int], None] | None = None
 ) -> DataReport:
     """Read both splits, decode every image, count boxes at the size that the network sees.
 
     Args:
-        data_dir: root of the data set; None when both annotation files are given.
+        data: root of the data set, or several of them, or explicit files.
         spec: preprocessing contract; its input size decides what is small.
-        train_ann: annotation file of train, instead of searching.
-        train_images: image folder of train.
-        val_ann: annotation file of valid, instead of searching.
-        val_images: image folder of valid.
         progress: called with (images done, images in all).
     Returns:
         The report. Broken images are listed in it.
     Raises:
+        ConfigError: no data set is given.
         DataError: a split can't be loaded, or the splits list different categories.
     """
-    train = load_split(data_dir, "train", ann=train_ann, images=train_images)
-    valid = load_split(data_dir, "valid", ann=val_ann, images=val_images)
+    paths = data if isinstance(data, DataPaths) else DataPaths(data)
+    train, valid = paths.load("train"), paths.load("valid")
     require_same_classes(train, valid)
     total = len(train.images) + len(valid.images)
     done = 0

@@ -1,4 +1,4 @@
-"""COCO annotation files, read and checked once; everything behind this module may trust what it gets.
+"""A split of a data set, checked once against its image files; everything behind this module may trust what it gets.
 
 Rules:
 - Labels are indices into the category ids in ascending order.
@@ -18,15 +18,16 @@ from typing import Any
 
 import numpy as np
 
-from edgedet.data.coco_parse import Category, Findings, Instance, RawImage, parse_coco
+from edgedet.data.annotations import Annotations, Findings, Instance, RawImage
 from edgedet.data.headers import ImageHeader, read_header
-from edgedet.data.layout import find_split_files
+from edgedet.data.layout import absent, read_files, read_folder
 from edgedet.errors import DataError
 
 # A box may overhang its image by this much before it counts as wrong: exporters round coordinates to two decimals.
 CLIP_TOLERANCE_PX = 0.01
 
 WARNING_TEXTS = {
+    "classes_left_out": "selection of classes left out others",
     "annotation_id_duplicate": "annotations repeat an id and got a new one",
     "annotation_id_zero": "annotation has id 0, which pycocotools never counts as found; number annotations from 1",
     "annotation_without_image": "annotations belong to no image of the file and were dropped",
@@ -38,6 +39,12 @@ WARNING_TEXTS = {
     "exif_rotated": "images are turned by their EXIF orientation; boxes are taken to refer to the upright image",
     "exif_boxes_turned": "images have boxes given for the stored, turned image; these were turned upright",
     "file_name_duplicate": "images repeat the file of another image",
+    "label_missing": "images have no label file and are taken to show no object",
+    "label_without_image": "label files belong to no image and were left out",
+    "shape_without_box": "shapes are no boxes (points, lines, cuboids, tags) and were left out",
+    "split_absent": "data sets add nothing to this split",
+    "split_drawn": "data sets name no such split; it was drawn by seed and file name",
+    "voc_from_zero": "boxes are read from pixel 0 with an open end, as some of the set's coordinates are below VOC's 1",
 }
 
 
@@ -74,8 +81,8 @@ class CocoSplit:
     """A checked split of a data set."""
 
     name: str  # train, valid or test
-    ann_path: Path
-    images: tuple[ImageRecord, ...]  # in the order of the annotation file
+    ann_path: Path  # annotation file or folder, for messages; several are joined by " + "
+    images: tuple[ImageRecord, ...]  # in the order of the annotations
     class_names: tuple[str, ...]  # by ascending category id
     category_ids: tuple[int, ...]  # ascending
     warnings: tuple[DataWarning, ...]
@@ -94,40 +101,59 @@ def load_split(data_dir: Path | None, split: str, *, ann: Path | None = None, im
     """Read and check one split.
 
     Args:
-        data_dir: root of the data set in Roboflow's or COCO's layout; None when `ann` is given.
+        data_dir: root of a data set in any known format (see `edgedet.data.layout`); None when `ann` is given.
         split: train, valid or test.
-        ann: annotation file, instead of searching below data_dir.
-        images: image folder, instead of the one that belongs to the annotation file.
+        ann: COCO annotation file, instead of searching below data_dir.
+        images: image folder, instead of the one that belongs to `ann`.
     Returns:
-        The split, with the images in the order of the annotation file.
+        The split, with the images in the order of the annotations.
     Raises:
-        DataError: files not found, malformed JSON, missing keys, ids that contradict each other, unknown categories,
-            missing or broken images, sizes that differ from the files, or a split without images or boxes.
+        DataError: files not found, malformed annotations, missing keys, ids that contradict each other, unknown
+            classes, missing or broken images, sizes that differ from the files, or a split without images or boxes.
     """
-    ann_path, image_dir = find_split_files(data_dir, split, ann, images)
-    parsed = parse_coco(ann_path)
+    if ann is None and data_dir is None:
+        raise DataError(f"{split}: give a data folder, or an annotation file and an image folder")
+    if ann is not None:
+        return build_split(split, read_files(split, ann, images))
+    assert data_dir is not None
+    parsed = read_folder(data_dir, split)
+    if parsed is None:
+        raise absent(data_dir, split)
+    return build_split(split, parsed)
+
+
+def build_split(split: str, parsed: Annotations) -> CocoSplit:
+    """Check images and boxes against the image files, and make arrays of them.
+
+    Args:
+        split: train, valid or test.
+        parsed: what the annotations say.
+    Returns:
+        The split, with the images in the order of the annotations.
+    Raises:
+        DataError: missing or broken images, sizes that differ from the files, or no box at all.
+    """
     findings = parsed.findings
-    categories = _without_parent(parsed.categories, parsed.instances, findings)
-    headers = _check_images(parsed.images, image_dir, ann_path)
-    label_of = {category.category_id: label for label, category in enumerate(categories)}
+    headers = _check_images(parsed)
+    label_of = {category.category_id: label for label, category in enumerate(parsed.categories)}
     of_image: dict[int, list[Instance]] = {image.image_id: [] for image in parsed.images}
     for instance in parsed.instances:
         of_image[instance.image_id].append(instance)
     records, kept = [], []
     for raw, header in zip(parsed.images, headers, strict=True):
         instances = _clean_instances(raw, header, of_image[raw.image_id], findings)
-        records.append(_record(raw, header, image_dir, instances, label_of))
+        records.append(_record(raw, header, instances, label_of))
         kept += instances
     if not kept:
-        raise DataError(f"{ann_path}: {split} has {len(records)} images but no usable box; check the export")
+        raise DataError(f"{parsed.where}: {split} has {len(records)} images but no usable box; check the export")
     return CocoSplit(
         name=split,
-        ann_path=ann_path,
+        ann_path=Path(parsed.where),
         images=tuple(records),
-        class_names=tuple(category.name for category in categories),
-        category_ids=tuple(category.category_id for category in categories),
+        class_names=tuple(category.name for category in parsed.categories),
+        category_ids=tuple(category.category_id for category in parsed.categories),
         warnings=tuple(DataWarning(*found) for found in findings.items()),
-        _ground_truth=_ground_truth(records, kept, categories, image_dir),
+        _ground_truth=_ground_truth(records, parsed, kept),
     )
 
 
@@ -166,26 +192,14 @@ def require_model_classes(
         raise DataError(f"{split.ann_path}: classes {found}, but {model} knows {expected}; {advice}")
 
 
-def _without_parent(
-    categories: tuple[Category, ...], instances: tuple[Instance, ...], findings: Findings
-) -> tuple[Category, ...]:
-    """Leave out the parent that Roboflow puts at id 0: nothing is annotated with it, the others name it as parent."""
-    first, rest = categories[0], categories[1:]
-    is_parent = first.category_id == 0 and bool(rest) and all(other.parent == first.name for other in rest)
-    if not is_parent or any(instance.category_id == 0 for instance in instances):
-        return categories
-    findings.add("category_unused_parent", f"{first.name!r}, id 0")
-    return rest
-
-
-def _check_images(images: tuple[RawImage, ...], image_dir: Path, ann_path: Path) -> list[ImageHeader]:
+def _check_images(parsed: Annotations) -> list[ImageHeader]:
     """Headers of all images; one DataError that counts what is missing, broken or of another size."""
     headers: list[ImageHeader] = []
     missing, broken, resized = [], [], []
-    for raw in images:
-        path = image_dir / raw.file_name
+    for raw in parsed.images:
+        path = raw.path
         try:
-            header = read_header(path)
+            header = parsed.headers.get(path) or read_header(path)
         except FileNotFoundError:
             missing.append(str(path))
             continue
@@ -196,17 +210,17 @@ def _check_images(images: tuple[RawImage, ...], image_dir: Path, ann_path: Path)
             actual = "{}x{}".format(*header.upright_size)
             resized.append(f"{path} is {actual}, stated {raw.width}x{raw.height}")
         headers.append(header)
-    total = len(images)
+    total, where = len(parsed.images), parsed.where
     if missing:
         raise DataError(
-            f"{ann_path}: {len(missing)} of {total} images not found, first {missing[0]}; "
+            f"{where}: {len(missing)} of {total} images not found, first {missing[0]}; "
             "restore the files, remove their entries, or give the right image folder"
         )
     if broken:
-        raise DataError(f"{ann_path}: {len(broken)} of {total} images are broken, first {broken[0]}")
+        raise DataError(f"{where}: {len(broken)} of {total} images are broken, first {broken[0]}")
     if resized:
         raise DataError(
-            f"{ann_path}: {len(resized)} of {total} images have another size than stated, first {resized[0]}; "
+            f"{where}: {len(resized)} of {total} images have another size than stated, first {resized[0]}; "
             "the boxes would be misplaced; export images and annotations together again"
         )
     return headers
@@ -253,16 +267,14 @@ def _turn_upright(bbox: tuple[float, float, float, float], header: ImageHeader) 
     return y, x, height, width
 
 
-def _record(
-    raw: RawImage, header: ImageHeader, image_dir: Path, instances: list[Instance], label_of: dict[int, int]
-) -> ImageRecord:
+def _record(raw: RawImage, header: ImageHeader, instances: list[Instance], label_of: dict[int, int]) -> ImageRecord:
     """Arrays of one image."""
     xywh = np.array([instance.bbox for instance in instances], np.float64).reshape(-1, 4)
     width, height = header.upright_size
     boxes = np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], axis=1).astype(np.float32)
     return ImageRecord(
         image_id=raw.image_id,
-        path=image_dir / raw.file_name,
+        path=raw.path,
         width=width,
         height=height,
         boxes=boxes,
@@ -272,19 +284,12 @@ def _record(
     )
 
 
-def _ground_truth(
-    records: list[ImageRecord], instances: list[Instance], categories: tuple[Category, ...], image_dir: Path
-) -> dict[str, Any]:
+def _ground_truth(records: list[ImageRecord], parsed: Annotations, instances: list[Instance]) -> dict[str, Any]:
     """The COCO dict of what was kept."""
     return {
         "images": [
-            {
-                "id": record.image_id,
-                "file_name": record.path.relative_to(image_dir).as_posix(),
-                "width": record.width,
-                "height": record.height,
-            }
-            for record in records
+            {"id": record.image_id, "file_name": raw.file_name, "width": record.width, "height": record.height}
+            for record, raw in zip(records, parsed.images, strict=True)
         ],
         "annotations": [
             {
@@ -299,6 +304,6 @@ def _ground_truth(
         ],
         "categories": [
             {"id": category.category_id, "name": category.name, "supercategory": category.parent}
-            for category in categories
+            for category in parsed.categories
         ],
     }

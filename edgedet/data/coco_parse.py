@@ -4,79 +4,22 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
+from edgedet.data.annotations import Annotations, Category, Findings, Instance, RawImage
 from edgedet.errors import DataError
 
 
-@dataclass(frozen=True)
-class Category:
-    """One entry of `categories`."""
-
-    category_id: int
-    name: str
-    parent: str  # COCO's supercategory, "" when absent
-
-
-@dataclass(frozen=True)
-class RawImage:
-    """One entry of `images`."""
-
-    image_id: int
-    file_name: str  # relative, stays inside the image folder
-    width: int  # px, as stated in the annotation file
-    height: int  # px
-
-
-@dataclass(frozen=True)
-class Instance:
-    """One entry of `annotations`."""
-
-    annotation_id: int
-    image_id: int
-    category_id: int
-    bbox: tuple[float, float, float, float]  # xywh, px
-    area: float  # px^2
-    crowd: bool
-
-    def with_bbox(self, bbox: tuple[float, float, float, float]) -> Instance:
-        """The same instance with another box; its area never exceeds the box."""
-        return replace(self, bbox=bbox, area=min(self.area, bbox[2] * bbox[3]))
-
-
-class Findings:
-    """Counts what was put right, by the code of its warning."""
-
-    def __init__(self) -> None:
-        self._found: dict[str, tuple[int, str]] = {}
-
-    def add(self, code: str, example: str) -> None:
-        """Count one more; the first example is kept."""
-        count, first = self._found.get(code, (0, example))
-        self._found[code] = (count + 1, first)
-
-    def items(self) -> list[tuple[str, int, str]]:
-        """(code, count, first example), by code."""
-        return [(code, *self._found[code]) for code in sorted(self._found)]
-
-
-@dataclass(frozen=True)
-class ParsedCoco:
-    """A COCO file whose ids fit together."""
-
-    images: tuple[RawImage, ...]
-    instances: tuple[Instance, ...]  # each of a known image and category
-    categories: tuple[Category, ...]  # by ascending id
-    findings: Findings
-
-
-def parse_coco(path: Path) -> ParsedCoco:
+def parse_coco(path: Path, image_dir: Path, rename: Callable[[str], str] | None = None) -> Annotations:
     """Read a COCO annotation file.
 
     Args:
         path: the JSON file.
+        image_dir: folder that its file names start from.
+        rename: makes a path below `image_dir` of a file_name that an exporter is known to write otherwise.
     Returns:
         Its images, annotations and categories.
     Raises:
@@ -86,9 +29,10 @@ def parse_coco(path: Path) -> ParsedCoco:
     document = _read_json(path)
     findings = Findings()
     categories = _parse_categories(document, path)
-    images = _parse_images(document, path, findings)
+    images = _parse_images(document, path, image_dir, rename, findings)
     instances = _parse_annotations(document, path, images, categories, findings)
-    return ParsedCoco(images, instances, categories, findings)
+    categories = _without_parent(categories, instances, findings)
+    return Annotations(str(path), images, instances, categories, findings)
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -142,7 +86,21 @@ def _parse_categories(document: dict[str, Any], path: Path) -> tuple[Category, .
     return tuple(categories[key] for key in sorted(categories))
 
 
-def _parse_images(document: dict[str, Any], path: Path, findings: Findings) -> tuple[RawImage, ...]:
+def _without_parent(
+    categories: tuple[Category, ...], instances: tuple[Instance, ...], findings: Findings
+) -> tuple[Category, ...]:
+    """Leave out the parent that Roboflow puts at id 0: nothing is annotated with it, the others name it as parent."""
+    first, rest = categories[0], categories[1:]
+    is_parent = first.category_id == 0 and bool(rest) and all(other.parent == first.name for other in rest)
+    if not is_parent or any(instance.category_id == 0 for instance in instances):
+        return categories
+    findings.add("category_unused_parent", f"{first.name!r}, id 0")
+    return rest
+
+
+def _parse_images(
+    document: dict[str, Any], path: Path, image_dir: Path, rename: Callable[[str], str] | None, findings: Findings
+) -> tuple[RawImage, ...]:
     """Images in the order of the file."""
     images: dict[int, RawImage] = {}
     files: set[str] = set()
@@ -156,17 +114,19 @@ def _parse_images(document: dict[str, Any], path: Path, findings: Findings) -> t
             raise DataError(f"{where}: the image id appears twice, first for {images[image_id].file_name}; renumber")
         if width < 1 or height < 1:
             raise DataError(f"{where}: size must be positive, found {width}x{height}; fix the annotation file")
-        _check_file_name(name, where)
+        if rename is not None:
+            name = rename(name)
+        check_file_name(name, where)
         if name in files:
             findings.add("file_name_duplicate", f"{name}, image id {image_id}")
         files.add(name)
-        images[image_id] = RawImage(image_id, name, width, height)
+        images[image_id] = RawImage(image_id, name, image_dir / name, width, height)
     if not images:
         raise DataError(f"{path}: the split is empty (no images); expected at least one image with a box")
     return tuple(images.values())
 
 
-def _check_file_name(name: str, where: str) -> None:
+def check_file_name(name: str, where: str) -> None:
     """An annotation file must not reach outside its image folder, on any operating system."""
     windows = PureWindowsPath(name)
     absolute = PurePosixPath(name).is_absolute() or bool(windows.drive or windows.root)

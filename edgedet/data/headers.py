@@ -14,6 +14,8 @@ from edgedet.errors import DataError
 
 _ORIENTATION_TAG = 0x0112  # EXIF 2.32, tag 274
 
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm")  # of files taken for images
+
 # What Pillow raises for files that are no images, cut off, or damaged inside.
 IMAGE_ERRORS = (
     OSError,

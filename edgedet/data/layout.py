@@ -1,88 +1,155 @@
-"""Where a data set keeps the annotation file and the images of a split."""
+"""Finds a split in a folder of any known format, and draws train and valid where a data set has no splits.
+
+Rule of the draw: SHA-256 of "SEED:NAME" decides, where NAME is the image's path below the data set without what
+Roboflow adds to the copies of one picture (`.rf.HASH`). So a picture stays where it is when others are added or
+removed, and copies stay together.
+"""
 
 from __future__ import annotations
 
-import re
+import hashlib
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from edgedet.errors import DataError
+from edgedet.data.annotations import Annotations
+from edgedet.data.coco_parse import parse_coco
+from edgedet.data.formats.coco_layout import find_coco, images_of
+from edgedet.data.formats.cvat import find_cvat
+from edgedet.data.formats.source import Source
+from edgedet.data.formats.voc import find_voc
+from edgedet.data.formats.yolo_layout import find_yolo
+from edgedet.errors import ConfigError, DataError
 
 SPLITS = ("train", "valid", "test")
-ROBOFLOW_FILE = "_annotations.coco.json"
-_ALIASES = {"train": ("train",), "valid": ("valid", "val"), "test": ("test",)}
-_LAYOUTS = (
-    "{split}/_annotations.coco.json with the images beside it, or annotations/instances_{alias}<year>.json with "
-    "{alias}<year>/ or images/{alias}<year>/"
+VALID_FRACTION = 0.2  # of a data set that names no splits
+_KNOWN = (
+    "COCO (train/_annotations.coco.json, annotations/instances_train2017.json, result.json), YOLO (data.yaml, or "
+    "classes.txt with images/ and labels/), Pascal VOC (Annotations/*.xml, train/*.xml) or CVAT (annotations.xml)"
 )
 
 
-def find_split_files(
-    data_dir: Path | None, split: str, ann: Path | None = None, images: Path | None = None
-) -> tuple[Path, Path]:
-    """Find the annotation file and the image folder of a split.
+@dataclass(frozen=True)
+class Division:
+    """How train and valid are drawn from a data set that has no splits."""
+
+    fraction: float | None = None  # for valid; None: VALID_FRACTION where no split is named, nothing where train is
+    seed: int = 0
+    off: bool = False  # nothing is drawn: train is everything
+
+    def __post_init__(self) -> None:
+        if self.fraction is not None and not 0.0 < self.fraction < 1.0:
+            raise ConfigError(f"`val_fraction` {self.fraction:g}: expected a number between 0 and 1")
+
+
+NO_DIVISION = Division()
+
+
+def read_files(split: str, ann: Path, images: Path | None) -> Annotations:
+    """Read a split from the COCO file that the user named.
 
     Args:
-        data_dir: root of the data set in Roboflow's or COCO's layout; not needed when `ann` is given.
-        split: train, valid or test ("val" folders and files count as valid).
-        ann: annotation file, instead of searching.
-        images: image folder, instead of searching.
-    Returns:
-        (annotation file, image folder), both existing.
+        split: for messages.
+        ann: annotation file.
+        images: image folder; None: the one that belongs to the file.
     Raises:
-        DataError: nothing found, more than one candidate, or a path does not exist.
+        DataError: a path does not exist, or the file is wrong.
+    """
+    if not ann.is_file():
+        raise DataError(f"{ann}: annotation file of {split} not found; check the path")
+    folder = images_of(ann) if images is None else images
+    if not folder.is_dir():
+        raise DataError(f"{folder}: image folder of {split} not found; check the path")
+    return parse_coco(ann, folder)
+
+
+def read_folder(data: Path, split: str, division: Division = NO_DIVISION) -> Annotations | None:
+    """Find and read a split.
+
+    Args:
+        data: folder of a data set, or Ultralytics' YAML file, or CVAT's XML file.
+        split: train, valid or test.
+        division: how train and valid are drawn where there are no splits.
+    Returns:
+        What its annotations say; None when the data set has other splits, but not this one.
+    Raises:
+        DataError: no data set, one of several formats, or what the format's reader finds.
     """
     if split not in SPLITS:
         raise DataError(f"split must be one of {', '.join(SPLITS)}; got {split!r}")
-    if ann is None:
-        if data_dir is None:
-            raise DataError(f"{split}: give a data folder, or an annotation file and an image folder")
-        ann = _find_annotations(data_dir, split)
-    if not ann.is_file():
-        raise DataError(f"{ann}: annotation file of {split} not found; check the path")
-    if images is None:
-        images = _find_images(ann)
-    if not images.is_dir():
-        raise DataError(f"{images}: image folder of {split} not found; check the path")
-    return ann, images
+    if not data.exists():
+        raise DataError(f"{data}: data folder not found; check the path")
+    found = {name: _find(data, name) for name in (split, *(other for other in SPLITS if other != split))}
+    source, train = found[split], found["train"]
+    if not any(found.values()):
+        raise DataError(f"{data}: no annotations of {split} found; expected {_KNOWN}; {_what_is_there(data)}")
+    if train is not None and split != "test" and _is_divided(found, division):
+        return _draw(train.read(), split, division)
+    if source is None or (source.whole and split != "train"):
+        return None
+    return source.read()
 
 
-def _find_annotations(data_dir: Path, split: str) -> Path:
-    """The only annotation file of the split below data_dir."""
-    if not data_dir.is_dir():
-        raise DataError(f"{data_dir}: data folder not found; check the path")
-    aliases = _ALIASES[split]
-    found = [data_dir / alias / ROBOFLOW_FILE for alias in aliases if (data_dir / alias / ROBOFLOW_FILE).is_file()]
-    pattern = re.compile(rf"instances_({'|'.join(aliases)})(\d{{4}})?\.json")
-    folder = data_dir / "annotations"
-    if folder.is_dir():
-        found += sorted(path for path in folder.iterdir() if pattern.fullmatch(path.name) and path.is_file())
-    if not found:
-        expected = _LAYOUTS.format(split=split, alias=aliases[-1])
-        there = ", ".join(sorted(path.name for path in data_dir.iterdir())[:8]) or "nothing"
+def _is_divided(found: dict[str, Source | None], division: Division) -> bool:
+    """True when train and valid are to be drawn from one source."""
+    train = found["train"]
+    if division.off:
+        return False
+    if train is not None and train.whole:
+        return True
+    return division.fraction is not None and found["valid"] is None
+
+
+def absent(data: Path, split: str) -> DataError:
+    """The error for a data set that lacks a split which is needed."""
+    advice = "give the annotation file and the image folder explicitly"
+    if split == "valid":
+        advice = "draw it from train with `val_fraction`, for example 0.2, or " + advice
+    return DataError(f"{data}: no annotations of {split} found, though there are other splits; {advice}")
+
+
+def _find(data: Path, split: str) -> Source | None:
+    """The source of a split, whatever its format."""
+    sources = [source for find in (find_coco, find_yolo, find_voc, find_cvat) if (source := find(data, split))]
+    if len(sources) > 1:
+        found = " and ".join(f"{source.format} ({source.path})" for source in sources)
         raise DataError(
-            f"{data_dir}: no annotations of {split} found; expected {expected}; the folder holds: {there}; "
-            "or give the annotation file and the image folder explicitly"
+            f"{data}: holds {split} in {len(sources)} formats: {found}; give the YAML or XML file itself, or the COCO "
+            "file and image folder explicitly, or move one of them away"
         )
-    if len(found) > 1:
-        names = ", ".join(str(path.relative_to(data_dir)) for path in found)
-        raise DataError(
-            f"{data_dir}: {len(found)} annotation files fit {split} ({names}); give the one to use explicitly"
-        )
-    return found[0]
+    return sources[0] if sources else None
 
 
-def _find_images(ann: Path) -> Path:
-    """The image folder that belongs to an annotation file."""
-    if not ann.name.startswith("instances_"):
-        return ann.parent
-    name = ann.stem.removeprefix("instances_")
-    root = ann.parent.parent
-    candidates = (root / name, root / "images" / name)
-    found = [path for path in candidates if path.is_dir()]
-    if len(found) != 1:
-        tried = " and ".join(str(path) for path in candidates)
+def _what_is_there(data: Path) -> str:
+    if data.is_file():
+        return "give the folder of the data set, or a YAML file that describes one"
+    there = ", ".join(sorted(path.name for path in data.iterdir())[:8]) or "nothing"
+    return f"the folder holds: {there}; or give the annotation file and the image folder explicitly"
+
+
+def _draw(everything: Annotations, split: str, division: Division) -> Annotations:
+    """The images that fall into train or valid."""
+    fraction = VALID_FRACTION if division.fraction is None else division.fraction
+    images = tuple(
+        image
+        for image in everything.images
+        if (_share(image.file_name, division.seed) < fraction) == (split == "valid")
+    )
+    if not images:
         raise DataError(
-            f"{ann}: expected its images in exactly one of {tried}; found {len(found)} of them; "
-            "give the image folder explicitly"
+            f"{everything.where}: none of its {len(everything.images)} images falls into {split} with a share of "
+            f"{fraction:g} for valid and `split_seed` {division.seed}; take another seed or share, or name the splits"
         )
-    return found[0]
+    kept = {image.image_id for image in images}
+    everything.findings.add(
+        "split_drawn",
+        f"{len(images)} of {len(everything.images)} images, {fraction:.0%} for valid, seed {division.seed}",
+    )
+    instances = tuple(instance for instance in everything.instances if instance.image_id in kept)
+    return replace(everything, images=images, instances=instances)
+
+
+def _share(file_name: str, seed: int) -> float:
+    """Where an image falls between 0 and 1."""
+    picture = file_name.partition(".rf.")[0]
+    digest = hashlib.sha256(f"{seed}:{picture}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64

@@ -1,33 +1,61 @@
-"""Where a data set lies: one folder with a known layout, or explicit annotation files and image folders."""
+"""Which data set is meant: folders of any known layout, or explicit COCO files, and what is taken of it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from edgedet.data.coco import CocoSplit, load_split
+from edgedet.data.annotations import Annotations
+from edgedet.data.classes import keep_classes, merge, rename_classes
+from edgedet.data.coco import CocoSplit, build_split
+from edgedet.data.layout import Division, absent, read_files, read_folder
 from edgedet.errors import ConfigError
+
+_FILE_SUFFIXES = (".yaml", ".yml", ".xml")  # files that describe a data set
 
 
 @dataclass(frozen=True)
 class DataPaths:
-    """What the options `--data`, `--train-ann`, `--train-images`, `--val-ann` and `--val-images` say."""
+    """What the options `--data`, `--train-ann`, `--classes` and their companions say."""
 
-    data: Path | None = None  # folder in Roboflow's or COCO's layout
+    data: Path | Sequence[Path] | None = None  # folders (or YAML, CVAT XML); classes of the same name are one
     train_ann: Path | None = None  # COCO JSON of the training split
     train_images: Path | None = None  # its folder of images
     val_ann: Path | None = None  # COCO JSON of the validation split
     val_images: Path | None = None
+    classes: tuple[str, ...] = ()  # keep only these; empty: all
+    rename: tuple[tuple[str, str], ...] = ()  # (old, new) names of classes, before `classes`
+    val_fraction: float | None = None  # for valid, where it is to be drawn from train; see `Division`
+    split_seed: int = 0  # of that draw
 
     def __post_init__(self) -> None:
-        if self.data is not None and self.data.is_file():
-            raise ConfigError(
-                f"{self.data}: is a file, expected the folder of a data set; for a COCO JSON give `train_ann` and "
-                "`train_images`, `val_ann` and `val_images`"
-            )
+        for folder in self.folders:
+            if folder.is_file() and folder.suffix.lower() not in _FILE_SUFFIXES:
+                raise ConfigError(
+                    f"{folder}: is a file, expected the folder of a data set; for a COCO JSON give `train_ann` and "
+                    "`train_images`, `val_ann` and `val_images`"
+                )
+        for what, values in (("`classes`", self.classes), ("`rename`", [old for old, _ in self.rename])):
+            repeated = [name for name in values if list(values).count(name) > 1]
+            if repeated:
+                raise ConfigError(f"{what}: {repeated[0]!r} is given twice; give it once")
+        _ = self.division  # raises
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """All folders."""
+        if self.data is None:
+            return ()
+        return (self.data,) if isinstance(self.data, Path) else tuple(self.data)
+
+    @property
+    def division(self) -> Division:
+        """How train and valid are drawn where a data set has no splits."""
+        return Division(self.val_fraction, self.split_seed)
 
     def load(self, split: str) -> CocoSplit:
-        """Read one split; explicit files win over the folder.
+        """Read one split; explicit files win over the folders.
 
         Args:
             split: train, valid or test.
@@ -35,16 +63,35 @@ class DataPaths:
             The checked split.
         Raises:
             ConfigError: neither a folder nor files are given for this split, or only an image folder.
-            DataError: what `load_split` finds.
+            DataError: no data set is found, or something in it is wrong.
         """
+        parts = self._read(split)
+        parsed = merge(rename_classes(parts, self.rename))
+        return build_split(split, keep_classes(parsed, self.classes) if self.classes else parsed)
+
+    def _read(self, split: str) -> list[Annotations]:
+        """What the annotations of each folder say, or the explicit file."""
         ann, images = {
             "train": (self.train_ann, self.train_images),
             "valid": (self.val_ann, self.val_images),
         }.get(split, (None, None))
         names = {"train": "`train_ann` and `train_images`", "valid": "`val_ann` and `val_images`"}.get(split)
         explicit = f", or {names}" if names else ""
-        if ann is None and images is not None:
+        if ann is not None:
+            return [read_files(split, ann, images)]
+        if images is not None:
             raise ConfigError(f"split {split}: image folder {images} without an annotation file; give {names}")
-        if ann is None and self.data is None:
+        if not self.folders:
             raise ConfigError(f"split {split}: no data set given; give `data`{explicit}")
-        return load_split(self.data, split, ann=ann, images=images)
+        found = [(folder, read_folder(folder, split, self._division_of(split))) for folder in self.folders]
+        parts = [part for _, part in found if part is not None]
+        if not parts:
+            raise absent(self.folders[0], split)
+        for folder, part in found:
+            if part is None:
+                parts[0].findings.add("split_absent", f"{folder} has no {split}")
+        return parts
+
+    def _division_of(self, split: str) -> Division:
+        """No draw where the other split is given explicitly: train is then everything."""
+        return replace(self.division, off=split == "train" and self.val_ann is not None)

@@ -290,7 +290,7 @@ def _set_up(request: QatRequest, hardware: Hardware) -> _Run:
         train = request.data.load("train")
         if not request.distill:
             require_checkpoint_classes(checkpoint, train)
-    if request.images is not None and request.data.data is None and request.data.val_ann is None:
+    if request.images is not None and not request.data.folders and request.data.val_ann is None:
         float_runtime = TorchRuntime(channels_last(checkpoint.build()), checkpoint.preprocess, outputs)
         judge = self_labelled(float_runtime, train, SELF_LABELLED_IMAGES)
         text = (

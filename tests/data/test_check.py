@@ -11,6 +11,7 @@ from PIL import Image
 from edgedet.contracts import PreprocessSpec
 from edgedet.data.check import check_dataset, input_boxes
 from edgedet.data.coco import load_split
+from edgedet.data.paths import DataPaths
 from edgedet.errors import DataError
 
 SPEC = PreprocessSpec(192, 192)
@@ -133,13 +134,12 @@ def test_check_dataset_other_categories_raise_data_error(tmp_path: Path) -> None
 
 def test_check_dataset_explicit_paths_need_no_folder(tmp_path: Path) -> None:
     write_both(tmp_path)
-    report = check_dataset(
-        None,
-        SPEC,
+    paths = DataPaths(
         train_ann=tmp_path / "train" / "_annotations.coco.json",
         val_ann=tmp_path / "valid" / "_annotations.coco.json",
         val_images=tmp_path / "valid",
     )
+    report = check_dataset(paths, SPEC)
     assert [split.images for split in report.splits] == [3, 1]
 
 

@@ -348,7 +348,10 @@ def test_load_split_missing_folder_raises_data_error(tmp_path: Path) -> None:
 
 def test_load_split_nothing_found_says_what_is_expected_and_there(tmp_path: Path) -> None:
     (tmp_path / "labels").mkdir()
-    with pytest.raises(DataError, match=r"no annotations of valid found; expected valid/.*the folder holds: labels"):
+    with pytest.raises(
+        DataError,
+        match=r"no annotations of valid found; expected COCO .*YOLO .*Pascal VOC .*CVAT .*the folder holds: labels",
+    ):
         load_split(tmp_path, "valid")
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from edgedet.data.layout import ROBOFLOW_FILE
+from edgedet.data.formats.coco_layout import ROBOFLOW_FILE
 from edgedet.errors import ConfigError, DataError, missing_extra
 
 CLASS_NAMES = ("mask", "no_mask")  # category ids 1 and 2
