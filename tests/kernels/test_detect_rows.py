@@ -212,6 +212,16 @@ def test_detect_rows_partial_cells_and_other_sizes_equal_numpy(
         assert_equals_numpy(kernel, row_case(name, seed, spec_of(name, 2, score_threshold=0.01), size))
 
 
+@pytest.mark.parametrize("name", ["yolox", "distance", "nanodet", "yolov5"])
+def test_detect_rows_strides_whose_products_are_rounded_equal_numpy(kernel: Kernel, name: str) -> None:
+    """With powers of two all products are exact, and a fused multiply-add would not show."""
+    head = HEADS[name]
+    tensors = tuple(role.replace("_16", "_12").replace("_8", "_5") for role in head.tensors)
+    for seed in range(4):
+        spec = spec_of(name, 2, strides=(5, 12), score_threshold=0.02, head=replace(head, tensors=tensors, offset=0.3))
+        assert assert_equals_numpy(kernel, row_case(name, seed, spec, (120, 60))) > 5
+
+
 def test_detect_rows_boxes_outside_the_input_are_dropped(kernel: Kernel) -> None:
     case = filled(row_case("yolox", 0, spec_of("yolox", score_threshold=0.01)), (127,))
     for array in case.outputs[1::3]:
