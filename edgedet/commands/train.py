@@ -18,6 +18,8 @@ from edgedet.options import (
     whole_number,
 )
 
+RISING = 0.005  # of AP, in the last tenth of a run
+
 
 def add_train(commands: Commands) -> None:
     """Options of `edgedet train`."""
@@ -56,7 +58,9 @@ def add_train(commands: Commands) -> None:
         metavar="KEY=VALUE",
         help="change a key of the model file, for example train.lr=0.002; unknown keys are errors",
     )
-    parser.add_argument("--resume", action="store_true", help="go on from RUN/last.pt")
+    parser.add_argument(
+        "--resume", action="store_true", help="go on from RUN/last.pt; with more --epochs, extend the run"
+    )
     _add_start(parser)
     parser.add_argument("--seed", type=whole_number, default=0, metavar="S", help="default: %(default)s")
     add_training_device_arguments(parser)
@@ -107,4 +111,10 @@ def _train(args: argparse.Namespace) -> int:
         return 0
     print(f"best AP {result.best_ap:.3f}: {result.best}")
     print(f"last AP {result.last_ap:.3f}: {result.last}")
+    epochs = len(result.history)
+    if result.rise > RISING:
+        print(
+            f"AP still rose by {result.rise:.3f} in the last tenth of {epochs} epochs: more may give more; the same "
+            f"command with --resume --epochs {epochs + max(1, epochs // 2)} goes on from here"
+        )
     return 0

@@ -20,7 +20,7 @@ from edgedet.train.hardware import Hardware, choose_hardware, describe_hardware
 from edgedet.train.loader import steps_per_epoch
 from edgedet.train.log import EpochRecord, TrainLog
 from edgedet.train.processes import process_group
-from edgedet.train.resume import compare_settings
+from edgedet.train.resume import compare_settings, planned_before
 from edgedet.train.trainer import Trainer
 from edgedet.train.warm_start import Start, WarmStart, make_start, warm_model_file, warm_preprocess
 
@@ -38,7 +38,7 @@ class TrainRequest:
     epochs: int | None = None  # None: the model's default
     batch: int | None = None
     overrides: tuple[str, ...] = ()  # key=value
-    resume: bool = False
+    resume: bool = False  # with more `epochs` than the run was planned with: extend it
     seed: int = 0
     quiet: bool = False
     start: WarmStart | None = None  # None: fresh weights
@@ -56,6 +56,13 @@ class TrainResult:
     best_ap: float
     last_ap: float
     history: tuple[EpochRecord, ...]
+
+    @property
+    def rise(self) -> float:
+        """How much AP rose in the last tenth of the epochs (or since the measurement before); 0: it did not."""
+        measured = [(record.epoch, record.ap) for record in self.history if record.ap is not None]
+        earlier = [ap for epoch, ap in measured[:-1] if epoch <= 0.9 * measured[-1][0]]
+        return max(0.0, measured[-1][1] - earlier[-1]) if earlier else 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -225,7 +232,8 @@ def _resume(run: Run, trainer: Trainer) -> list[EpochRecord]:
     remove_unfinished(run.out / BEST)
     if checkpoint.resume is None:
         raise CheckpointError(f"{path}: holds no state to resume from; start anew without `resume`")
-    compare_settings(path, checkpoint.info["identity"], _identity(run))
+    before = checkpoint.info["identity"]
+    compare_settings(path, before, planned_before(before, _identity(run)))
     trainer.load_state(checkpoint.weights, checkpoint.resume)
     return [EpochRecord(**record) for record in checkpoint.info["history"]]
 

@@ -32,6 +32,21 @@ def compare_settings(path: Path, before: dict[str, Any], identity: dict[str, Any
         )
 
 
+def planned_before(before: dict[str, Any], identity: dict[str, Any]) -> dict[str, Any]:
+    """The settings asked for, with the epochs that the run was planned with, when more are asked for.
+
+    A run may be extended: it goes on as a run of the new length would from this epoch on, rate and averaging included.
+
+    Args:
+        before: settings of the run.
+        identity: settings asked for now.
+    """
+    epochs = before["train"]["epochs"]
+    if identity["train"]["epochs"] <= epochs:
+        return identity
+    return {**identity, "train": {**identity["train"], "epochs": epochs}}
+
+
 def _flat(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """Keys of nested dicts joined by dots."""
     flat: dict[str, Any] = {}

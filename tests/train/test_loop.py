@@ -14,12 +14,16 @@ from pathlib import Path
 import pytest
 import torch
 
+from edgedet.config import load_model_file
 from edgedet.data.paths import DataPaths
 from edgedet.errors import CheckpointError, ConfigError, EdgedetError
 from edgedet.evaluate.evaluator import evaluate
 from edgedet.net.checkpoint import load_checkpoint
 from edgedet.net.runtime import TorchRuntime
-from edgedet.train.loop import TrainRequest, train
+from edgedet.train.loader import steps_per_epoch
+from edgedet.train.log import EpochRecord
+from edgedet.train.loop import TrainRequest, TrainResult, train
+from edgedet.train.schedule import learning_rate
 
 
 def _request(data: Path, out: Path, **changes) -> TrainRequest:
@@ -81,6 +85,29 @@ def test_train_killed_and_resumed_has_the_losses_of_an_uninterrupted_run(tiny_co
     assert _losses(json.loads((out / "history.json").read_text())) == expected
     first, second = load_checkpoint(whole.last), load_checkpoint(resumed.last)
     assert all(torch.equal(first.weights[k], second.weights[k]) for k in first.weights)
+
+
+def test_train_extended_run_goes_on_as_one_of_the_new_length(tiny_coco: Path, tmp_path: Path) -> None:
+    train(_request(tiny_coco, tmp_path, epochs=2))
+    extended = train(_request(tiny_coco, tmp_path, epochs=4, resume=True))
+    assert [record.epoch for record in extended.history] == [1, 2, 3, 4]
+    steps = steps_per_epoch(len(DataPaths(tiny_coco).load("train").images), 4)
+    config = replace(load_model_file("rtmdet_pico_relu6").train, epochs=4)
+    assert extended.history[2].lr == learning_rate(3 * steps - 1, 4 * steps, config)
+    assert load_checkpoint(extended.last).info["identity"]["train"]["epochs"] == 4
+    # The new length is that of the run from now on; a shorter one is another run.
+    with pytest.raises(ConfigError, match=r"train\.epochs: the run has 4, asked for 2"):
+        train(_request(tiny_coco, tmp_path, epochs=2, resume=True))
+
+
+def test_result_rise_is_that_of_the_last_tenth() -> None:
+    def rise(*aps: float | None) -> float:
+        history = tuple(EpochRecord(epoch, 1.0, 1.0, 1.0, 0.1, 1.0, ap) for epoch, ap in enumerate(aps, start=1))
+        return TrainResult(Path("best.pt"), Path("last.pt"), 0.0, 0.0, history).rise
+
+    assert rise(*[None] * 17, 0.25, 0.375, 0.5) == 0.25  # since epoch 18 of 20
+    assert rise(*[None] * 9, 0.5) == 0.0  # measured once
+    assert rise(*[None] * 8, 0.5, 0.25) == 0.0  # fell
 
 
 def test_train_into_an_existing_run_is_refused(tiny_coco: Path, tmp_path: Path) -> None:
