@@ -1,4 +1,4 @@
-"""`edgedet data check` and `edgedet data synth`."""
+"""`edgedet data check`, `convert`, `show` and `synth`."""
 
 from __future__ import annotations
 
@@ -7,12 +7,22 @@ from pathlib import Path
 
 from edgedet.commands.shared import Commands, add_command
 from edgedet.errors import DataError
-from edgedet.options import DATA_HELP, add_split_arguments, data_paths, image_size, positive_int, whole_number
+from edgedet.options import (
+    DATA_HELP,
+    SPLITS,
+    add_split_arguments,
+    data_paths,
+    image_size,
+    positive_int,
+    whole_number,
+)
 
 
 def add_data_commands(commands: Commands) -> None:
-    """Options of `edgedet data check` and `edgedet data synth`."""
-    data = commands.add_parser("data", help="check a data set, or draw a synthetic one", description="Data sets.")
+    """Options of `edgedet data ...`."""
+    data = commands.add_parser(
+        "data", help="check, convert or show a data set, or draw a synthetic one", description="Data sets."
+    )
     actions = data.add_subparsers(title="commands", metavar="COMMAND", required=True)
     check = add_command(
         actions,
@@ -32,6 +42,8 @@ def add_data_commands(commands: Commands) -> None:
         "--imgsz", type=image_size, default=(192, 192), metavar="N|WxH", help="input size of the network (default: 192)"
     )
     check.add_argument("--resize", choices=("letterbox", "stretch"), default="letterbox", help="default: %(default)s")
+    _add_convert(actions)
+    _add_show(actions)
     synth = add_command(
         actions,
         "synth",
@@ -42,6 +54,55 @@ def add_data_commands(commands: Commands) -> None:
     synth.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write, in Roboflow's layout")
     synth.add_argument("--images", type=positive_int, default=400, metavar="N", help="default: %(default)s")
     synth.add_argument("--seed", type=whole_number, default=0, metavar="S", help="default: %(default)s")
+
+
+def _add_convert(actions: Commands) -> None:
+    convert = add_command(
+        actions,
+        "convert",
+        "write a data set in another format, with chosen classes and drawn splits",
+        (
+            "data convert voc --out coco",
+            "data convert first second --to yolo --out both --classes cat,dog",
+            "data convert labelled --out split --val-fraction 0.2 --split-seed 3",
+        ),
+        _data_convert,
+    )
+    convert.add_argument("data", type=Path, nargs="*", metavar="DIR", help=f"{DATA_HELP}, or its data.yaml")
+    add_split_arguments(convert)
+    convert.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write, absent or empty")
+    convert.add_argument(
+        "--to",
+        choices=("coco", "yolo", "voc"),
+        default="coco",
+        help="coco: in Roboflow's layout (default: %(default)s)",
+    )
+
+
+def _add_show(actions: Commands) -> None:
+    show = add_command(
+        actions,
+        "show",
+        "draw a page of pictures with their boxes, as labelled or as training sees them",
+        (
+            "data show bccd --out page.png",
+            "data show bccd --split valid --images 40 --out page.html",
+            "data show bccd --augmented rtmdet_pico_relu6 --imgsz 192 --out augmented.png",
+        ),
+        _data_show,
+    )
+    show.add_argument("data", type=Path, nargs="*", metavar="DIR", help=f"{DATA_HELP}, or its data.yaml")
+    add_split_arguments(show)
+    show.add_argument("--split", choices=SPLITS, default="train", help="default: %(default)s")
+    show.add_argument("--out", type=Path, required=True, metavar="FILE", help="page to write: .png or .html")
+    show.add_argument("--images", type=positive_int, default=20, metavar="N", help="default: %(default)s")
+    show.add_argument("--seed", type=whole_number, default=0, metavar="S", help="decides which (default: 0)")
+    show.add_argument(
+        "--augmented",
+        metavar="MODEL",
+        help="training samples with the augmentation of this model file, such as rtmdet_nano",
+    )
+    show.add_argument("--imgsz", type=image_size, metavar="N|WxH", help="with --augmented (default: the model's)")
 
 
 def _data_check(args: argparse.Namespace) -> int:
@@ -56,6 +117,29 @@ def _data_check(args: argparse.Namespace) -> int:
     print(report.to_text(), end="")
     if not report.ok:
         raise DataError(f"{sum(len(split.broken) for split in report.splits)} images do not decode, see above")
+    return 0
+
+
+def _data_convert(args: argparse.Namespace) -> int:
+    from edgedet.data.convert import convert_dataset
+    from edgedet.progress import show_progress
+
+    with show_progress("data convert") as progress:
+        report = convert_dataset(data_paths(args), args.out, args.to, progress)
+    print(report.text(), end="")
+    return 0
+
+
+def _data_show(args: argparse.Namespace) -> int:
+    from edgedet.data.show import ShowRequest, show_dataset
+    from edgedet.progress import show_progress
+
+    request = ShowRequest(
+        data_paths(args), args.out, args.split, args.images, args.seed, augmented=args.augmented, imgsz=args.imgsz
+    )
+    with show_progress("data show") as progress:
+        count = show_dataset(request, progress)
+    print(f"{args.out}: {count} pictures of {args.split}")
     return 0
 
 

@@ -54,7 +54,12 @@ def add_qat_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--distill", action="store_true", help="learn from the float model's outputs; labels are not needed"
     )
-    group.add_argument("--images", type=Path, metavar="DIR", help="with --distill: a folder of images to train on")
+    group.add_argument(
+        "--images",
+        type=Path,
+        metavar="DIR",
+        help="a folder of pictures, in place of a data set: to calibrate on, or with --distill to train on",
+    )
     group.add_argument(
         "--check-runtime",
         choices=("ref", "sim"),
@@ -71,7 +76,8 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
 
 def refuse_qat_options(args: argparse.Namespace) -> None:
     """Raises ConfigError when an option was given that only QAT takes."""
-    values = {option: getattr(args, name) for name, option in QAT_OPTIONS.items()}
+    # Pictures without labels are enough for calibration, too.
+    values = {option: getattr(args, name) for name, option in QAT_OPTIONS.items() if name != "images"}
     given = [option for option, value in values.items() if value is not None and value is not False]  # 0 is given, too
     if args.activation is None and not args.no_channel_attention:  # a substitution trains, too
         run = {"--resume": args.resume or None, "--threads": args.threads, "--workers": args.workers}

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +88,29 @@ class CocoSplit:
     warnings: tuple[DataWarning, ...]
     _ground_truth: dict[str, Any] = field(repr=False, default_factory=dict)
 
+    def with_classes(self, names: Sequence[str]) -> CocoSplit:
+        """The same images with the boxes of some classes only.
+
+        Args:
+            names: classes of the split; their order does not matter.
+        Returns:
+            A split with these classes in their old order.
+        """
+        keep = [label for label, name in enumerate(self.class_names) if name in names]
+        ids = tuple(self.category_ids[label] for label in keep)
+        truth = {
+            **self._ground_truth,
+            "annotations": [a for a in self._ground_truth["annotations"] if a["category_id"] in ids],
+            "categories": [c for c in self._ground_truth["categories"] if c["id"] in ids],
+        }
+        return replace(
+            self,
+            images=tuple(_with_labels(record, keep) for record in self.images),
+            class_names=tuple(self.class_names[label] for label in keep),
+            category_ids=ids,
+            _ground_truth=truth,
+        )
+
     def to_coco_dict(self) -> dict[str, Any]:
         """The cleaned ground truth for pycocotools: ids as in the file, boxes as in `images`, float64 precision.
 
@@ -95,6 +118,24 @@ class CocoSplit:
             A new dict with images, annotations (id, image_id, category_id, bbox xywh, area, iscrowd), categories.
         """
         return copy.deepcopy(self._ground_truth)
+
+
+def _with_labels(record: ImageRecord, keep: list[int]) -> ImageRecord:
+    """The boxes of some labels, numbered anew in the order of `keep`."""
+    mine = np.isin(record.labels, keep)
+    return replace(
+        record,
+        boxes=record.boxes[mine],
+        labels=np.searchsorted(keep, record.labels[mine]).astype(np.int64),
+        crowd=record.crowd[mine],
+        areas=record.areas[mine],
+    )
+
+
+def most_detections(*splits: CocoSplit) -> int:
+    """How many detections an image may need: COCO's 100, or the next hundred above the fullest image's boxes."""
+    most = max((len(record.labels) for split in splits for record in split.images), default=0)
+    return max(100, -(-most // 100) * 100)
 
 
 def load_split(data_dir: Path | None, split: str, *, ann: Path | None = None, images: Path | None = None) -> CocoSplit:
@@ -171,6 +212,24 @@ def require_same_classes(train: CocoSplit, valid: CocoSplit) -> None:
         f"{train.ann_path} and {valid.ann_path} list different categories: {train.name} has {first}, "
         f"{valid.name} has {second}; export both splits with one category list"
     )
+
+
+def common_classes(split: CocoSplit, model: str, class_names: Sequence[str], advice: str) -> tuple[str, ...]:
+    """Names of the classes that a data set and a model share, in the order of the data set.
+
+    Args:
+        split: data set.
+        model: what the message calls the model, for example its path.
+        class_names: of the model.
+        advice: what to do, for the message.
+    Raises:
+        DataError: there is none, as with pictures of another data set.
+    """
+    common = tuple(name for name in split.class_names if name in class_names)
+    if not common:
+        found, expected = list(split.class_names), list(class_names)
+        raise DataError(f"{split.ann_path}: classes {found}, but {model} knows {expected}; {advice}")
+    return common
 
 
 def require_model_classes(

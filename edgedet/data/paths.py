@@ -66,11 +66,27 @@ class DataPaths:
             DataError: no data set is found, or something in it is wrong.
         """
         parts = self._read(split)
+        if not parts:
+            raise absent(self.folders[0], split)
+        return self._build(split, parts)
+
+    def load_if_present(self, split: str) -> CocoSplit | None:
+        """As `load`; None when there are other splits, but not this one."""
+        if not self.folders and split not in self._explicit():
+            return None
+        parts = self._read(split)
+        return self._build(split, parts) if parts else None
+
+    def _explicit(self) -> list[str]:
+        """Splits that are given by their file."""
+        return [split for split, ann in (("train", self.train_ann), ("valid", self.val_ann)) if ann is not None]
+
+    def _build(self, split: str, parts: list[Annotations]) -> CocoSplit:
         parsed = merge(rename_classes(parts, self.rename))
         return build_split(split, keep_classes(parsed, self.classes) if self.classes else parsed)
 
     def _read(self, split: str) -> list[Annotations]:
-        """What the annotations of each folder say, or the explicit file."""
+        """What the annotations of each folder say, or the explicit file; empty when no folder has this split."""
         ann, images = {
             "train": (self.train_ann, self.train_images),
             "valid": (self.val_ann, self.val_images),
@@ -85,10 +101,8 @@ class DataPaths:
             raise ConfigError(f"split {split}: no data set given; give `data`{explicit}")
         found = [(folder, read_folder(folder, split, self._division_of(split))) for folder in self.folders]
         parts = [part for _, part in found if part is not None]
-        if not parts:
-            raise absent(self.folders[0], split)
         for folder, part in found:
-            if part is None:
+            if part is None and parts:
                 parts[0].findings.add("split_absent", f"{folder} has no {split}")
         return parts
 

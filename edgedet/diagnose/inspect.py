@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import Tensor
 
-from edgedet.data.coco import CocoSplit, require_model_classes
+from edgedet.data.coco import CocoSplit, common_classes
 from edgedet.diagnose.layers import LayerComparison, Probe
 from edgedet.diagnose.rebuild import Rebuilt, rebuild
 from edgedet.errors import ConfigError
@@ -136,7 +136,7 @@ def inspect_model(request: InspectRequest, progress: Progress | None = None) -> 
     checkpoint = load_checkpoint(request.checkpoint)
     model = load_int8_model(request.model)
     advice = "inspect with the data that it was made for"
-    require_model_classes(request.split, str(request.model), model.outputs.class_names, advice)
+    common_classes(request.split, str(request.model), model.outputs.class_names, advice)
     rebuilt = rebuild(model.graph, checkpoint, str(request.model))
     comparison = LayerComparison(rebuilt, model)
     probes = comparison.probes

@@ -23,7 +23,7 @@ class ClassAp:
     """Average precision of one class."""
 
     name: str
-    ap: float  # IoU 0.50:0.95, all areas, 100 detections; -1 when the class has no ground truth
+    ap: float  # IoU 0.50:0.95, all areas, as many detections as the table says; -1 when the class has no ground truth
     ap50: float  # IoU 0.50
 
 
@@ -46,13 +46,25 @@ class ApResult:
         return asdict(self)
 
 
-def coco_ap(split: CocoSplit, detections: Mapping[int, Detections]) -> ApResult:
+_BEST = 100  # COCO's maxDets: the best detections of an image that count
+# pycocotools' 12 numbers: (of recall?, IoU or None for the mean over all, area, which of maxDets).
+_ROWS = (
+    (False, None, "all", 2), (False, 0.5, "all", 2), (False, 0.75, "all", 2),
+    (False, None, "small", 2), (False, None, "medium", 2), (False, None, "large", 2),
+    (True, None, "all", 0), (True, None, "all", 1), (True, None, "all", 2),
+    (True, None, "small", 2), (True, None, "medium", 2), (True, None, "large", 2),
+)  # fmt: skip
+
+
+def coco_ap(split: CocoSplit, detections: Mapping[int, Detections], max_detections: int = _BEST) -> ApResult:
     """Measure detections against a split.
 
     Args:
         split: ground truth.
         detections: by image id, boxes in pixels of the original image, labels as indices into `split.class_names`.
             Exactly these images are evaluated; an image where nothing was found has empty Detections.
+        max_detections: how many of an image count, the best first, where COCO counts 100; fewer than 100 are taken for
+            100, so that the number stays COCO's.
     Returns:
         AP of those images.
     Raises:
@@ -63,12 +75,11 @@ def coco_ap(split: CocoSplit, detections: Mapping[int, Detections]) -> ApResult:
     found = _load_quietly(_detections_dict(truth.dataset, split, detections))
     judge = COCOeval(truth, found, "bbox")
     judge.params.imgIds = image_ids
+    judge.params.maxDets = [1, 10, max(_BEST, max_detections)]
     with redirect_stdout(io.StringIO()):
         judge.evaluate()
         judge.accumulate()
-    with redirect_stdout(io.StringIO()) as printed:
-        judge.summarize()
-    stats = tuple(float(value) for value in judge.stats)
+    stats, table = _summary(judge)
     return ApResult(
         ap=stats[0],
         ap50=stats[1],
@@ -77,7 +88,7 @@ def coco_ap(split: CocoSplit, detections: Mapping[int, Detections]) -> ApResult:
         ap_medium=stats[4],
         ap_large=stats[5],
         stats=stats,
-        table=printed.getvalue(),
+        table=table,
         per_class=_per_class(judge, split),
     )
 
@@ -132,8 +143,25 @@ def _detections_dict(truth: dict[str, Any], split: CocoSplit, detections: Mappin
     return {"images": truth["images"], "categories": truth["categories"], "annotations": annotations}
 
 
+def _summary(judge: COCOeval) -> tuple[tuple[float, ...], str]:
+    """What `COCOeval.summarize` computes and prints; that one reads AP as -1 unless 100 detections count."""
+    params, stats, lines = judge.params, [], []
+    for of_recall, iou, area, which in _ROWS:
+        table = judge.eval["recall" if of_recall else "precision"]  # [IoU, (recall,) class, area, maxDets]
+        values = table[..., params.areaRngLbl.index(area), which]
+        if iou is not None:
+            values = values[np.where(iou == params.iouThrs)[0]]
+        present = values[values > -1]
+        stats.append(float(np.mean(present)) if present.size else -1.0)
+        kind = "Average Recall     (AR)" if of_recall else "Average Precision  (AP)"
+        ious = f"{params.iouThrs[0]:0.2f}:{params.iouThrs[-1]:0.2f}" if iou is None else f"{iou:0.2f}"
+        most = params.maxDets[which]
+        lines.append(f" {kind} @[ IoU={ious:<9} | area={area:>6s} | maxDets={most:>3d} ] = {stats[-1]:0.3f}\n")
+    return tuple(stats), "".join(lines)
+
+
 def _per_class(judge: COCOeval, split: CocoSplit) -> tuple[ClassAp, ...]:
-    """AP of each class from the precision table [IoU, recall, class, area, maxDets]: area "all", 100 detections."""
+    """AP of each class from the precision table [IoU, recall, class, area, maxDets]: area "all", the last maxDets."""
     precision = judge.eval["precision"][:, :, :, 0, -1]
     rows = []
     for name, category_id in zip(split.class_names, split.category_ids, strict=True):

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from edgedet.contracts import Detections
-from edgedet.data.coco import CocoSplit
+from edgedet.data.coco import CocoSplit, most_detections
 from edgedet.errors import DataError
 from edgedet.evaluate.coco_ap import coco_ap
 from edgedet.evaluate.evaluator import EvalReport, Timings, describe_machine, select_records, sha256_of
@@ -36,7 +36,7 @@ def evaluate_results(path: Path, split: CocoSplit, *, max_images: int | None = N
     found = read_results(path, split)
     chosen = {record.image_id: found[record.image_id] for record in records}
     return EvalReport(
-        ap=coco_ap(split, chosen),
+        ap=coco_ap(split, chosen, most_detections(split)),
         timings=Timings(0.0, 0.0, 0.0),
         runtime="detections",
         arithmetic=f"no model was run; detections of {path}",
@@ -47,7 +47,7 @@ def evaluate_results(path: Path, split: CocoSplit, *, max_images: int | None = N
         images=len(records),
         score_threshold=0.0,
         nms_iou=1.0,
-        max_detections=100,
+        max_detections=most_detections(split),
         input_size=(0, 0),
         machine=describe_machine(),
     )

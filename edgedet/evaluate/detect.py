@@ -79,11 +79,15 @@ def detect_records(
         runtime: the model in one of its forms.
         records: images.
         score_threshold: inside [0, 1).
-        labels: label of the data set for each of the model's, from `class_mapping`.
+        labels: label of the data set for each of the model's, from `match_classes`; detections of -1 are dropped.
         clock: where the seconds are added.
     Yields:
         Each image with its detections, in pixels of the image, best first.
     """
     for record in records:
         found = detect(runtime, record.path, score_threshold, clock).in_image
-        yield record, replace(found, labels=labels[found.labels])
+        known = labels[found.labels] >= 0
+        yield (
+            record,
+            Detections(found.boxes[known], found.scores[known], labels[found.labels[known]]),
+        )

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import numpy as np
 
 from edgedet.contracts import Detections
-from edgedet.data.coco import CocoSplit, ImageRecord, require_model_classes
+from edgedet.data.coco import CocoSplit, ImageRecord, common_classes
 from edgedet.errors import ConfigError, DataError
 from edgedet.evaluate.coco_ap import ApResult, coco_ap
 from edgedet.evaluate.detect import Clock, detect_records
@@ -79,6 +79,7 @@ class EvalReport:
     input_size: tuple[int, int]  # width, height, px
     machine: str
     details: tuple[str, ...] = ()  # what else the runtime measured, lines for the report
+    left_out: tuple[str, ...] = ()  # classes that only the model or only the data has, as sentences
 
     def to_json(self) -> str:
         """JSON text, keys in the order of the fields, newline at the end."""
@@ -89,8 +90,10 @@ class EvalReport:
         """The table as pycocotools prints it, followed by timings and arithmetic."""
         per_class = "\n".join(f"  {row.name}: AP {row.ap:.3f}, AP50 {row.ap50:.3f}" for row in self.ap.per_class)
         details = "".join(f"{line}\n" for line in self.details)
+        left_out = "".join(f"note: {line}\n" for line in self.left_out)
         return (
             f"{self.ap.table}"
+            f"{left_out}"
             f"per class:\n{per_class}\n"
             f"images: {self.images} ({self.split}){self._speed()}\n"
             f"runtime: {self.runtime}: {self.arithmetic}\n"
@@ -124,7 +127,8 @@ def evaluate(
 
     Args:
         runtime: the model in one of its forms.
-        split: images and ground truth; its classes must be the model's, by name.
+        split: images and ground truth. Classes are matched by name; AP is over those that the model and the data share,
+            and the report says which are left out.
         max_images: only the first so many images of the split; None for all.
         score_threshold: detections below are dropped; 0.001 gives COCO AP.
         progress: called after each image.
@@ -138,13 +142,13 @@ def evaluate(
     Returns:
         AP, timings and what they belong to.
     Raises:
-        DataError: the split is empty, an image can't be read, or classes differ.
+        DataError: the split is empty, an image can't be read, or no class is shared.
         ConfigError: max_images is not positive.
     """
     records = select_records(split, max_images)
     if decode is not None:
         runtime = OwnDecoder(runtime, decode)
-    labels = class_mapping(runtime.outputs.class_names, split)
+    split, labels, left_out = match_classes(runtime.outputs.class_names, split)
     clock, found = Clock(), {}
     mine = records if share is None else share.mine(records)
     detected = detect_records(runtime, mine, score_threshold, labels, clock)
@@ -155,7 +159,7 @@ def evaluate(
     if share is not None:
         found = share.gather(found)
     return EvalReport(
-        ap=coco_ap(split, found),
+        ap=coco_ap(split, found, runtime.outputs.max_detections),
         timings=_mean(clock, max(1, len(mine))),
         runtime=runtime.name,
         arithmetic=runtime.arithmetic,
@@ -170,23 +174,34 @@ def evaluate(
         input_size=(runtime.preprocess.width, runtime.preprocess.height),
         machine=describe_machine(),
         details=runtime.details(per_operator) if isinstance(runtime, Detailed) else (),
+        left_out=left_out,
     )
 
 
-def class_mapping(class_names: tuple[str, ...], split: CocoSplit) -> np.ndarray:
-    """Label of the split for each label of the model, by class name.
+def match_classes(class_names: tuple[str, ...], split: CocoSplit) -> tuple[CocoSplit, np.ndarray, tuple[str, ...]]:
+    """Bring the classes of a model and of a data set together, by name.
 
     Args:
         class_names: of the model.
         split: data set.
     Returns:
-        int64 (len(class_names),), index into `split.class_names`.
+        The split with the common classes; int64 (len(class_names),), the index into its `class_names` for each label of
+        the model, -1 for classes that the data lacks; sentences about what is left out.
     Raises:
-        DataError: the model and the split do not have the same classes.
+        DataError: no class is shared.
     """
-    advice = "evaluate on the data set that the model was trained for, or rename the categories"
-    require_model_classes(split, "the model", class_names, advice)
-    return np.array([split.class_names.index(name) for name in class_names], dtype=np.int64)
+    advice = "evaluate on the data set that the model was trained for, or rename the classes by `rename`"
+    common = common_classes(split, "the model", class_names, advice)
+    only_model = [name for name in class_names if name not in common]
+    only_data = [name for name in split.class_names if name not in common]
+    left_out = []
+    if only_model:
+        left_out.append(f"the data has no class {', '.join(only_model)}: AP is over the other classes of the model")
+    if only_data:
+        left_out.append(f"the model does not know the class {', '.join(only_data)}: its boxes are left out")
+    chosen = split if not only_data else split.with_classes(common)
+    labels = [chosen.class_names.index(name) if name in common else -1 for name in class_names]
+    return chosen, np.array(labels, dtype=np.int64), tuple(left_out)
 
 
 def sha256_of(path: Path) -> str:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import colorsys
 import io
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
 from edgedet.contracts import Detections
+from edgedet.data.draw import draw_boxes
 from edgedet.data.preprocess import load_image
-from edgedet.errors import ConfigError, ShapeError
+from edgedet.errors import ConfigError
 from edgedet.evaluate.detect import detect
 from edgedet.evaluate.own_decoder import Decoder, OwnDecoder
 from edgedet.fileio import atomic_write_bytes, atomic_write_text
@@ -97,28 +97,11 @@ def draw_detections(image: np.ndarray, detections: Detections, class_names: Sequ
     Raises:
         ShapeError: the image is not uint8 (H, W, 3).
     """
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        raise ShapeError(f"draw_detections: expected uint8 (H, W, 3), found {image.dtype} {image.shape}")
-    canvas = Image.fromarray(image).copy()
-    draw = ImageDraw.Draw(canvas)
-    side = max(image.shape[:2])
-    font = ImageFont.load_default(size=max(11, round(side / 45)))
-    line_px = max(2, round(side / 300))
-    # Worst first, so that the best detection and its label lie on top.
-    for index in reversed(range(len(detections))):
-        label = int(detections.labels[index])
-        colour = class_colour(label)
-        x1, y1, x2, y2 = (round(value) for value in detections.boxes[index].tolist())
-        draw.rectangle((x1, y1, max(x1, x2), max(y1, y2)), outline=colour, width=line_px)
-        text = f"{class_names[label]} {detections.scores[index]:.2f}"
-        _draw_label(draw, font, text, (x1, y1), colour, canvas.size)
-    return np.array(canvas)
-
-
-def class_colour(label: int) -> tuple[int, int, int]:
-    """RGB colour of a class: hues by the golden ratio, so that neighbouring labels differ most."""
-    red, green, blue = colorsys.hsv_to_rgb((0.36 + label * 0.618033988749895) % 1.0, 0.85, (1.0, 0.75)[label // 8 % 2])
-    return round(red * 255), round(green * 255), round(blue * 255)
+    texts = [
+        f"{class_names[label]} {score:.2f}"
+        for label, score in zip(detections.labels.tolist(), detections.scores.tolist(), strict=True)
+    ]
+    return draw_boxes(image, detections.boxes, detections.labels, texts)
 
 
 def picture_paths(image_paths: Sequence[Path], out: Path) -> list[Path]:
@@ -140,25 +123,6 @@ def picture_paths(image_paths: Sequence[Path], out: Path) -> list[Path]:
         taken.add(str(picture.resolve()).lower())
         pictures.append(picture)
     return pictures
-
-
-def _draw_label(
-    draw: ImageDraw.ImageDraw,
-    font: Any,
-    text: str,
-    corner: tuple[int, int],
-    colour: tuple[int, int, int],
-    size: tuple[int, int],
-) -> None:
-    """A filled plate above the box, or inside it where there is no room above; moved left at the right border."""
-    left, top, right, bottom = draw.textbbox((0, 0), text, font=font)
-    width, height = round(right - left) + 4, round(bottom - top) + 4
-    x = max(0, min(corner[0], size[0] - width))
-    y = corner[1] - height if corner[1] >= height else corner[1]
-    draw.rectangle((x, y, x + width, y + height), fill=colour)
-    # Rec. 601 luma decides between black and white letters.
-    bright = 0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2] > 128
-    draw.text((x + 2 - left, y + 2 - top), text, font=font, fill=(0, 0, 0) if bright else (255, 255, 255))
 
 
 def _to_json(predictions: Sequence[Prediction], runtime: Runtime, threshold: float) -> str:

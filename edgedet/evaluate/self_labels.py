@@ -14,7 +14,7 @@ from edgedet.data.bare_images import ground_truth_of
 from edgedet.data.coco import CocoSplit
 from edgedet.errors import DataError
 from edgedet.evaluate.detect import detect_records
-from edgedet.evaluate.evaluator import class_mapping
+from edgedet.evaluate.evaluator import match_classes
 from edgedet.runtimes.protocol import Runtime
 
 
@@ -30,7 +30,7 @@ def self_labelled(runtime: Runtime, split: CocoSplit, max_images: int) -> CocoSp
     Raises:
         DataError: the model finds nothing in any image, or an image can't be read.
     """
-    labels = class_mapping(runtime.outputs.class_names, split)
+    split, labels, _ = match_classes(runtime.outputs.class_names, split)
     records = []
     threshold = runtime.outputs.score_threshold
     for record, found in detect_records(runtime, split.images[:max_images], threshold, labels):

@@ -13,7 +13,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from edgedet.contracts import OutputSpec, PreprocessSpec
-from edgedet.data.coco import require_model_classes
+from edgedet.data.bare_images import load_folder
+from edgedet.data.coco import CocoSplit, common_classes
 from edgedet.data.paths import DataPaths
 from edgedet.errors import ConfigError
 from edgedet.fileio import atomic_write_bytes, atomic_write_text
@@ -63,6 +64,7 @@ class QuantizeRequest:
     data: DataPaths
     out: Path  # folder, made when absent
     method: str = "ptq"  # post-training quantization
+    images: Path | None = None  # folder of pictures to calibrate on, in place of the training split
     calib_images: int = 128  # drawn from the training split; all of it when it has fewer
     seed: int = 0  # decides which images, and where adaptive rounding looks
     effort: str = "normal"  # one of EFFORTS: which steps; the options below change single ones, None leaves them
@@ -220,9 +222,7 @@ def quantize_checkpoint(
     checkpoint = load_checkpoint(request.checkpoint)
     model = checkpoint.build()
     watch.lap("load")
-    split = request.data.load("train")
-    advice = "calibrate with the data that the checkpoint was trained on"
-    require_model_classes(split, str(request.checkpoint), checkpoint.outputs.class_names, advice)
+    split = _calibration_split(request, checkpoint.outputs)
     records = draw_images(split, request.calib_images, request.seed)
     check_enough(records, request.calib_images, split)
     check_not_constant(records)
@@ -242,6 +242,17 @@ def quantize_checkpoint(
     atomic_write_bytes(report.model, data)
     atomic_write_text(report.report, json.dumps(report.to_json(), indent=1) + "\n")
     return report
+
+
+def _calibration_split(request: QuantizeRequest, outputs: OutputSpec) -> CocoSplit:
+    """The pictures: of a bare folder, or of the training split, which must share a class with the model."""
+    if request.images is not None:
+        return load_folder(request.images, outputs.class_names, outputs.category_ids)
+    split = request.data.load("train")
+    # Boxes are not used; pictures of other objects give other ranges.
+    advice = "calibrate with the data that the checkpoint was trained on, or give a folder of pictures by `images`"
+    common_classes(split, str(request.checkpoint), outputs.class_names, advice)
+    return split
 
 
 def _counter(total: int, progress: Callable[[int, int], None] | None) -> Callable[[int], None] | None:
@@ -292,9 +303,7 @@ def _notes(request: QuantizeRequest, result: PtqResult, images: int) -> list[str
     """What a user should know."""
     notes = []
     if images < request.calib_images:
-        notes.append(
-            f"{request.calib_images} calibration images were asked for, the training split has {images}: all used"
-        )
+        notes.append(f"{request.calib_images} calibration images were asked for, there are {images}: all used")
     if images < FEW_IMAGES:
         notes.append(
             f"only {images} calibration images: the ranges depend on which these are"

@@ -11,7 +11,7 @@ from typing import Any
 from edgedet import __version__
 from edgedet.config import ModelFile, load_model_file
 from edgedet.contracts import OutputSpec, PreprocessSpec
-from edgedet.data.coco import CocoSplit, require_same_classes
+from edgedet.data.coco import CocoSplit, most_detections, require_same_classes
 from edgedet.data.paths import DataPaths
 from edgedet.errors import CheckpointError, ConfigError
 from edgedet.fileio import atomic_write_text, remove_unfinished, require_out_folder
@@ -164,7 +164,11 @@ def _set_up(request: TrainRequest, hardware: Hardware) -> Run:
     refuse_existing(request.out, request.resume)
     train_split, valid_split = request.data.load("train"), request.data.load("valid")
     require_same_classes(train_split, valid_split)
-    outputs = OutputSpec(class_names=train_split.class_names, category_ids=train_split.category_ids)
+    outputs = OutputSpec(
+        class_names=train_split.class_names,
+        category_ids=train_split.category_ids,
+        max_detections=most_detections(train_split, valid_split),
+    )
     warm = request.start
     return Run(
         out=request.out,

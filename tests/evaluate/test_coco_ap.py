@@ -11,7 +11,8 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from edgedet.contracts import Detections
-from edgedet.data.coco import CocoSplit, load_split
+from edgedet.data.bare_images import ground_truth_of
+from edgedet.data.coco import CocoSplit, ImageRecord, load_split, most_detections
 from edgedet.errors import DataError
 from edgedet.evaluate.coco_ap import coco_ap
 
@@ -146,3 +147,20 @@ def test_coco_ap_prints_nothing(split: CocoSplit, capfd: pytest.CaptureFixture[s
 def test_ap_result_to_json_is_jsonable(split: CocoSplit) -> None:
     result = coco_ap(split, noisy_detections(split))
     assert json.loads(json.dumps(result.to_json()))["stats"] == list(result.stats)
+
+
+def test_coco_ap_more_than_100_detections_count_as_the_contract_says() -> None:
+    grid = np.array([(x, y, x + 8, y + 8) for x in range(0, 200, 10) for y in range(0, 70, 10)], np.float32)
+    labels = np.zeros(len(grid), np.int64)  # 140 objects
+    none, areas = np.zeros(len(grid), bool), np.full(len(grid), 64, np.float32)
+    record = ImageRecord(1, Path("a.png"), 200, 100, grid, labels, none, areas)
+    truth = ground_truth_of((record,), ("bean",), (1,))
+    split = CocoSplit("valid", Path("beans"), (record,), ("bean",), (1,), (), truth)
+    assert most_detections(split) == 200
+    found = {1: detections_of(grid, np.linspace(0.9, 0.5, len(grid)), labels)}
+    assert coco_ap(split, found).ap == pytest.approx(72 / 101)  # recall 100 of 140: 72 of COCO's 101 steps
+    result = coco_ap(split, found, most_detections(split))
+    assert result.ap == result.ap50 == result.ap_small == pytest.approx(1.0)
+    assert result.per_class[0].ap == pytest.approx(1.0)
+    assert "area=   all | maxDets=200 ] = 1.000" in result.table.splitlines()[0]
+    assert coco_ap(split, found, 5).table == coco_ap(split, found).table

@@ -18,7 +18,7 @@ from edgedet.data.coco import CocoSplit, load_split
 from edgedet.data.preprocess import load_image, resize_to_input
 from edgedet.errors import ConfigError, DataError
 from edgedet.evaluate.coco_ap import coco_ap
-from edgedet.evaluate.evaluator import class_mapping, evaluate, sha256_of
+from edgedet.evaluate.evaluator import evaluate, match_classes, sha256_of
 from edgedet.runtimes.open import open_runtime
 from edgedet.runtimes.protocol import Int8Runtime
 
@@ -111,10 +111,27 @@ def test_evaluate_wrong_arguments_raise(runtime: Int8Runtime, split: CocoSplit) 
         evaluate(runtime, split, score_threshold=1.0)
 
 
-def test_class_mapping_other_classes_raise(split: CocoSplit) -> None:
-    assert class_mapping(("blue", "green", "red"), split).tolist() == [2, 0, 1]
-    with pytest.raises(DataError, match=r"classes \['green', 'red', 'blue'\], but the model knows \['red', 'green'\]"):
-        class_mapping(("red", "green"), split)
+def test_match_classes_takes_the_common_ones_and_says_what_is_left_out(split: CocoSplit) -> None:
+    same, labels, left_out = match_classes(("blue", "green", "red"), split)
+    assert (same, labels.tolist(), left_out) == (split, [2, 0, 1], ())
+    fewer, labels, left_out = match_classes(("blue", "grey", "green"), split)
+    assert (fewer.class_names, labels.tolist()) == (("green", "blue"), [1, -1, 0])
+    assert "no class grey" in left_out[0]
+    assert "does not know the class red" in left_out[1]
+    red = split.class_names.index("red")
+    assert sum(len(r.labels) for r in fewer.images) == sum(int((r.labels != red).sum()) for r in split.images)
+    truth = fewer.to_coco_dict()
+    assert [c["name"] for c in truth["categories"]] == ["green", "blue"]
+    with pytest.raises(DataError, match=r"classes \['green', 'red', 'blue'\], but the model knows \['Red', 'cat'\]"):
+        match_classes(("Red", "cat"), split)
+
+
+def test_evaluate_on_fewer_classes_gives_their_ap(runtime: Int8Runtime, split: CocoSplit) -> None:
+    whole, part = evaluate(runtime, split), evaluate(runtime, split.with_classes(("green", "blue")))
+    expected = {row.name: row.ap for row in whole.ap.per_class if row.name != "red"}
+    assert {row.name: row.ap for row in part.ap.per_class} == expected
+    assert part.ap.ap == pytest.approx(np.mean(list(expected.values())))
+    assert "note: the data has no class red: AP is over the other classes" in part.text()
 
 
 def command(python: Path | str, model: Path, data: Path, runtime: str, *more: str) -> list[str]:

@@ -8,8 +8,9 @@ import pytest
 from PIL import Image
 
 from edgedet.contracts import Detections
+from edgedet.data.draw import class_colour
 from edgedet.errors import ConfigError, DataError, ShapeError
-from edgedet.evaluate.predict import class_colour, draw_detections, picture_paths, predict
+from edgedet.evaluate.predict import draw_detections, picture_paths, predict
 from edgedet.runtimes.open import open_runtime
 from edgedet.runtimes.protocol import Int8Runtime
 

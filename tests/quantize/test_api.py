@@ -86,7 +86,7 @@ def test_quantize_checkpoint_same_seed_gives_the_same_bytes(checkpoint, data, tm
 def test_quantize_checkpoint_too_few_images_uses_all_and_says_so(checkpoint, data, tmp_path):
     report = quantize_checkpoint(request(checkpoint, data, tmp_path / "q", calib_images=50))
     assert (report.calib_images_asked, report.calib_images) == (50, IMAGES)
-    assert f"the training split has {IMAGES}" in report.notes[0]
+    assert f"there are {IMAGES}: all used" in report.notes[0]
     assert report.notes[0] in report.text()
 
 
@@ -110,6 +110,16 @@ def test_quantize_request_wrong_option_is_an_error(checkpoint, data, tmp_path, c
 def broken_checkpoint(checkpoint: Path, path: Path, size: int) -> Path:
     path.write_bytes(checkpoint.read_bytes()[:size])
     return path
+
+
+def test_quantize_checkpoint_folder_of_pictures_gives_the_file_of_the_same_pictures_with_labels(
+    checkpoint, data, tmp_path
+):
+    labelled = quantize_checkpoint(request(checkpoint, data, tmp_path / "labelled"))
+    bare = request(checkpoint, data, tmp_path / "bare", images=data / "train")
+    assert quantize_checkpoint(replace(bare, data=DataPaths())).sha256 == labelled.sha256
+    with pytest.raises(DataError, match="nowhere: image folder not found"):
+        quantize_checkpoint(replace(bare, images=tmp_path / "nowhere"))
 
 
 def test_quantize_checkpoint_bad_input_writes_nothing(checkpoint, data, tmp_path):
