@@ -15,6 +15,7 @@ from edgedet.contracts import OutputSpec
 from edgedet.errors import ConfigError
 from edgedet.graph.model import int8_model
 from edgedet.graph.summary import summarize
+from edgedet.net.rtmdet import STRIDES, head_width
 from edgedet.quantize.skeleton import skeleton_graph, weightless_detector
 
 CLASSES = 3  # of the sizes, when nobody says how many
@@ -34,11 +35,21 @@ class ModelSizes:
     parameters: int  # of the float network, a shared head counted once, BatchNorms included
     macs: int  # multiply-accumulates of one inference
     arena_bytes: int  # exact RAM of the generated C: input, outputs, scratch, preprocessing and decoding included
-    # Of the generated C without its code: weights, biases, multipliers, tables; to within 1 kB, because constants that
-    # happen to be equal are stored once. So are the codes of a shared head, as long as BatchNorm gains are positive.
+    # Of the generated C without its code: weights, biases, multipliers, tables. Constants that happen to be equal are
+    # stored once: less than 1 kB of small ones, and the codes of a shared head, where no rounding differs.
     flash_bytes: int
     operators: tuple[tuple[str, int], ...]  # of the int8 graph: kind and how often, most frequent first
     plan: Plan
+
+    @property
+    def shared_head_bytes(self) -> int:
+        """Weights that are in the flash more than once, unless the codes of a shared head are equal at all strides."""
+        model = self.file.model
+        if not model.share_head:
+            return 0
+        width = head_width(model)
+        taps = 9 * width + width * width if model.depthwise != "none" else 9 * width * width
+        return (len(STRIDES) - 1) * 2 * model.stacked_convs * taps
 
     def to_json(self) -> dict[str, Any]:
         """JSON-able dict: the sizes, and the model file's sections."""
@@ -62,12 +73,19 @@ class ModelSizes:
             f"RAM:        {self.arena_bytes:,} bytes, the arena of edgedet deploy --target c99 (no plan is below "
             f"{plan.bound_bytes:,})",
             "            largest: " + ", ".join(f"{b.name} {b.size_bytes:,}" for b in largest),
-            f"flash:      {self.flash_bytes:,} bytes of weights and other constants; code comes on top",
+            f"flash:      {self.flash_bytes:,} bytes of weights and other constants; code comes on top"
+            f"{self._shared_head()}",
             *_section("model", asdict(self.file.model), skip=("name",)),
             *_section("train", asdict(self.file.train)),
             *([] if self.file.qat is None else _section("qat", asdict(self.file.qat))),
         ]
         return "\n".join(lines) + "\n"
+
+    def _shared_head(self) -> str:
+        if not self.shared_head_bytes:
+            return ""
+        indent = "\n" + " " * 12
+        return f"{indent}up to {self.shared_head_bytes:,} less: equal codes of the shared head are stored once"
 
 
 def _section(title: str, values: dict[str, Any], skip: tuple[str, ...] = ()) -> list[str]:

@@ -107,6 +107,17 @@ def test_models_one_model_shows_everything(capsys) -> None:
     assert max(len(line) for line in out.splitlines()[5:]) < 120
 
 
+def test_shared_head_bytes_are_the_copies_of_its_convolutions() -> None:
+    shared = model_sizes("rtmdet_nano_half", (64, 64))
+    # Two strides more than one, two branches, two 3x3 convolutions of 32 -> 32 channels.
+    assert shared.shared_head_bytes == 2 * 2 * 2 * 9 * 32 * 32
+    assert f"up to {shared.shared_head_bytes:,} less" in shared.text()
+    separate = model_sizes("rtmdet_nano_half", (64, 64), overrides=("share_head=false",))
+    assert separate.shared_head_bytes == 0
+    assert separate.flash_bytes == shared.flash_bytes
+    assert separate.parameters == shared.parameters + shared.shared_head_bytes
+
+
 def test_models_wrong_options_are_one_line(capsys) -> None:
     for options, words in (
         (("rtmdet_nan",), "did you mean 'rtmdet_nano'?"),

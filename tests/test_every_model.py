@@ -72,7 +72,7 @@ def test_model_trains_a_step_and_gives_the_same_bytes_everywhere(
     assert sizes.arena_bytes == program.plan.arena_bytes
     # Channel shifts of small layers that happen to be equal are stored once.
     constants = program.constants.weights.values().nbytes + program.constants.words.values().nbytes
-    assert abs(sizes.flash_bytes - constants) < 1024
+    assert -1024 < sizes.flash_bytes - constants < sizes.shared_head_bytes + 1024
     assert sizes.parameters == sum(parameter.numel() for parameter in network.parameters())
     assert sizes.macs == summarize(graph).macs
     assert dict(sizes.operators) == summarize(graph).operators

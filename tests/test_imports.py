@@ -44,7 +44,7 @@ ALLOWED: dict[str, set[str]] = {
     # Runs every form of a network against the others.
     "diagnose": {"numerics", "graph", "simulate", "data", "net", "quantize", "runtimes", "evaluate"},
     # What each model needs on the chip.
-    "catalog": {"graph", "quantize", "codegen"},
+    "catalog": {"graph", "net", "quantize", "codegen"},
     # The whole way as one function.
     "chain": {"data", "net", "train", "quantize", "finetune", "diagnose", "report"},
     # Findings about a file; only lint.checkpoint needs torch.

@@ -19,7 +19,7 @@ from edgedet.net.rtmdet import RTMDet
 from edgedet.numerics.affine import WEIGHT_MAX
 from edgedet.quantize.fx.fake_quant import FakeQuant, QuantConv2d
 from edgedet.quantize.fx.lower_activations import lower_activations
-from edgedet.quantize.fx.prepare import CALLED_AGAIN, prepare
+from edgedet.quantize.fx.prepare import prepare
 from edgedet.quantize.fx.qparams import AffineParams, input_params
 from edgedet.quantize.fx.to_graph import graph_from_fx
 
@@ -77,20 +77,14 @@ class _NoDraws(TorchFunctionMode):
 
 
 def _fill(prepared: GraphModule, rng: np.random.Generator) -> None:
-    """Codes and scales for everything, drawn, because equal constants would be stored once.
-
-    A convolution that is called several times (the shared head) has one set of codes: the BatchNorms behind it change
-    the scales of its channels, as long as their gains are positive.
-    """
-    shared: dict[str, np.ndarray] = {}
+    """Codes and scales for everything, drawn, because equal constants would be stored once."""
     for module in prepared.modules():
         if isinstance(module, FakeQuant) and not module.fixed:
             module.set_params(AffineParams(np.float32(rng.uniform(0.04, 0.06)), 0))
         if isinstance(module, QuantConv2d):
-            shape, origin = tuple(module.weight.shape), module.name.replace(CALLED_AGAIN, "")
-            if origin not in shared:
-                shared[origin] = rng.integers(-WEIGHT_MAX, WEIGHT_MAX + 1, shape, np.int8)
+            shape = tuple(module.weight.shape)
+            codes = rng.integers(-WEIGHT_MAX, WEIGHT_MAX + 1, shape, np.int8)
             scales = rng.uniform(0.5, 1.0, shape[0]).astype(np.float32) / np.float32(WEIGHT_MAX)
-            module.weight_scale, module.weight_code = torch.from_numpy(scales), torch.from_numpy(shared[origin])
+            module.weight_scale, module.weight_code = torch.from_numpy(scales), torch.from_numpy(codes)
             module.bias_scale = torch.from_numpy(scales)
             module.bias_code = torch.from_numpy(rng.integers(-1000, 1000, shape[0], np.int32))

@@ -43,17 +43,6 @@ def test_skeleton_graph_has_the_form_of_a_quantized_network(name: str) -> None:
     Simulator(skeleton)  # accepts it
 
 
-def test_skeleton_graph_stores_codes_of_a_shared_head_as_a_trained_network_does() -> None:
-    file = load_model_file("rtmdet_nano_half")
-    skeleton = skeleton_graph(file.model, file.preprocess.spec((64, 64)), OUTPUTS)
-    heads = [
-        t.data for t in skeleton.tensors if t.name.startswith("bbox_head.cls_convs.0.0.conv") and t.dtype == "int8"
-    ]
-    codes = [data for data in heads if data is not None]
-    assert len(codes) == 3  # one for each stride
-    assert all(np.array_equal(codes[0], other) for other in codes[1:])
-
-
 def test_skeleton_graph_same_seed_gives_the_same_graph_and_draws_nothing_of_torch() -> None:
     file = load_model_file("rtmdet_pico_relu6")
     preprocess = file.preprocess.spec((64, 64))

@@ -19,7 +19,6 @@ from edgedet.quantize.fx.qparams import LOGISTIC_PARAMS, UNIT_PARAMS, AffinePara
 from edgedet.quantize.fx.shared_scales import COPYING_MODULES, copies_codes, shared_scale_groups
 
 FUNCTIONS = (operator.add, operator.mul, torch.cat, torch.mean)
-CALLED_AGAIN = "_again"  # end of the name of a convolution's second call
 MODULES = (QuantConv2d, nn.Sigmoid, nn.Hardswish, *COPYING_MODULES)
 
 
@@ -103,7 +102,7 @@ def _fuse_convolutions(graph_module: GraphModule) -> None:
         activation, end = _fused_activation(node, modules)
         path = name
         while path in used:
-            path += CALLED_AGAIN  # one convolution called several times: each call gets scales of its own
+            path += "_again"  # one convolution called several times: each call gets scales of its own
         used.add(path)
         graph_module.add_submodule(path, QuantConv2d(conv, path, activation, padding))
         node.target = path
