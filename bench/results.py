@@ -3,10 +3,11 @@
     .venv/bin/python bench/results.py --data ../shared/data/bccd --runs runs/results
 
 The part about quantization is read from what ptq_table.py, qat_table.py and waterfall_table.py (in this order) made of
-the same trainings; the part about files of other makers from what public_files_table.py made. --render makes the
-Markdown anew from the JSON files. On a machine without trainings: results.py --train-only, the three tables, then
-results.py. Finished trainings and evaluations in --runs are kept (interrupted trainings go on), so that the script can
-be stopped and started again. Every number of docs/results.md comes from here; docs/results.json holds all digits.
+the same trainings; the part about files of other makers from what public_files_table.py made, the part about all
+shipped models from what models_table.py and ptq_memory.py made. --render makes the Markdown anew from the JSON files.
+On a machine without trainings: results.py --train-only, the three tables, then results.py. Finished trainings and
+evaluations in --runs are kept (interrupted trainings go on), so that the script can be stopped and started again. Every
+number of docs/results.md comes from here; docs/results.json holds all digits.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from models_table import models_section
 from public_files_table import public_files_section
 from quantization_section import markdown_table, quantization_section
 from table import ROOT, TRAINED, commit_of
@@ -237,6 +239,7 @@ def render(content: dict[str, Any]) -> str:
             f"Largest difference of any output from the simulator's over {PARITY_IMAGES} validation images, in LSB.\n",
             _exactness(rows),
             *public_files_section(ROOT / "docs"),
+            *models_section(),
             "## Size and speed\n",
             "Arena: of `edgedet deploy --target tflm`, measured with the tflite_micro wheel, then with the margin for "
             "CMSIS-NN's scratch. ms per image: invoke only. Training speed: median over epochs, two trainings side by "
