@@ -17,6 +17,7 @@ if TYPE_CHECKING:  # the command line reads this module before NumPy's threads a
 
 RESIZE_MODES = ("letterbox", "stretch")
 CHANNEL_ORDERS = ("RGB", "BGR", "GRAY")
+INTERPOLATIONS = ("area", "bilinear")
 RTMDET_HEAD = HeadSpec()
 MAX_SIDE_PX = 4096  # far above what runs on a microcontroller; keeps typing errors from asking for terabytes
 
@@ -36,7 +37,7 @@ class PreprocessSpec:
     channel_order: str = "RGB"  # RGB | BGR | GRAY: one channel
     resize: str = "letterbox"
     pad_value: int = 114  # 0..255, all channels
-    interpolation: str = "area"  # integer box/triangle resampling, see data/preprocess.py
+    interpolation: str = "area"  # area | bilinear (other makers'): integer filters, see data/preprocess.py
     mean: tuple[float, ...] = (0.0, 0.0, 0.0)  # of each channel in that order, in pixel units, 0..255
     std: tuple[float, ...] = (255.0, 255.0, 255.0)
     rounding: str = "half_away_from_zero"
@@ -48,7 +49,7 @@ class PreprocessSpec:
                 raise ConfigError(f"input {name} must be a whole number of px, 1..{MAX_SIDE_PX}, got {side!r}")
         require_one_of("channel_order", self.channel_order, CHANNEL_ORDERS)
         require_one_of("resize", self.resize, RESIZE_MODES)
-        require_one_of("interpolation", self.interpolation, ("area",))
+        require_one_of("interpolation", self.interpolation, INTERPOLATIONS)
         require_one_of("rounding", self.rounding, ("half_away_from_zero",))
         if not 0 <= self.pad_value <= 255:
             raise ConfigError(f"pad_value must be 0..255, got {self.pad_value}")

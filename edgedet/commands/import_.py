@@ -7,6 +7,7 @@ from pathlib import Path
 
 from edgedet.commands.shared import Commands, add_command
 from edgedet.config import ACTIVATIONS
+from edgedet.contracts import INTERPOLATIONS
 from edgedet.errors import ConfigError
 from edgedet.options import image_size, positive_number
 
@@ -45,6 +46,12 @@ def add_import(commands: Commands) -> None:
         "--imgsz", type=image_size, metavar="N|WxH", help="input size, px (default: its configuration's)"
     )
     group.add_argument(
+        "--interpolation",
+        choices=INTERPOLATIONS,
+        default="bilinear",
+        help="how pictures are resized; area is what edgedet trains with (default: %(default)s, as the projects do)",
+    )
+    group.add_argument(
         "--classes", dest="class_names", metavar="A,B|FILE", help="names in the order of the labels, or a file of them"
     )
     group.add_argument("--activation", choices=ACTIVATIONS, help="the weights do not show it")
@@ -79,7 +86,7 @@ def _import(args: argparse.Namespace) -> int:
         out=args.out or Path(),
         class_names=None if args.class_names is None else parse_classes(args.class_names),
         weights=args.weights,
-        inputs=InputChoices(args.preset, args.channel_order, args.mean, args.std, args.imgsz),
+        inputs=InputChoices(args.preset, args.channel_order, args.mean, args.std, args.imgsz, args.interpolation),
         network=Choices(args.activation, args.boxes, args.bn_eps, args.name),
     )
     if args.list:

@@ -74,7 +74,7 @@ class ImageCache:
         base_width, base_height = self.base_size(index)
         width = min(image.shape[1], round(base_width * self._largest_scale))
         height = min(image.shape[0], round(base_height * self._largest_scale))
-        pixels = resample(image, width, height)
+        pixels = resample(image, width, height, self.spec.interpolation)
         self._pixels[index] = pixels
         self._bytes += pixels.nbytes
         while self._bytes > self._budget_bytes and len(self._pixels) > 1:

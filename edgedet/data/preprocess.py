@@ -12,6 +12,10 @@ pixels:
     coeff(i,j)  = fixed(i,j) - fixed(i,j-1)                                          0..2^15, sums to exactly 2^15
     out(i)      = (sum_j coeff(i,j) * in(j) + 2^14) >> 15                            uint8
 
+This is the contract's interpolation `area`. `bilinear`, which networks of other makers were trained with, does not
+widen the filter: support = 2 * n_out, so that two source pixels make an output whatever the factor (OpenCV's
+INTER_LINEAR but for its rounding).
+
 The vertical pass runs first (C needs one scratch row), its uint8 result goes through the horizontal pass. All terms
 are non-negative and the sum stays below 2^24, hence float32 BLAS gives the integer result in any order of summation.
 """
@@ -162,7 +166,7 @@ def resize_to_input(image: np.ndarray, spec: PreprocessSpec) -> tuple[np.ndarray
     """
     image = to_channels(image, spec)
     placement = fitted_size(image.shape[1], image.shape[0], spec) if image.size else Placement(0, 0, 1, 1)
-    resized = resample(image, placement.new_width, placement.new_height)
+    resized = resample(image, placement.new_width, placement.new_height, spec.interpolation)
     if resized.shape[:2] == (spec.height, spec.width):
         return resized, placement
     padded = np.full((spec.height, spec.width, spec.channels), spec.pad_value, np.uint8)
@@ -210,13 +214,14 @@ def to_rgb(pixels: np.ndarray, spec: PreprocessSpec) -> np.ndarray:
     return pixels[..., ::-1] if spec.channel_order == "BGR" else pixels
 
 
-def resample(image: np.ndarray, new_width: int, new_height: int) -> np.ndarray:
+def resample(image: np.ndarray, new_width: int, new_height: int, interpolation: str = "area") -> np.ndarray:
     """Resample with the integer triangle filter of this module: vertical pass, then horizontal pass.
 
     Args:
         image: uint8 (H, W, C).
         new_width: px, > 0.
         new_height: px, > 0.
+        interpolation: area | bilinear.
     Returns:
         uint8 (new_height, new_width, C), a new array.
     Raises:
@@ -229,28 +234,29 @@ def resample(image: np.ndarray, new_width: int, new_height: int) -> np.ndarray:
     height, width, channels = image.shape
     rows = np.ascontiguousarray(image).reshape(height, width * channels)
     if height != new_height:
-        rows = _resample_rows(rows, new_height)
+        rows = _resample_rows(rows, new_height, interpolation)
     if width == new_width:
         return rows.reshape(new_height, width, channels).copy()
     # The same row-wise product serves the columns after a transposition, which is cheap on the reduced image.
     columns = rows.reshape(new_height, width, channels).transpose(1, 0, 2).reshape(width, new_height * channels)
-    resized = _resample_rows(columns, new_width).reshape(new_width, new_height, channels)
+    resized = _resample_rows(columns, new_width, interpolation).reshape(new_width, new_height, channels)
     return np.ascontiguousarray(resized.transpose(1, 0, 2))
 
 
-def resample_coefficients(n_in: int, n_out: int) -> tuple[np.ndarray, np.ndarray]:
+def resample_coefficients(n_in: int, n_out: int, interpolation: str = "area") -> tuple[np.ndarray, np.ndarray]:
     """Integer filter of one axis, as the module's text defines it.
 
     Args:
         n_in: source pixels, 1..65535.
         n_out: output pixels, 1..65535.
+        interpolation: area | bilinear.
     Returns:
         first int64 (n_out,): index of the first source pixel of each output pixel;
         coefficients int64 (n_out, taps), 0..2^15, each row sums to 2^15; unused taps at the end are 0 (their source
         index may lie behind the last pixel).
     """
     centre = (2 * np.arange(n_out, dtype=np.int64) + 1) * n_in
-    support = 2 * max(n_in, n_out)
+    support = 2 * (max(n_in, n_out) if interpolation == "area" else n_out)
     first = np.maximum((centre - support - n_out) // (2 * n_out) + 1, 0)
     last = np.minimum(-((n_out - centre - support) // (2 * n_out)) - 1, n_in - 1)
     source = first[:, None] + np.arange(int((last - first).max()) + 1)
@@ -263,9 +269,9 @@ def resample_coefficients(n_in: int, n_out: int) -> tuple[np.ndarray, np.ndarray
 
 
 @lru_cache(maxsize=64)
-def _band_blocks(n_in: int, n_out: int) -> tuple[tuple[int, int, int, np.ndarray], ...]:
+def _band_blocks(n_in: int, n_out: int, interpolation: str) -> tuple[tuple[int, int, int, np.ndarray], ...]:
     """The band matrix cut into (first output, first source, end source, float32 (outputs, sources) / 2^15)."""
-    first, coefficients = resample_coefficients(n_in, n_out)
+    first, coefficients = resample_coefficients(n_in, n_out, interpolation)
     taps = coefficients.shape[1]
     blocks = []
     for start in range(0, n_out, _BLOCK_ROWS):
@@ -282,10 +288,10 @@ def _band_blocks(n_in: int, n_out: int) -> tuple[tuple[int, int, int, np.ndarray
     return tuple(blocks)
 
 
-def _resample_rows(rows: np.ndarray, n_out: int) -> np.ndarray:
+def _resample_rows(rows: np.ndarray, n_out: int, interpolation: str) -> np.ndarray:
     """Resample the first axis of uint8 (n_in, M) to uint8 (n_out, M); exact, see the module's text."""
     result = np.empty((n_out, rows.shape[1]), np.uint8)
-    for start, low, high, matrix in _band_blocks(len(rows), n_out):
+    for start, low, high, matrix in _band_blocks(len(rows), n_out, interpolation):
         sums = matrix @ rows[low:high].astype(np.float32)
         sums += 0.5
         result[start : start + len(matrix)] = sums  # the cast truncates, so that 0.5 above rounds half up

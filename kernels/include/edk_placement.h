@@ -16,7 +16,10 @@ extern "C" {
 
 typedef enum edk_resize_mode {
     EDK_RESIZE_LETTERBOX = 0, /* keeps the aspect ratio; the image at the top left, the rest is padding */
-    EDK_RESIZE_STRETCH = 1    /* fills the input */
+    EDK_RESIZE_STRETCH = 1,   /* fills the input */
+    /* The same with the contract's interpolation `bilinear` in place of `area`. */
+    EDK_RESIZE_LETTERBOX_BILINEAR = 2,
+    EDK_RESIZE_STRETCH_BILINEAR = 3
 } edk_resize_mode;
 
 /* The image covers the top left new_width x new_height pixels of the input. */

@@ -15,7 +15,8 @@ edk_status edk_place_image(int32_t image_width, int32_t image_height, int32_t in
     if (placement == NULL) {
         return EDK_ERROR_NULL;
     }
-    if (mode != EDK_RESIZE_LETTERBOX && mode != EDK_RESIZE_STRETCH) {
+    const int letterbox = mode == EDK_RESIZE_LETTERBOX || mode == EDK_RESIZE_LETTERBOX_BILINEAR;
+    if (!letterbox && mode != EDK_RESIZE_STRETCH && mode != EDK_RESIZE_STRETCH_BILINEAR) {
         return EDK_ERROR_RANGE;
     }
     if (image_width < 1 || image_height < 1 || input_width < 1 || input_height < 1 || image_width > EDK_MAX_SIDE ||
@@ -26,7 +27,7 @@ edk_status edk_place_image(int32_t image_width, int32_t image_height, int32_t in
     placement->image_height = image_height;
     placement->new_width = input_width;
     placement->new_height = input_height;
-    if (mode == EDK_RESIZE_LETTERBOX) {
+    if (letterbox) {
         /* The aspect ratios compared without a division. */
         if ((int64_t)image_width * input_height >= (int64_t)image_height * input_width) {
             placement->new_height = scaled_side(image_height, input_width, image_width);

@@ -182,7 +182,7 @@ edk_status edk_preprocess(const edk_image *image, const edk_preprocess_params *p
         int8_t *const output_row = output + 3 * (size_t)y * (size_t)params->input_width;
         int32_t first;
         const int32_t taps =
-            edk_preprocess_filter(image->height, placed->new_height, y, filters.coefficients_y, &first);
+            edk_preprocess_filter(image->height, placed->new_height, y, params->resize, filters.coefficients_y, &first);
         make_row(image, first, filters.coefficients_y, taps, filters.row);
         finish_row(filters.row, placed, filters.coefficients_x, filters.first_x, filters.taps_x, params->table,
                    output_row);

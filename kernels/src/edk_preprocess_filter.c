@@ -1,10 +1,12 @@
 #include "edk_preprocess_filter.h"
 
 /* Positions are in units of 1 / (2 * n_out) source pixels. */
-int32_t edk_preprocess_filter(int32_t n_in, int32_t n_out, int32_t index, uint16_t *coefficients, int32_t *first)
+int32_t edk_preprocess_filter(int32_t n_in, int32_t n_out, int32_t index, edk_resize_mode mode, uint16_t *coefficients,
+                              int32_t *first)
 {
     const int64_t step = 2 * (int64_t)n_out;
-    const int64_t support = 2 * (int64_t)(n_in > n_out ? n_in : n_out);
+    const int area = mode == EDK_RESIZE_LETTERBOX || mode == EDK_RESIZE_STRETCH; /* widened by the downscale factor */
+    const int64_t support = 2 * (int64_t)(area && n_in > n_out ? n_in : n_out);
     const int64_t centre = (2 * (int64_t)index + 1) * n_in;
     const int64_t below = centre - support - n_out; /* the largest source left of the filter, times step */
     const int64_t low = below < 0 ? 0 : below / step + 1;

@@ -10,7 +10,8 @@
 
 /* Filter of one output pixel along one axis; writes at most edk_preprocess_taps(n_in, n_out) coefficients.
  * Returns their number; first: the source pixel of the first. */
-int32_t edk_preprocess_filter(int32_t n_in, int32_t n_out, int32_t index, uint16_t *coefficients, int32_t *first);
+int32_t edk_preprocess_filter(int32_t n_in, int32_t n_out, int32_t index, edk_resize_mode mode, uint16_t *coefficients,
+                              int32_t *first);
 
 /* The rows of the frame that make one row of the reduced height. */
 typedef struct edk_row_filter {

@@ -138,7 +138,7 @@ edk_status edk_preprocess_gray(const edk_image *image, const edk_preprocess_para
         int8_t *const output_row = output + (size_t)y * width;
         int32_t first;
         const int32_t taps =
-            edk_preprocess_filter(image->height, placed->new_height, y, filters.coefficients_y, &first);
+            edk_preprocess_filter(image->height, placed->new_height, y, params->resize, filters.coefficients_y, &first);
         const edk_row_filter rows = edk_rows_of(image, first, filters.coefficients_y, taps);
         make_row(image, &rows, filters.row);
         finish_row(filters.row, placed, filters.coefficients_x, filters.first_x, filters.taps_x, params->table,

@@ -4,6 +4,7 @@ import io
 from fractions import Fraction
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image, ImageCms
@@ -430,3 +431,20 @@ def test_to_rgb_shows_the_picture_that_went_in(order: str) -> None:
         assert all((shown[..., channel] == rgb_to_gray(image)[..., 0]).all() for channel in range(3))
     else:
         np.testing.assert_array_equal(shown, image)
+
+
+@pytest.mark.parametrize("size", [(64, 48), (192, 144), (31, 77), (300, 300)])
+def test_resample_bilinear_is_that_of_opencv_but_for_rounding(size: tuple[int, int]) -> None:
+    image = random_image(120, 160)
+    expected = cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)
+    # Both round twice, OpenCV with coefficients of 11 bits: one unit at most.
+    assert np.abs(resample(image, *size, "bilinear").astype(int) - expected).max() <= 1
+
+
+def test_resample_coefficients_bilinear_have_two_taps_whatever_the_factor() -> None:
+    first, coefficients = resample_coefficients(640, 192, "bilinear")
+    assert coefficients.shape == (192, 2)
+    # Output 0 lies at (0 + 1/2) * 640 / 192 - 1/2 = 7/6 source pixels.
+    assert first[0] == 1
+    assert abs(coefficients[0, 1] / 2**15 - 1 / 6) < 2**-14
+    np.testing.assert_array_equal(coefficients.sum(axis=1), 2**15)

@@ -72,7 +72,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     image.stride_bytes = row_bytes + take_range(&input, 0, 9) % 4096;
     params.input_width = take_range(&input, 1, 100);
     params.input_height = take_range(&input, 1, 100);
-    params.resize = (edk_resize_mode)(take_byte(&input) % 3);
+    params.resize = (edk_resize_mode)(take_byte(&input) % 5);
     params.pad_value = take_byte(&input);
     if (is_too_large(image.width, image.height) || is_too_large(params.input_width, params.input_height)) {
         return 0;

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import ctypes
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import host_build
 import numpy as np
@@ -66,7 +66,11 @@ class Kernel:
         for name, value in changes.items():
             setattr(image, name, value)
         params = CParams(
-            spec.width, spec.height, ["letterbox", "stretch"].index(spec.resize), spec.pad_value, table.ctypes.data
+            spec.width,
+            spec.height,
+            ["letterbox", "stretch"].index(spec.resize) + 2 * (spec.interpolation == "bilinear"),
+            spec.pad_value,
+            table.ctypes.data,
         )
         name = "edk_preprocess_gray" if spec.channels == 1 else "edk_preprocess"
         needed = getattr(self.library, f"{name}_scratch_bytes")(ctypes.byref(params), width, height)
@@ -210,7 +214,9 @@ def test_preprocess_random_sizes_equal_numpy(kernel: Kernel) -> None:
         packed = random_packed(layout, image_height, image_width + image_width % 2)
         width, height = (int(v) * 32 for v in rng.integers(1, 8, 2))
         resize = ("letterbox", "stretch")[int(rng.integers(2))]
-        spec = PreprocessSpec(width, height, resize=resize, pad_value=int(rng.integers(256)))
+        interpolation = ("area", "bilinear")[int(rng.integers(2))]
+        pad_value = int(rng.integers(256))
+        spec = PreprocessSpec(width, height, resize=resize, pad_value=pad_value, interpolation=interpolation)
         assert_equals_numpy(kernel, packed, layout, spec, float(rng.uniform(0.001, 0.02)), int(rng.integers(-128, 128)))
 
 
@@ -305,7 +311,7 @@ def test_place_image_wrong_arguments_give_their_status(kernel: Kernel) -> None:
     placement = CPlacement()
     place = kernel.library.edk_place_image
     assert place(4, 4, 4, 4, 0, None) == NULL
-    assert place(4, 4, 4, 4, 2, ctypes.byref(placement)) == RANGE
+    assert place(4, 4, 4, 4, 4, ctypes.byref(placement)) == RANGE
     for sides in ((0, 4, 4, 4), (4, 65536, 4, 4), (4, 4, -1, 4), (4, 4, 4, 0)):
         assert place(*sides, 0, ctypes.byref(placement)) == SHAPE
 
@@ -337,3 +343,12 @@ def test_image_box_wrong_arguments_give_their_status(kernel: Kernel) -> None:
     assert (
         image_box(ctypes.byref(CPlacement(1, 1, 0, 1)), ctypes.c_void_p(box.data), ctypes.c_void_p(box.data)) == SHAPE
     )
+
+
+@pytest.mark.parametrize("resize", ["letterbox", "stretch"])
+@pytest.mark.parametrize(("height", "width"), [(480, 640), (33, 50), (20, 1000), (1, 1)])
+def test_preprocess_bilinear_equals_numpy(kernel: Kernel, height: int, width: int, resize: str) -> None:
+    spec = PreprocessSpec(96, 64, resize=resize, interpolation="bilinear")
+    packed = random_packed(RGB888, height, width)
+    assert_equals_numpy(kernel, packed, RGB888, spec, 1 / 255, -128)
+    assert_equals_numpy(kernel, packed, RGB888, replace(spec, channel_order="GRAY", mean=(1.0,), std=(99.0,)), 0.02, -7)

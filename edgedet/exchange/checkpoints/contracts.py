@@ -37,6 +37,7 @@ class InputChoices:
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     imgsz: tuple[int, int] | None = None  # width, height, px
+    interpolation: str = "bilinear"  # of the resizing: all three projects use OpenCV's; area: edgedet's own
 
     def __post_init__(self) -> None:
         if self.preset is not None and self.preset not in PRESETS:
@@ -72,11 +73,12 @@ def input_contract(
         height=imgsz[1],
         channel_order=order,
         resize="stretch" if resize.get("keep_ratio") is False else "letterbox",
+        interpolation=choices.interpolation,
         mean=_each(mean, channels),
         std=_each(std, channels),
     )
     facts = (
-        f"input {imgsz[0]}x{imgsz[1]} px ({size_source}), {spec.resize}",
+        f"input {imgsz[0]}x{imgsz[1]} px ({size_source}), {spec.resize}, {spec.interpolation}",
         f"channels {order} ({order_source}), mean {', '.join(f'{v:g}' for v in spec.mean)}, "
         f"std {', '.join(f'{v:g}' for v in spec.std)} ({source})",
     )

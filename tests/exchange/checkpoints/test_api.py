@@ -85,6 +85,7 @@ def test_import_checkpoint_bare_weights_with_wrappers_and_shared_convolutions_le
     assert checkpoint.model_config.share_head
     assert checkpoint.outputs.class_names == ("a", "b", "c")
     spec = checkpoint.preprocess
+    assert spec.interpolation == "bilinear"
     assert (spec.width, spec.height, spec.channel_order, spec.mean, spec.std) == (
         96,
         64,
