@@ -75,11 +75,10 @@ def add_split_arguments(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
         "--rename",
         type=class_pair,
-        action="extend",
-        nargs="+",
+        action="append",
         default=[],
         metavar="OLD=NEW",
-        help="other names for classes; those that get the same name become one",
+        help="another name for a class, may be given several times; classes that get the same name become one",
     )
     parser.add_argument(
         "--val-fraction",
