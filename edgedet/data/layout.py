@@ -78,25 +78,20 @@ def read_folder(data: Path, split: str, division: Division = NO_DIVISION) -> Ann
         raise DataError(f"split must be one of {', '.join(SPLITS)}; got {split!r}")
     if not data.exists():
         raise DataError(f"{data}: data folder not found; check the path")
-    found = {name: _find(data, name) for name in (split, *(other for other in SPLITS if other != split))}
-    source, train = found[split], found["train"]
-    if not any(found.values()):
+    source = _find(data, split)
+    if source is not None and source.whole:
+        if division.off:
+            return source.read() if split == "train" else None
+        return None if split == "test" else _draw(source.read(), split, division)
+    if division.fraction is not None and not division.off and split != "test":
+        train = _find(data, "train")
+        if train is not None and _find(data, "valid") is None:
+            return _draw(train.read(), split, division)
+    if source is not None:
+        return source.read()
+    if not any(_find(data, other) for other in SPLITS if other != split):
         raise DataError(f"{data}: no annotations of {split} found; expected {_KNOWN}; {_what_is_there(data)}")
-    if train is not None and split != "test" and _is_divided(found, division):
-        return _draw(train.read(), split, division)
-    if source is None or (source.whole and split != "train"):
-        return None
-    return source.read()
-
-
-def _is_divided(found: dict[str, Source | None], division: Division) -> bool:
-    """True when train and valid are to be drawn from one source."""
-    train = found["train"]
-    if division.off:
-        return False
-    if train is not None and train.whole:
-        return True
-    return division.fraction is not None and found["valid"] is None
+    return None
 
 
 def absent(data: Path, split: str) -> DataError:
