@@ -7,6 +7,8 @@ seed. Rank 0 writes the files and speaks; the others compute the same and are si
 
 from __future__ import annotations
 
+import atexit
+import itertools
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -26,7 +28,8 @@ T = TypeVar("T")
 # that ends is noticed at once, because its connections close.
 _TIMEOUT = timedelta(hours=1)
 _PATIENCE = timedelta(seconds=3)  # in which rank 0 would report the error that this process has found, too
-_FAILED = "edgedet/failed"  # key of rank 0's error
+_FAILED = "edgedet/failed"  # key of rank 0's error, with the number of the run
+_GROUPS = itertools.count()  # runs of this process, one after the other
 
 
 @dataclass(frozen=True)
@@ -140,7 +143,10 @@ def launched() -> Processes:
 
 @contextmanager
 def process_group(processes: Processes, device: torch.device) -> Iterator[None]:
-    """Connect the processes of a run inside; they have to come here all.
+    """Connect the processes of a run; they have to come here all.
+
+    They stay connected until the process ends: a second connection under the same torchrun finds the first one's
+    addresses.
 
     Args:
         processes: from `launched`.
@@ -148,33 +154,47 @@ def process_group(processes: Processes, device: torch.device) -> Iterator[None]:
     Raises:
         EdgedetError: what goes wrong inside, by the process that found it first; another process is gone.
     """
-    if processes.count == 1 or dist.is_initialized():  # the caller's own group, or one around this
+    if processes.count == 1:
         yield
+        return
+    key = f"{_FAILED}/{next(_GROUPS)}"
+    _connect(device)
+    try:
+        yield
+        dist.barrier()
+    except EdgedetError as error:
+        atexit.unregister(dist.destroy_process_group)  # which may wait for processes that are gone
+        _report(processes, error, key)
+        raise
+    except (dist.DistError, RuntimeError) as error:
+        atexit.unregister(dist.destroy_process_group)
+        if not isinstance(error, dist.DistError) and "gloo" not in str(error).lower():
+            raise
+        raise EdgedetError(
+            f"process {processes.rank} of {processes.count} lost another one, which says itself why it ended; mend "
+            "that, then go on with `resume`"
+        ) from error
+
+
+def _connect(device: torch.device) -> None:
+    """Make the process group, unless the caller has one, or an earlier run of this process made it."""
+    if dist.is_initialized():
         return
     backend = "gloo"
     if device.type == "cuda":
         torch.cuda.set_device(device)
         backend = "cpu:gloo,cuda:nccl"
     dist.init_process_group(backend, timeout=_TIMEOUT)
-    try:
-        yield
-        dist.barrier()
-    except EdgedetError as error:
-        _report(processes, error)
-        raise
-    except (dist.DistError, RuntimeError) as error:
-        if not isinstance(error, dist.DistError) and "gloo" not in str(error).lower():
-            raise
-        raise EdgedetError(
-            f"process {processes.rank} of {processes.count} lost another one, which says itself why it ended; mend "
-            "that, then go on with --resume"
-        ) from error
-    finally:
-        dist.destroy_process_group()
+    atexit.register(dist.destroy_process_group)
 
 
-def _report(processes: Processes, error: EdgedetError) -> None:
+def _report(processes: Processes, error: EdgedetError, key: str) -> None:
     """Let one process speak when all have found the same error.
+
+    Args:
+        processes: of the run.
+        error: found by this one.
+        key: under which rank 0 says that it found one.
 
     Raises:
         SystemExit: rank 0 says it.
@@ -182,10 +202,10 @@ def _report(processes: Processes, error: EdgedetError) -> None:
     """
     store = dist.distributed_c10d._get_default_store()
     if processes.first:
-        store.set(_FAILED, str(error))
+        store.set(key, str(error))
         return
     try:
-        store.wait([_FAILED], _PATIENCE)
+        store.wait([key], _PATIENCE)
     except (dist.DistError, RuntimeError):  # rank 0 is well
         raise type(error)(f"process {processes.rank} of {processes.count}: {error}") from error
     raise SystemExit(2) from error
