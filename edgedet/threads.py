@@ -18,6 +18,16 @@ def limit_blas_threads() -> None:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
+def let_threads_sleep() -> None:
+    """Let OpenMP's threads sleep while they wait, unless the user's environment says otherwise.
+
+    By default a thread of torch's that is done with its part spins until the others are, and where another program has
+    their core, it spins for nothing, while the others wait for it (figures: docs/scale.md, bench/busy_machine.py). Call
+    it before torch is imported, OpenMP looks once.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
 @contextmanager
 def torch_threads(count: int) -> Iterator[None]:
     """Let torch use so many threads inside, and as many as before behind it.

@@ -27,7 +27,7 @@ from edgedet.commands.substitute import add_substitute
 from edgedet.commands.train import add_train
 from edgedet.errors import EdgedetError, missing_extra
 from edgedet.options import with_flags
-from edgedet.threads import limit_blas_threads
+from edgedet.threads import let_threads_sleep, limit_blas_threads
 
 # Import name -> extra that brings it.
 EXTRAS = {
@@ -77,6 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         Exit code: 0; 2 after an error that the user can act on; 130 after Ctrl-C.
     """
     limit_blas_threads()
+    let_threads_sleep()
     args = build_parser().parse_args(argv)
     try:
         result: int = args.handler(args)
