@@ -135,18 +135,21 @@ def main() -> None:
     for count in args.images:
         data = make_data(args.out / str(count), count)
         column: dict[str, float] = {}
-        for part in PARTS:
+        for part in PARTS if count == args.images[-1] else [part for part in PARTS if part != "step"]:
             command = [sys.executable, __file__, "--out", str(args.out), "--part", part, str(data)]
             done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
             column |= json.loads(done.stdout.splitlines()[-1])
+            sys.stderr.write(f"{count} images, {part}: {json.dumps(column)}\n")
         columns.append(column)
     print(f"load average: {os.getloadavg()[0]:.1f}, {os.cpu_count()} cores\n")
     print("| |" + "".join(f" {count:,} images |" for count in args.images) + f" {COCO_IMAGES:,}, extrapolated |")
     print("|--|" + "--|" * (len(args.images) + 1))
     for key, last in columns[-1].items():
-        slope = (last - columns[0][key]) / (args.images[-1] - args.images[0]) if len(columns) > 1 else 0.0
+        first = columns[0].get(key, last)
+        slope = (last - first) / (args.images[-1] - args.images[0]) if len(columns) > 1 else 0.0
         far = "" if key.endswith("images/s") else f"{last + slope * (COCO_IMAGES - args.images[-1]):,.1f}"
-        print(f"| {key} |" + "".join(f" {column[key]:,.1f} |" for column in columns) + f" {far} |")
+        cells = (f"{column[key]:,.1f}" if key in column else "" for column in columns)
+        print(f"| {key} |" + "".join(f" {cell} |" for cell in cells) + f" {far} |", flush=True)
 
 
 if __name__ == "__main__":
