@@ -30,6 +30,7 @@ from edgedet.quantize.fx.walk import GraphWalk
 METHODS = ("minmax", "moving-average", "percentile", "mse", "kl")
 CALIBRATIONS = (*METHODS, "auto")
 AUTO_IMAGES = 16  # looked at a second time by `auto`
+KEPT_PIXELS = 4 * 256 * 256  # of the images that `auto` keeps every tensor of; 640x640 ones of rtmdet_s take 1 GB each
 
 
 @dataclass(frozen=True)
@@ -165,8 +166,8 @@ def _auto_errors(
     walk = GraphWalk(prepared, exact=True)
     with torch.no_grad():
         for batch in again:
-            for image in torch.split(batch, 4):  # every tensor of the network is kept
-                values = walk.values(image)
+            for images in torch.split(batch, _kept_at_once(batch)):  # every tensor of the network is kept
+                values = walk.values(images)
                 for trial in trials:
                     for method, params in candidates[trial.quant.name].items():
                         _add_errors(trial, params, walk, values, sums[trial.quant.name][method])
@@ -176,6 +177,11 @@ def _auto_errors(
         name: {m: sum(e / max(energy[n], 1e-30) for n, e in errors.items()) for m, errors in by_method.items()}
         for name, by_method in sums.items()
     }
+
+
+def _kept_at_once(batch: Tensor) -> int:
+    """How many images of a batch may have all their tensors in memory: 4 up to 256x256, 1 at 640x640."""
+    return max(1, min(4, KEPT_PIXELS // (batch.shape[2] * batch.shape[3])))
 
 
 @dataclass(frozen=True, eq=False)

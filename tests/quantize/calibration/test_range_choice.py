@@ -15,6 +15,7 @@ from edgedet.quantize.calibration.ranges import PERCENTILE, kl_range, mse_range,
 from edgedet.quantize.fx.fake_quant import FakeQuant
 from edgedet.quantize.fx.prepare import prepare, quantized_by
 from edgedet.quantize.fx.qparams import affine_params, input_params
+from edgedet.quantize.fx.walk import GraphWalk
 
 PIXELS = input_params(PreprocessSpec(32, 32))
 
@@ -159,6 +160,15 @@ def test_find_ranges_auto_keeps_the_whole_range_of_outputs():
     ranges, whole = chosen(RangePlan("auto")), chosen(RangePlan())
     for name in ("cls", "box"):
         assert ranges[name] == whole[name]
+
+
+def test_find_ranges_auto_keeps_the_tensors_of_fewer_large_images(monkeypatch):
+    # All tensors of four 640x640 images of rtmdet_s are 4 GB.
+    asked, values = [], GraphWalk.values
+    monkeypatch.setattr(GraphWalk, "values", lambda walk, x: asked.append(len(x)) or values(walk, x))
+    chosen(RangePlan("auto"), [torch.rand(6, 3, 256, 256)])
+    chosen(RangePlan("auto"), [torch.rand(2, 3, 640, 640)])
+    assert asked == [4, 2, 1, 1]
 
 
 def test_find_ranges_auto_can_be_asked_for_one_tensor():
