@@ -91,8 +91,8 @@ def test_inspect_request_out_of_range_raises(split: CocoSplit) -> None:
 
 
 def test_inspect_model_pictures_of_other_classes_are_refused(pico: Path, split: CocoSplit, maker: ModuleType) -> None:
-    request = InspectRequest(pico / maker.MODEL, pico / maker.CHECKPOINT, replace(split, class_names=("red", "blue")))
-    with pytest.raises(DataError, match=r"classes \['red', 'blue'\], but .* knows \['red', 'green'\]; inspect with"):
+    request = InspectRequest(pico / maker.MODEL, pico / maker.CHECKPOINT, replace(split, class_names=("black", "blue")))
+    with pytest.raises(DataError, match=r"classes \['black', 'blue'\], but .* knows \['red', 'green'\]; inspect with"):
         inspect_model(request)
 
 

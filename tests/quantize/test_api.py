@@ -213,16 +213,21 @@ def test_quantize_checkpoint_one_good_image_among_constant_ones_is_enough(checkp
     assert quantize_checkpoint(bad).model.exists()
 
 
-def test_quantize_checkpoint_of_another_class_count_is_an_error(checkpoint, data, tmp_path):
+def test_quantize_checkpoint_needs_one_class_in_common(checkpoint, data, tmp_path):
     coco = copy_of(data, tmp_path / "d")
+    same = quantize_checkpoint(request(checkpoint, tmp_path / "d", tmp_path / "q", effort="fast"))
     coco["categories"].append({"id": 2, "name": "platelet"})
-    coco["annotations"][0]["category_id"] = 2
-    (tmp_path / "d" / "train" / "_annotations.coco.json").write_text(json.dumps(coco))
+    ann = tmp_path / "d" / "train" / "_annotations.coco.json"
+    ann.write_text(json.dumps(coco))
+    more = quantize_checkpoint(request(checkpoint, tmp_path / "d", tmp_path / "more", effort="fast"))
+    assert more.sha256 == same.sha256
+    coco["categories"][0]["name"] = "Cell"
+    ann.write_text(json.dumps(coco))
     with pytest.raises(
         DataError, match=r"_annotations\.coco\.json: classes \[.*\], but .*best\.pt knows \['cell'\]; calibrate"
     ):
-        quantize_checkpoint(request(checkpoint, tmp_path / "d", tmp_path / "q"))
-    assert not (tmp_path / "q").exists()
+        quantize_checkpoint(request(checkpoint, tmp_path / "d", tmp_path / "none"))
+    assert not (tmp_path / "none").exists()
 
 
 def test_quantize_checkpoint_nan_weight_is_named(checkpoint, data, tmp_path):
