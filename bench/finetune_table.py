@@ -97,7 +97,8 @@ def render(content: dict[str, Any]) -> str:
         "| start | epochs | input | AP | best AP |",
         "| --- | --- | --- | --- | --- |",
     ]
-    for name, row in known["rows"].items():
+    for name in (name for name in ROWS if name in known["rows"]):
+        row = known["rows"][name]
         options = row["options"]
         size = f"{options['imgsz']}x{options['imgsz']}"
         lines.append(f"| {name} | {options['epochs']} | {size} | {row['ap']:.3f} | {row['best_ap']:.3f} |")
