@@ -146,7 +146,8 @@ def main() -> None:
     print("|--|" + "--|" * (len(args.images) + 1))
     for key, last in columns[-1].items():
         first = columns[0].get(key, last)
-        slope = (last - first) / (args.images[-1] - args.images[0]) if len(columns) > 1 else 0.0
+        # A start that does not depend on the number differs by chance only.
+        slope = max(0.0, last - first) / (args.images[-1] - args.images[0]) if len(columns) > 1 else 0.0
         far = "" if key.endswith("images/s") else f"{last + slope * (COCO_IMAGES - args.images[-1]):,.1f}"
         cells = (f"{column[key]:,.1f}" if key in column else "" for column in columns)
         print(f"| {key} |" + "".join(f" {cell} |" for cell in cells) + f" {far} |", flush=True)
