@@ -12,12 +12,12 @@ from typing import Any
 
 from edgedet.errors import ConfigError, require_one_of
 
-HEADS = ("rtmdet", "yolox", "yolov3", "yolov5", "yolov8", "nanodet", "ssd", "fomo", "none")
-CODINGS = ("distance", "yolox", "yolov3", "yolov5", "xywh", "xyxy", "ssd", "detections", "cells", "none")
+HEADS = ("rtmdet", "yolox", "yolov3", "yolov5", "yolov8", "nanodet", "yunet", "fastestdet", "ssd", "fomo", "none")
+CODINGS = ("distance", "yolox", "yolov3", "yolov5", "fastestdet", "xywh", "xyxy", "ssd", "detections", "cells", "none")
 SCORES = ("sigmoid", "softmax", "none", "percent")
 UNITS = ("pixels", "normalized")
 # Codings whose rows belong to the cells of the stride levels.
-LEVEL_CODINGS = ("distance", "yolox", "yolov3", "yolov5", "cells")
+LEVEL_CODINGS = ("distance", "yolox", "yolov3", "yolov5", "fastestdet", "cells")
 ANCHOR_CODINGS = ("yolov3", "yolov5")
 # Codings whose outputs are rows of a box and scores: what numerics/heads/boxes.py and edk_detect_rows() decode.
 ROW_CODINGS = ("distance", "yolox", "yolov3", "yolov5", "xywh", "xyxy", "ssd")
@@ -42,6 +42,7 @@ class HeadSpec:
     - yolox: centre ((x + column) * stride, ...), size exp(w) * stride (arXiv:2107.08430)
     - yolov3: centre (sigmoid(x) + column) * stride, size exp(w) * anchor (arXiv:1804.02767)
     - yolov5: centre (2 sigmoid(x) - 0.5 + column) * stride, size (2 sigmoid(w))^2 * anchor
+    - fastestdet: centre (tanh(x) + column) * stride, size sigmoid(w) * input width (github.com/dog-qiuqiu/FastestDet)
     - xywh, xyxy: decoded in the graph, centre and size, or corners, in `unit`
     - ssd: centre and size relative to anchors (arXiv:1512.02325)
     - detections: after the operator TFLite_Detection_PostProcess: boxes, classes, scores, count
@@ -56,6 +57,9 @@ class HeadSpec:
     # YOLO: the objectness is the score of the best class.
     scores: str = "sigmoid"
     objectness: bool = False  # scores are objectness * class
+    # 0: the plain product; w: objectness ** w * class ** (1 - w). YuNet: 0.5 (a geometric mean), FastestDet: 0.6
+    objectness_weight: float = 0.0
+    objectness_scores: str = ""  # as `scores`, where the objectness has another; empty: the same (softmax: sigmoid)
     background: bool = False  # the first class channel is the background
     classes_first: bool = False  # in a `map`: classes stand in front of the box
     channels_first: bool = False  # the channel axis stands in front of the cells: (1, C, h, w), (1, C, cells)
@@ -74,6 +78,10 @@ class HeadSpec:
         require_one_of("coding", self.coding, CODINGS)
         require_one_of("scores", self.scores, SCORES)
         require_one_of("unit", self.unit, UNITS)
+        if self.objectness_scores:
+            require_one_of("objectness_scores", self.objectness_scores, SCORES)
+        if not 0 <= self.objectness_weight < 1:
+            raise ConfigError(f"objectness_weight must be 0 <= w < 1, got {self.objectness_weight}")
         if self.bins < 0 or self.bins == 1:
             raise ConfigError(f"bins must be 0 (none) or at least 2, got {self.bins}")
         role_of = _ROLES.get(self.coding, _ROW_ROLE)

@@ -17,7 +17,7 @@ from edgedet.errors import ConversionError
 from edgedet.head_spec import ANCHOR_CODINGS, LEVEL_CODINGS
 from edgedet.numerics.decode import dequantize_output
 from edgedet.numerics.heads.boxes import box_values, softmax_powers, ssd_anchors_px
-from edgedet.numerics.heads.decode import activate, objectness_activation
+from edgedet.numerics.heads.decode import class_scores, object_scores
 from edgedet.numerics.heads.layout import Rows, class_channels, gather, grid
 
 CODES = np.arange(-128, 128).astype(np.int8)
@@ -205,10 +205,10 @@ class _Maker:
             numbers = box_values(numbers, head, self._size)
         scores = real_cls = self._real(cls.tensor)
         if not self._softmax:
-            scores = activate(real_cls, head.scores)
+            scores = class_scores(real_cls, head)
         objects = np.ones(256, np.float32)
         if objectness is not None:
-            objects = activate(self._real(obj.tensor), objectness_activation(head))
+            objects = object_scores(self._real(obj.tensor), head)
         cls_threshold, obj_threshold = self._thresholds(scores, objects)
         return RowLevel(
             height=height,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edgedet.commands.shared import Commands, add_command, refuse_checkpoint
 from edgedet.contracts import RESIZE_MODES
@@ -12,6 +13,9 @@ from edgedet.errors import ConfigError
 from edgedet.fileio import require_out_file
 from edgedet.head_spec import CODINGS, HEADS, SCORES, UNITS
 from edgedet.options import positive_int, threshold
+
+if TYPE_CHECKING:
+    from edgedet.contract.request import ContractRequest
 
 
 def add_contract(commands: Commands) -> None:
@@ -34,17 +38,30 @@ def add_contract(commands: Commands) -> None:
     parser.add_argument(
         "--out", type=Path, metavar="FILE2", help="write the file with its contracts (default: only show)"
     )
-    _add_outputs(parser.add_argument_group("outputs"))
-    _add_input(parser.add_argument_group("input"))
-    group = parser.add_argument_group("decoding")
+    add_contract_arguments(parser, "outputs", "input", "decoding")
+
+
+def add_contract_arguments(
+    parser: argparse.ArgumentParser, outputs: str, image: str, decoding: str, classes: str = "--classes"
+) -> None:
+    """Add what can be said about a file: its outputs, its input, and how it is decoded.
+
+    Args:
+        parser: of the command.
+        outputs, image, decoding: titles of the three groups.
+        classes: option of the class names.
+    """
+    _add_outputs(parser.add_argument_group(outputs), classes)
+    _add_input(parser.add_argument_group(image))
+    group = parser.add_argument_group(decoding)
     group.add_argument("--score-threshold", type=threshold, metavar="T", help="for pictures (default: 0.25)")
     group.add_argument("--nms-iou", type=threshold, metavar="IOU", help="default: 0.65")
     group.add_argument("--max-detections", type=positive_int, metavar="N", help="of an image (default: 100)")
 
 
-def _add_outputs(group: argparse._ArgumentGroup) -> None:
+def _add_outputs(group: argparse._ArgumentGroup, classes: str) -> None:
     group.add_argument("--head", choices=HEADS, help="what decodes the outputs; none: nothing (a classifier)")
-    group.add_argument("--classes", metavar="A,B,C|FILE", help="names (default: the appended label file)")
+    group.add_argument(classes, metavar="A,B,C|FILE", help="names (default: the appended label file)")
     group.add_argument("--category-ids", type=_whole_numbers, metavar="ID,...", help="COCO category id of each class")
     group.add_argument("--layout", choices=("sscma",), help="outputs of equal shape are in SSCMA's order; head rtmdet")
     group.add_argument("--strides", type=_whole_numbers, metavar="S,...", help="of the levels (default: found)")
@@ -79,18 +96,40 @@ def _add_input(group: argparse._ArgumentGroup) -> None:
 
 def _contract(args: argparse.Namespace) -> int:
     from edgedet.contract.api import contract
-    from edgedet.contract.labels import parse_classes
-    from edgedet.contract.request import ContractRequest
 
     refuse_checkpoint(args.model)
     if args.out is not None:
         require_out_file(args.out, "--out")
+    request = contract_request(args, args.model, args.out, _parse_outputs(args.outputs), args.classes)
+    print(contract(request).text(), end="")
+    return 0
+
+
+def contract_request(
+    args: argparse.Namespace,
+    model: Path,
+    out: Path | None,
+    outputs: tuple[tuple[str, str], ...],
+    classes: str | None,
+) -> ContractRequest:
+    """What the options of `add_contract_arguments` say.
+
+    Args:
+        args: parsed.
+        model: the file that it is said about.
+        out: file to write, if any.
+        outputs: (role, name of the tensor).
+        classes: names, or the file that holds them.
+    """
+    from edgedet.contract.labels import parse_classes
+    from edgedet.contract.request import ContractRequest
+
     anchors, source = _parse_anchors(args.anchors)
-    request = ContractRequest(
-        model=args.model,
-        out=args.out,
+    return ContractRequest(
+        model=model,
+        out=out,
         head=args.head,
-        classes=None if args.classes is None else parse_classes(args.classes),
+        classes=None if classes is None else parse_classes(classes),
         category_ids=args.category_ids,
         strides=args.strides,
         anchors=anchors,
@@ -101,7 +140,7 @@ def _contract(args: argparse.Namespace) -> int:
         scores=args.scores,
         unit=args.unit,
         offset=args.offset,
-        outputs=_parse_outputs(args.outputs),
+        outputs=outputs,
         layout=args.layout,
         mean=args.mean,
         std=args.std,
@@ -112,8 +151,6 @@ def _contract(args: argparse.Namespace) -> int:
         nms_iou=args.nms_iou,
         max_detections=args.max_detections,
     )
-    print(contract(request).text(), end="")
-    return 0
 
 
 def _parse_anchors(text: str | None) -> tuple[tuple[float, ...] | None, str | None]:

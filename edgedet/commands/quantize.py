@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgedet.commands.onnx import add_onnx_arguments, is_onnx, onnx_request, refuse_onnx_options
 from edgedet.commands.qat import add_qat_arguments, qat_request, refuse_qat_options
 from edgedet.commands.shared import Commands, add_command, holds_run
 from edgedet.commands.substitute import (
@@ -42,7 +43,7 @@ def add_quantize(commands: Commands) -> None:
     parser = add_command(
         commands,
         "quantize",
-        "make an int8 .tflite from a checkpoint",
+        "make an int8 .tflite from a checkpoint or an ONNX file",
         (
             "quantize runs/bccd/best.pt --data bccd --out runs/q",
             "quantize runs/bccd/best.pt --data bccd --out runs/q --effort best --calib-images 205 --seed 7",
@@ -55,11 +56,14 @@ def add_quantize(commands: Commands) -> None:
             "quantize runs/bccd/best.pt --method qat --distill --images photos --out runs/distilled",
             "quantize runs/nano/best.pt --activation relu6 --no-channel-attention --data bccd --out runs/ncadc",
             "quantize runs/ab/best.pt --train-ann a.json --train-images a --out runs/q",
+            "quantize yolov8n.onnx --data bccd --out runs/q",
+            "quantize face.onnx --images photos --class-names face --imgsz 320x240 --out runs/face",
+            "quantize own.onnx --images photos --mean 0 --std 255 --outputs cls_8=a,box_8=b --head rtmdet --out q",
         ),
         _quantize,
     )
     parser.set_defaults(can_resume=_can_resume)
-    parser.add_argument("checkpoint", type=Path, metavar="CKPT", help="checkpoint (.pt) of edgedet train")
+    parser.add_argument("checkpoint", type=Path, metavar="CKPT", help="checkpoint (.pt) of edgedet train, or .onnx")
     add_data_arguments(parser)
     parser.add_argument(
         "--out", type=Path, required=True, metavar="RUN", help="folder of model_int8.tflite and reports"
@@ -83,6 +87,7 @@ def add_quantize(commands: Commands) -> None:
     add_qat_arguments(parser)
     add_substitution_arguments(parser)
     add_waterfall_arguments(parser)
+    add_onnx_arguments(parser)
 
 
 def _choices(values: Sequence[str]) -> str:
@@ -169,6 +174,9 @@ def _quantize(args: argparse.Namespace) -> int:
     args.method = args.method or ("qat" if args.recipe is not None else "ptq")
     if args.method not in METHODS:
         raise ConfigError(f"--method {args.method!r}: expected one of {', '.join(METHODS)}")
+    if is_onnx(args.checkpoint):
+        return _quantize_onnx(args)
+    refuse_onnx_options(args)
     quantization: QatRequest | QuantizeRequest
     if args.method == "qat":
         _refuse_step_options(args)
@@ -189,6 +197,18 @@ def _quantize(args: argparse.Namespace) -> int:
     request = ChainRequest(quantization, substitution, args.waterfall, args.waterfall_images)
     speaking = ChainEvents(lambda text: print(with_flags(text, args), end=""), _announce, show_progress)
     run_chain(request, speaking if launched().first else ChainEvents())
+    return 0
+
+
+def _quantize_onnx(args: argparse.Namespace) -> int:
+    request = onnx_request(args, _ptq_request(args))
+
+    from edgedet.exchange.onnx_in.api import quantize_onnx
+    from edgedet.progress import show_progress
+
+    with show_progress("calibrate") as progress:
+        report = quantize_onnx(request, progress, _announce)
+    print(report.text(), end="")
     return 0
 
 

@@ -9,6 +9,7 @@ from edgedet.contract.request import ContractRequest
 from edgedet.head_spec import HeadSpec
 
 STRIDES = ((8, 16, 32), (16, 32), (8, 16), (8,), (16,), (32,), (8, 16, 32, 64), (4, 8, 16, 32), (4, 8, 16), (4,))
+OBJECTNESS_WEIGHTS = {"yunet": 0.5, "fastestdet": 0.6}
 COCO_ANCHORS = (10.0, 13.0, 16.0, 30.0, 33.0, 23.0, 30.0, 61.0, 62.0, 45.0, 59.0, 119.0, 116.0, 90.0, 156.0, 198.0,
                 373.0, 326.0)  # fmt: skip
 Shape = tuple[int, ...]
@@ -88,6 +89,7 @@ def _dense(request: ContractRequest, kind: str, shapes: Sequence[Shape], classes
                             () if kind == "rtmdet" and _is_plain(strides, tensors, channels_first) else tensors,
                             request.scores or "sigmoid",
                             objectness,
+                            objectness_weight=OBJECTNESS_WEIGHTS.get(kind, 0.0),
                             classes_first=kind in ("nanodet", "rtmdet") and tensors[0].startswith("map"),
                             channels_first=channels_first,
                             unit=request.unit or "pixels",
@@ -108,6 +110,8 @@ def _codings(
         "rtmdet": [("distance", False, 0)],
         "nanodet": [("distance", False, b) for b in bins],
         "yolox": [("yolox", True, 0), ("yolox", False, 0)],
+        "yunet": [("yolox", True, 0)],
+        "fastestdet": [("fastestdet", True, 0)],
         "yolov3": [("yolov3", True, 0)] if request.anchors else [("xywh", True, 0)],
         "yolov5": [("yolov5", True, 0)] if request.anchors else [("xywh", True, 0)],
         "yolov8": [("xywh", False, 0), *(("distance", False, b) for b in bins)],

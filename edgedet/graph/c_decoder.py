@@ -58,6 +58,8 @@ def _against_rows(outputs: OutputSpec) -> str:
         return f"more than {_MOST_LEVELS} stride levels"
     if head.bins and (head.coding != "distance" or head.bins > _MOST_BINS):
         return f"{head.bins} bins of coding {head.coding}; distances have up to {_MOST_BINS}"
+    if head.objectness_weight and head.scores == "softmax":
+        return "scores are powers of a softmax"
     if head.background and head.objectness and head.scores == "percent":
         return "scores are the objectness in percent, but there is a background class"
     return ""

@@ -19,6 +19,7 @@ from edgedet.data.paths import DataPaths
 from edgedet.errors import ConfigError
 from edgedet.fileio import atomic_write_bytes, atomic_write_text
 from edgedet.graph.flatbuffer import serialize
+from edgedet.graph.graph import Graph
 from edgedet.net.checkpoint import load_checkpoint
 from edgedet.progress import Stopwatch
 from edgedet.quantize.calibration.calibrate import calibrate
@@ -198,6 +199,18 @@ def quantize_model(
     return QuantizedModel(fake_quant, graph_from_fx(fake_quant, preprocess, outputs))
 
 
+@dataclass(frozen=True, eq=False)
+class FloatNetwork:
+    """What post-training quantization takes, wherever it comes from."""
+
+    module: nn.Module  # float32, NCHW, one input, a tuple of outputs in contract order
+    preprocess: PreprocessSpec
+    outputs: OutputSpec
+    notes: tuple[str, ...] = ()  # for the report
+    # Last change of the int8 graph, for contracts that only its tensors tell; None: nothing.
+    describe: Callable[[Graph], Graph] | None = None
+
+
 def quantize_checkpoint(
     request: QuantizeRequest,
     progress: Callable[[int, int], None] | None = None,
@@ -220,24 +233,52 @@ def quantize_checkpoint(
         raise ConfigError(f"`out` {request.out}: is a file, expected a folder or a new name")
     watch = Stopwatch()
     checkpoint = load_checkpoint(request.checkpoint)
-    model = checkpoint.build()
+    network = FloatNetwork(checkpoint.build(), checkpoint.preprocess, checkpoint.outputs)
     watch.lap("load")
     split = _calibration_split(request, checkpoint.outputs)
+    return quantize_network(network, split, request, watch, progress, on_step)
+
+
+def quantize_network(
+    network: FloatNetwork,
+    split: CocoSplit,
+    request: QuantizeRequest,
+    watch: Stopwatch,
+    progress: Callable[[int, int], None] | None = None,
+    on_step: Callable[[str], None] | None = None,
+) -> QuantizeReport:
+    """Quantize a network in memory and write the model, the calibration manifest and the report.
+
+    Args:
+        network: what to quantize.
+        split: images to draw from.
+        request: how, and where to; its checkpoint and data are only named.
+        watch: running; the steps are added to it.
+        progress: called with (images done, images in all) during calibration.
+        on_step: called with the name of each long step when it begins.
+    Returns:
+        The report that also stands in report.json.
+    Raises:
+        DataError, ConfigError, ConversionError, UnsupportedOpError: nothing was written.
+    """
     records = draw_images(split, request.calib_images, request.seed)
     check_enough(records, request.calib_images, split)
     check_not_constant(records)
     options = {**_options_json(request.options), "threads": request.threads}
-    manifest = make_manifest(records, split, checkpoint.preprocess, request.method, request.seed, options)
+    manifest = make_manifest(records, split, network.preprocess, request.method, request.seed, options)
     watch.lap("data")
-    images = ImageFiles(records, checkpoint.preprocess)
+    images = ImageFiles(records, network.preprocess)
     reports = Reports(_counter(len(records), progress), on_step)
     with torch_threads(request.threads):
-        result = post_training_quantize(model, checkpoint.preprocess, images, request.options, reports)
+        result = post_training_quantize(network.module, network.preprocess, images, request.options, reports)
     watch.lap("quantize")
-    graph = graph_from_fx(result.frozen, checkpoint.preprocess, checkpoint.outputs)
+    graph = graph_from_fx(result.frozen, network.preprocess, network.outputs)
+    if network.describe is not None:
+        graph = network.describe(graph)
     data = serialize(graph)
     watch.lap("convert")
     report = _report(request, QuantizedModel(result.frozen, graph), result, data, len(records), watch.laps)
+    report = replace(report, notes=(*network.notes, *report.notes))
     atomic_write_text(report.manifest, manifest.to_json())
     atomic_write_bytes(report.model, data)
     atomic_write_text(report.report, json.dumps(report.to_json(), indent=1) + "\n")

@@ -64,6 +64,8 @@ def decode_boxes(rows: Rows, spec: OutputSpec, size: tuple[int, int]) -> np.ndar
     if head.coding == "distance":
         centres = (cells + np.float32(head.offset)) * strides
         return np.concatenate([centres - first * strides, centres + second * strides], axis=1)
+    if head.coding == "fastestdet":
+        return _corners((first + cells) * strides, second)
     sides = strides if head.coding == "yolox" else rows.anchors.astype(np.float32)
     return _corners((first + cells) * strides, second * sides)
 
@@ -88,6 +90,8 @@ def box_values(box: np.ndarray, head: HeadSpec, size: tuple[int, int]) -> np.nda
         side = np.exp(np.minimum(x, MAX_EXPONENT))
     if head.coding in ("yolov3", "yolov5"):
         centre = x if head.box_sigmoid else logistic(x)
+    if head.coding == "fastestdet":
+        centre, side = np.tanh(x), logistic(x) * np.array([size[0], size[1]] * 2, np.float64)
     if head.coding == "yolov5":
         centre, side = 2.0 * centre - 0.5, (2.0 * centre) ** 2
     numbers = np.concatenate([centre[:, :2], side[:, 2:]], axis=1)

@@ -74,16 +74,29 @@ def row_scores(rows: Rows, spec: OutputSpec) -> np.ndarray:
         scores = np.zeros((len(rows.classes), class_channels(spec)), np.float32)
         scores[np.arange(len(scores)), rows.classes.argmax(axis=1)] = activate(rows.objectness, "percent")
         return scores
-    scores = activate(rows.classes, spec.head.scores)[:, int(spec.head.background) :]
+    scores = class_scores(rows.classes, spec.head)[:, int(spec.head.background) :]
     if rows.objectness is None:
         return scores
-    result: np.ndarray = scores * activate(rows.objectness, objectness_activation(spec.head))[:, None]
+    result: np.ndarray = scores * object_scores(rows.objectness, spec.head)[:, None]
     return result
 
 
-def objectness_activation(head: HeadSpec) -> str:
-    """What makes a score of the objectness: a softmax is over the classes, this is one yes-or-no value."""
-    return "sigmoid" if head.scores == "softmax" else head.scores
+def class_scores(values: np.ndarray, head: HeadSpec) -> np.ndarray:
+    """Factors of the classes, float32 in and out: scores, raised to 1 - `objectness_weight` where the head has one."""
+    return _power(activate(values, head.scores), 1.0 - head.objectness_weight)
+
+
+def object_scores(values: np.ndarray, head: HeadSpec) -> np.ndarray:
+    """Factors of the objectness, float32 in and out: a softmax is over the classes, this is one yes-or-no value."""
+    kind = head.objectness_scores or ("sigmoid" if head.scores == "softmax" else head.scores)
+    return _power(activate(values, kind), head.objectness_weight or 1.0)
+
+
+def _power(scores: np.ndarray, exponent: float) -> np.ndarray:
+    if exponent == 1.0:
+        return scores
+    result: np.ndarray = (np.maximum(scores, 0.0).astype(np.float64) ** exponent).astype(np.float32)
+    return result
 
 
 def activate(values: np.ndarray, kind: str) -> np.ndarray:

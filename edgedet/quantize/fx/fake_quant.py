@@ -1,4 +1,4 @@
-"""The two modules of a prepared graph: quantized convolution and fake quantization of a tensor.
+"""The modules of a prepared graph: quantized convolutions, and fake quantization of a tensor.
 
 Everything else in a prepared graph (cat, max pool, nearest upsampling, padding, add, mul, mean, sigmoid) stays the
 torch operator that it was; where its result needs a scale of its own, a `FakeQuant` follows it.
@@ -84,8 +84,63 @@ class FakeQuant(nn.Module):
         return torch.fake_quantize_per_tensor_affine(x, self.scale, self.zero_point, *LIMITS[self.bits])
 
 
-class QuantConv2d(nn.Module):
-    """Convolution with explicit padding and fused activation; after `freeze` its weights and bias are integer codes.
+class QuantWeights(nn.Module):
+    """A layer whose weights have one scale for each output channel; after `freeze` they and the bias are integer codes.
+
+    Args:
+        weight: float32 (O, I, H, W); copied.
+        bias: float32 (O,); None: zeros.
+        name: path of the layer, for errors.
+    """
+
+    weight_scale: Tensor | None  # float32 (O,)
+    weight_code: Tensor | None  # int8 (O, I, H, W)
+    bias_scale: Tensor | None  # float32 (O,)
+    bias_code: Tensor | None  # int32 (O,); int64 behind an int16 input
+
+    def __init__(self, weight: Tensor, bias: Tensor | None, name: str) -> None:
+        super().__init__()
+        self.name = name
+        self.weight = nn.Parameter(weight.detach().clone())
+        self.bias = nn.Parameter(torch.zeros(len(weight)) if bias is None else bias.detach().clone())
+        for buffer in ("weight_scale", "weight_code", "bias_scale", "bias_code"):
+            self.register_buffer(buffer, None)
+
+    def set_weight_codes(self, scales: np.ndarray, codes: np.ndarray) -> None:
+        """Decide the weights; `freeze` keeps them, and the forward pass uses exactly what they mean.
+
+        Args:
+            scales: float32 (O,), > 0.
+            codes: int8, shape of the weight, -127..127.
+        """
+        self.weight_scale, self.weight_code = torch.from_numpy(scales), torch.from_numpy(codes)
+        self.weight = nn.Parameter(torch.from_numpy(codes * scales[:, None, None, None]))
+
+    def freeze(self, source: AffineParams) -> None:
+        """Turn weights and bias into integer codes, and let the forward pass use exactly what the codes mean.
+
+        Weights that `set_weight_codes` decided stay as they are; others get the scale of their largest value.
+
+        Args:
+            source: of the tensor that the convolution reads.
+        Raises:
+            ConversionError: NaN weights, or a bias that does not fit into the accumulator.
+        """
+        if self.weight_scale is None or self.weight_code is None:
+            weight = self.weight.detach().numpy()
+            chosen = weight_scales(weight, self.name)
+            self.set_weight_codes(chosen, weight_codes(weight, chosen))
+        assert self.weight_scale is not None
+        assert self.weight_code is not None
+        scales, codes = self.weight_scale.numpy(), self.weight_code.numpy()
+        b_scales = bias_scales(source.scale, scales)
+        b_codes = bias_codes(self.bias.detach().numpy(), b_scales, codes, self.name, source.bits)
+        self.bias_scale, self.bias_code = torch.from_numpy(b_scales), torch.from_numpy(b_codes)
+        self.bias = nn.Parameter(torch.from_numpy((b_codes * b_scales.astype(np.float64)).astype(np.float32)))
+
+
+class QuantConv2d(QuantWeights):
+    """Convolution with explicit padding and fused activation.
 
     Args:
         conv: float convolution with zero padding; its weights are copied.
@@ -94,26 +149,15 @@ class QuantConv2d(nn.Module):
         padding: (left, right, top, bottom) px of zeros, the convolution's own padding included.
     """
 
-    weight_scale: Tensor | None  # float32 (O,)
-    weight_code: Tensor | None  # int8 (O, I, H, W)
-    bias_scale: Tensor | None  # float32 (O,)
-    bias_code: Tensor | None  # int32 (O,); int64 behind an int16 input
-
     def __init__(self, conv: nn.Conv2d, name: str, activation: str, padding: tuple[int, int, int, int]) -> None:
-        super().__init__()
+        super().__init__(conv.weight, conv.bias, name)
         if activation not in FUSED_ACTIVATIONS:
             raise ConversionError(f"{name}: activation {activation!r} can't be fused, only {FUSED_ACTIVATIONS}")
-        self.name = name
         self.activation = activation
         self.padding = padding
         self.stride = (int(conv.stride[0]), int(conv.stride[1]))
         self.dilation = (int(conv.dilation[0]), int(conv.dilation[1]))
         self.groups = conv.groups
-        bias = torch.zeros(conv.out_channels) if conv.bias is None else conv.bias.detach()
-        self.weight = nn.Parameter(conv.weight.detach().clone())
-        self.bias = nn.Parameter(bias.clone())
-        for buffer in ("weight_scale", "weight_code", "bias_scale", "bias_code"):
-            self.register_buffer(buffer, None)
 
     def forward(self, x: Tensor) -> Tensor:
         """float32 (N, I, H, W) -> (N, O, H', W'), after the fused activation, before the output's FakeQuant."""
@@ -148,37 +192,24 @@ class QuantConv2d(nn.Module):
                 return torch.clamp(y, 0.0, 1.0)
         return y
 
-    def set_weight_codes(self, scales: np.ndarray, codes: np.ndarray) -> None:
-        """Decide the weights; `freeze` keeps them, and the forward pass uses exactly what they mean.
 
-        Args:
-            scales: float32 (O,), > 0.
-            codes: int8, shape of the weight, -127..127.
-        """
-        self.weight_scale, self.weight_code = torch.from_numpy(scales), torch.from_numpy(codes)
-        self.weight = nn.Parameter(torch.from_numpy(codes * scales[:, None, None, None]))
+class QuantConvTranspose2d(QuantWeights):
+    """Transposed convolution without groups and dilation.
 
-    def freeze(self, source: AffineParams) -> None:
-        """Turn weights and bias into integer codes, and let the forward pass use exactly what the codes mean.
+    Args:
+        conv: float layer; its weights are copied.
+        name: path of the layer, for errors.
+    """
 
-        Weights that `set_weight_codes` decided stay as they are; others get the scale of their largest value.
+    def __init__(self, conv: nn.ConvTranspose2d, name: str) -> None:
+        super().__init__(conv.weight.transpose(0, 1), conv.bias, name)
+        self.stride = (int(conv.stride[0]), int(conv.stride[1]))
+        self.padding = (int(conv.padding[0]), int(conv.padding[1]))
 
-        Args:
-            source: of the tensor that the convolution reads.
-        Raises:
-            ConversionError: NaN weights, or a bias that does not fit into the accumulator.
-        """
-        if self.weight_scale is None or self.weight_code is None:
-            weight = self.weight.detach().numpy()
-            chosen = weight_scales(weight, self.name)
-            self.set_weight_codes(chosen, weight_codes(weight, chosen))
-        assert self.weight_scale is not None
-        assert self.weight_code is not None
-        scales, codes = self.weight_scale.numpy(), self.weight_code.numpy()
-        b_scales = bias_scales(source.scale, scales)
-        b_codes = bias_codes(self.bias.detach().numpy(), b_scales, codes, self.name, source.bits)
-        self.bias_scale, self.bias_code = torch.from_numpy(b_scales), torch.from_numpy(b_codes)
-        self.bias = nn.Parameter(torch.from_numpy((b_codes * b_scales.astype(np.float64)).astype(np.float32)))
+    def forward(self, x: Tensor) -> Tensor:
+        """float32 (N, I, H, W) -> (N, O, H', W'), before the output's FakeQuant."""
+        weight = self.weight.transpose(0, 1)
+        return functional.conv_transpose2d(x, weight, self.bias, self.stride, self.padding)
 
 
 class Observer(Protocol):

@@ -19,13 +19,14 @@ def fold_batch_norm(model: nn.Module) -> GraphModule:
     its BatchNorm.
 
     Args:
-        model: float32 network; not changed.
+        model: float32 network; not changed. A graph is taken as it is.
     Returns:
         A new graph of the same function, without any BatchNorm that follows a convolution.
     Raises:
         ConversionError: a weight or BatchNorm statistic is NaN or infinite.
     """
-    traced = symbolic_trace(copy.deepcopy(model).eval())
+    copied = copy.deepcopy(model).eval()
+    traced = copied if isinstance(copied, GraphModule) else symbolic_trace(copied)
     modules = dict(traced.named_modules(remove_duplicate=False))
     pairs = [(node, conv) for node in traced.graph.nodes if (conv := _convolution_before(node, modules)) is not None]
     folded_away = {conv for _, conv in pairs}

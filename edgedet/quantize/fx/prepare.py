@@ -11,15 +11,24 @@ from torch.fx import GraphModule, Node
 
 from edgedet.contracts import PreprocessSpec
 from edgedet.errors import ConversionError, UnsupportedOpError
+from edgedet.net.foreign import Constant, Requantize, add_relu, add_relu6, prelu
 from edgedet.net.rtmdet import RTMDet
-from edgedet.quantize.fx.fake_quant import FakeQuant, QuantConv2d
+from edgedet.quantize.fx.fake_quant import FakeQuant, QuantConv2d, QuantConvTranspose2d, QuantWeights
 from edgedet.quantize.fx.fold import fold_batch_norm
 from edgedet.quantize.fx.lower_activations import lower_activations
-from edgedet.quantize.fx.qparams import LOGISTIC_PARAMS, UNIT_PARAMS, AffineParams, input_params
-from edgedet.quantize.fx.shared_scales import COPYING_MODULES, copies_codes, shared_scale_groups
+from edgedet.quantize.fx.qparams import LOGISTIC_PARAMS, TANH_PARAMS, UNIT_PARAMS, AffineParams, input_params
+from edgedet.quantize.fx.shared_scales import (
+    COPYING_FUNCTIONS,
+    COPYING_MODULES,
+    KEEPING_MODULES,
+    copies_codes,
+    keeps_scale,
+    shared_scale_groups,
+)
 
-FUNCTIONS = (operator.add, operator.mul, torch.cat, torch.mean)
-MODULES = (QuantConv2d, nn.Sigmoid, nn.Hardswish, *COPYING_MODULES)
+FUNCTIONS = (operator.add, operator.sub, operator.mul, add_relu, add_relu6, prelu, torch.mean, *COPYING_FUNCTIONS)
+_UNARY = (nn.Sigmoid, nn.Tanh, nn.Softmax, nn.Hardswish, nn.ReLU, nn.LeakyReLU)
+MODULES = (FakeQuant, QuantWeights, Constant, Requantize, *_UNARY, *KEEPING_MODULES, *COPYING_MODULES)
 
 
 def prepare(lowered: GraphModule, input_params: AffineParams) -> GraphModule:
@@ -35,8 +44,8 @@ def prepare(lowered: GraphModule, input_params: AffineParams) -> GraphModule:
         ConversionError: a group holds a tensor with a prescribed scale and others that need another one.
     """
     prepared = copy.deepcopy(lowered)
-    _fuse_convolutions(prepared)
-    _check_supported(prepared)
+    fuse_convolutions(prepared)
+    check_supported(prepared)
     _insert_fake_quants(prepared, input_params)
     prepared.graph.lint()
     prepared.delete_all_unused_submodules()
@@ -81,13 +90,15 @@ def requantizes(node: Node, modules: dict[str, nn.Module]) -> bool:
     return isinstance(module, FakeQuant) and quantized_by(node.all_input_nodes[0], modules) is not module
 
 
-def _fuse_convolutions(graph_module: GraphModule) -> None:
+def fuse_convolutions(graph_module: GraphModule) -> None:
     """Replace [zero padding +] convolution [+ activation] by one QuantConv2d."""
     modules = dict(graph_module.named_modules(remove_duplicate=False))
     graph = graph_module.graph
     used: set[str] = set()
     for node in list(graph.nodes):
         conv = modules.get(str(node.target)) if node.op == "call_module" else None
+        if isinstance(conv, nn.ConvTranspose2d):
+            graph_module.set_submodule(str(node.target), QuantConvTranspose2d(conv, str(node.target)))
         if not isinstance(conv, nn.Conv2d):
             continue
         name = str(node.target)
@@ -143,7 +154,8 @@ def _fused_activation(conv_node: Node, modules: dict[str, nn.Module]) -> tuple[s
     return "none", conv_node
 
 
-def _check_supported(graph_module: GraphModule) -> None:
+def check_supported(graph_module: GraphModule) -> None:
+    """Raises UnsupportedOpError for what has no int8 form in a graph with fused convolutions."""
     modules = dict(graph_module.named_modules(remove_duplicate=False))
     inputs = [node.name for node in graph_module.graph.nodes if node.op == "placeholder"]
     if len(inputs) != 1:
@@ -188,7 +200,8 @@ def _fixed_params(
     A group may only be fixed when each of its producers prescribes the same: the scale of a sigmoid shows 0..1 and
     would cut off everything else that is concatenated with it.
     """
-    wanted = {node.name: _prescribed(node, modules, input_params) for node in producers}
+    choosing = [node for node in producers if not keeps_scale(node, modules)]
+    wanted = {node.name: prescribed(node, modules, input_params) for node in choosing}
     if len(set(wanted.values())) > 1:
         raise ConversionError(
             f"{', '.join(wanted)} must share one scale because they are concatenated, but "
@@ -198,12 +211,21 @@ def _fixed_params(
     return next(iter(wanted.values()))
 
 
-def _prescribed(node: Node, modules: dict[str, nn.Module], input_params: AffineParams) -> AffineParams | None:
+def prescribed(node: Node, modules: dict[str, nn.Module], input_params: AffineParams) -> AffineParams | None:
+    """Parameters that TFLite or the contract prescribe for a node's result; None: calibration decides.
+
+    Args:
+        node: of a graph without FakeQuants.
+        modules: of the graph, by path.
+        input_params: of the input.
+    """
     if node.op == "placeholder":
         return input_params
     module = modules[str(node.target)] if node.op == "call_module" else None
-    if isinstance(module, nn.Sigmoid):
+    if isinstance(module, nn.Sigmoid | nn.Softmax):
         return LOGISTIC_PARAMS
+    if isinstance(module, nn.Tanh):
+        return TANH_PARAMS
     if isinstance(module, QuantConv2d) and module.activation == "unit":
         return UNIT_PARAMS
     return None
@@ -242,7 +264,7 @@ def freeze(calibrated: GraphModule) -> GraphModule:
     modules = dict(frozen.named_modules(remove_duplicate=False))
     for node in frozen.graph.nodes:
         module = modules.get(str(node.target)) if node.op == "call_module" else None
-        if isinstance(module, QuantConv2d):
+        if isinstance(module, QuantWeights):
             source = node.args[0]
             assert isinstance(source, Node)
             module.freeze(quantized_by(source, modules).params)

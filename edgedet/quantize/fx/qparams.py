@@ -48,8 +48,9 @@ class AffineParams:
         return self if self.bits == 16 else AffineParams(np.float32(self.scale / INT16_STEPS), 0, 16)
 
 
-# The range 0..255/256 that TFLite prescribes for the output of LOGISTIC.
+# The range 0..255/256 that TFLite prescribes for the output of LOGISTIC and SOFTMAX, and the one for TANH.
 LOGISTIC_PARAMS = AffineParams(np.float32(1 / 256), QMIN)
+TANH_PARAMS = AffineParams(np.float32(1 / 128), 0)
 LOGISTIC_PARAMS_16 = AffineParams(np.float32(1 / 32768), 0, 16)
 # 0..1 exactly, so that saturation is the upper clamp of the hard sigmoid.
 UNIT_PARAMS = AffineParams(np.float32(1 / 255), QMIN)

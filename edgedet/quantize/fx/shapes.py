@@ -14,10 +14,24 @@ from torch.func import functional_call
 from torch.fx import GraphModule, Interpreter, Node
 from torch.fx.node import Target
 
-from edgedet.quantize.fx.fake_quant import FakeQuant, QuantConv2d
+from edgedet.net.foreign import (
+    Constant,
+    LoneReLU6,
+    PaddedMaxPool2d,
+    Requantize,
+    ResizeLinear,
+    add_relu,
+    add_relu6,
+    prelu,
+    reshape_samples,
+    take_slice,
+)
+from edgedet.quantize.fx.fake_quant import FakeQuant, QuantConv2d, QuantConvTranspose2d
 
 Shape = tuple[int, ...]
-_PER_VALUE = (FakeQuant, nn.Sigmoid, nn.Hardswish)  # modules whose result has the shape of their input
+# Modules whose result has the shape of their input, and functions with that of both.
+_PER_VALUE = (FakeQuant, Requantize, nn.Sigmoid, nn.Tanh, nn.Softmax, nn.Hardswish, nn.ReLU, LoneReLU6, nn.LeakyReLU)
+_PER_PAIR = (operator.add, operator.sub, operator.mul, add_relu, add_relu6, prelu)
 
 
 def nchw_shapes(graph_module: GraphModule, input_shape: Shape) -> dict[Node, Shape]:
@@ -50,7 +64,10 @@ class _ShapeWalk(Interpreter):
 
     def call_module(self, target: Target, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Shape of a module's result."""
-        module, shape = self.fetch_attr(str(target)), args[0]
+        module = self.fetch_attr(str(target))
+        if isinstance(module, Constant):
+            return tuple(module.value.shape)
+        shape = args[0]
         if isinstance(module, _PER_VALUE):
             return shape
         rule = next((rule for kind, rule in _MODULES.items() if isinstance(module, kind)), None)
@@ -58,8 +75,14 @@ class _ShapeWalk(Interpreter):
 
     def call_function(self, target: Target, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Shape of a function's result."""
-        if target in (operator.add, operator.mul):
+        if target in _PER_PAIR:
             return np.broadcast_shapes(*args)
+        if target is torch.permute:
+            return tuple(args[0][axis] for axis in args[1])
+        if target is reshape_samples:
+            return (args[0][0], *args[1])
+        if target is take_slice:
+            return _taken(*args)
         if target is torch.cat:
             return _concatenated(*args, **kwargs)
         if target is torch.mean:
@@ -101,8 +124,33 @@ def _padded(pad: nn.Module, shape: Shape) -> Shape:
     return (*shape[:2], shape[2] + top + bottom, shape[3] + left + right)
 
 
+def _padded_pool(pool: nn.Module, shape: Shape) -> Shape:
+    assert isinstance(pool, PaddedMaxPool2d)
+    left, right, top, bottom = pool.padding
+    sides = (shape[2] + top + bottom, shape[3] + left + right)
+    return (*shape[:2], *(_windows(*axis, 1) for axis in zip(sides, pool.kernel, pool.stride, strict=True)))
+
+
+def _resized(resize: nn.Module, shape: Shape) -> Shape:
+    assert isinstance(resize, ResizeLinear)
+    return (*shape[:2], *resize.size)
+
+
+def _transposed(conv: nn.Module, shape: Shape) -> Shape:
+    assert isinstance(conv, QuantConvTranspose2d)
+    axes = zip(shape[2:], conv.weight.shape[2:], conv.stride, conv.padding, strict=True)
+    return (shape[0], conv.weight.shape[0], *((side - 1) * step + taps - 2 * pad for side, taps, step, pad in axes))
+
+
+def _taken(shape: Shape, axis: int, start: int, stop: int, step: int) -> Shape:
+    return (*shape[:axis], len(range(start, min(stop, shape[axis]), step)), *shape[axis + 1 :])
+
+
 _MODULES: dict[type[nn.Module], Callable[[nn.Module, Shape], Shape]] = {
     QuantConv2d: _convolved,
+    QuantConvTranspose2d: _transposed,
+    PaddedMaxPool2d: _padded_pool,
+    ResizeLinear: _resized,
     nn.MaxPool2d: _pooled,
     nn.Upsample: _upsampled,
     nn.ZeroPad2d: _padded,

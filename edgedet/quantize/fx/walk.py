@@ -172,7 +172,8 @@ def output_error(exact: Sequence[Sequence[Tensor]], outputs: Sequence[Sequence[T
     errors = []
     for exact_parts, parts in zip(zip(*exact, strict=True), zip(*outputs, strict=True), strict=True):
         y = torch.cat(exact_parts).double()
-        variance = float((y - y.mean((0, 2, 3), keepdim=True)).square().sum())
+        others = [axis for axis in range(y.ndim) if axis != 1]
+        variance = float((y - y.mean(others, keepdim=True)).square().sum())
         error = float((y - torch.cat(parts).double()).square().sum())
         errors.append(error / max(variance, _TINY))
     return float(np.mean(errors))

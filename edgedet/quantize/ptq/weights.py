@@ -8,7 +8,7 @@ import numpy as np
 from torch.fx import GraphModule
 
 from edgedet.errors import ConfigError
-from edgedet.quantize.fx.fake_quant import QuantConv2d
+from edgedet.quantize.fx.fake_quant import QuantWeights
 from edgedet.quantize.fx.prepare import channels_last
 from edgedet.quantize.fx.qparams import weight_codes, weight_scales
 
@@ -32,7 +32,7 @@ def quantize_weights(calibrated: GraphModule, method: str = "minmax") -> GraphMo
         raise ConfigError(f"weights {method!r}: expected one of {', '.join(WEIGHT_METHODS)}")
     result = copy.deepcopy(calibrated)
     for conv in result.modules():
-        if isinstance(conv, QuantConv2d):
+        if isinstance(conv, QuantWeights):
             weight = conv.weight.detach().numpy()
             scales = weight_scales(weight, conv.name) if method == "minmax" else clipped_scales(weight, conv.name)
             conv.set_weight_codes(scales, weight_codes(weight, scales))

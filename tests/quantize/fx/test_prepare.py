@@ -155,7 +155,7 @@ def test_prepare_two_sigmoids_concatenated_keep_their_scale():
     "model",
     [
         nn.Sequential(conv(), nn.GELU()),
-        nn.Sequential(nn.ReLU()),
+        nn.Sequential(nn.Hardtanh()),
         nn.Sequential(nn.BatchNorm2d(3)),
         nn.Conv2d(4, 8, 1, groups=2),
         nn.Conv2d(3, 3, 3, padding="same"),
