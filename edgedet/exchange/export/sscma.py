@@ -173,7 +173,7 @@ def _compare(model: Int8Model, graph: Graph, codes: np.ndarray, centre_priors: b
     theirs = dict(zip(ORDER, Simulator(graph).invoke(codes), strict=True))
     for role in ORDER:
         if centre_priors and role.startswith("box"):
-            before, after = _distances(model, role, ours[role]), theirs[role].reshape(-1, 4)
+            before, after = _distances(model, role, ours[role]), theirs[role].reshape(-1, 4).astype(np.float64)
             at, quantization = names.index(role), graph.tensors[graph.outputs[ORDER.index(role)]].quantization
             assert quantization is not None
             scale, zero_point = float(quantization.scale[0]), int(quantization.zero_point[0])

@@ -23,6 +23,7 @@ from edgedet.exchange.export import onnx_qdq, qdq_check
 from edgedet.exchange.export.onnx_file import open_session
 from edgedet.exchange.export.onnx_qdq import qdq_model
 from edgedet.exchange.export.qdq_check import check_operators, steps_between, write_qdq
+from edgedet.exchange.export.sscma import write_sscma
 from edgedet.graph.flatbuffer import read_tflite, write_tflite
 from edgedet.graph.graph import Graph
 from edgedet.graph.model import load_int8_model
@@ -132,6 +133,12 @@ def test_qdq_file_has_exactly_the_numbers_of_the_int8_file(demo: tuple[Path, Pat
         seen += 1
     assert seen > 300
     assert [end.name for end in model.graph.output] == ["cls_8", "box_8", "cls_16", "box_16", "cls_32", "box_32"]
+
+
+def test_sscma_centre_priors_of_a_trained_network(demo: tuple[Path, Path], tmp_path: Path) -> None:
+    # Its check compares every distance; codes of a trained network reach both ends of int8.
+    check, _ = write_sscma(demo[0], tmp_path / "m.tflite", centre_priors=True)
+    assert "within two steps" in check.result
 
 
 def test_a_wrong_scale_is_found_at_its_operator(demo: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
