@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 comma := ,
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-onnx lint format bench clean distclean
+.PHONY: help venv demo test test-models test-onnx lint format bench clean distclean
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -23,6 +23,7 @@ endef
 help:
 	@echo "make demo       synthetic data -> quantize -> evaluate -> deploy, with the committed checkpoint"
 	@echo "make test       the test suite (without the 1.9 GB extra 'onnx2tf')"
+	@echo "make test-models: every shipped network through the whole chain, some minutes"
 	@echo "make test-onnx  the tests that cross-check with onnx2tf and TensorFlow"
 	@echo "make lint       ruff and mypy;  make format: let ruff mend what it can"
 	@echo "make bench      speed and memory, with pytest-benchmark"
@@ -53,6 +54,9 @@ demo: $(VENV)/installed
 # loadfile: the tests of a module share its fixtures, some of which train. A worker takes up to 1 GB.
 test: $(VENV)/installed
 	OMP_NUM_THREADS=1 $(PY) -m pytest -q -m "not onnx" -n auto --maxprocesses 8 --dist loadfile
+
+test-models: $(VENV)/installed
+	EDGEDET_EVERY_MODEL=1 OMP_NUM_THREADS=1 $(PY) -m pytest -q tests/test_every_model.py tests/test_catalog.py
 
 test-onnx: $(VENV)/installed-onnx
 	$(PY) -m pytest -q -m onnx

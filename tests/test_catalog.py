@@ -8,6 +8,7 @@ import pytest
 
 pytest.importorskip("torch")
 
+from every_model import EVERY_MODEL
 from test_imports import run_python
 
 from edgedet import catalog
@@ -141,7 +142,7 @@ def test_model_sizes_leaves_torchs_compiler_out() -> None:
     assert run_python(code + "import sys; print('torch._dynamo' in sys.modules)") == "False"
 
 
-@pytest.mark.slow
+@EVERY_MODEL
 def test_all_model_sizes_counts_and_sorts() -> None:
     calls: list[tuple[int, int]] = []
     rows = all_model_sizes((64, 64), progress=lambda done, total: calls.append((done, total)))

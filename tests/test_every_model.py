@@ -11,6 +11,7 @@ pytest.importorskip("torch")
 pytest.importorskip("tflite_micro")
 
 import torch
+from every_model import EVERY_MODEL
 from random_weights import random_detector, random_pictures
 
 from edgedet.catalog import model_sizes
@@ -30,7 +31,7 @@ from edgedet.train.trainer import Trainer
 
 SIDE = 64  # px
 OUTPUTS = OutputSpec(class_names=("first", "second"))
-# Of each kind of network one, the rest on demand: l and x take minutes, and more than 2 GB while they train.
+# Of each kind of network one, the rest by `make test-models`: l and x take minutes, and more than 2 GB in training.
 ALWAYS = (("rtmdet_nano_half_ncadc_relu6", 3), ("rtmdet_tiny", 3), ("rtmdet_mnv4", 1))
 OTHERS = [(name, 3) for name in available_models() if (name, 3) not in ALWAYS]
 
@@ -42,13 +43,11 @@ def _quick_compilation(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.toolchain
-@pytest.mark.parametrize(
-    ("name", "channels"), [*ALWAYS, *(pytest.param(*case, marks=pytest.mark.slow) for case in OTHERS)]
-)
+@pytest.mark.parametrize(("name", "channels"), [*ALWAYS, *(pytest.param(*case, marks=EVERY_MODEL) for case in OTHERS)])
 def test_model_trains_a_step_and_gives_the_same_bytes_everywhere(
     name: str, channels: int, tiny_coco_once: Path
 ) -> None:
-    overrides = (f"channels={channels}", "batch=2", "threads=1", "bf16=false")
+    overrides = (f"channels={channels}", "train.batch=2", "threads=1", "bf16=false")
     file = load_model_file(name, overrides)
     preprocess = file.preprocess.spec((SIDE, SIDE))
     start = random_detector(file.model, 2, seed=1, in_channels=channels).state_dict()
