@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -72,25 +73,57 @@ def read_contracts(graph: Graph, source: str) -> Contracts:
             f"`edgedet contract {source} --head yolov8 --classes person,car --out with_contract.tflite` "
             "(`edgedet contract --help` lists the heads)"
         )
-    content = _load(blobs[0], source)
-    try:
-        preprocess = PreprocessSpec.from_json(content["preprocess"])
-        outputs = OutputSpec.from_json(content["outputs"])
-        names = {name: content["tensors"][name] for name in outputs.tensor_names}
-    except ConfigError as error:
-        raise ConversionError(f"{source}: metadata {METADATA_NAME!r} is wrong: {error}") from error
-    except (TypeError, ValueError, KeyError) as error:
-        raise ConversionError(
-            f"{source}: metadata {METADATA_NAME!r} is wrong: expected preprocess, outputs and tensors as `edgedet "
-            f"quantize` writes them, found {json.dumps(content)[:300]}; attach it anew with `edgedet contract`"
-        ) from error
-    _check_outputs_spec(outputs, source)
+    preprocess, outputs, names = parse_contracts(blobs[0], source)
     _check_input(graph, preprocess, source)
     indices = tuple(
         _find_output(graph, contract_name, tensor_name, preprocess, outputs, source)
         for contract_name, tensor_name in names.items()
     )
     return Contracts(preprocess, outputs, indices)
+
+
+def parse_contracts(blob: bytes, source: str) -> tuple[PreprocessSpec, OutputSpec, dict[str, str]]:
+    """What `contract_metadata` wrote, each value of its type; not compared with a graph.
+
+    Args:
+        blob: JSON.
+        source: name of the file, for errors.
+    Returns:
+        (input contract, output contract, contract name -> name of the tensor, in contract order).
+    Raises:
+        ConversionError: something else.
+    """
+    content = _load(blob, source)
+    try:
+        preprocess = PreprocessSpec.from_json(content["preprocess"])
+        outputs = OutputSpec.from_json(content["outputs"])
+        names = {name: content["tensors"][name] for name in outputs.tensor_names}
+    except ConfigError as error:
+        raise ConversionError(f"{source}: metadata {METADATA_NAME!r} is wrong: {error}") from error
+    except (AttributeError, TypeError, ValueError, KeyError) as error:
+        raise ConversionError(
+            f"{source}: metadata {METADATA_NAME!r} is wrong: expected preprocess, outputs and tensors as `edgedet "
+            f"quantize` writes them, found {json.dumps(content)[:300]}; attach it anew with `edgedet contract`"
+        ) from error
+    _check_outputs_spec(outputs, source)
+    _check_types(preprocess, outputs, names, source)
+    return preprocess, outputs, names
+
+
+def _check_types(preprocess: PreprocessSpec, outputs: OutputSpec, names: Mapping[str, str], source: str) -> None:
+    """What the dataclasses leave to mypy, and JSON does not keep."""
+    reals = (*preprocess.mean, *preprocess.std, outputs.score_threshold, outputs.nms_iou)
+    integers = (preprocess.pad_value, outputs.max_detections, *outputs.category_ids)
+    if (
+        not all(isinstance(value, int | float) and math.isfinite(value) for value in reals)
+        or not all(isinstance(value, int) for value in integers)
+        or not all(isinstance(name, str) for name in names.values())
+    ):
+        raise ConversionError(
+            f"{source}: metadata: expected finite mean, std and thresholds, whole pad_value, max_detections and "
+            f"category_ids, and names of tensors; found {preprocess}, {outputs}, {dict(names)}"[:600]
+            + "; attach it anew with `edgedet contract`"
+        )
 
 
 def _load(blob: bytes, source: str) -> dict[str, Any]:

@@ -93,6 +93,16 @@ def test_read_contracts_without_metadata_says_what_to_do() -> None:
             b'"tensors":{"cls_0":"a","box_0":"b"}}',
             "strides must be",
         ),
+        (
+            b'{"version":1,"preprocess":{"width":32,"height":32,"mean":["a","b","c"]},"outputs":{"class_names":["a"],'
+            b'"strides":[8]},"tensors":{"cls_8":"a","box_8":"b"}}',
+            "expected finite mean, std",
+        ),
+        (
+            b'{"version":1,"preprocess":{"width":32,"height":32,"pad_value":1.5},"outputs":{"class_names":["a"],'
+            b'"strides":[8]},"tensors":{"cls_8":"a","box_8":"b"}}',
+            "whole pad_value",
+        ),
     ],
 )
 def test_read_contracts_wrong_json_raises_naming_the_file(blob: bytes, message: str) -> None:

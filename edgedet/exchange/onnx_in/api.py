@@ -12,10 +12,10 @@ from edgedet.data.bare_images import load_folder
 from edgedet.data.coco import CocoSplit, common_classes
 from edgedet.errors import ConfigError
 from edgedet.exchange.onnx_in.clean import cleaned
-from edgedet.exchange.onnx_in.cut import Ending, choose_ending
+from edgedet.exchange.onnx_in.cut import Ending
+from edgedet.exchange.onnx_in.describe import describe_network
 from edgedet.exchange.onnx_in.equal import onnx_outputs, require_equal
 from edgedet.exchange.onnx_in.load import OnnxNetwork, load_onnx
-from edgedet.exchange.onnx_in.meaning import input_contract, output_contract
 from edgedet.exchange.onnx_in.request import OnnxRequest
 from edgedet.exchange.onnx_in.structure import structure_of
 from edgedet.exchange.onnx_in.take_over import take_over
@@ -74,21 +74,16 @@ def import_network(network: OnnxNetwork, request: OnnxRequest, split: CocoSplit)
     """
     operators, constants = cleaned(network.model)
     net = structure_of(network, operators, constants)
-    contract = request.contract
-    labelled = split if split.class_names else None
-    count = None if contract.classes is None else len(contract.classes)
-    ending = choose_ending(net, constants, request.outputs, request.cut, contract.head, count, str(network.path))
-    kind = contract.head if ending.head is None else ending.head.head.kind
-    preprocess, notes = input_contract(network, contract, kind)
-    outputs, describe = output_contract(network, contract, ending, labelled)
+    described = describe_network(network, request, net, constants, split)
+    ending, preprocess = described.ending, described.preprocess
     module = fx_from_onnx(network, ending.operators, ending.constants, ending.outputs)
     difference = _compare(network, ending, module, split, preprocess)
     separated, names = separate_prescribed(module, input_params(preprocess))
     equal = f"the network equals onnxruntime's to {difference:.1g} on a picture"
-    notes = (*network.notes, *ending.notes, *notes, equal)
+    notes = (*network.notes, *described.notes, equal)
     if names:
         notes = (*notes, f"{len(names)} tensors of prescribed scales are brought to a shared one by QUANTIZE")
-    return FloatNetwork(separated, preprocess, outputs, notes, describe)
+    return FloatNetwork(separated, preprocess, described.outputs, notes, described.describe)
 
 
 def _compare(
@@ -96,9 +91,8 @@ def _compare(
 ) -> float:
     """Largest difference to onnxruntime on the first picture."""
     (picture,) = image_batches(split.images[:1], preprocess)
-    expected = onnx_outputs(
-        network.model, network.input_name, picture.contiguous().numpy(), ending.wholes, network.path
-    )
+    image = {network.input_name: picture.contiguous().numpy()}
+    expected = onnx_outputs(network.model, image, ending.wholes, network.path)
     with torch.no_grad():
         found = [value.numpy() for value in module(picture.contiguous())]
     values = dict(zip(ending.wholes, expected, strict=True))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +18,12 @@ _LEAST = (
 )
 
 
-def onnx_outputs(
-    model: Any, input_name: str, picture: np.ndarray, names: Sequence[str], path: Path
-) -> list[np.ndarray]:
+def onnx_outputs(model: Any, inputs: Mapping[str, np.ndarray], names: Sequence[str], path: Path) -> list[np.ndarray]:
     """Tensors of an ONNX model, by onnxruntime.
 
     Args:
         model: onnx.ModelProto.
-        input_name: of the image.
-        picture: float32 (1, C, H, W).
+        inputs: name -> values; the image is float32 (1, C, H, W).
         names: of outputs or of tensors inside.
         path: of the file, for errors.
     Returns:
@@ -45,10 +42,11 @@ def onnx_outputs(
     )
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
+    options.add_session_config_entry("session.disable_quant_qdq", "1")  # floats between the pairs of quantized networks
     options.log_severity_level = 4  # it writes what it thinks of a model to stderr
     try:
         session = onnxruntime.InferenceSession(asked.SerializeToString(), options, providers=["CPUExecutionProvider"])
-        results: list[np.ndarray] = session.run(list(names), {input_name: picture})
+        results: list[np.ndarray] = session.run(list(names), dict(inputs))
     except Exception as error:  # of onnxruntime's own kinds
         text = " ".join(str(error).split())[:200]
         raise ConversionError(f"{path}: onnxruntime does not run this model: {text}; export it again") from error

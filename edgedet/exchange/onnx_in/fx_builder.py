@@ -103,7 +103,11 @@ class FxBuilder:
 
     def alone(self, operator: Operator, position: int = 0) -> bool:
         """True when nothing else reads this input, so that what computes it may be changed."""
-        return self.readers.get(operator.inputs[position], 0) == 1 and not self.exact
+        return self.read_once(operator, position) and not self.exact
+
+    def read_once(self, operator: Operator, position: int = 0) -> bool:
+        """True when nothing else reads this input, so that what computes it may take in what follows."""
+        return self.readers.get(operator.inputs[position], 0) == 1
 
     def module(self, module: nn.Module, sources: Sequence[Node], label: str) -> Node:
         """Add a call of a module."""

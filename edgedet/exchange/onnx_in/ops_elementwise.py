@@ -15,6 +15,7 @@ from edgedet.exchange.onnx_in.fx_builder import FxBuilder, Operator
 from edgedet.exchange.onnx_in.moved_view import MovedView
 from edgedet.exchange.onnx_in.ops_weighted import affine
 from edgedet.net.foreign import LoneReLU6, add_relu, add_relu6, prelu
+from edgedet.quantize.fx.fake_quant import FakeQuant
 
 _SIXTH = 1.0 / 6.0
 _NEAR = 1e-4  # of constants such as 1/6, which files round
@@ -23,7 +24,9 @@ _NEAR = 1e-4  # of constants such as 1/6, which files round
 def relu(b: FxBuilder, op: Operator) -> Node:
     """Relu, with the sum in front of it where nothing else reads that."""
     source = b.node(op)
-    if source.target is operator.add and b.alone(op):
+    if _implied(b, source, 0.0, math.inf):
+        return source
+    if source.target is operator.add and b.read_once(op):
         return b.retarget(source, add_relu)
     return b.module(nn.ReLU(), (source,), op.name)
 
@@ -39,13 +42,24 @@ def clip(b: FxBuilder, op: Operator) -> Node:
         return relu(b, op)
     if low == 0 and high == 6:
         source = b.node(op)
-        if source.target is operator.add and b.alone(op):
+        if _implied(b, source, low, high):
+            return source
+        if source.target is operator.add and b.read_once(op):
             return b.retarget(source, add_relu6)
-        fused = isinstance(b.module_of(source), nn.Conv2d) and b.alone(op)
+        fused = isinstance(b.module_of(source), nn.Conv2d) and b.read_once(op)
         return b.module(nn.ReLU6() if fused else LoneReLU6(), (source,), op.name)
     if (low, high) == (0, 1):
         return _unit(b, op, 1.0, 0.0)
     raise b.unsupported(op, f"a clip to {low:g}..{high:g}; 0..6, 0..1 and from 0 on are supported")
+
+
+def _implied(b: FxBuilder, source: Node, low: float, high: float) -> bool:
+    """True for a tensor of a quantized network whose codes, all 256, mean values inside the bounds already."""
+    quant = b.module_of(source)
+    if not isinstance(quant, FakeQuant):
+        return False
+    scale, zero_point = float(quant.params.scale), quant.params.zero_point
+    return low <= (-128 - zero_point) * scale and (127 - zero_point) * scale <= high
 
 
 def hard_sigmoid(b: FxBuilder, op: Operator) -> Node:

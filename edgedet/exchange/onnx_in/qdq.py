@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +18,21 @@ from edgedet.exchange.onnx_in.fx_builder import Operator
 from edgedet.quantize.fx.qparams import AffineParams
 
 PAIR = "QuantizePair"  # kind of the operator that stands for a QuantizeLinear and its DequantizeLinear
+CODES = "codes"  # in the meta of a torch.fx node: the tuple of `FileCodes` that its result, quantized, is
 _SHIFT = {np.dtype(np.int8): 0, np.dtype(np.uint8): 128}
+
+
+@dataclass(frozen=True)
+class FileCodes:
+    """Result of a QuantizeLinear."""
+
+    name: str
+    dtype: np.dtype[Any]  # int8 or uint8
+
+    @property
+    def shift(self) -> int:
+        """What the file's codes are above int8."""
+        return _SHIFT[self.dtype]
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +95,9 @@ def without_pairs(operators: Sequence[Operator], constants: Mapping[str, np.ndar
         renamed[op.outputs[0]] = pair
         if pair not in done:
             done.add(pair)
-            attributes = {"params": params}
+            zero = constants.get(quantize.inputs[2]) if len(quantize.inputs) > 2 and quantize.inputs[2] else None
+            codes = FileCodes(quantize.outputs[0], np.dtype(np.uint8) if zero is None else zero.dtype)
+            attributes = {"params": params, CODES: codes}
             result.append(Operator(quantize.name, PAIR, quantize.inputs[:1], (pair,), attributes))
         result.append(Operator(op.name, "Identity", (pair,), op.outputs, {}))
     return QuantizedOperators(result, floats, stored)

@@ -10,7 +10,7 @@ from torch import nn
 from torch.fx import GraphModule, Node
 
 from edgedet.errors import ConversionError, UnsupportedOpError
-from edgedet.exchange.onnx_in.qdq import StoredCodes
+from edgedet.exchange.onnx_in.qdq import CODES, StoredCodes
 from edgedet.quantize.fx.fake_quant import FakeQuant, QuantConv2d, QuantWeights
 from edgedet.quantize.fx.prepare import channels_last, check_supported, fuse_convolutions, prescribed, quantized_by
 from edgedet.quantize.fx.qparams import AffineParams
@@ -67,6 +67,7 @@ def _share_scales(module: GraphModule) -> None:
                     _round(module, source, node, wanted.params)
             if copies_codes(node, modules):
                 behind.replace_all_uses_with(node)
+                node.meta[CODES] = (*node.meta.get(CODES, ()), *behind.meta.get(CODES, ()))
                 module.graph.erase_node(behind)
             modules = dict(module.named_modules(remove_duplicate=False))
         fixed = prescribed(node, modules, plain)

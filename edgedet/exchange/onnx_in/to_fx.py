@@ -15,7 +15,7 @@ from edgedet.exchange.onnx_in import ops_elementwise, ops_moves, ops_spatial, op
 from edgedet.exchange.onnx_in.fx_builder import FxBuilder, Operator
 from edgedet.exchange.onnx_in.load import OnnxNetwork
 from edgedet.exchange.onnx_in.moved_view import MovedView
-from edgedet.exchange.onnx_in.qdq import PAIR
+from edgedet.exchange.onnx_in.qdq import CODES, PAIR
 from edgedet.quantize.fx.fake_quant import FakeQuant
 
 Made = Node | MovedView | list[Node | MovedView]
@@ -24,7 +24,9 @@ Made = Node | MovedView | list[Node | MovedView]
 def _pair(builder: FxBuilder, operator: Operator) -> Node:
     """Where a quantized network rounds."""
     source = builder.node(operator)
-    return builder.module(FakeQuant(operator.name, operator.attributes["params"]), (source,), operator.name)
+    node = builder.module(FakeQuant(operator.name, operator.attributes["params"]), (source,), operator.name)
+    node.meta[CODES] = (operator.attributes["codes"],)
+    return node
 
 
 CONVERTERS: dict[str, Callable[[FxBuilder, Operator], Any]] = {

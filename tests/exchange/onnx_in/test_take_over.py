@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,16 @@ from edgedet.contract.request import ContractRequest
 from edgedet.contracts import PreprocessSpec
 from edgedet.data.paths import DataPaths
 from edgedet.data.preprocess import load_pixels, normalize
+from edgedet.errors import ConversionError
+from edgedet.exchange.onnx_in import qdq_graph, take_over
 from edgedet.exchange.onnx_in.api import quantize_onnx
 from edgedet.exchange.onnx_in.equal import onnx_outputs
+from edgedet.exchange.onnx_in.qdq import PAIR, QuantizedOperators
 from edgedet.exchange.onnx_in.request import OnnxRequest
 from edgedet.graph.graph import Graph
 from edgedet.graph.model import load_int8_model
 from edgedet.quantize.api import QuantizeRequest
+from edgedet.quantize.fx.fake_quant import QuantConv2d
 from edgedet.runtimes.open import open_runtime
 
 SIZE = (96, 64)
@@ -112,7 +117,7 @@ def test_take_over_keeps_every_parameter_and_computes_the_same(unsigned: bool, t
     # Against onnxruntime, which rounds floats: 1 step at a tie of each of ten layers, more behind a sum of both ways.
     runtime = open_runtime(model.path, "sim")
     for picture in pictures(toy_data)[:2]:
-        (wanted,) = onnx_outputs(source, "x", picture, [source.graph.output[0].name], path)
+        (wanted,) = onnx_outputs(source, {"x": picture}, [source.graph.output[0].name], path)
         pixels = (picture[0].transpose(1, 2, 0) * 255).round().astype(np.uint8)
         raw = runtime.invoke(runtime.prepare(pixels))[0]
         real = (raw.astype(np.float32) - model.zero_points[0]) * np.float32(model.scales[0])
@@ -137,6 +142,72 @@ def test_take_over_of_an_own_export_is_the_same_network(tmp_path: Path, toy_data
     for model in (original, again):
         outputs.append(open_runtime(model.path, "sim").invoke(codes)[0])
     np.testing.assert_array_equal(*outputs)
+
+
+def test_take_over_with_one_wrong_scale_names_the_tensor(
+    tmp_path: Path, toy_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = statically_quantized(float_network(tmp_path), tmp_path / "qdq.onnx", toy_data, unsigned=False)
+    right = take_over.without_pairs
+    monkeypatch.setattr(qdq_graph, "_BIAS_STEPS", 1.0)  # biases of layers behind it would tell it, too
+    for number in (0, 2, 5):  # the input's, and two inside
+
+        def wrong(*arguments: Any, number: int = number) -> QuantizedOperators:
+            found = right(*arguments)
+            pairs = [op for op in found.operators if op.kind == PAIR]
+            params = pairs[number].attributes["params"]
+            # A code of 70 becomes 68; calibration lets some reach 127.
+            pairs[number].attributes["params"] = replace(params, scale=np.float32(params.scale * 1.03))
+            return found
+
+        monkeypatch.setattr(take_over, "without_pairs", wrong)
+        with pytest.raises(ConversionError, match=r"computes it up to [0-9.]+ steps away from onnxruntime"):
+            taken_over(path, toy_data, tmp_path / "q")
+        assert not (tmp_path / "q").exists()
+
+
+def test_take_over_with_one_wrong_weight_scale_names_the_tensor(
+    tmp_path: Path, toy_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = statically_quantized(float_network(tmp_path), tmp_path / "qdq.onnx", toy_data, unsigned=False)
+    right = qdq_graph.QuantWeights.set_weight_codes
+
+    def wrong(layer: QuantConv2d, scales: np.ndarray, codes: np.ndarray) -> None:
+        factors = np.ones(len(scales), np.float32)
+        factors[0] = 1.2 if layer.weight.shape[1] == 16 else 1.0  # of one channel of the last layer
+        right(layer, scales * factors, codes)
+
+    monkeypatch.setattr(qdq_graph.QuantWeights, "set_weight_codes", wrong)
+    monkeypatch.setattr(qdq_graph, "_BIAS_STEPS", 1.0)  # its bias would tell it, too
+    with pytest.raises(ConversionError, match="steps away from onnxruntime"):
+        taken_over(path, toy_data, tmp_path / "q")
+
+
+def test_take_over_clip_that_the_scale_implies_becomes_no_operator(tmp_path: Path, toy_data: Path) -> None:
+    import onnx
+
+    m = OnnxMaker()
+    y = m.add("Relu", [m.conv("x", 3, 8)])
+    m.save(tmp_path / "float.onnx", [m.conv(y, 8, 5, 1)], (1, 3, SIZE[1], SIZE[0]))
+    path = statically_quantized(tmp_path / "float.onnx", tmp_path / "qdq.onnx", toy_data, unsigned=True)
+    model = onnx.load(str(path))
+    # Its Relu is the zero point 0 of uint8. A Clip behind it, between two pairs of that scale, changes no code either.
+    nodes = list(model.graph.node)
+    quantize = next(n for n in nodes if n.op_type == "QuantizeLinear" and n.input[0] == y)
+    bounds = [onnx.numpy_helper.from_array(np.array(end, np.float32), f"bound_{end}") for end in (0, 6)]
+    model.graph.initializer.extend(bounds)
+    make, parameters, place = onnx.helper.make_node, list(quantize.input[1:]), nodes.index(quantize)
+    nodes[place:place] = [
+        make("QuantizeLinear", [y, *parameters], ["codes"], "first_q"),
+        make("DequantizeLinear", ["codes", *parameters], ["real"], "first_dq"),
+        make("Clip", ["real", "bound_0", "bound_6"], ["clipped"], "clip"),
+    ]
+    quantize.input[0] = "clipped"
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    path.write_bytes(model.SerializeToString())
+    graph = load_int8_model(taken_over(path, toy_data, tmp_path / "q")).graph
+    assert [op.kind for op in graph.operators] == ["CONV_2D", "CONV_2D"]
 
 
 def test_take_over_partly_quantized_network_is_refused(

@@ -212,7 +212,7 @@ def test_fx_from_onnx_equals_onnxruntime_and_int8_equals_its_witnesses(name: str
     module = fx_from_onnx(network, operators, constants, outputs)
     rng = np.random.default_rng(1)
     pictures = rng.random((6, 3, SIZE[1], SIZE[0]), np.float32)
-    expected = onnx_outputs(network.model, "x", pictures[:1], outputs, network.path)
+    expected = onnx_outputs(network.model, {"x": pictures[:1]}, outputs, network.path)
     with torch.no_grad():
         found = [value.numpy() for value in module(torch.from_numpy(pictures))]
     require_equal(expected, [value[:1] for value in found], outputs, name)
@@ -250,7 +250,7 @@ def test_fx_from_onnx_opsets(opset: int, tmp_path: Path) -> None:
     outputs = [value.name for value in network.model.graph.output]
     module = fx_from_onnx(network, *cleaned(network.model), outputs)
     picture = np.random.default_rng(0).random((1, 3, SIZE[1], SIZE[0]), np.float32)
-    expected = onnx_outputs(network.model, "x", picture, outputs, network.path)
+    expected = onnx_outputs(network.model, {"x": picture}, outputs, network.path)
     require_equal(expected, [value.detach().numpy() for value in module(torch.from_numpy(picture))], outputs, "opset")
 
 
