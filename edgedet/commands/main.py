@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from edgedet import __version__
 from edgedet.commands.contract import add_contract
@@ -108,9 +109,16 @@ def _fail(message: str) -> int:
     return 2
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says in one line what is wrong with the arguments; the usage of some commands fills a screen."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(_fail(f"{message.removeprefix('argument ')}; `{self.prog} --help` shows the options"))
+
+
 def build_parser() -> argparse.ArgumentParser:
     """All sub-commands with their options; `handler` of the parsed namespace runs one."""
-    parser = argparse.ArgumentParser(
+    parser: argparse.ArgumentParser = _Parser(
         prog="edgedet",
         description="An object detector from COCO images to int8 code on a microcontroller, nothing lost on the way.",
         epilog="The usual way: data check, train, quantize, evaluate, deploy. `edgedet COMMAND --help` shows examples.",

@@ -90,11 +90,15 @@ def test_main_version_prints_it(capfd: pytest.CaptureFixture[str]) -> None:
         ["data", "synth", "--images", "5"],
     ],
 )
-def test_main_wrong_usage_exits_2_with_usage(argv: list[str], capfd: pytest.CaptureFixture[str]) -> None:
+def test_main_wrong_usage_exits_2_and_names_help(argv: list[str], capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
         main(argv)
     assert stopped.value.code == 2
-    assert capfd.readouterr().err.startswith("usage: edgedet")
+    error = capfd.readouterr().err
+    commands = " ".join(["edgedet", *argv[: 2 if argv[:1] == ["data"] else 1]])
+    assert error.startswith("error: ")
+    assert error.endswith(f"; `{commands} --help` shows the options\n")
+    assert error.count("\n") == 1
 
 
 def test_main_import_and_help_load_neither_numpy_nor_torch() -> None:
