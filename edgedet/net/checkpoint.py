@@ -140,7 +140,7 @@ def read_torch_file(path: Path) -> Any:
         hint = f"give {there}" if there else "give a file of a run; this one holds none"
         raise CheckpointError(f"{path}: is a folder, expected a checkpoint (.pt); {hint}")
     if not path.is_file():
-        raise CheckpointError(f"{path}: no such checkpoint; expected a .pt file written by edgedet train")
+        raise CheckpointError(f"{path}: no such checkpoint; expected a .pt file of edgedet train or edgedet import")
     with path.open("rb") as file:
         head = file.read(8)
     if head[4:8] == b"TFL3":

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from edgedet import __version__
 from edgedet.contracts import OutputSpec
-from edgedet.errors import CheckpointError
+from edgedet.errors import CheckpointError, ConfigError
 from edgedet.exchange.checkpoints.architecture import EPS, Architecture, Choices, find_architecture
 from edgedet.exchange.checkpoints.config_text import TrainingConfig, read_config
 from edgedet.exchange.checkpoints.contracts import InputChoices, input_contract
@@ -84,9 +84,11 @@ def import_checkpoint(request: ImportRequest) -> ImportReport:
         What was written.
     Raises:
         CheckpointError: no such checkpoint, or a network that edgedet does not have; keys that don't fit are named.
-        ConfigError: options that don't fit.
+        ConfigError: options that don't fit, or `out` is the file that is read, which may not be had again.
     """
     require_out_file(request.out, "`out`")
+    if request.out.exists() and request.checkpoint.exists() and request.out.samefile(request.checkpoint):
+        raise ConfigError(f"`out` {request.out}: is the file to import, which would be lost; give a new name")
     report = _read(request)
     save_checkpoint(report.checkpoint, request.out)
     return report

@@ -120,7 +120,7 @@ def _check_out(request: ExportRequest, wanted: Format) -> None:
     for path in (out, out.with_suffix(".bin")) if wanted.name == "openvino" else (out,):
         if os.path.lexists(path):
             raise ConfigError(f"`out` {out}: {path} exists already; give a new name, or remove it first")
-    require_out_file(out, "out")
+    require_out_file(out, "`out`")
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import pytest
 import torch
 from openmmlab import NANO_SSCMA, S_MMYOLO, TINY_MMDET, Layout, random_state, reference_outputs, save_foreign
 
-from edgedet.errors import CheckpointError
+from edgedet.errors import CheckpointError, ConfigError
 from edgedet.exchange.checkpoints.api import ImportRequest, import_checkpoint, list_keys
 from edgedet.exchange.checkpoints.architecture import Choices
 from edgedet.exchange.checkpoints.contracts import InputChoices
@@ -164,6 +164,16 @@ def test_import_checkpoint_own_checkpoint_is_refused(tmp_path: Path, nano: dict[
     import_checkpoint(_bare(tmp_path, nano))
     with pytest.raises(CheckpointError, match="checkpoint of edgedet already"):
         import_checkpoint(ImportRequest(tmp_path / "own.pt", tmp_path / "again.pt"))
+
+
+def test_import_checkpoint_onto_itself_is_refused_and_the_file_kept(
+    tmp_path: Path, nano: dict[str, torch.Tensor]
+) -> None:
+    request = _bare(tmp_path, nano)
+    before = request.checkpoint.read_bytes()
+    with pytest.raises(ConfigError, match="is the file to import"):
+        import_checkpoint(replace(request, out=tmp_path / "." / request.checkpoint.name))
+    assert request.checkpoint.read_bytes() == before
 
 
 @pytest.mark.parametrize(
