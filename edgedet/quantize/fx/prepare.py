@@ -164,7 +164,7 @@ def check_supported(graph_module: GraphModule) -> None:
         if node.op == "call_module" and not isinstance(modules[str(node.target)], MODULES):
             what = type(modules[str(node.target)]).__name__
         elif (node.op == "call_function" and node.target not in FUNCTIONS) or node.op in ("call_method", "get_attr"):
-            what = str(node.target)
+            what = getattr(node.target, "__name__", str(node.target))
         else:
             continue
         names = ", ".join(["Conv2d with BatchNorm2d and ReLU, ReLU6, SiLU, Hardswish or Hardsigmoid"]
@@ -231,6 +231,15 @@ def prescribed(node: Node, modules: dict[str, nn.Module], input_params: AffinePa
     return None
 
 
+def refuse_exponential_boxes(model: nn.Module) -> None:
+    """Raises UnsupportedOpError for a detector whose boxes are exponentials, and says how to get linear ones."""
+    if isinstance(model, RTMDet) and model.bbox_head.exp_boxes:
+        raise UnsupportedOpError(
+            "model.exp_boxes: the boxes of this network are exponentials, which TFLite Micro has no int8 kernel for; "
+            "fine-tune it with linear boxes: edgedet train with --from this checkpoint and --set model.exp_boxes=false"
+        )
+
+
 def prepare_model(model: nn.Module, preprocess: PreprocessSpec) -> GraphModule:
     """Fold, lower and prepare a float network; the result can be calibrated.
 
@@ -242,11 +251,7 @@ def prepare_model(model: nn.Module, preprocess: PreprocessSpec) -> GraphModule:
     Raises:
         ConversionError, UnsupportedOpError: see `fold_batch_norm`, `lower_activations`, `prepare`.
     """
-    if isinstance(model, RTMDet) and model.bbox_head.exp_boxes:
-        raise UnsupportedOpError(
-            "model.exp_boxes: the boxes of this network are exponentials, which TFLite Micro has no int8 kernel for; "
-            "fine-tune it with linear boxes: edgedet train with --from this checkpoint and --set model.exp_boxes=false"
-        )
+    refuse_exponential_boxes(model)
     return prepare(lower_activations(fold_batch_norm(model)), input_params(preprocess))
 
 

@@ -17,7 +17,7 @@ from edgedet.quantize.calibration.range_choice import AUTO_IMAGES, RangePlan, Te
 from edgedet.quantize.fx.fold import fold_batch_norm
 from edgedet.quantize.fx.int16 import AUTO, check_int16_option, groups_of, int16_names, layer_quants, widen
 from edgedet.quantize.fx.lower_activations import lower_activations
-from edgedet.quantize.fx.prepare import freeze, prepare
+from edgedet.quantize.fx.prepare import freeze, prepare, refuse_exponential_boxes
 from edgedet.quantize.fx.qparams import input_params
 from edgedet.quantize.fx.walk import images_for_walk, output_error, run_exact
 from edgedet.quantize.ptq.adaround import adaround
@@ -122,6 +122,7 @@ def post_training_quantize(
     Raises:
         EdgedetError: what the steps raise.
     """
+    refuse_exponential_boxes(model)
     ptq = _Ptq(preprocess, images, options, reports)
     lowered = lower_activations(fold_batch_norm(model))
     start = ptq.quantized(lowered)

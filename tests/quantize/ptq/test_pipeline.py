@@ -10,8 +10,9 @@ from random_weights import random_detector, random_pictures
 
 from edgedet.config import load_model_file
 from edgedet.contracts import OutputSpec
-from edgedet.errors import ConfigError
+from edgedet.errors import ConfigError, UnsupportedOpError
 from edgedet.graph.flatbuffer import parse_tflite, serialize
+from edgedet.net.families import build_detector
 from edgedet.quantize.calibration.range_choice import RangePlan
 from edgedet.quantize.fx.fake_quant import FakeQuant, QuantConv2d
 from edgedet.quantize.fx.prepare import quantized_by
@@ -220,6 +221,13 @@ def test_output_error_equals_slow_reference():
         expected.append(((got - y) ** 2).sum() / variance)
     assert output_error(exact, outputs) == pytest.approx(np.mean(expected), rel=1e-6)
     assert output_error(exact, exact) == 0
+
+
+def test_ptq_exponential_boxes_say_how_to_get_linear_ones():
+    file = load_model_file("rtmdet_pico_relu6")
+    model = build_detector(replace(file.model, exp_boxes=True), 2).eval()
+    with pytest.raises(UnsupportedOpError, match=r"exp_boxes.*--set model\.exp_boxes=false"):
+        post_training_quantize(model, file.preprocess.spec(), IMAGES, PtqOptions())
 
 
 def test_ptq_options_unknown_weights_are_an_error():
