@@ -28,10 +28,10 @@ def add_train(commands: Commands) -> None:
         "train",
         "train a detector on COCO images",
         (
-            "train rtmdet_nano_ncadc_relu6 --data bccd --imgsz 192 --epochs 100 --batch 32 --out runs/bccd",
+            "train rtmdet_nano_ncadc_relu6 --data bccd --imgsz 192 --epochs 100 --out runs/bccd",
             "train rtmdet_pico_relu6 --data bccd --imgsz 192x160 --out runs/pico --set lr=0.002 mosaic=0.5",
             "train rtmdet_nano_relu --train-ann a.json --train-images a --val-ann b.json --val-images b --out runs/ab",
-            "train rtmdet_nano_ncadc_relu6 --data bccd --imgsz 192 --epochs 100 --batch 32 --out runs/bccd --resume",
+            "train rtmdet_nano_ncadc_relu6 --data bccd --imgsz 192 --epochs 100 --out runs/bccd --resume",
             "train --from tiny.pt --data bccd --imgsz 192 --epochs 25 --freeze stage2 --set lr=0.001 --out runs/tiny",
             "train rtmdet_nano --data coco --imgsz 320 --batch 128 --device cuda --workers 12 --out runs/coco",
         ),
