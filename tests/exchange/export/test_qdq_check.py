@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from every_model import EVERY_MODEL
 from random_weights import random_detector
 
 from edgedet.config import load_model_file
@@ -35,6 +36,7 @@ from edgedet.runtimes.open import open_runtime
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
+QUICK = ("rtmdet_pico_relu6", "rtmdet_nano")  # all kinds of operators between them
 NETWORKS = ("rtmdet_pico_relu6", "rtmdet_nano_ncadc_relu6", "rtmdet_nano_relu", "rtmdet_nano")
 
 
@@ -69,7 +71,7 @@ def quantized_graph(name: str, int16: Sequence[str] = ()) -> tuple[Graph, np.nda
     return made.graph, (pixels[0].astype(np.int16) - 128).astype(np.int8)[None]
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=() if name in QUICK else EVERY_MODEL) for name in NETWORKS])
 def test_every_operator_of_the_networks_differs_by_one_step_at_most(name: str) -> None:
     graph, codes = quantized_graph(name)
     steps = check_operators(graph, codes)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from every_model import EVERY_MODEL
 from random_weights import random_detector
 
 from edgedet.commands.main import main
@@ -72,7 +73,7 @@ def test_int8_file_through_qdq_onnx_gives_the_same_outputs_and_contract(
     require_same_again(*exported, toy_data, tmp_path / "again")
 
 
-@pytest.mark.slow
+@EVERY_MODEL
 @pytest.mark.parametrize("name", ["rtmdet_nano_ncadc_relu6", "rtmdet_nano_relu", "rtmdet_nano"])
 def test_other_networks_through_qdq_onnx_are_the_same(name: str, tmp_path: Path, toy_data: Path) -> None:
     source = int8_file(name, tmp_path / "model_int8.tflite")
