@@ -53,6 +53,24 @@ def whole_number(text: str) -> int:
 DATA_HELP = "folder of a data set: COCO, YOLO, Pascal VOC, CVAT, as Roboflow and Label Studio export them, too"
 
 
+def add_overrides_argument(parser: argparse.ArgumentParser, example: str) -> None:
+    """Add `--set`, keys of the model file.
+
+    Args:
+        parser: of the command.
+        example: KEY=VALUE for the help.
+    """
+    parser.add_argument(
+        "--set",
+        dest="overrides",
+        action="extend",
+        nargs="+",
+        default=[],
+        metavar="KEY=VALUE",
+        help=f"change a key of the model file, for example {example}; unknown keys are errors",
+    )
+
+
 def add_data_arguments(parser: argparse.ArgumentParser) -> None:
     """Add `--data`, the explicit paths of both splits, and what is taken of them."""
     group = parser.add_argument_group("data set")

@@ -6,7 +6,7 @@ import argparse
 import json
 
 from edgedet.commands.shared import Commands, add_command
-from edgedet.options import image_size, positive_int
+from edgedet.options import add_overrides_argument, image_size, positive_int
 
 
 def add_models(commands: Commands) -> None:
@@ -30,15 +30,7 @@ def add_models(commands: Commands) -> None:
     parser.add_argument(
         "--classes", type=positive_int, default=3, metavar="N", help="number of classes (default: %(default)s)"
     )
-    parser.add_argument(
-        "--set",
-        dest="overrides",
-        action="extend",
-        nargs="+",
-        default=[],
-        metavar="KEY=VALUE",
-        help="change a key of the model file, for example channels=1; unknown keys are errors",
-    )
+    add_overrides_argument(parser, "channels=1")
     parser.add_argument("--json", action="store_true", help="print JSON, the model files' sections included")
 
 

@@ -9,6 +9,7 @@ from edgedet.commands.shared import Commands, add_command, holds_run
 from edgedet.errors import ConfigError
 from edgedet.options import (
     add_data_arguments,
+    add_overrides_argument,
     add_training_device_arguments,
     data_paths,
     device_options,
@@ -49,15 +50,7 @@ def add_train(commands: Commands) -> None:
     parser.add_argument("--epochs", type=positive_int, metavar="N", help="default: the model's")
     parser.add_argument("--batch", type=positive_int, metavar="N", help="images per step (default: the model's)")
     parser.add_argument("--out", type=Path, required=True, metavar="RUN", help="folder of the run")
-    parser.add_argument(
-        "--set",
-        dest="overrides",
-        action="extend",
-        nargs="+",
-        default=[],
-        metavar="KEY=VALUE",
-        help="change a key of the model file, for example train.lr=0.002; unknown keys are errors",
-    )
+    add_overrides_argument(parser, "train.lr=0.002")
     parser.add_argument(
         "--resume", action="store_true", help="go on from RUN/last.pt; with more --epochs, extend the run"
     )

@@ -19,7 +19,7 @@ from edgedet.data.paths import DataPaths
 from edgedet.errors import CheckpointError, ConfigError
 from edgedet.evaluate.evaluator import EvalReport, evaluate, sha256_of
 from edgedet.evaluate.self_labels import self_labelled
-from edgedet.fileio import atomic_write_text
+from edgedet.fileio import atomic_write_text, require_out_folder
 from edgedet.finetune.check_file import CHECK_RUNTIMES, FileCheck, check_file
 from edgedet.finetune.qat_trainer import MIN_LR_RATIO, QatTrainer
 from edgedet.finetune.resume import STATE_FILE, check_identity, load_state, save_state
@@ -271,8 +271,7 @@ def _calibrated(checkpoint: Checkpoint, images: ImageFiles, int16: tuple[str, ..
 
 
 def _set_up(request: QatRequest, hardware: Hardware) -> _Run:
-    if request.out.exists() and not request.out.is_dir():
-        raise ConfigError(f"`out` {request.out}: is a file, expected a folder or a new name")
+    require_out_folder(request.out, "`out`")
     if not request.resume and (request.out / STATE_FILE).exists():
         raise ConfigError(f"{request.out} already holds a QAT run; go on with it by `resume`, or give another `out`")
     if request.resume and not (request.out / STATE_FILE).is_file():

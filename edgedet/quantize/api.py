@@ -17,7 +17,7 @@ from edgedet.data.bare_images import load_folder
 from edgedet.data.coco import CocoSplit, common_classes
 from edgedet.data.paths import DataPaths
 from edgedet.errors import ConfigError
-from edgedet.fileio import atomic_write_bytes, atomic_write_text
+from edgedet.fileio import atomic_write_bytes, atomic_write_text, require_out_folder
 from edgedet.graph.flatbuffer import serialize
 from edgedet.graph.graph import Graph
 from edgedet.net.checkpoint import load_checkpoint
@@ -229,8 +229,7 @@ def quantize_checkpoint(
     Raises:
         CheckpointError, DataError, ConfigError, ConversionError, UnsupportedOpError: nothing was written.
     """
-    if request.out.exists() and not request.out.is_dir():
-        raise ConfigError(f"`out` {request.out}: is a file, expected a folder or a new name")
+    require_out_folder(request.out, "`out`")
     watch = Stopwatch()
     checkpoint = load_checkpoint(request.checkpoint)
     network = FloatNetwork(checkpoint.build(), checkpoint.preprocess, checkpoint.outputs)

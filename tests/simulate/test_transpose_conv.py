@@ -34,7 +34,7 @@ CASES = {
 }
 
 
-def compare(graph: g.Graph, m: maker.GraphMaker, reference: bool = True) -> None:
+def assert_equals_both(graph: g.Graph, m: maker.GraphMaker, reference: bool = True) -> None:
     assert_equals_witnesses(graph, m.codes(graph), reference=reference)
 
 
@@ -42,14 +42,14 @@ def compare(graph: g.Graph, m: maker.GraphMaker, reference: bool = True) -> None
 def test_transpose_conv_equals_both_interpreters(case: str) -> None:
     m = maker.GraphMaker(len(case))
     x = m.input((2, 4, 5, 6), 0.05, -13)
-    compare(m.graph([m.transpose_conv(x, 7, **CASES[case])]), m)
+    assert_equals_both(m.graph([m.transpose_conv(x, 7, **CASES[case])]), m)
 
 
 @pytest.mark.parametrize("zero_point", [-128, 0, 127])
 def test_transpose_conv_of_one_pixel_equals_both_interpreters(zero_point: int) -> None:
     m = maker.GraphMaker(1)
     x = m.input((1, 1, 1, 32), 0.05, zero_point)
-    compare(m.graph([m.transpose_conv(x, 3), m.transpose_conv(x, 1, (2, 3), padding="VALID")]), m)
+    assert_equals_both(m.graph([m.transpose_conv(x, 3), m.transpose_conv(x, 1, (2, 3), padding="VALID")]), m)
 
 
 def test_transpose_conv_upsampling_decoder_equals_both_interpreters() -> None:
@@ -57,7 +57,7 @@ def test_transpose_conv_upsampling_decoder_equals_both_interpreters() -> None:
     x = m.conv(m.input((1, 12, 16, 3)), 8, stride=(2, 2), activation="RELU6")
     y = m.transpose_conv(m.conv(x, 16, stride=(2, 2), activation="RELU6"), 8, (4, 4), activation="RELU")
     y = m.add("ADD", [x, y], m.tensors[x].shape, (0.05, -100), g.ElementwiseOptions())
-    compare(m.graph([m.transpose_conv(y, 2, (2, 2))]), m)
+    assert_equals_both(m.graph([m.transpose_conv(y, 2, (2, 2))]), m)
 
 
 def with_shape(m: maker.GraphMaker, y: int, shape: object) -> g.Graph:

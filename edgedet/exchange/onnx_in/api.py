@@ -10,7 +10,6 @@ from torch.fx import GraphModule
 from edgedet.contracts import PreprocessSpec
 from edgedet.data.bare_images import load_folder
 from edgedet.data.coco import CocoSplit, common_classes
-from edgedet.errors import ConfigError
 from edgedet.exchange.onnx_in.clean import cleaned
 from edgedet.exchange.onnx_in.cut import Ending
 from edgedet.exchange.onnx_in.describe import describe_network
@@ -20,6 +19,7 @@ from edgedet.exchange.onnx_in.request import OnnxRequest
 from edgedet.exchange.onnx_in.structure import structure_of
 from edgedet.exchange.onnx_in.take_over import take_over
 from edgedet.exchange.onnx_in.to_fx import fx_from_onnx
+from edgedet.fileio import require_out_folder
 from edgedet.progress import Stopwatch
 from edgedet.quantize.api import FloatNetwork, QuantizeReport, quantize_network
 from edgedet.quantize.calibration.images import image_batches
@@ -48,8 +48,7 @@ def quantize_onnx(
         DataError: the images.
     """
     quantization = request.quantization
-    if quantization.out.exists() and not quantization.out.is_dir():
-        raise ConfigError(f"`out` {quantization.out}: is a file, expected a folder or a new name")
+    require_out_folder(quantization.out, "`out`")
     watch = Stopwatch()
     split = load_folder(quantization.images, ()) if quantization.images is not None else quantization.data.load("train")
     watch.lap("list images")

@@ -11,8 +11,8 @@ import numpy as np
 import onnx
 import pytest
 from onnx_maker import OnnxMaker
+from quantize_command import quantized
 
-from edgedet.commands.main import main
 from edgedet.errors import ConversionError, UnsupportedOpError
 from edgedet.exchange.onnx_in.load import load_onnx
 
@@ -116,19 +116,7 @@ def test_quantize_bad_onnx_is_one_sentence_and_leaves_nothing(
     build, message = BAD[name]
     path = build(tmp_path)
     out = tmp_path / "out"
-    command = [
-        "quantize",
-        str(path),
-        "--images",
-        str(toy_data / "train"),
-        "--mean",
-        "0",
-        "--std",
-        "255",
-        "--out",
-        str(out),
-    ]
-    assert main(command) == 2
+    assert quantized(path, toy_data, out, "--mean", "0", "--std", "255") == 2
     stderr = capfd.readouterr().err
     assert stderr.count("\n") == 1
     assert stderr.startswith("error: ")

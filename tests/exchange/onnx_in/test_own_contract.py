@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from every_model import EVERY_MODEL
+from quantize_command import quantized
 from random_weights import random_detector
 
 from edgedet.commands.main import main
@@ -44,10 +45,6 @@ def int8_file(name: str, path: Path) -> Path:
     return path
 
 
-def quantized(source: Path, data: Path, out: Path, *options: str) -> int:
-    return main(["quantize", str(source), "--images", str(data / "train"), "--out", str(out), *options])
-
-
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """(int8 file, its QDQ ONNX)."""
@@ -70,7 +67,7 @@ def with_text(path: Path, target: Path, text: str | None) -> Path:
 def test_int8_file_through_qdq_onnx_gives_the_same_outputs_and_contract(
     exported: tuple[Path, Path], tmp_path: Path, toy_data: Path
 ) -> None:
-    require_same_again(*exported, toy_data, tmp_path / "again")
+    assert_same_again(*exported, toy_data, tmp_path / "again")
 
 
 @EVERY_MODEL
@@ -78,10 +75,10 @@ def test_int8_file_through_qdq_onnx_gives_the_same_outputs_and_contract(
 def test_other_networks_through_qdq_onnx_are_the_same(name: str, tmp_path: Path, toy_data: Path) -> None:
     source = int8_file(name, tmp_path / "model_int8.tflite")
     write_qdq(source, tmp_path / "q.onnx")
-    require_same_again(source, tmp_path / "q.onnx", toy_data, tmp_path / "again")
+    assert_same_again(source, tmp_path / "q.onnx", toy_data, tmp_path / "again")
 
 
-def require_same_again(source: Path, path: Path, data: Path, out: Path) -> None:
+def assert_same_again(source: Path, path: Path, data: Path, out: Path) -> None:
     assert quantized(path, data, out) == 0
     models = first, second = load_int8_model(source), load_int8_model(out / "model_int8.tflite")
     assert second.preprocess == first.preprocess

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 from onnx_maker import OnnxMaker
+from quantize_command import quantized
 
-from edgedet.commands.main import main
 from edgedet.contract.request import ContractRequest
 from edgedet.contracts import PreprocessSpec
 from edgedet.data.paths import DataPaths
@@ -223,18 +223,6 @@ def test_take_over_partly_quantized_network_is_refused(
         node.input[:] = [pair.input[0] if name == real.output[0] else name for name in node.input]
     path.write_bytes(model.SerializeToString())
     out = tmp_path / "q"
-    command = [
-        "quantize",
-        str(path),
-        "--images",
-        str(toy_data / "train"),
-        "--mean",
-        "0",
-        "--std",
-        "255",
-        "--out",
-        str(out),
-    ]
-    assert main(command) == 2
+    assert quantized(path, toy_data, out, "--mean", "0", "--std", "255") == 2
     assert "no QuantizeLinear follows it" in capsys.readouterr().err
     assert not out.exists()
