@@ -12,19 +12,19 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from edgedet import __version__
-from edgedet.commands.contract import add_contract
-from edgedet.commands.convert import add_convert
 from edgedet.commands.data import add_data_commands
 from edgedet.commands.deploy import add_deploy
 from edgedet.commands.evaluate import add_evaluate, add_predict
-from edgedet.commands.export import add_export
-from edgedet.commands.import_ import add_import
+from edgedet.commands.files.contract import add_contract
+from edgedet.commands.files.convert import add_convert
+from edgedet.commands.files.export import add_export
+from edgedet.commands.files.import_ import add_import
+from edgedet.commands.files.lint import add_lint
+from edgedet.commands.files.operators import add_operators
 from edgedet.commands.inspect import add_inspect
-from edgedet.commands.lint import add_lint
 from edgedet.commands.models import add_models
-from edgedet.commands.operators import add_operators
-from edgedet.commands.quantize import add_quantize
-from edgedet.commands.substitute import add_substitute
+from edgedet.commands.quantize.quantize import add_quantize
+from edgedet.commands.quantize.substitute import add_substitute
 from edgedet.commands.train import add_train
 from edgedet.errors import EdgedetError, missing_extra
 from edgedet.options import with_flags

@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgedet.commands.contract import add_contract_arguments, contract_request
-from edgedet.commands.qat import QAT_OPTIONS
+from edgedet.commands.files.contract import add_contract_arguments, contract_request
+from edgedet.commands.quantize.qat import QAT_OPTIONS
 from edgedet.errors import ConfigError
 from edgedet.options import image_size
 

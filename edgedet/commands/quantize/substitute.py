@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgedet.commands.qat import add_run_arguments
+from edgedet.commands.quantize.qat import add_run_arguments
 from edgedet.commands.shared import Commands, add_command, holds_run
 from edgedet.config import ACTIVATIONS
 from edgedet.errors import ConfigError

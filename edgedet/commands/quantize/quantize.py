@@ -8,17 +8,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgedet.commands.onnx import add_onnx_arguments, is_onnx, onnx_request, refuse_onnx_options
-from edgedet.commands.qat import add_qat_arguments, qat_request, refuse_qat_options
-from edgedet.commands.shared import Commands, add_command, holds_run
-from edgedet.commands.substitute import (
+from edgedet.commands.quantize.onnx import add_onnx_arguments, is_onnx, onnx_request, refuse_onnx_options
+from edgedet.commands.quantize.qat import add_qat_arguments, qat_request, refuse_qat_options
+from edgedet.commands.quantize.substitute import (
     FOLDER,
     TUNE_EPOCHS,
     add_substitution_arguments,
     substitute_request,
     substitutes,
 )
-from edgedet.commands.waterfall import add_waterfall_arguments, check_waterfall
+from edgedet.commands.quantize.waterfall import add_waterfall_arguments, check_waterfall
+from edgedet.commands.shared import Commands, add_command, holds_run
 from edgedet.errors import ConfigError
 from edgedet.options import (
     add_data_arguments,

@@ -17,8 +17,8 @@ pytest.importorskip("torch")
 
 from random_weights import random_detector
 
-from edgedet.commands.qat import qat_request
-from edgedet.commands.quantize import METHODS, QAT_STATE
+from edgedet.commands.quantize.qat import qat_request
+from edgedet.commands.quantize.quantize import METHODS, QAT_STATE
 from edgedet.config import load_model_file
 from edgedet.contracts import OutputSpec
 from edgedet.data.paths import DataPaths

@@ -6,7 +6,7 @@ import pytest
 import torch
 from openmmlab import NANO_SSCMA, random_state, save_foreign
 
-from edgedet.commands import import_
+from edgedet.commands.files import import_
 from edgedet.commands.main import main
 from edgedet.exchange.checkpoints import contracts, names
 from edgedet.net.checkpoint import load_checkpoint

@@ -1,0 +1,1 @@
+"""`edgedet quantize`, and the steps that it shares with `edgedet substitute`."""
