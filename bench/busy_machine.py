@@ -24,7 +24,7 @@ def measure(data: Path, threads: int, seconds: float) -> None:
     """Train on one batch over and over; print images/s and ms of processor time for a step."""
     from edgedet.config import load_model_file
     from edgedet.contracts import OutputSpec
-    from edgedet.data.coco import load_split
+    from edgedet.data.coco.build import load_split
     from edgedet.train.trainer import Trainer
 
     file = load_model_file("rtmdet_nano_ncadc_relu6", (f"batch={BATCH}", f"threads={threads}"))

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-from edgedet.data.coco import load_split
-from edgedet.data.preprocess import load_pixels, quantize_input
+from edgedet.data.coco.build import load_split
+from edgedet.data.pictures.preprocess import load_pixels, quantize_input
 from edgedet.deploy.golden import draw_pixels
 from edgedet.deploy.targets.c99 import load_any
 from edgedet.errors import ConversionError, EdgedetError

@@ -16,8 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
-from edgedet.data.coco import CocoSplit, load_split
-from edgedet.data.preprocess import load_pixels
+from edgedet.data.coco.build import load_split
+from edgedet.data.coco.split import CocoSplit
+from edgedet.data.pictures.preprocess import load_pixels
 from edgedet.evaluate.evaluator import evaluate
 from edgedet.runtimes.open import open_runtime
 

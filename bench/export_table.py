@@ -20,9 +20,9 @@ import numpy as np
 from table import ROOT, commit_of
 
 from edgedet.contracts import Detections
-from edgedet.data.coco import CocoSplit
+from edgedet.data.coco.split import CocoSplit
 from edgedet.data.paths import DataPaths
-from edgedet.data.preprocess import load_pixels, normalize
+from edgedet.data.pictures.preprocess import load_pixels, normalize
 from edgedet.data.synth.dataset import make_synthetic
 from edgedet.demo import CALIB_IMAGES, CHECKPOINT, IMAGES, SEED
 from edgedet.evaluate.evaluator import describe_machine, evaluate

@@ -27,7 +27,7 @@ from torch import nn
 
 from edgedet.config import load_model_file
 from edgedet.contracts import OutputSpec
-from edgedet.data.coco import CocoSplit
+from edgedet.data.coco.split import CocoSplit
 from edgedet.data.paths import DataPaths
 from edgedet.evaluate.evaluator import describe_machine
 from edgedet.fileio import atomic_write_text

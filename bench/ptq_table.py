@@ -17,7 +17,8 @@ from typing import Any
 
 from table import ROOT, Table, made_by, table_parser, timed
 
-from edgedet.data.coco import CocoSplit, load_split
+from edgedet.data.coco.build import load_split
+from edgedet.data.coco.split import CocoSplit
 from edgedet.data.paths import DataPaths
 from edgedet.evaluate.evaluator import describe_machine, evaluate
 from edgedet.net.runtime import TorchRuntime

@@ -30,8 +30,9 @@ from quantization_section import markdown_table, quantization_section
 from table import ROOT, TRAINED, commit_of
 
 from edgedet.config import available_models
-from edgedet.data.coco import CocoSplit, load_split
-from edgedet.data.preprocess import load_pixels
+from edgedet.data.coco.build import load_split
+from edgedet.data.coco.split import CocoSplit
+from edgedet.data.pictures.preprocess import load_pixels
 from edgedet.deploy.api import deploy
 from edgedet.evaluate.evaluator import describe_machine, evaluate, sha256_of
 from edgedet.fileio import atomic_write_text

@@ -8,7 +8,7 @@ from PIL import Image
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from edgedet.contracts import PreprocessSpec
-from edgedet.data.preprocess import normalize, quantize_input, resize_to_input
+from edgedet.data.pictures.preprocess import normalize, quantize_input, resize_to_input
 
 SPEC = PreprocessSpec(192, 192)
 

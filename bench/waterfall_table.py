@@ -15,7 +15,8 @@ from typing import Any
 
 from table import ROOT, Table, made_by, table_parser
 
-from edgedet.data.coco import CocoSplit, load_split
+from edgedet.data.coco.build import load_split
+from edgedet.data.coco.split import CocoSplit
 from edgedet.diagnose.waterfall import WaterfallRequest, measure_waterfall
 from edgedet.evaluate.evaluator import describe_machine, sha256_of
 

@@ -37,7 +37,7 @@ class PreprocessSpec:
     channel_order: str = "RGB"  # RGB | BGR | GRAY: one channel
     resize: str = "letterbox"
     pad_value: int = 114  # 0..255, all channels
-    interpolation: str = "area"  # area | bilinear (other makers'): integer filters, see data/preprocess.py
+    interpolation: str = "area"  # area | bilinear (other makers'): integer filters, see data/pictures/preprocess.py
     mean: tuple[float, ...] = (0.0, 0.0, 0.0)  # of each channel in that order, in pixel units, 0..255
     std: tuple[float, ...] = (255.0, 255.0, 255.0)
     rounding: str = "half_away_from_zero"

@@ -20,7 +20,7 @@ from edgedet.threads import let_threads_sleep, limit_blas_threads
 
 # Whatever loads NumPy is imported inside functions, after main() has limited its threads.
 if TYPE_CHECKING:
-    from edgedet.data.coco import CocoSplit
+    from edgedet.data.coco.split import CocoSplit
     from edgedet.evaluate.evaluator import EvalReport
     from edgedet.quantize.api import QuantizeReport
     from edgedet.runtimes.protocol import Runtime

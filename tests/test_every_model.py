@@ -18,7 +18,7 @@ from edgedet.catalog import model_sizes
 from edgedet.config import available_models, load_model_file
 from edgedet.contracts import OutputSpec
 from edgedet.data.paths import DataPaths
-from edgedet.data.preprocess import normalize
+from edgedet.data.pictures.preprocess import normalize
 from edgedet.graph.flatbuffer import parse_tflite, serialize
 from edgedet.graph.model import int8_model
 from edgedet.graph.summary import summarize

@@ -18,7 +18,7 @@ FLAG = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*")
 COMMAND_LINE = re.compile(r"\b(?:edgedet|pip install|tensorboard|hailo) [^`;()]*")
 # These print the advice of reports and tables, in the words of the command line; what they raise is checked, too.
 REPORTS = {
-    "data/check.py",
+    "data/check/report.py",
     "diagnose/inspect.py",
     "diagnose/waterfall.py",
     "graph/operator_text.py",

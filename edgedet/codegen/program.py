@@ -11,7 +11,7 @@ from edgedet.codegen.memory.plan import Plan
 from edgedet.codegen.step_context import Call, Constants, StepContext
 from edgedet.codegen.steps import Step, lower
 from edgedet.contracts import PreprocessSpec
-from edgedet.data.preprocess import fitted_size
+from edgedet.data.pictures.preprocess import fitted_size
 from edgedet.errors import UnsupportedOpError
 from edgedet.graph.graph import Graph, NoOptions
 

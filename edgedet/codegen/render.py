@@ -19,7 +19,7 @@ from edgedet.codegen.program import CAMERA_HEIGHT, CAMERA_WIDTH, Program
 from edgedet.codegen.step_context import Call, input_name
 from edgedet.codegen.templates import contract_values, template_environment
 from edgedet.contracts import Detections, PreprocessSpec
-from edgedet.data.preprocess import quantization_table
+from edgedet.data.pictures.preprocess import quantization_table
 from edgedet.graph.graph import Tensor
 from edgedet.graph.model import Int8Model
 from edgedet.graph.tflite.dtypes import tensor_bytes

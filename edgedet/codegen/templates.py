@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from edgedet.codegen.c_source import float_literal, int8_rows, string_literal
-from edgedet.data.preprocess import quantization_table
+from edgedet.data.pictures.preprocess import quantization_table
 from edgedet.errors import missing_extra
 from edgedet.graph.model import Int8Model
 from edgedet.graph.tflite.dtypes import tensor_bytes

@@ -107,7 +107,7 @@ def _add_show(actions: Commands) -> None:
 
 def _data_check(args: argparse.Namespace) -> int:
     from edgedet.contracts import PreprocessSpec, require_trainable_size
-    from edgedet.data.check import check_dataset
+    from edgedet.data.check.report import check_dataset
     from edgedet.progress import show_progress
 
     require_trainable_size(*args.imgsz)

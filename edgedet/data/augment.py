@@ -12,8 +12,8 @@ import numpy as np
 
 from edgedet.config import TrainConfig
 from edgedet.contracts import PreprocessSpec
-from edgedet.data.coco import CocoSplit
-from edgedet.data.preprocess import fitted_size, load_image, resample, to_channels
+from edgedet.data.coco.split import CocoSplit
+from edgedet.data.pictures.preprocess import fitted_size, load_image, resample, to_channels
 from edgedet.errors import missing_extra
 
 try:

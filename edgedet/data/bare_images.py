@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from edgedet.data.coco import CocoSplit, ImageRecord
-from edgedet.data.headers import IMAGE_SUFFIXES, read_header
+from edgedet.data.coco.split import CocoSplit, ImageRecord
+from edgedet.data.pictures.headers import IMAGE_SUFFIXES, read_header
 from edgedet.errors import DataError
 
 

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgedet.data.coco import CocoSplit, DataWarning
-from edgedet.data.formats.write import FORMATS, Named, finish, image_folder, write_split
-from edgedet.data.layout import SPLITS
+from edgedet.data.coco.split import CocoSplit, DataWarning
+from edgedet.data.formats.layout import SPLITS
 from edgedet.data.paths import DataPaths
+from edgedet.data.write import FORMATS, Named, finish, image_folder, write_split
 from edgedet.errors import ConfigError, require_one_of
 from edgedet.fileio import atomic_path, require_out_folder
 

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from edgedet.data.annotations import Annotations
-from edgedet.data.classes import keep_classes, merge, rename_classes
-from edgedet.data.coco import CocoSplit, build_split
-from edgedet.data.layout import Division, absent, read_files, read_folder
+from edgedet.data.coco.build import build_split
+from edgedet.data.coco.classes import keep_classes, merge, rename_classes
+from edgedet.data.coco.split import CocoSplit
+from edgedet.data.formats.annotations import Annotations
+from edgedet.data.formats.layout import Division, absent, read_files, read_folder
 from edgedet.errors import ConfigError
 
 _FILE_SUFFIXES = (".yaml", ".yml", ".xml")  # files that describe a data set

@@ -14,10 +14,10 @@ from PIL import Image, ImageDraw, ImageFont
 
 from edgedet.config import TrainConfig, load_model_file
 from edgedet.contracts import PreprocessSpec
-from edgedet.data.coco import CocoSplit, ImageRecord
-from edgedet.data.draw import draw_boxes
+from edgedet.data.coco.split import CocoSplit, ImageRecord
 from edgedet.data.paths import DataPaths
-from edgedet.data.preprocess import load_image, resize_to_input, to_rgb
+from edgedet.data.pictures.draw import draw_boxes
+from edgedet.data.pictures.preprocess import load_image, resize_to_input, to_rgb
 from edgedet.errors import ConfigError
 from edgedet.fileio import atomic_write_bytes, require_out_file
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from edgedet.data.drawn_picture import draw_pixels
-from edgedet.data.preprocess import load_pixels
+from edgedet.data.pictures.drawn_picture import draw_pixels
+from edgedet.data.pictures.preprocess import load_pixels
 from edgedet.errors import ConversionError
 from edgedet.graph.graph import Graph
 from edgedet.graph.model import Int8Model

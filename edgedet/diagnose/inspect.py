@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import Tensor
 
-from edgedet.data.coco import CocoSplit, common_classes
+from edgedet.data.coco.split import CocoSplit, common_classes
 from edgedet.diagnose.layers import LayerComparison, Probe
 from edgedet.diagnose.rebuild import Rebuilt, rebuild
 from edgedet.errors import ConfigError

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.fx import Node
 
-from edgedet.data.coco import ImageRecord
-from edgedet.data.preprocess import load_pixels, normalize, quantize_input
+from edgedet.data.coco.split import ImageRecord
+from edgedet.data.pictures.preprocess import load_pixels, normalize, quantize_input
 from edgedet.diagnose.measures import RangeUse, Similarity, output_damage
 from edgedet.diagnose.rebuild import Rebuilt
 from edgedet.graph.model import Int8Model

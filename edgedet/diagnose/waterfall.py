@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from edgedet.data.coco import CocoSplit
-from edgedet.data.preprocess import load_pixels
+from edgedet.data.coco.split import CocoSplit
+from edgedet.data.pictures.preprocess import load_pixels
 from edgedet.diagnose.rebuild import Rebuilt, rebuild, with_weights_of, without_rounding
 from edgedet.errors import ConfigError, ToolchainError
 from edgedet.evaluate.evaluator import evaluate

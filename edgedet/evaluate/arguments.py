@@ -14,7 +14,7 @@ from edgedet.options import SPLITS, add_data_arguments, data_paths, positive_int
 from edgedet.runtimes.names import RUNTIME_HELP, RUNTIMES
 
 if TYPE_CHECKING:  # `--help` should not wait for NumPy and pycocotools
-    from edgedet.data.coco import CocoSplit
+    from edgedet.data.coco.split import CocoSplit
     from edgedet.evaluate.evaluator import EvalReport
     from edgedet.runtimes.protocol import Runtime
 

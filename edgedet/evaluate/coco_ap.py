@@ -13,7 +13,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from edgedet.contracts import Detections
-from edgedet.data.coco import CocoSplit
+from edgedet.data.coco.split import CocoSplit
 from edgedet.errors import DataError
 from edgedet.numerics.boxes import xyxy_to_xywh
 

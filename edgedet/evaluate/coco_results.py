@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from edgedet.contracts import Detections
-from edgedet.data.coco import CocoSplit, most_detections
+from edgedet.data.coco.split import CocoSplit, most_detections
 from edgedet.errors import DataError
 from edgedet.evaluate.coco_ap import coco_ap
 from edgedet.evaluate.evaluator import EvalReport, Timings, describe_machine, select_records, sha256_of

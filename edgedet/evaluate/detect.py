@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edgedet.contracts import Detections
-from edgedet.data.coco import ImageRecord
-from edgedet.data.preprocess import Placement, load_image, resize_to_input
+from edgedet.data.coco.split import ImageRecord
+from edgedet.data.pictures.preprocess import Placement, load_image, resize_to_input
 from edgedet.progress import Stopwatch
 
 if TYPE_CHECKING:  # the training loop evaluates without loading simulator and flatbuffer

@@ -13,8 +13,8 @@ import numpy as np
 from PIL import Image
 
 from edgedet.contracts import Detections
-from edgedet.data.draw import draw_boxes
-from edgedet.data.preprocess import load_image
+from edgedet.data.pictures.draw import draw_boxes
+from edgedet.data.pictures.preprocess import load_image
 from edgedet.errors import ConfigError
 from edgedet.evaluate.detect import detect
 from edgedet.evaluate.own_decoder import Decoder, OwnDecoder

@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 
 from edgedet.data.bare_images import ground_truth_of
-from edgedet.data.coco import CocoSplit
+from edgedet.data.coco.split import CocoSplit
 from edgedet.errors import DataError
 from edgedet.evaluate.detect import detect_records
 from edgedet.evaluate.evaluator import match_classes

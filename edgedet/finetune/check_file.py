@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edgedet.data.coco import CocoSplit
+from edgedet.data.coco.split import CocoSplit
 from edgedet.errors import ConversionError
 from edgedet.evaluate.evaluator import evaluate
 from edgedet.fileio import atomic_write_bytes

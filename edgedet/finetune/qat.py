@@ -14,7 +14,7 @@ from torch.fx import GraphModule
 from edgedet import __version__
 from edgedet.config import QatRecipe, TrainConfig
 from edgedet.data.bare_images import load_folder
-from edgedet.data.coco import CocoSplit, require_same_classes
+from edgedet.data.coco.split import CocoSplit, require_same_classes
 from edgedet.data.paths import DataPaths
 from edgedet.errors import CheckpointError, ConfigError
 from edgedet.evaluate.evaluator import EvalReport, evaluate, sha256_of

@@ -13,7 +13,7 @@ from torch.fx import GraphModule
 
 from edgedet.config import TrainConfig
 from edgedet.contracts import OutputSpec, PreprocessSpec
-from edgedet.data.coco import CocoSplit
+from edgedet.data.coco.split import CocoSplit
 from edgedet.errors import EdgedetError
 from edgedet.finetune.distill import distillation_loss
 from edgedet.finetune.qat_modules import (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from edgedet.config import TrainConfig, available_models, build, load_model_file
-from edgedet.data.coco import CocoSplit, require_model_classes
+from edgedet.data.coco.split import CocoSplit, require_model_classes
 from edgedet.errors import ConfigError
 from edgedet.net.checkpoint import Checkpoint
 

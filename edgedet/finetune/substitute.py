@@ -14,7 +14,7 @@ import numpy as np
 from torch import Tensor
 
 from edgedet.config import ACTIVATIONS, ModelConfig, ModelFile, PreprocessConfig, TrainConfig
-from edgedet.data.coco import CocoSplit, require_same_classes
+from edgedet.data.coco.split import CocoSplit, require_same_classes
 from edgedet.data.paths import DataPaths
 from edgedet.errors import ConfigError
 from edgedet.evaluate.evaluator import evaluate, sha256_of

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from edgedet.contracts import Detections, OutputSpec, PreprocessSpec
-from edgedet.data.preprocess import normalize
+from edgedet.data.pictures.preprocess import normalize
 from edgedet.errors import ShapeError
 from edgedet.net.checkpoint import load_checkpoint
 from edgedet.net.device import CPU, describe_device, exact_float32

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from edgedet.contracts import OutputSpec, PreprocessSpec
 from edgedet.data.bare_images import load_folder
-from edgedet.data.coco import CocoSplit, common_classes
+from edgedet.data.coco.split import CocoSplit, common_classes
 from edgedet.data.paths import DataPaths
 from edgedet.errors import ConfigError
 from edgedet.fileio import atomic_write_bytes, atomic_write_text, require_out_folder

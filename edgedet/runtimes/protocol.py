@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from edgedet.contracts import Detections, OutputSpec, PreprocessSpec
-from edgedet.data.preprocess import normalize, quantize_input
+from edgedet.data.pictures.preprocess import normalize, quantize_input
 from edgedet.errors import ShapeError
 from edgedet.graph.model import Int8Model
 from edgedet.numerics.decode import decode_int8, dequantize_output

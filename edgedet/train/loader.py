@@ -20,8 +20,8 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from edgedet.config import TrainConfig
 from edgedet.contracts import PreprocessSpec
 from edgedet.data.augment import ImageCache, Sample, augment
-from edgedet.data.coco import CocoSplit
-from edgedet.data.preprocess import normalize
+from edgedet.data.coco.split import CocoSplit
+from edgedet.data.pictures.preprocess import normalize
 from edgedet.errors import EdgedetError
 from edgedet.train.assigner import Targets
 from edgedet.train.hardware import Hardware

@@ -11,7 +11,7 @@ from typing import Any
 from edgedet import __version__
 from edgedet.config import ModelFile, load_model_file
 from edgedet.contracts import OutputSpec, PreprocessSpec
-from edgedet.data.coco import CocoSplit, most_detections, require_same_classes
+from edgedet.data.coco.split import CocoSplit, most_detections, require_same_classes
 from edgedet.data.paths import DataPaths
 from edgedet.errors import CheckpointError, ConfigError
 from edgedet.fileio import atomic_write_text, remove_unfinished, require_out_folder

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from edgedet.config import ModelFile
 from edgedet.contracts import OutputSpec, PreprocessSpec
-from edgedet.data.coco import CocoSplit
-from edgedet.data.preprocess import to_rgb
+from edgedet.data.coco.split import CocoSplit
+from edgedet.data.pictures.preprocess import to_rgb
 from edgedet.errors import EdgedetError
 from edgedet.evaluate.detect import detect
 from edgedet.evaluate.evaluator import evaluate

@@ -30,7 +30,7 @@ typedef struct edk_placement {
     int32_t new_height;   /* px, 1..input height */
 } edk_placement;
 
-/* Size of an image inside the network's input; equals edgedet.data.preprocess.fitted_size.
+/* Size of an image inside the network's input; equals edgedet.data.pictures.preprocess.fitted_size.
  *
  * Letterbox: the side that limits fills the input, the other one is scaled alike, rounded half up, at least 1 px.
  * Integer arithmetic only.

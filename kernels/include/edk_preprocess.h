@@ -1,6 +1,6 @@
 /* From a camera's frame to the network's int8 input: resize, pad, quantize. Integer arithmetic only.
  *
- * Bit-exact with edgedet.data.preprocess (resize_to_input, then quantize_input), whose text defines the filter: a
+ * Bit-exact with edgedet.data.pictures.preprocess (resize_to_input, then quantize_input), whose text defines the filter: a
  * triangle, as wide as the reduction (bilinear when enlarging), half-pixel centres, 15-bit coefficients that sum to
  * exactly 2^15, made here by integer divisions. The vertical pass comes first, its result is rounded half up to uint8 and
  * goes through the horizontal pass, rounded alike. Every sum is at most 255 * 2^15 + 2^14 < 2^23 + 2^14: uint32 never
@@ -10,7 +10,7 @@
  * many as it is enlarged) and is converted from its pixel format each time; all rows of an output row, 2 * height / new
  * height of them, are read side by side.
  *
- * Pixel formats, bit-exact with edgedet.data.pixel_formats:
+ * Pixel formats, bit-exact with edgedet.data.pictures.pixel_formats:
  *
  *   EDK_PIXELS_RGB888   3 bytes a pixel: R, G, B.
  *   EDK_PIXELS_RGB565   2 bytes a pixel, little endian: red in bits 15..11, green in 10..5, blue in 4..0. Widened to 8
@@ -60,7 +60,7 @@ typedef struct edk_preprocess_params {
     int32_t input_height; /* px */
     edk_resize_mode resize;
     uint8_t pad_value;   /* of all channels, before quantization */
-    const int8_t *table; /* int8 [3][256], [channel][pixel value]: edgedet.data.preprocess.quantization_table; grey: [256] */
+    const int8_t *table; /* int8 [3][256], [channel][pixel value]: edgedet.data.pictures.preprocess.quantization_table; grey: [256] */
 } edk_preprocess_params;
 
 /* Bytes of scratch that edk_preprocess needs: 3 * image width for one row, 2 bytes for each coefficient (about

@@ -1,6 +1,6 @@
 /* edk_preprocess for networks with one channel: the frame becomes grey, then everything is as in edk_preprocess.h.
  *
- * Bit-exact with edgedet.data.preprocess for channel order GRAY. Grey is ITU-R BT.601's luma, rounded half up:
+ * Bit-exact with edgedet.data.pictures.preprocess for channel order GRAY. Grey is ITU-R BT.601's luma, rounded half up:
  *
  *   EDK_PIXELS_GRAY8    the byte
  *   EDK_PIXELS_RGB888   (19595 * R + 38470 * G + 7471 * B + 32768) / 65536

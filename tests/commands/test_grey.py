@@ -15,8 +15,8 @@ pytest.importorskip("tflite_micro", reason="needs the extra tflm")
 pytest.importorskip("jinja2", reason="needs the extra c99")
 
 from edgedet.commands.main import main
-from edgedet.data.coco import load_split
-from edgedet.data.preprocess import load_image, resize_to_input
+from edgedet.data.coco.build import load_split
+from edgedet.data.pictures.preprocess import load_image, resize_to_input
 from edgedet.net.checkpoint import load_checkpoint
 from edgedet.runtimes.open import open_runtime
 

@@ -13,8 +13,8 @@ pytest.importorskip("cv2", reason="augmentation needs the extra train")
 from edgedet.config import load_model_file
 from edgedet.contracts import PreprocessSpec
 from edgedet.data.augment import ImageCache, augment
-from edgedet.data.coco import load_split
-from edgedet.data.preprocess import load_image, resize_to_input
+from edgedet.data.coco.build import load_split
+from edgedet.data.pictures.preprocess import load_image, resize_to_input
 
 BASE = load_model_file("rtmdet_pico_relu6").train
 PLAIN = replace(

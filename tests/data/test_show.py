@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edgedet.data.draw import class_colour
 from edgedet.data.paths import DataPaths
+from edgedet.data.pictures.draw import class_colour
 from edgedet.data.show import ShowRequest, labelled_tiles, show_dataset
 from edgedet.errors import ConfigError, DataError
 

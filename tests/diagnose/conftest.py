@@ -6,7 +6,7 @@ from types import ModuleType
 
 import pytest
 
-from edgedet.data.coco import CocoSplit
+from edgedet.data.coco.split import CocoSplit
 
 pytest.importorskip("torch")
 

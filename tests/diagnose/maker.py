@@ -14,7 +14,8 @@ from torch.fx import GraphModule
 
 from edgedet.config import load_model_file
 from edgedet.contracts import OutputSpec, PreprocessSpec
-from edgedet.data.coco import CocoSplit, load_split
+from edgedet.data.coco.build import load_split
+from edgedet.data.coco.split import CocoSplit
 from edgedet.graph.flatbuffer import write_tflite
 from edgedet.net.checkpoint import Checkpoint, save_checkpoint
 from edgedet.quantize.calibration.calibrate import calibrate

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import torch
 
-from edgedet.data.coco import CocoSplit
-from edgedet.data.preprocess import load_image, normalize, resize_to_input
+from edgedet.data.coco.split import CocoSplit
+from edgedet.data.pictures.preprocess import load_image, normalize, resize_to_input
 from edgedet.diagnose.inspect import Inspection, InspectRequest, inspect_model
 from edgedet.errors import ConfigError, DataError
 from edgedet.graph.flatbuffer import read_tflite

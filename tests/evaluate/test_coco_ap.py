@@ -12,7 +12,8 @@ from pycocotools.cocoeval import COCOeval
 
 from edgedet.contracts import Detections
 from edgedet.data.bare_images import ground_truth_of
-from edgedet.data.coco import CocoSplit, ImageRecord, load_split, most_detections
+from edgedet.data.coco.build import load_split
+from edgedet.data.coco.split import CocoSplit, ImageRecord, most_detections
 from edgedet.errors import DataError
 from edgedet.evaluate.coco_ap import coco_ap
 

@@ -11,7 +11,8 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from edgedet.commands.main import main
-from edgedet.data.coco import CocoSplit, load_split
+from edgedet.data.coco.build import load_split
+from edgedet.data.coco.split import CocoSplit
 from edgedet.errors import DataError
 from edgedet.evaluate.coco_results import evaluate_results, read_results
 from edgedet.evaluate.evaluator import evaluate

@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 
 from edgedet.contracts import Detections
-from edgedet.data.coco import CocoSplit, load_split
-from edgedet.data.preprocess import load_image, resize_to_input
+from edgedet.data.coco.build import load_split
+from edgedet.data.coco.split import CocoSplit
+from edgedet.data.pictures.preprocess import load_image, resize_to_input
 from edgedet.errors import ConfigError, DataError
 from edgedet.evaluate.coco_ap import coco_ap
 from edgedet.evaluate.evaluator import evaluate, match_classes, sha256_of

@@ -9,7 +9,7 @@ import pytest
 from edgedet.contract.api import contract
 from edgedet.contract.request import ContractRequest
 from edgedet.contracts import Detections, PreprocessSpec
-from edgedet.data.coco import load_split
+from edgedet.data.coco.build import load_split
 from edgedet.errors import ConfigError
 from edgedet.evaluate.evaluator import evaluate
 from edgedet.evaluate.predict import predict

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from edgedet.contracts import Detections
-from edgedet.data.draw import class_colour
+from edgedet.data.pictures.draw import class_colour
 from edgedet.errors import ConfigError, DataError, ShapeError
 from edgedet.evaluate.predict import draw_detections, picture_paths, predict
 from edgedet.runtimes.open import open_runtime

@@ -24,8 +24,9 @@ from torch.fx import GraphModule
 
 from edgedet.config import load_model_file
 from edgedet.contracts import OutputSpec
-from edgedet.data.coco import CocoSplit, load_split
-from edgedet.data.preprocess import load_image, resize_to_input
+from edgedet.data.coco.build import load_split
+from edgedet.data.coco.split import CocoSplit
+from edgedet.data.pictures.preprocess import load_image, resize_to_input
 from edgedet.data.synth.dataset import make_synthetic
 from edgedet.diagnose.rebuild import without_rounding
 from edgedet.graph.flatbuffer import serialize

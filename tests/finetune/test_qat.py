@@ -16,7 +16,7 @@ from random_weights import random_detector
 import edgedet.finetune.check_file as check_module
 from edgedet.contracts import OutputSpec
 from edgedet.data.paths import DataPaths
-from edgedet.data.preprocess import load_image, normalize, resize_to_input
+from edgedet.data.pictures.preprocess import load_image, normalize, resize_to_input
 from edgedet.errors import CheckpointError, ConfigError, ConversionError, DataError
 from edgedet.evaluate.evaluator import evaluate
 from edgedet.finetune.check_file import MODEL_FILE, REJECTED_FILE, ap_tolerance, check_file

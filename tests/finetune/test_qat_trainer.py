@@ -14,7 +14,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from edgedet.config import load_model_file
 from edgedet.contracts import OutputSpec, PreprocessSpec
-from edgedet.data.coco import load_split
+from edgedet.data.coco.build import load_split
 from edgedet.finetune.qat_trainer import QatTrainer
 from edgedet.graph.flatbuffer import serialize
 from edgedet.net.runtime import TorchRuntime

@@ -9,8 +9,8 @@ import pytest
 from c_structs import ALIGNMENT, NULL, OK, RANGE, SCRATCH, SHAPE, CImage
 
 from edgedet.contracts import PreprocessSpec
-from edgedet.data.pixel_formats import rgb565_to_rgb, yuyv_to_gray, yuyv_to_rgb
-from edgedet.data.preprocess import (
+from edgedet.data.pictures.pixel_formats import rgb565_to_rgb, yuyv_to_gray, yuyv_to_rgb
+from edgedet.data.pictures.preprocess import (
     Placement,
     fitted_size,
     quantization_table,

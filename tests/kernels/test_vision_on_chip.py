@@ -11,7 +11,7 @@ import pytest
 from c_structs import DETECTION
 
 from edgedet.contracts import PreprocessSpec
-from edgedet.data.preprocess import Placement, quantization_table, quantize_input, resize_to_input
+from edgedet.data.pictures.preprocess import Placement, quantization_table, quantize_input, resize_to_input
 from edgedet.numerics.decode import quantized_threshold, score_table
 
 detect_cases = chip_run.load("test_detect")

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from edgedet.contracts import OutputSpec, PreprocessSpec
-from edgedet.data.coco import load_split
+from edgedet.data.coco.build import load_split
 from edgedet.errors import ConfigError, ShapeError, ToolchainError, UnsupportedOpError
 from edgedet.evaluate.evaluator import EvalReport, evaluate
 from edgedet.graph import graph as g

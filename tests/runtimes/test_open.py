@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgedet.data.coco import load_split
-from edgedet.data.preprocess import load_image, resize_to_input
+from edgedet.data.coco.build import load_split
+from edgedet.data.pictures.preprocess import load_image, resize_to_input
 from edgedet.errors import ConfigError, ConversionError, ShapeError, ToolchainError
 from edgedet.graph.flatbuffer import read_tflite, write_tflite
 from edgedet.graph.model import load_int8_model

@@ -10,7 +10,7 @@ import torch
 
 from edgedet.config import load_model_file
 from edgedet.contracts import PreprocessSpec
-from edgedet.data.coco import load_split
+from edgedet.data.coco.build import load_split
 from edgedet.errors import ConfigError, DataError, EdgedetError
 from edgedet.train.hardware import Hardware
 from edgedet.train.loader import Batch, BatchLoader, epoch_order, steps_per_epoch

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgedet.data.coco import load_split
+from edgedet.data.coco.build import load_split
 from edgedet.errors import ConfigError
 from edgedet.net.checkpoint import load_checkpoint
 from edgedet.train.processes import ALONE, Processes, launched

@@ -12,7 +12,7 @@ from far_device import FarTensor, far_device
 
 from edgedet.config import load_model_file
 from edgedet.contracts import OutputSpec, PreprocessSpec
-from edgedet.data.coco import load_split
+from edgedet.data.coco.build import load_split
 from edgedet.errors import EdgedetError
 from edgedet.train.hardware import Hardware
 from edgedet.train.trainer import Trainer

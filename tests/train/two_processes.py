@@ -15,7 +15,8 @@ from random_weights import random_detector
 
 from edgedet.config import load_model_file
 from edgedet.contracts import OutputSpec, PreprocessSpec
-from edgedet.data.coco import CocoSplit, load_split
+from edgedet.data.coco.build import load_split
+from edgedet.data.coco.split import CocoSplit
 from edgedet.data.paths import DataPaths
 from edgedet.errors import DataError, EdgedetError
 from edgedet.evaluate.evaluator import evaluate

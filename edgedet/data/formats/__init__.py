@@ -1,1 +1,1 @@
-"""Other makers' annotation formats, each read into `edgedet.data.annotations.Annotations`, and written from a split."""
+"""Annotation formats of all makers, each read into `annotations.Annotations`, and where a folder keeps them."""

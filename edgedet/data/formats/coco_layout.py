@@ -17,8 +17,8 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import unquote
 
-from edgedet.data.annotations import Annotations
-from edgedet.data.coco_parse import parse_coco
+from edgedet.data.formats.annotations import Annotations
+from edgedet.data.formats.coco import parse_coco
 from edgedet.data.formats.source import ALIASES, Source, folders_of
 from edgedet.errors import DataError
 

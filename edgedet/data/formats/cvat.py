@@ -14,8 +14,8 @@ import math
 from functools import partial
 from pathlib import Path
 
-from edgedet.data.annotations import Annotations, Category, Findings, Instance, RawImage
-from edgedet.data.coco_parse import check_file_name
+from edgedet.data.formats.annotations import Annotations, Category, Findings, Instance, RawImage
+from edgedet.data.formats.coco import check_file_name
 from edgedet.data.formats.source import ALIASES, Source, is_split
 from edgedet.data.formats.xml_tree import Element, number, read_xml
 from edgedet.errors import DataError

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgedet.data.annotations import Annotations
+from edgedet.data.formats.annotations import Annotations
 
 # Names under which a split goes, in lower case. CVAT's users name subsets Train and Validation.
 ALIASES = {

@@ -17,11 +17,11 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from edgedet.data.annotations import Annotations, Category, Findings, Instance, RawImage
+from edgedet.data.formats.annotations import Annotations, Category, Findings, Instance, RawImage
 from edgedet.data.formats.source import ALIASES, Source, folders_of
 from edgedet.data.formats.xml_tree import Element, number, read_xml
 from edgedet.data.formats.yolo_yaml import read_lines
-from edgedet.data.headers import IMAGE_SUFFIXES, ImageHeader, read_header
+from edgedet.data.pictures.headers import IMAGE_SUFFIXES, ImageHeader, read_header
 from edgedet.errors import DataError
 
 _SIDES = ("xmin", "ymin", "xmax", "ymax")

@@ -21,9 +21,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgedet.data.annotations import Annotations, Category, Findings, Instance, RawImage
+from edgedet.data.formats.annotations import Annotations, Category, Findings, Instance, RawImage
 from edgedet.data.formats.yolo_yaml import read_lines
-from edgedet.data.headers import ImageHeader, read_header
+from edgedet.data.pictures.headers import ImageHeader, read_header
 from edgedet.errors import DataError
 
 OUTSIDE = 0.01  # in parts of the image; further out, numbers are no YOLO coordinates

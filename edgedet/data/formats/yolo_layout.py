@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from edgedet.data.annotations import Annotations
+from edgedet.data.formats.annotations import Annotations
 from edgedet.data.formats.source import Source, folders_of, has_split_folder
 from edgedet.data.formats.yolo import ListedImage, read_yolo
 from edgedet.data.formats.yolo_yaml import (
@@ -18,7 +18,7 @@ from edgedet.data.formats.yolo_yaml import (
     read_names,
     read_yaml,
 )
-from edgedet.data.headers import IMAGE_SUFFIXES
+from edgedet.data.pictures.headers import IMAGE_SUFFIXES
 from edgedet.errors import DataError
 
 CLASSES_FILES = ("classes.txt", "labels/classes.txt", "obj.names")

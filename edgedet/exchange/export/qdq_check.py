@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from edgedet.data.drawn_picture import draw_pixels
-from edgedet.data.preprocess import load_pixels, normalize, quantize_input
+from edgedet.data.pictures.drawn_picture import draw_pixels
+from edgedet.data.pictures.preprocess import load_pixels, normalize, quantize_input
 from edgedet.errors import ConversionError, UnsupportedOpError
 from edgedet.exchange.export.check import Check
 from edgedet.exchange.export.onnx_file import run_onnx, with_contracts

@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from edgedet.contracts import OutputSpec
-from edgedet.data.drawn_picture import draw_pixels
-from edgedet.data.preprocess import load_pixels, quantization_table, quantize_input
+from edgedet.data.pictures.drawn_picture import draw_pixels
+from edgedet.data.pictures.preprocess import load_pixels, quantization_table, quantize_input
 from edgedet.errors import ConversionError, UnsupportedOpError
 from edgedet.exchange.export.check import Check
 from edgedet.graph.flatbuffer import parse_tflite, serialize

@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from edgedet.contracts import OutputSpec, PreprocessSpec, require_trainable_size
-from edgedet.data.drawn_picture import draw_pixels
-from edgedet.data.preprocess import load_pixels, normalize
+from edgedet.data.pictures.drawn_picture import draw_pixels
+from edgedet.data.pictures.preprocess import load_pixels, normalize
 from edgedet.errors import ConversionError
 from edgedet.net.checkpoint import load_checkpoint
 

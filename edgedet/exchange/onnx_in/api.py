@@ -9,7 +9,7 @@ from torch.fx import GraphModule
 
 from edgedet.contracts import PreprocessSpec
 from edgedet.data.bare_images import load_folder
-from edgedet.data.coco import CocoSplit, common_classes
+from edgedet.data.coco.split import CocoSplit, common_classes
 from edgedet.exchange.onnx_in.clean import cleaned
 from edgedet.exchange.onnx_in.cut import Ending
 from edgedet.exchange.onnx_in.describe import describe_network

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from edgedet.contracts import OutputSpec, PreprocessSpec
-from edgedet.data.coco import CocoSplit
+from edgedet.data.coco.split import CocoSplit
 from edgedet.exchange.onnx_in.cut import Ending, choose_ending
 from edgedet.exchange.onnx_in.load import OnnxNetwork
 from edgedet.exchange.onnx_in.meaning import input_contract, output_contract

@@ -12,7 +12,7 @@ from edgedet.contract.detection_head import find_outputs
 from edgedet.contract.image_input import spread
 from edgedet.contract.request import ContractRequest
 from edgedet.contracts import OutputSpec, PreprocessSpec
-from edgedet.data.coco import CocoSplit
+from edgedet.data.coco.split import CocoSplit
 from edgedet.errors import ConfigError
 from edgedet.exchange.onnx_in.cut import Ending
 from edgedet.exchange.onnx_in.load import OnnxNetwork

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections import Counter
 
-from edgedet.data.coco import CocoSplit
+from edgedet.data.coco.split import CocoSplit
 from edgedet.errors import ConversionError
 from edgedet.exchange.onnx_in.clean import cleaned
 from edgedet.exchange.onnx_in.describe import describe_network

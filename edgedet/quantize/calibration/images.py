@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from edgedet.contracts import PreprocessSpec
-from edgedet.data.coco import CocoSplit, ImageRecord
-from edgedet.data.preprocess import load_image, load_pixels, normalize
+from edgedet.data.coco.split import CocoSplit, ImageRecord
+from edgedet.data.pictures.preprocess import load_image, load_pixels, normalize
 from edgedet.errors import DataError
 
 LEAST_IMAGES = 8  # ranges measured on fewer depend on which they are; taken only when asked for by number

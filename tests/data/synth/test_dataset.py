@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edgedet.data.coco import CocoSplit, load_split, require_same_classes
+from edgedet.data.coco.build import load_split
+from edgedet.data.coco.split import CocoSplit, require_same_classes
 from edgedet.data.synth.dataset import CLASS_NAMES, MANIFEST, make_synthetic
 from edgedet.errors import ConfigError, DataError, ToolchainError
 

@@ -19,7 +19,7 @@ from c_structs import CImage
 from fomo_like import heat_map
 
 from edgedet.codegen.program import preprocess_scratch_bytes
-from edgedet.data.preprocess import resize_to_input
+from edgedet.data.pictures.preprocess import resize_to_input
 from edgedet.deploy.api import MANIFEST, DeployReport, deploy
 from edgedet.errors import ConfigError, ConversionError, EdgedetError, UnsupportedOpError
 from edgedet.graph import graph as g

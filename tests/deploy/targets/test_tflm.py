@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from edgedet.commands.main import main
-from edgedet.data.pixel_formats import rgb_to_gray
+from edgedet.data.pictures.pixel_formats import rgb_to_gray
 from edgedet.deploy.api import MANIFEST, deploy
 from edgedet.errors import ConfigError, ToolchainError, UnsupportedOpError
 from edgedet.graph import graph as g

@@ -12,7 +12,7 @@ from random_weights import random_detector
 
 from edgedet.config import load_model_file
 from edgedet.contracts import OutputSpec
-from edgedet.data.drawn_picture import draw_pixels
+from edgedet.data.pictures.drawn_picture import draw_pixels
 from edgedet.net.checkpoint import Checkpoint, save_checkpoint
 
 

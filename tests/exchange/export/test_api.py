@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from edgedet.commands.main import main
-from edgedet.data.preprocess import load_pixels, normalize
+from edgedet.data.pictures.preprocess import load_pixels, normalize
 from edgedet.errors import CheckpointError, ConfigError, ConversionError, DataError, ToolchainError
 from edgedet.exchange.export import formats, onnx_float
 from edgedet.exchange.export.api import ExportRequest, export

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from edgedet.data.preprocess import load_pixels, normalize
+from edgedet.data.pictures.preprocess import load_pixels, normalize
 from edgedet.exchange.export.api import ExportRequest, export
 from edgedet.graph.flatbuffer import read_tflite
 from edgedet.graph.metadata import read_contracts

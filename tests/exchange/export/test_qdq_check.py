@@ -14,9 +14,9 @@ from random_weights import random_detector
 
 from edgedet.config import load_model_file
 from edgedet.contracts import Detections, OutputSpec
-from edgedet.data.drawn_picture import draw_pixels
 from edgedet.data.paths import DataPaths
-from edgedet.data.preprocess import load_pixels, normalize
+from edgedet.data.pictures.drawn_picture import draw_pixels
+from edgedet.data.pictures.preprocess import load_pixels, normalize
 from edgedet.data.synth.dataset import make_synthetic
 from edgedet.errors import ConversionError, UnsupportedOpError
 from edgedet.evaluate.evaluator import evaluate

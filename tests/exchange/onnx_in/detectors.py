@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from edgedet.contracts import PreprocessSpec
-from edgedet.data.preprocess import load_pixels
+from edgedet.data.pictures.preprocess import load_pixels
 
 WIDTH, HEIGHT = 96, 64
 STRIDES = (8, 16)

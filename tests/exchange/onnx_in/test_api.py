@@ -16,7 +16,7 @@ from toy_detector import write_toy_data
 from edgedet.commands.main import main
 from edgedet.contract.request import ContractRequest
 from edgedet.contracts import PreprocessSpec
-from edgedet.data.coco import load_split
+from edgedet.data.coco.build import load_split
 from edgedet.data.paths import DataPaths
 from edgedet.deploy.api import deploy
 from edgedet.errors import ConfigError, DataError, UnsupportedOpError

@@ -18,8 +18,8 @@ from random_weights import random_detector
 from edgedet.commands.main import main
 from edgedet.config import load_model_file
 from edgedet.contracts import OutputSpec, PreprocessSpec
-from edgedet.data.drawn_picture import draw_pixels
-from edgedet.data.preprocess import normalize
+from edgedet.data.pictures.drawn_picture import draw_pixels
+from edgedet.data.pictures.preprocess import normalize
 from edgedet.exchange.export.qdq_check import write_qdq
 from edgedet.exchange.onnx_in.load import load_onnx
 from edgedet.exchange.onnx_in.own_contract import read_own_contract

@@ -14,7 +14,7 @@ from quantize_command import quantized
 from edgedet.contract.request import ContractRequest
 from edgedet.contracts import PreprocessSpec
 from edgedet.data.paths import DataPaths
-from edgedet.data.preprocess import load_pixels, normalize
+from edgedet.data.pictures.preprocess import load_pixels, normalize
 from edgedet.errors import ConversionError
 from edgedet.exchange.onnx_in import qdq_graph, take_over
 from edgedet.exchange.onnx_in.api import quantize_onnx

@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 
 from edgedet.contracts import PreprocessSpec
-from edgedet.data.coco import CocoSplit, ImageRecord
-from edgedet.data.preprocess import load_image, normalize, resize_to_input
+from edgedet.data.coco.split import CocoSplit, ImageRecord
+from edgedet.data.pictures.preprocess import load_image, normalize, resize_to_input
 from edgedet.errors import DataError
 from edgedet.quantize.calibration.images import (
     ImageFiles,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edgedet.data.pixel_formats import (
+from edgedet.data.pictures.pixel_formats import (
     rgb565_to_rgb,
     rgb_to_gray,
     rgb_to_rgb565,

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
-from edgedet.data.annotations import Annotations, Category, Findings, Instance, RawImage
+from edgedet.data.formats.annotations import Annotations, Category, Findings, Instance, RawImage
 from edgedet.errors import DataError
 
 

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from edgedet.contracts import PreprocessSpec
-from edgedet.data.check import check_dataset, input_boxes
-from edgedet.data.coco import load_split
+from edgedet.data.check.report import check_dataset, input_boxes
+from edgedet.data.coco.build import load_split
 from edgedet.data.paths import DataPaths
 from edgedet.errors import DataError
 

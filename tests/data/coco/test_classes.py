@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from edgedet.contracts import PreprocessSpec
-from edgedet.data.check import check_dataset
+from edgedet.data.check.report import check_dataset
 from edgedet.data.paths import DataPaths
 from edgedet.errors import ConfigError, DataError
 

@@ -11,8 +11,8 @@ import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from edgedet.data.annotations import Annotations
-from edgedet.data.coco_parse import parse_coco
+from edgedet.data.formats.annotations import Annotations
+from edgedet.data.formats.coco import parse_coco
 from edgedet.data.formats.coco_layout import find_coco, images_of
 from edgedet.data.formats.cvat import find_cvat
 from edgedet.data.formats.source import Source

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from edgedet.data.annotations import Annotations, Category, Findings, Instance, RawImage
-from edgedet.data.headers import ImageHeader
+from edgedet.data.formats.annotations import Annotations, Category, Findings, Instance, RawImage
+from edgedet.data.pictures.headers import ImageHeader
 from edgedet.errors import DataError
 
 

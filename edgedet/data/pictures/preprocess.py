@@ -31,8 +31,8 @@ import numpy as np
 from PIL import Image
 
 from edgedet.contracts import PreprocessSpec
-from edgedet.data.headers import IMAGE_ERRORS, exif_orientation
-from edgedet.data.pixel_formats import rgb_to_gray
+from edgedet.data.pictures.headers import IMAGE_ERRORS, exif_orientation
+from edgedet.data.pictures.pixel_formats import rgb_to_gray
 from edgedet.errors import DataError, ShapeError
 
 COEFF_BITS = 15  # 255 * 2^15 + 2^14 < 2^24: exact in float32

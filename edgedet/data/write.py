@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
 
-from edgedet.data.coco import CocoSplit, ImageRecord
+from edgedet.data.coco.split import CocoSplit, ImageRecord
 from edgedet.data.formats.coco_layout import ROBOFLOW_FILE
 from edgedet.errors import DataError
 

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from edgedet.contracts import PreprocessSpec
-from edgedet.data.coco import CocoSplit, DataWarning, ImageRecord, require_same_classes
-from edgedet.data.headers import read_header
+from edgedet.data.coco.split import CocoSplit, DataWarning, ImageRecord, require_same_classes
 from edgedet.data.paths import DataPaths
-from edgedet.data.preprocess import fitted_size, load_image
+from edgedet.data.pictures.headers import read_header
+from edgedet.data.pictures.preprocess import fitted_size, load_image
 from edgedet.errors import DataError
 
 SMALL_AREA_PX2 = 32**2  # COCO's thresholds: small below, large from the second on

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from edgedet.data.headers import ImageHeader
+from edgedet.data.pictures.headers import ImageHeader
 
 
 @dataclass(frozen=True)

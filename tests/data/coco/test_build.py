@@ -9,48 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from coco_document import codes, document, write_image, write_roboflow
 from PIL import Image
 from pycocotools.coco import COCO
 
-from edgedet.data.coco import CocoSplit, load_split, require_same_classes
-from edgedet.data.preprocess import load_image
+from edgedet.data.coco.build import load_split
+from edgedet.data.pictures.preprocess import load_image
 from edgedet.errors import DataError
-
-CATEGORIES = [{"id": 3, "name": "cat"}, {"id": 7, "name": "dog"}]
-
-
-def write_image(path: Path, width: int = 40, height: int = 30, orientation: int = 1) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    exif = Image.Exif()
-    if orientation != 1:
-        exif[0x0112] = orientation
-    Image.new("RGB", (width, height), (90, 120, 60)).save(path, exif=exif)
-
-
-def document() -> dict[str, Any]:
-    return {
-        "images": [
-            {"id": 5, "file_name": "a.jpg", "width": 40, "height": 30},
-            {"id": 9, "file_name": "b.jpg", "width": 40, "height": 30},
-        ],
-        "annotations": [
-            {"id": 1, "image_id": 5, "category_id": 7, "bbox": [1, 2, 10, 12.5], "area": 125, "iscrowd": 0},
-            {"id": 2, "image_id": 5, "category_id": 3, "bbox": [5, 5, 20, 20], "area": 300, "iscrowd": 1},
-        ],
-        "categories": [dict(category) for category in CATEGORIES],
-    }
-
-
-def write_roboflow(root: Path, content: Any, split: str = "train") -> Path:
-    write_image(root / split / "a.jpg")
-    write_image(root / split / "b.jpg")
-    text = content if isinstance(content, str) else json.dumps(content)
-    (root / split / "_annotations.coco.json").write_text(text)
-    return root
-
-
-def codes(split: CocoSplit) -> dict[str, int]:
-    return {warning.code: warning.count for warning in split.warnings}
 
 
 def test_load_split_roboflow_layout_gives_labels_by_sorted_category_id(tmp_path: Path) -> None:
@@ -491,25 +456,3 @@ def test_load_split_bccd_agrees_with_pycocotools(bccd_dir: Path) -> None:
 
 
 # --- Both splits -------------------------------------------------------------------------------------------------
-
-
-def test_require_same_classes_equal_lists_in_another_order_mean_the_same_labels(tmp_path: Path) -> None:
-    write_roboflow(tmp_path, document())
-    turned = document()
-    turned["categories"].reverse()
-    write_roboflow(tmp_path, turned, "valid")
-    train, valid = load_split(tmp_path, "train"), load_split(tmp_path, "valid")
-    require_same_classes(train, valid)
-    assert train.class_names == valid.class_names == ("cat", "dog")
-    assert train.images[0].labels.tolist() == valid.images[0].labels.tolist() == [1, 0]
-
-
-@pytest.mark.parametrize("change", [{"id": 8, "name": "dog"}, {"id": 7, "name": "fox"}])
-def test_require_same_classes_other_id_or_name_raises_data_error(tmp_path: Path, change: dict[str, Any]) -> None:
-    write_roboflow(tmp_path, document())
-    other = document()
-    other["categories"][1] = change
-    other["annotations"][0]["category_id"] = change["id"]
-    write_roboflow(tmp_path, other, "valid")
-    with pytest.raises(DataError, match="list different categories"):
-        require_same_classes(load_split(tmp_path, "train"), load_split(tmp_path, "valid"))

@@ -10,9 +10,9 @@ import pytest
 from PIL import Image, ImageCms
 
 from edgedet.contracts import PreprocessSpec
-from edgedet.data.headers import read_header
-from edgedet.data.pixel_formats import rgb_to_gray
-from edgedet.data.preprocess import (
+from edgedet.data.pictures.headers import read_header
+from edgedet.data.pictures.pixel_formats import rgb_to_gray
+from edgedet.data.pictures.preprocess import (
     Placement,
     fitted_size,
     load_image,

@@ -1,0 +1,1 @@
+"""From an image file to the pixels of the network: headers, decoding, the one preprocessing; drawing on pictures."""
