@@ -25,7 +25,7 @@ def measure(data: Path, threads: int, seconds: float) -> None:
     from edgedet.config import load_model_file
     from edgedet.contracts import OutputSpec
     from edgedet.data.coco.build import load_split
-    from edgedet.train.trainer import Trainer
+    from edgedet.training.trainer import Trainer
 
     file = load_model_file("rtmdet_nano_ncadc_relu6", (f"batch={BATCH}", f"threads={threads}"))
     split = load_split(data, "train")

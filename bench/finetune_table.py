@@ -19,8 +19,8 @@ from table import ROOT, Table, made_by, table_parser, timed
 
 from edgedet.data.paths import DataPaths
 from edgedet.evaluate.evaluator import describe_machine
-from edgedet.train.loop import TrainRequest, train
-from edgedet.train.warm_start import WarmStart
+from edgedet.training.loop import TrainRequest, train
+from edgedet.training.warm_start import WarmStart
 
 MODEL = "rtmdet_pico_relu6"
 CHECKPOINT = ROOT / "models" / f"{MODEL}_synth.pt"

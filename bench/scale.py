@@ -72,8 +72,8 @@ def run_start(data: Path) -> dict[str, float]:
     from edgedet.config import load_model_file
     from edgedet.contracts import PreprocessSpec
     from edgedet.data.paths import DataPaths
-    from edgedet.train.hardware import Hardware
-    from edgedet.train.loader import BatchLoader
+    from edgedet.training.hardware import Hardware
+    from edgedet.training.loader import BatchLoader
 
     empty, start = peak_mb(), time.perf_counter()
     split = DataPaths(data).load("train")
@@ -100,7 +100,7 @@ def run_step(data: Path) -> dict[str, float]:
     from edgedet.config import load_model_file
     from edgedet.contracts import OutputSpec
     from edgedet.data.paths import DataPaths
-    from edgedet.train.trainer import Trainer
+    from edgedet.training.trainer import Trainer
 
     split = DataPaths(data).load("train")
     file = load_model_file("rtmdet_nano_ncadc_relu6", (f"batch={BATCH}",))

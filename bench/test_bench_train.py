@@ -10,7 +10,7 @@ import pytest
 from edgedet.config import load_model_file
 from edgedet.contracts import OutputSpec
 from edgedet.data.coco.build import load_split
-from edgedet.train.trainer import Trainer
+from edgedet.training.trainer import Trainer
 
 BCCD = Path(__file__).resolve().parents[2] / "shared" / "data" / "bccd"
 BATCH = 32

@@ -20,8 +20,8 @@ from edgedet.progress import Progress
 from edgedet.quantize.api import QuantizeReport, QuantizeRequest, quantize_checkpoint
 from edgedet.quantize.calibration.range_choice import require_layers
 from edgedet.report.charts import Bar, waterfall_chart
-from edgedet.train.loop import LAST
-from edgedet.train.processes import launched
+from edgedet.training.loop import LAST
+from edgedet.training.processes import launched
 
 PICTURE_FILE = "waterfall.svg"
 REPORT_FILE = "report.json"

@@ -27,7 +27,7 @@ from edgedet.quantize.api import quantize_model
 from edgedet.runtimes import generated_c
 from edgedet.runtimes.c_program import make_program
 from edgedet.runtimes.parity import compare_runtimes
-from edgedet.train.trainer import Trainer
+from edgedet.training.trainer import Trainer
 
 SIDE = 64  # px
 OUTPUTS = OutputSpec(class_names=("first", "second"))

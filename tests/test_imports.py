@@ -36,17 +36,17 @@ ALLOWED: dict[str, set[str]] = {
     "exchange": {"numerics", "graph", "simulate", "data", "net", "quantize", "contract"},
     # The folders that train or quantize need torch.
     "net": {"numerics", "data"},
-    # train shows pictures and the AP table of its validation split, so it uses evaluate.
-    "train": {"numerics", "data", "net", "evaluate"},
+    # training shows pictures and the AP table of its validation split, so it uses evaluate.
+    "training": {"numerics", "data", "net", "evaluate"},
     "quantize": {"numerics", "graph", "data", "net"},
     # Training with fake quantization and fine-tuning after a substitution measure what they made.
-    "finetune": {"numerics", "graph", "data", "net", "train", "quantize", "runtimes", "evaluate"},
+    "finetune": {"numerics", "graph", "data", "net", "training", "quantize", "runtimes", "evaluate"},
     # Runs every form of a network against the others.
     "diagnose": {"numerics", "graph", "simulate", "data", "net", "quantize", "runtimes", "evaluate"},
     # What each model needs on the chip.
     "catalog": {"graph", "net", "quantize", "codegen"},
     # The whole way as one function.
-    "chain": {"data", "net", "train", "quantize", "finetune", "diagnose", "report"},
+    "chain": {"data", "net", "training", "quantize", "finetune", "diagnose", "report"},
     # Findings about a file; only lint.checkpoint needs torch.
     "lint": {"graph", "exchange", "net", "quantize"},
 }

@@ -76,9 +76,9 @@ def _add_start(parser: argparse.ArgumentParser) -> None:
 
 
 def _train(args: argparse.Namespace) -> int:
-    from edgedet.train.loop import TrainRequest, train
-    from edgedet.train.processes import launched
-    from edgedet.train.warm_start import WarmStart
+    from edgedet.training.loop import TrainRequest, train
+    from edgedet.training.processes import launched
+    from edgedet.training.warm_start import WarmStart
 
     changed = args.freeze is not None or args.backbone_lr_scale is not None or args.remake_head
     if args.start is None and changed:

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from edgedet.train.losses import (
+from edgedet.training.losses import (
     Divisor,
     Losses,
     PriorGrid,

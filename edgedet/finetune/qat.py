@@ -45,9 +45,9 @@ from edgedet.quantize.ptq.int16_choice import IMAGES as INT16_IMAGES
 from edgedet.quantize.ptq.int16_choice import choose_int16
 from edgedet.quantize.ptq.weights import quantize_weights
 from edgedet.threads import torch_threads, usable_cores
-from edgedet.train.hardware import Hardware, choose_hardware, describe_hardware
-from edgedet.train.log import EpochRecord, TrainLog
-from edgedet.train.processes import process_group
+from edgedet.training.hardware import Hardware, choose_hardware, describe_hardware
+from edgedet.training.log import EpochRecord, TrainLog
+from edgedet.training.processes import process_group
 
 MANIFEST_FILE = "calibration.json"
 REPORT_FILE = "report.json"

@@ -28,11 +28,11 @@ from edgedet.net.device import exact_float32, on_cpu
 from edgedet.net.rtmdet import channels_last
 from edgedet.progress import Stopwatch
 from edgedet.quantize.fx.prepare import freeze
-from edgedet.train.hardware import Hardware
-from edgedet.train.loader import Batch, BatchLoader, steps_per_epoch
-from edgedet.train.log import EpochRecord, StepLosses, TrainLog
-from edgedet.train.losses import Losses, detection_loss, prior_grid
-from edgedet.train.schedule import WeightAverage, learning_rate
+from edgedet.training.hardware import Hardware
+from edgedet.training.loader import Batch, BatchLoader, steps_per_epoch
+from edgedet.training.log import EpochRecord, StepLosses, TrainLog
+from edgedet.training.losses import Losses, detection_loss, prior_grid
+from edgedet.training.schedule import WeightAverage, learning_rate
 
 # Of the run, at its end: ranges are frozen, and the result is the mean of all weights since (arXiv:1803.05407). Share,
 # rate and floor were compared on BCCD's validation images; differences between neighbouring choices are within noise.

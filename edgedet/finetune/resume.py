@@ -11,8 +11,8 @@ import torch
 from edgedet.errors import CheckpointError
 from edgedet.fileio import atomic_path
 from edgedet.net.checkpoint import read_torch_file
-from edgedet.train.log import EpochRecord
-from edgedet.train.resume import compare_settings
+from edgedet.training.log import EpochRecord
+from edgedet.training.resume import compare_settings
 
 STATE_FILE = "qat_last.pt"
 _FORMAT = "edgedet-qat-state"

@@ -30,10 +30,10 @@ from edgedet.net.runtime import TorchRuntime
 from edgedet.quantize.api import quantize_model
 from edgedet.quantize.calibration.images import draw_images, image_batches
 from edgedet.runtimes.tflm_arena import measure_arena
-from edgedet.train.hardware import Hardware, choose_hardware
-from edgedet.train.loop import Run, TrainResult, refuse_existing, run_training
-from edgedet.train.processes import process_group
-from edgedet.train.warm_start import Start
+from edgedet.training.hardware import Hardware, choose_hardware
+from edgedet.training.loop import Run, TrainResult, refuse_existing, run_training
+from edgedet.training.processes import process_group
+from edgedet.training.warm_start import Start
 
 REPORT_FILE = "substitute.json"
 COST_IMAGES = 8  # ranges do not matter for the cost, but a graph needs some

@@ -27,7 +27,7 @@ from edgedet.graph.flatbuffer import read_tflite
 from edgedet.net.checkpoint import load_checkpoint, save_checkpoint
 from edgedet.quantize.fx.fake_quant import FakeQuant, QuantConv2d
 from edgedet.runtimes.open import open_runtime
-from edgedet.train.loop import TrainRequest, train
+from edgedet.training.loop import TrainRequest, train
 
 PLAIN = (
     "threads=1", "mosaic=0.0", "hsv_h=0.0", "hsv_s=0.0", "hsv_v=0.0", "scale_min=1.0", "scale_max=1.0", "crop=false",

@@ -189,7 +189,7 @@ def _quantize(args: argparse.Namespace) -> int:
 
     from edgedet.chain import ChainEvents, ChainRequest, run_chain
     from edgedet.progress import show_progress
-    from edgedet.train.processes import launched
+    from edgedet.training.processes import launched
 
     substitution = None
     if substituted:

@@ -74,7 +74,7 @@ def substitutes(args: argparse.Namespace) -> bool:
 
 def _substitute(args: argparse.Namespace) -> int:
     from edgedet.finetune.substitute import substitute_checkpoint
-    from edgedet.train.processes import launched
+    from edgedet.training.processes import launched
 
     report = substitute_checkpoint(substitute_request(args, args.out, args.epochs, batch=args.batch, lr=args.lr))
     if launched().first:

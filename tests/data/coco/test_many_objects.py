@@ -11,7 +11,7 @@ from PIL import Image
 from edgedet.data.paths import DataPaths
 from edgedet.evaluate.evaluator import evaluate
 from edgedet.net.runtime import TorchRuntime
-from edgedet.train.loop import TrainRequest, train
+from edgedet.training.loop import TrainRequest, train
 
 
 def test_train_on_more_than_100_objects_makes_a_contract_that_allows_them(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ import pytest
 from edgedet.data.coco.build import load_split
 from edgedet.errors import ConfigError
 from edgedet.net.checkpoint import load_checkpoint
-from edgedet.train.processes import ALONE, Processes, launched
+from edgedet.training.processes import ALONE, Processes, launched
 
 sys.path.insert(0, str(Path(__file__).parent))
 

@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from edgedet.train.assigner import Targets
-from edgedet.train.losses import (
+from edgedet.training.assigner import Targets
+from edgedet.training.losses import (
     detection_loss,
     distances_to_boxes,
     flatten_outputs,

@@ -20,10 +20,10 @@ from edgedet.errors import CheckpointError, ConfigError, EdgedetError
 from edgedet.evaluate.evaluator import evaluate
 from edgedet.net.checkpoint import load_checkpoint
 from edgedet.net.runtime import TorchRuntime
-from edgedet.train.loader import steps_per_epoch
-from edgedet.train.log import EpochRecord
-from edgedet.train.loop import TrainRequest, TrainResult, train
-from edgedet.train.schedule import learning_rate
+from edgedet.training.loader import steps_per_epoch
+from edgedet.training.log import EpochRecord
+from edgedet.training.loop import TrainRequest, TrainResult, train
+from edgedet.training.schedule import learning_rate
 
 
 def _request(data: Path, out: Path, **changes) -> TrainRequest:
@@ -66,7 +66,7 @@ def test_train_killed_and_resumed_has_the_losses_of_an_uninterrupted_run(tiny_co
     out = tmp_path / "killed"
     code = (
         "import sys; from pathlib import Path; from edgedet.data.paths import DataPaths;"
-        "from edgedet.train.loop import TrainRequest, train;"
+        "from edgedet.training.loop import TrainRequest, train;"
         f"train(TrainRequest('rtmdet_pico_relu6', DataPaths(Path({str(tiny_coco)!r})),"
         f"Path({str(out)!r}), (96, 64), 3, 4,"
         "('threads=1', 'eval_interval=2'), quiet=True))"

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from edgedet.train.assigner import Targets, assign
+from edgedet.training.assigner import Targets, assign
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,13 +16,13 @@ from edgedet.data.paths import DataPaths
 from edgedet.errors import CheckpointError, ConfigError
 from edgedet.fileio import atomic_write_text, remove_unfinished, require_out_folder
 from edgedet.net.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from edgedet.train.hardware import Hardware, choose_hardware, describe_hardware
-from edgedet.train.loader import steps_per_epoch
-from edgedet.train.log import EpochRecord, TrainLog
-from edgedet.train.processes import process_group
-from edgedet.train.resume import compare_settings, planned_before
-from edgedet.train.trainer import Trainer
-from edgedet.train.warm_start import Start, WarmStart, make_start, warm_model_file, warm_preprocess
+from edgedet.training.hardware import Hardware, choose_hardware, describe_hardware
+from edgedet.training.loader import steps_per_epoch
+from edgedet.training.log import EpochRecord, TrainLog
+from edgedet.training.processes import process_group
+from edgedet.training.resume import compare_settings, planned_before
+from edgedet.training.trainer import Trainer
+from edgedet.training.warm_start import Start, WarmStart, make_start, warm_model_file, warm_preprocess
 
 BEST, LAST, HISTORY = "best.pt", "last.pt", "history.json"
 

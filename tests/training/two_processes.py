@@ -23,10 +23,10 @@ from edgedet.evaluate.evaluator import evaluate
 from edgedet.finetune.qat import QatRequest, qat_checkpoint
 from edgedet.net.checkpoint import Checkpoint, save_checkpoint
 from edgedet.net.runtime import TorchRuntime
-from edgedet.train.hardware import Hardware
-from edgedet.train.loop import TrainRequest, TrainResult, train
-from edgedet.train.processes import launched, process_group
-from edgedet.train.trainer import Trainer
+from edgedet.training.hardware import Hardware
+from edgedet.training.loop import TrainRequest, TrainResult, train
+from edgedet.training.processes import launched, process_group
+from edgedet.training.trainer import Trainer
 
 SMALL = ("batch=4", "threads=1", "bf16=false", "deepen=0.1", "stacked_convs=1", "widen=0.07", "eval_interval=1")
 SPEC = PreprocessSpec(64, 32)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from edgedet.config import load_model_file
-from edgedet.train.schedule import WeightAverage, learning_rate, parameter_groups
+from edgedet.training.schedule import WeightAverage, learning_rate, parameter_groups
 
 CONFIG = replace(load_model_file("rtmdet_pico_relu6").train, lr=1.0, min_lr_ratio=0.1, warmup_fraction=0.1)
 

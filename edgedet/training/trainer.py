@@ -22,11 +22,11 @@ from edgedet.net.families import build_detector
 from edgedet.net.rtmdet import channels_last
 from edgedet.net.runtime import TorchRuntime
 from edgedet.progress import Stopwatch
-from edgedet.train.hardware import Hardware, autocast
-from edgedet.train.loader import Batch, BatchLoader, steps_per_epoch
-from edgedet.train.log import EpochRecord, StepLosses, TrainLog
-from edgedet.train.losses import Losses, detection_loss, prior_grid
-from edgedet.train.schedule import WeightAverage, learning_rate, parameter_groups
+from edgedet.training.hardware import Hardware, autocast
+from edgedet.training.loader import Batch, BatchLoader, steps_per_epoch
+from edgedet.training.log import EpochRecord, StepLosses, TrainLog
+from edgedet.training.losses import Losses, detection_loss, prior_grid
+from edgedet.training.schedule import WeightAverage, learning_rate, parameter_groups
 
 _PICTURES = 4  # with boxes, to TensorBoard at each validation
 

@@ -14,10 +14,10 @@ from edgedet.contracts import OutputSpec, PreprocessSpec
 from edgedet.data.paths import DataPaths
 from edgedet.errors import CheckpointError, ConfigError
 from edgedet.net.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from edgedet.train import loop
-from edgedet.train.loop import TrainRequest, TrainResult, train
-from edgedet.train.schedule import parameter_groups
-from edgedet.train.warm_start import WarmStart, make_start, warm_model_file, warm_preprocess
+from edgedet.training import loop
+from edgedet.training.loop import TrainRequest, TrainResult, train
+from edgedet.training.schedule import parameter_groups
+from edgedet.training.warm_start import WarmStart, make_start, warm_model_file, warm_preprocess
 
 PICO = load_model_file("rtmdet_pico_relu6").model
 INPUT = PreprocessSpec(64, 64, "BGR", mean=(1.0, 2.0, 3.0), std=(50.0, 60.0, 70.0))
