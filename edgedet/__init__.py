@@ -1,6 +1,53 @@
 """edgedet: an object detector from COCO images to int8 code on a microcontroller, with nothing lost on the way.
 
-Importing the package is cheap: no torch, no TensorFlow. Import the submodule that does the work.
+    import edgedet
+
+    data = edgedet.open_dataset("bccd")                       # COCO, YOLO, Pascal VOC, CVAT, ...
+    model = edgedet.train("rtmdet_pico_relu6", data, epochs=100)
+    chip = model.quantize(data)                               # int8, in the chip's own arithmetic
+    print(model.evaluate(data), chip.evaluate(data))          # COCO AP of both
+    chip.predict("photos/*.jpg")[0].draw().show()
+    chip.deploy("c99", out="firmware")
+
+    model = edgedet.load("runs/mine")                         # a run's folder, .pt, .tflite or .onnx
+
+`help(edgedet.load)`, `help(edgedet.Model)` and so on say the rest. Importing the package is cheap: no NumPy, no torch,
+no TensorFlow; each loads when something needs it.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from edgedet.api.dataset import Dataset, open_dataset
+    from edgedet.api.detections import Detections
+    from edgedet.api.model import Model, load
+    from edgedet.api.training import train
+    from edgedet.errors import EdgedetError
+
 __version__ = "0.1.0"
+__all__ = ["Dataset", "Detections", "EdgedetError", "Model", "__version__", "load", "open_dataset", "train"]
+
+_HOMES = {
+    "Dataset": "edgedet.api.dataset",
+    "Detections": "edgedet.api.detections",
+    "EdgedetError": "edgedet.errors",
+    "Model": "edgedet.api.model",
+    "load": "edgedet.api.model",
+    "open_dataset": "edgedet.api.dataset",
+    "train": "edgedet.api.training",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Load what is asked for when it is asked for."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'edgedet' has no attribute {name!r}; it has {', '.join(sorted(_HOMES))}")
+    from importlib import import_module
+
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

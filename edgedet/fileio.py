@@ -8,8 +8,11 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeAlias
 
 from edgedet.errors import ConfigError
+
+PathLike: TypeAlias = str | os.PathLike[str]
 
 
 @contextmanager
@@ -85,3 +88,20 @@ def atomic_write_bytes(path: Path, data: bytes) -> None:
 def atomic_write_text(path: Path, text: str) -> None:
     """Write `text` as UTF-8 to `path` through a temporary file in the same folder."""
     atomic_write_bytes(path, text.encode("utf-8"))
+
+
+def as_path(value: PathLike, argument: str) -> Path:
+    """A path from a string or a path-like object; `~` is the user's folder.
+
+    Args:
+        value: what the caller gave.
+        argument: its name, for the error.
+    Returns:
+        The path.
+    Raises:
+        ConfigError: neither a string nor path-like.
+    """
+    try:
+        return Path(value).expanduser()
+    except TypeError:
+        raise ConfigError(f"`{argument}`: expected a path, as a string or Path, found {type(value).__name__}") from None

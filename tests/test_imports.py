@@ -63,7 +63,7 @@ TORCH_MODULES = {
 }
 TORCH_FOLDERS = ("exchange.onnx_in.",)
 # Top-level programs: they call the public API of every layer.
-PROGRAMS = {"commands", "demo", "__main__"}
+PROGRAMS = {"api", "commands", "demo", "__main__"}
 HEAVY = {
     "torch",
     "tensorflow",
@@ -206,7 +206,10 @@ def run_python(code: str) -> str:
 
 
 def test_import_edgedet_loads_no_third_party_package() -> None:
-    loaded = run_python("before = set(sys.modules); import edgedet; print(sorted(set(sys.modules) - before))")
+    loaded = run_python(
+        "before = set(sys.modules); import edgedet; print(sorted(n for n in set(sys.modules) - before "
+        "if n.split('.')[0] not in sys.stdlib_module_names))"
+    )
     assert loaded == "['edgedet']"
 
 

@@ -1,18 +1,15 @@
-"""What every command is made with: its parser with examples, and the model that it opens."""
+"""What every command is made with: its parser with examples."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 from edgedet.errors import ConfigError
 from edgedet.options import flags_of
-from edgedet.runtimes.names import CHECKPOINT_SUFFIXES, choose_runtime
-
-if TYPE_CHECKING:
-    from edgedet.runtimes.protocol import Runtime
+from edgedet.runtimes.names import CHECKPOINT_SUFFIXES
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
@@ -57,28 +54,3 @@ def refuse_checkpoint(model: Path) -> None:
         raise ConfigError(
             f"{model}: expected an int8 .tflite, found a checkpoint ({model.suffix}); make one with `edgedet quantize`"
         )
-
-
-def open_model(path: Path, runtime: str | None, device: str | None = None) -> Runtime:
-    """Open a `.tflite` or a checkpoint.
-
-    Args:
-        path: model file; its suffix decides.
-        runtime: as `--runtime`; None takes the default of the kind of file.
-        device: as `--device`, of checkpoints; None: auto.
-    Returns:
-        The runtime.
-    Raises:
-        EdgedetError: the file can't be run, or not by this runtime.
-    """
-    name = choose_runtime(path, runtime)
-    if name == "torch":
-        from edgedet.net.device import choose_device
-        from edgedet.net.runtime import TorchRuntime
-
-        return TorchRuntime.from_checkpoint(path, choose_device(device or "auto"))
-    if device is not None:
-        raise ConfigError(f"`device` {device}: only checkpoints run on a device; {path} runs as --runtime {name}")
-    from edgedet.runtimes.open import open_runtime
-
-    return open_runtime(path, name)

@@ -44,6 +44,9 @@ class DeployReport:
     unchecked: str  # target tflm: why the golden outputs are TFLite Micro's alone; empty: the simulator gives the same
     notes: tuple[str, ...] = ()  # what was changed in the file
 
+    def __str__(self) -> str:
+        return self.text()
+
     def text(self) -> str:
         """Lines for a terminal, newline at the end."""
         lines = [

@@ -82,6 +82,9 @@ class Inspection:
     seconds: float
     notes: tuple[str, ...]
 
+    def __str__(self) -> str:
+        return self.text()
+
     def text(self, top: int = 15) -> str:
         """Table of the most sensitive layers, then the outputs, each line with its end."""
         by_rank = sorted(self.layers, key=lambda layer: layer.rank)

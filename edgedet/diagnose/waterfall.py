@@ -97,6 +97,9 @@ class Waterfall:
                 return step
         raise KeyError(key)
 
+    def __str__(self) -> str:
+        return self.text()
+
     def text(self) -> str:
         """Table for a terminal, each line with its end."""
         width = max(len(step.label) for step in self.steps)

@@ -100,6 +100,12 @@ class EvalReport:
             f"{details}"
         )
 
+    def __str__(self) -> str:
+        return self.text()
+
+    def __repr__(self) -> str:
+        return f"<EvalReport AP {self.ap.ap:.3f}, AP50 {self.ap.ap50:.3f}: {self.images} images of {self.split}>"
+
     def _speed(self) -> str:
         """Input size and times, where a model ran."""
         if self.input_size == (0, 0):

@@ -155,6 +155,8 @@ class QatReport:
         content["seconds"] = {step: round(value, 4) for step, value in self.seconds}
         return content
 
+    __str__ = text
+
 
 @dataclass(frozen=True, eq=False)
 class _Run:

@@ -100,6 +100,9 @@ class SubstituteReport:
     cost_before: Cost
     cost_after: Cost
 
+    def __str__(self) -> str:
+        return self.text()
+
     def text(self) -> str:
         """Lines for people, each with its line end."""
         before, after = self.cost_before, self.cost_after

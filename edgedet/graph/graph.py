@@ -341,6 +341,9 @@ class Graph:
     signatures: tuple[Signature, ...] = ()
     appended: bytes = b""  # zip archive behind the flatbuffer (label files of TFLite Metadata), see appended.py
 
+    def __repr__(self) -> str:  # a network's tensors are megabytes of text
+        return f"<Graph of {len(self.operators)} operators and {len(self.tensors)} tensors>"
+
     @property
     def subgraphs(self) -> tuple[Subgraph, ...]:
         """All subgraphs, this graph first."""

@@ -32,6 +32,9 @@ class Int8Model:
     dtypes: tuple[str, ...] = ()  # of the outputs, contract order; empty: all int8
     notes: tuple[str, ...] = ()  # what `graph.load` changed in the file
 
+    def __repr__(self) -> str:  # without the file's bytes
+        return f"<Int8Model {self.path}, {len(self.graph.operators)} operators>"
+
     @property
     def channels_first(self) -> bool:
         """True when the input is (1, channels, height, width)."""

@@ -51,6 +51,9 @@ class LintReport:
         """Findings of one severity."""
         return sum(finding.severity == severity for finding in self.findings)
 
+    def __str__(self) -> str:
+        return self.text()
+
     def text(self) -> str:
         """The whole report, each line with its end."""
         counts = ", ".join(f"{self.count(severity)} {severity}" for severity in SEVERITIES)

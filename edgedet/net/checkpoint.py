@@ -35,6 +35,9 @@ class Checkpoint:
     info: dict[str, Any]  # JSON-able: how it was trained (epoch, AP, seed, data, versions)
     resume: dict[str, Any] | None = None  # what --resume needs; None in checkpoints made for use
 
+    def __repr__(self) -> str:  # without the weights
+        return f"<Checkpoint of {self.model_config.name}, {self.num_classes} classes>"
+
     @property
     def num_classes(self) -> int:
         """Number of classes."""

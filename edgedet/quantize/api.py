@@ -129,6 +129,9 @@ class QuantizeReport:
     seconds: tuple[tuple[str, float], ...]  # step and its wall-clock time
     notes: tuple[str, ...] = ()  # what a user should know
 
+    def __str__(self) -> str:
+        return self.text()
+
     def text(self) -> str:
         """Lines for people, each with its line end."""
         operators = ", ".join(f"{kind} {count}" for kind, count in self.operators)

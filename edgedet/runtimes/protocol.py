@@ -104,6 +104,9 @@ class Int8Runtime:
     measured: Callable[[bool], tuple[str, ...]] = lambda per_operator: ()  # see `details`
     decoder: Callable[[Sequence[np.ndarray], float], Detections] | None = None  # None: `decode_raw`, which is equal
 
+    def __repr__(self) -> str:
+        return f"<Int8Runtime {self.name} of {self.model.path}>"
+
     @property
     def preprocess(self) -> PreprocessSpec:
         """Preprocessing contract of the file."""

@@ -77,6 +77,9 @@ class DataReport:
         """JSON-able dict."""
         return asdict(self)
 
+    def __str__(self) -> str:
+        return self.to_text()
+
     def to_text(self) -> str:
         """Table for the terminal."""
         lines = []

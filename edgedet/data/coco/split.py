@@ -77,6 +77,10 @@ class CocoSplit:
     warnings: tuple[DataWarning, ...]
     _ground_truth: dict[str, Any] = field(repr=False, default_factory=dict)
 
+    def __repr__(self) -> str:
+        boxes = sum(len(record.labels) for record in self.images)
+        return f"<CocoSplit {self.name} of {self.ann_path}: {len(self.images)} images, {boxes} boxes>"
+
     def with_classes(self, names: Sequence[str]) -> CocoSplit:
         """The same images with the boxes of some classes only.
 

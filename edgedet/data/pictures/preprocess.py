@@ -100,9 +100,8 @@ def load_image(path: Path) -> np.ndarray:
     """
     try:
         with Image.open(path) as image:
-            turn = _TURNS.get(exif_orientation(image))
             image.load()
-            return _to_rgb(image if turn is None else image.transpose(turn), path)
+            return upright_rgb(image, str(path))
     except FileNotFoundError as error:
         raise DataError(f"{path}: image file not found; check the path") from error
     except IMAGE_ERRORS as error:
@@ -112,12 +111,27 @@ def load_image(path: Path) -> np.ndarray:
         ) from error
 
 
-def _to_rgb(image: Image.Image, path: Path) -> np.ndarray:
+def upright_rgb(image: Image.Image, where: str) -> np.ndarray:
+    """Upright 8-bit RGB of a picture that Pillow has opened, as `load_image`.
+
+    Args:
+        image: of any mode.
+        where: its file or name, for errors.
+    Returns:
+        uint8 (H, W, 3), RGB, C-contiguous.
+    Raises:
+        DataError: float pixels.
+    """
+    turn = _TURNS.get(exif_orientation(image))
+    return _to_rgb(image if turn is None else image.transpose(turn), where)
+
+
+def _to_rgb(image: Image.Image, where: str) -> np.ndarray:
     """8-bit RGB array of a loaded Pillow image of any mode."""
     if image.mode == "RGB":
         return np.array(image)
     if image.mode == "F":
-        raise DataError(f"{path}: float pixels have no defined range; save the image with 8 or 16 bits per channel")
+        raise DataError(f"{where}: float pixels have no defined range; save the image with 8 or 16 bits per channel")
     if image.mode.startswith("I"):  # "I;16", "I;16B" and, in older Pillow versions, "I" for 16-bit PNG
         wide = np.clip(np.array(image).astype(np.int64), 0, 65535)
         grey = ((wide * 255 + 32767) // 65535).astype(np.uint8)

@@ -16,6 +16,7 @@ from PIL import Image
 
 from edgedet.data.formats.coco_layout import ROBOFLOW_FILE
 from edgedet.errors import ConfigError, DataError, missing_extra
+from edgedet.fileio import PathLike, as_path
 
 CLASS_NAMES = ("mask", "no_mask")  # category ids 1 and 2
 MANIFEST = "synth.json"
@@ -52,7 +53,7 @@ class SynthSpec:
 
 
 def make_synthetic(
-    out: Path,
+    out: PathLike,
     *,
     images: int,
     seed: int,
@@ -79,6 +80,7 @@ def make_synthetic(
         DataError: `out` exists and is something else.
         ToolchainError: OpenCV is missing.
     """
+    out = as_path(out, "out")
     spec = SynthSpec(images, seed, size[0], size[1], valid_fraction)
     if _is_finished(out, spec):
         if progress:

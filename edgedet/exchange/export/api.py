@@ -43,6 +43,9 @@ class ExportReport:
     check: Check
     notes: tuple[str, ...] = ()  # what a user should know
 
+    def __str__(self) -> str:
+        return self.text()
+
     def text(self) -> str:
         """Lines for a terminal, newline at the end."""
         lines = [

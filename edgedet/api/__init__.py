@@ -1,0 +1,1 @@
+"""What `import edgedet` offers: a model, a data set, detections; everything that the command line does, from Python."""

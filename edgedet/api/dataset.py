@@ -1,0 +1,162 @@
+"""A data set of any known format."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TypeAlias
+
+from edgedet.contracts import PreprocessSpec
+from edgedet.data.check.report import DataReport, check_dataset
+from edgedet.data.coco.split import CocoSplit
+from edgedet.data.paths import DataPaths
+from edgedet.data.show import ShowRequest, show_dataset
+from edgedet.errors import ConfigError
+from edgedet.fileio import PathLike, as_path
+
+SPLITS = ("train", "valid", "test")
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Dataset:
+    """A data set; `open_dataset` makes it. Splits are read and checked when they are asked for."""
+
+    paths: DataPaths  # what the command line calls --data and its companions
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the classes, in the order of their labels."""
+        return self._some_split.class_names
+
+    @cached_property
+    def train(self) -> CocoSplit:
+        """Training split. Raises DataError or ConfigError when there is none."""
+        return self.paths.load("train")
+
+    @cached_property
+    def valid(self) -> CocoSplit:
+        """Validation split. Raises DataError or ConfigError when there is none."""
+        return self.paths.load("valid")
+
+    @cached_property
+    def test(self) -> CocoSplit:
+        """Test split. Raises DataError or ConfigError when there is none."""
+        return self.paths.load("test")
+
+    def split(self, name: str) -> CocoSplit:
+        """The split train, valid (or val) or test. Raises ConfigError for another name."""
+        known = "valid" if name == "val" else name
+        if known not in SPLITS:
+            raise ConfigError(f"`split` {name!r}: expected one of {', '.join(SPLITS)}")
+        chosen: CocoSplit = getattr(self, known)
+        return chosen
+
+    def check(self, imgsz: int | tuple[int, int] = 192) -> DataReport:
+        """Count objects, name every defect, give advice; `print(data.check())` shows it.
+
+        Args:
+            imgsz: side, or (width, height), of the network's input, px.
+        """
+        width, height = size_of(imgsz)
+        return check_dataset(self.paths, PreprocessSpec(width, height))
+
+    def show(self, out: PathLike, split: str = "train", images: int = 20, seed: int = 0) -> Path:
+        """Draw a page of labelled pictures.
+
+        Args:
+            out: file to write, .png or .html.
+            split: train, valid or test.
+            images: how many, drawn with `seed`.
+            seed: of that draw.
+        Returns:
+            The file.
+        """
+        path = as_path(out, "out")
+        show_dataset(ShowRequest(self.paths, path, self.split(split).name, images, seed))
+        return path
+
+    @property
+    def _some_split(self) -> CocoSplit:
+        if self.paths.folders or self.paths.train_ann is not None:
+            return self.train
+        return self.valid
+
+    def __repr__(self) -> str:
+        where = ", ".join(str(folder) for folder in self.paths.folders) or str(
+            self.paths.train_ann or self.paths.val_ann
+        )
+        return f"<Dataset {where}>"
+
+
+Data: TypeAlias = PathLike | Dataset | DataPaths | Sequence[PathLike]
+
+
+def open_dataset(
+    data: PathLike | Sequence[PathLike] | None = None,
+    *,
+    train_ann: PathLike | None = None,
+    train_images: PathLike | None = None,
+    val_ann: PathLike | None = None,
+    val_images: PathLike | None = None,
+    classes: Sequence[str] = (),
+    rename: Mapping[str, str] | None = None,
+    val_fraction: float | None = None,
+    split_seed: int = 0,
+) -> Dataset:
+    """Open a data set of any known format: COCO, YOLO, Pascal VOC, CVAT, as Roboflow and Label Studio export them, too.
+
+    Args:
+        data: its folder (or data.yaml, annotations.xml), or several whose classes of the same name become one.
+        train_ann: COCO JSON of the training split, where `data` is not laid out as anything known; with `train_images`.
+        train_images: folder of its images.
+        val_ann: the same of the validation split.
+        val_images: folder of its images.
+        classes: keep only these; empty: all.
+        rename: old name -> new name of classes; those that get the same name become one.
+        val_fraction: part of train to validate on where there is no validation split; None: 0.2 where no split is
+            named.
+        split_seed: of that draw.
+    Returns:
+        The data set; its splits are read when they are asked for.
+    Raises:
+        ConfigError: nothing is named, or a name is given twice.
+    """
+    if data is None:
+        folders: tuple[PathLike, ...] = ()
+    else:
+        folders = tuple(data) if isinstance(data, Sequence) and not isinstance(data, str) else (data,)
+    if not folders and train_ann is None and val_ann is None:
+        raise ConfigError("which data set? give its folder as `data`, or `train_ann` and `train_images`")
+    found = [as_path(folder, "data") for folder in folders]
+    for folder in found:
+        if not folder.exists():
+            raise ConfigError(f"{folder}: no such data set; check the path (the current folder is {Path.cwd()})")
+    files = {"train_ann": train_ann, "train_images": train_images, "val_ann": val_ann, "val_images": val_images}
+    given = {name: None if value is None else as_path(value, name) for name, value in files.items()}
+    return Dataset(
+        DataPaths(
+            tuple(found) or None,
+            given["train_ann"],
+            given["train_images"],
+            given["val_ann"],
+            given["val_images"],
+            classes=tuple(classes),
+            rename=tuple((rename or {}).items()),
+            val_fraction=val_fraction,
+            split_seed=split_seed,
+        )
+    )
+
+
+def as_dataset(data: Data) -> Dataset:
+    """What a function takes as `data`: a data set that is open already, or what `open_dataset` opens."""
+    if isinstance(data, Dataset):
+        return data
+    return Dataset(data) if isinstance(data, DataPaths) else open_dataset(data)
+
+
+def size_of(imgsz: int | tuple[int, int]) -> tuple[int, int]:
+    """(width, height) of a side or a pair, px."""
+    return (imgsz, imgsz) if isinstance(imgsz, int) else imgsz

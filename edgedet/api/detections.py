@@ -1,0 +1,116 @@
+"""What a model found in one picture, with everything that people do with it."""
+
+from __future__ import annotations
+
+import io
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from edgedet.data.pictures.preprocess import load_image
+from edgedet.errors import ToolchainError
+from edgedet.evaluate.predict import draw_detections
+
+if TYPE_CHECKING:
+    from supervision import Detections as SupervisionDetections
+
+    from edgedet.contracts import Detections as Found
+
+
+class Detection(NamedTuple):
+    """One object."""
+
+    class_name: str
+    score: float  # 0..1
+    box: tuple[float, float, float, float]  # left, top, right, bottom, px of the upright picture
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Detections:
+    """What a model found in one picture, best first; iterates over `Detection`s.
+
+    In a notebook it shows itself as the picture with its boxes.
+    """
+
+    boxes: np.ndarray  # float32 (N, 4), left, top, right, bottom, px of the upright picture
+    scores: np.ndarray  # float32 (N,), 0..1
+    labels: np.ndarray  # int64 (N,), index into class_names
+    class_names: tuple[str, ...]  # of the model
+    path: Path | None  # file of the picture; None: it was given in memory
+    size: tuple[int, int]  # width, height of the upright picture, px
+    category_ids: tuple[int, ...] = ()  # COCO category id of each class; empty: 0, 1, 2, ...
+    _pixels: np.ndarray | None = field(default=None, repr=False)  # of a picture in memory; files are read again
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def __iter__(self) -> Iterator[Detection]:
+        for label, score, box in zip(self.labels.tolist(), self.scores.tolist(), self.boxes.tolist(), strict=True):
+            yield Detection(self.class_names[label], score, (box[0], box[1], box[2], box[3]))
+
+    def __repr__(self) -> str:
+        counts = Counter(self.class_names[label] for label in self.labels.tolist())
+        found = ", ".join(f"{count} {name}" for name, count in counts.most_common(6)) or "nothing"
+        more = f", ... ({len(counts)} classes)" if len(counts) > 6 else ""
+        return f"<Detections in {self.path or 'a picture in memory'}, {self.size[0]}x{self.size[1]}: {found}{more}>"
+
+    def to_coco(self, image_id: int = 0) -> list[dict[str, Any]]:
+        """COCO results, as pycocotools' `loadRes` and `edgedet evaluate --detections` take them.
+
+        Args:
+            image_id: of the picture in its data set.
+        Returns:
+            A dict of image_id, category_id, bbox [x, y, width, height] in px, and score for each object.
+        """
+        ids = self.category_ids or tuple(range(len(self.class_names)))
+        rows = zip(self.labels.tolist(), self.scores.tolist(), self.boxes.tolist(), strict=True)
+        return [
+            {"image_id": image_id, "category_id": ids[label], "bbox": [x1, y1, x2 - x1, y2 - y1], "score": score}
+            for label, score, (x1, y1, x2, y2) in rows
+        ]
+
+    def to_supervision(self) -> SupervisionDetections:
+        """`supervision.Detections` for its annotators and trackers; class names are in `data["class_name"]`.
+
+        Raises:
+            ToolchainError: the package supervision is not installed.
+        """
+        try:
+            import supervision
+        except ModuleNotFoundError as error:
+            raise ToolchainError("to_supervision() needs the package supervision: pip install supervision") from error
+        names = np.array([self.class_names[label] for label in self.labels.tolist()], dtype=np.str_)
+        return supervision.Detections(
+            xyxy=self.boxes.astype(np.float32).reshape(-1, 4),
+            confidence=self.scores.astype(np.float32),
+            class_id=self.labels.astype(int),
+            data={"class_name": names},
+        )
+
+    def draw(self) -> Image.Image:
+        """The picture with boxes, class names and scores; a Pillow image with `.show()` and `.save(path)`.
+
+        Raises:
+            DataError: the file of the picture is gone.
+        """
+        pixels = self._pixels if self._pixels is not None else load_image(self._file())
+        return Image.fromarray(draw_detections(pixels, self._found(), self.class_names))
+
+    def _repr_png_(self) -> bytes:
+        buffer = io.BytesIO()
+        self.draw().save(buffer, format="PNG")
+        return buffer.getvalue()
+
+    def _file(self) -> Path:
+        assert self.path is not None, "made with a path or with pixels"
+        return self.path
+
+    def _found(self) -> Found:
+        from edgedet.contracts import Detections as Found
+
+        return Found(self.boxes, self.scores, self.labels)

@@ -1,0 +1,346 @@
+"""A detector in one of its forms: checkpoint, int8 file, ONNX file; and what can be done with it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from edgedet.api.dataset import Data, as_dataset
+from edgedet.api.detections import Detections
+from edgedet.api.opening import open_model
+from edgedet.api.runs import next_run
+from edgedet.api.sources import Source, find_pictures
+from edgedet.data.paths import DataPaths
+from edgedet.errors import ConfigError
+from edgedet.evaluate.detect import detect
+from edgedet.evaluate.evaluator import COCO_SCORE_THRESHOLD, evaluate
+from edgedet.evaluate.predict import predict
+from edgedet.fileio import PathLike, as_path
+from edgedet.progress import Progress, show_progress
+from edgedet.runtimes.names import CHECKPOINT_SUFFIXES, choose_runtime
+
+if TYPE_CHECKING:
+    from edgedet.contracts import Detections as Found
+    from edgedet.contracts import OutputSpec, PreprocessSpec
+    from edgedet.deploy.api import DeployReport
+    from edgedet.diagnose.inspect import Inspection
+    from edgedet.evaluate.evaluator import EvalReport
+    from edgedet.exchange.export.api import ExportReport
+    from edgedet.finetune.qat import QatReport
+    from edgedet.lint.finding import LintReport
+    from edgedet.quantize.api import QuantizeReport
+    from edgedet.runtimes.protocol import Runtime
+    from edgedet.training.loop import TrainResult
+
+    Report = QuantizeReport | QatReport | TrainResult
+
+CHECKPOINT, INT8, ONNX = "checkpoint", "int8", "onnx"
+_KINDS = {**dict.fromkeys(CHECKPOINT_SUFFIXES, CHECKPOINT), ".tflite": INT8, ".onnx": ONNX}
+_WORDS = {CHECKPOINT: "a checkpoint", INT8: "an int8 file", ONNX: "an ONNX file"}
+_FILES_OF_RUNS = ("model_int8.tflite", "best.pt")  # what a run leaves: of quantize, of train and substitute
+_WORTH_A_BAR = 5  # pictures
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Model:
+    """A detector; `load`, `train` and `quantize` make it. It is opened when something first needs it."""
+
+    path: Path  # its file
+    kind: str  # checkpoint | int8 | onnx
+    runtime_name: str | None = None  # as `load` was told; None: the usual one
+    device: str | None = None
+    report: Report | None = None  # what the step that made it reports; None: it was loaded
+
+    @cached_property
+    def runtime(self) -> Runtime:
+        """The opened model: `prepare`, `invoke` and `decode` single pictures.
+
+        Raises:
+            EdgedetError: the file can't be run; the message says what is missing.
+        """
+        return open_model(self.path, self.runtime_name, self.device)
+
+    @property
+    def outputs(self) -> OutputSpec:
+        """What the outputs mean: class names, thresholds, head."""
+        return self.runtime.outputs
+
+    @property
+    def preprocess(self) -> PreprocessSpec:
+        """How a picture becomes the network's input."""
+        return self.runtime.preprocess
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the classes, in the order of their labels."""
+        return self.outputs.class_names
+
+    def predict(
+        self, source: Source, *, score_threshold: float | None = None, out: PathLike | None = None
+    ) -> list[Detections]:
+        """Find objects in pictures.
+
+        Args:
+            source: a file, a folder (with its sub-folders), a pattern such as `photos/*.jpg`, a picture in memory
+                (uint8 (H, W, 3) RGB, (H, W) grey, or of Pillow), or a list of these.
+            score_threshold: 0 <= t < 1; None: the model's own.
+            out: folder for pictures with boxes and detections.json, of files only; None: nothing is written.
+        Returns:
+            For each picture what was found, in the order of `source`, files of folders and patterns by name.
+        Raises:
+            DataError: a picture is missing or damaged, or there are none.
+            ConfigError: a threshold out of range, or `out` with pictures in memory.
+        """
+        pictures = find_pictures(source)
+        threshold = self.outputs.score_threshold if score_threshold is None else score_threshold
+        if not 0.0 <= threshold < 1.0:
+            raise ConfigError(f"`score_threshold` {threshold}: expected a number with 0 <= t < 1")
+        if not pictures:
+            raise ConfigError("`source` is an empty list; expected at least one picture")
+        with _progress("predict", len(pictures)) as progress:
+            if out is None:
+                return self._detect_all(pictures, threshold, progress)
+            files = [picture for picture in pictures if isinstance(picture, Path)]
+            if len(files) < len(pictures):
+                raise ConfigError(
+                    "`out` names pictures after their files, but `source` holds pictures in memory; use draw()"
+                )
+            predictions = predict(self.runtime, files, as_path(out, "out"), threshold, progress)
+        return [self._detections(p.detections, p.image, (p.width, p.height)) for p in predictions]
+
+    def evaluate(
+        self,
+        data: Data,
+        *,
+        split: str = "valid",
+        images: int | None = None,
+        score_threshold: float = COCO_SCORE_THRESHOLD,
+    ) -> EvalReport:
+        """Measure COCO AP; `print(report)` shows pycocotools' table, `report.ap.ap` is the AP.
+
+        Args:
+            data: folder of a data set, or what `open_dataset` gave.
+            split: train, valid or test.
+            images: only the first so many; None: all.
+            score_threshold: detections below are dropped; 0.001 gives COCO AP.
+        Returns:
+            AP in all its parts, ms per image, which arithmetic ran.
+        Raises:
+            DataError: no such split, a damaged picture, or no class in common.
+        """
+        chosen = as_dataset(data).split(split)
+        with _progress("evaluate", len(chosen.images[:images])) as progress:
+            return evaluate(
+                self.runtime,
+                chosen,
+                max_images=images,
+                score_threshold=score_threshold,
+                progress=progress,
+                model_path=self.path,
+            )
+
+    def quantize(
+        self,
+        data: Data | None = None,
+        out: PathLike | None = None,
+        *,
+        method: str = "ptq",
+        images: PathLike | None = None,
+        calib_images: int = 128,
+        effort: str = "normal",
+        epochs: int = 5,
+        batch: int = 16,
+        lr: float = 3e-4,
+        distill: bool = False,
+        int16: Sequence[str] = (),
+        seed: int = 0,
+    ) -> Model:
+        """Make an int8 file of a checkpoint or an ONNX file.
+
+        Args:
+            data: folder of a data set, or what `open_dataset` gave: its training split calibrates (ptq), trains (qat).
+            out: folder for model_int8.tflite and its papers; None: runs/NAME_int8-1 and so on.
+            method: `ptq`, or `qat`: train on with fake quantization.
+            images: folder of pictures without labels, in place of the data set's; qat needs `distill` for it.
+            calib_images: how many pictures calibrate the ranges.
+            effort: of ptq: fast, normal or best.
+            epochs: of qat.
+            batch: of qat.
+            lr: of qat, peak learning rate.
+            distill: qat learns from the float model's outputs instead of the labels.
+            int16: layers whose result is int16; ("auto",): where it helps.
+            seed: decides which pictures, and everything else that is random.
+        Returns:
+            The int8 model; its `report` says what was done.
+        Raises:
+            ConfigError: the model is int8 already, or an option that does not fit.
+            EdgedetError: data or network can't be used; the message says where and why.
+        """
+        from edgedet.api.quantizing import Quantization, quantize
+
+        self._require(CHECKPOINT, ONNX, to="quantize", instead="an int8 file is what `quantize` makes")
+        if method == "qat":
+            self._require(CHECKPOINT, to="quantize by qat", instead="ONNX files are quantized by method ptq")
+        asked = Quantization(
+            method, None if images is None else as_path(images, "images"), calib_images, effort, epochs, batch, lr,
+            distill, tuple(int16), seed,
+        )  # fmt: skip
+        folder = self._beside("int8") if out is None else as_path(out, "out")
+        report = quantize(self.path, DataPaths() if data is None else as_dataset(data).paths, folder, asked)
+        return Model(report.model, INT8, report=report)
+
+    def deploy(
+        self,
+        target: str,
+        out: PathLike | None = None,
+        *,
+        ram_bytes: int | None = None,
+        image: PathLike | None = None,
+        seed: int = 0,
+    ) -> DeployReport:
+        """Write the sources that run an int8 file on a chip, with a self-test.
+
+        Args:
+            target: `c99` (plain C without an interpreter) or `tflm` (TensorFlow Lite Micro).
+            out: folder; None: runs/NAME_c99-1 and so on.
+            ram_bytes: largest arena that is allowed; None: any.
+            image: picture of the self-test; None: a drawn one.
+            seed: of the drawn picture.
+        Returns:
+            What was written.
+        Raises:
+            ConfigError: not an int8 file, an unknown target, or more RAM than allowed.
+        """
+        from edgedet.deploy.api import deploy
+
+        self._require(INT8, to="deploy", instead="make it int8 with quantize() first")
+        folder = self._beside(target) if out is None else as_path(out, "out")
+        picture = None if image is None else as_path(image, "image")
+        return deploy(self.path, target, folder, ram_bytes=ram_bytes, image=picture, seed=seed)
+
+    def inspect(self, against: PathLike | Model, data: Data, *, images: int = 32, seed: int = 0) -> Inspection:
+        """Compare every layer of an int8 file with the checkpoint that it was made from.
+
+        Args:
+            against: that checkpoint.
+            data: folder of a data set, or what `open_dataset` gave; pictures of its validation split are used.
+            images: how many.
+            seed: decides which.
+        """
+        from edgedet.diagnose.inspect import InspectRequest, inspect_model
+
+        self._require(INT8, to="inspect", instead="make it int8 with quantize() first")
+        checkpoint = against.path if isinstance(against, Model) else load(against).path
+        return inspect_model(InspectRequest(self.path, checkpoint, as_dataset(data).valid, images, seed=seed))
+
+    def lint(self) -> LintReport:
+        """Say what in the file will hurt on the chip."""
+        from edgedet.lint.api import lint
+
+        return lint(self.path)
+
+    def export(self, format: str, out: PathLike, *, image: PathLike | None = None) -> ExportReport:
+        """Write a file of another format, checked on a picture before it gets its name.
+
+        Args:
+            format: onnx, onnx-qdq, openvino, ...; `edgedet export --help` lists them.
+            out: file or folder, not existing yet.
+            image: picture for the check; None: one is drawn.
+        """
+        from edgedet.exchange.export.api import ExportRequest, export
+
+        picture = None if image is None else as_path(image, "image")
+        return export(ExportRequest(self.path, format, as_path(out, "out"), picture))
+
+    def __repr__(self) -> str:
+        return f"<Model {self.path} ({self.kind})>"
+
+    def _detect_all(
+        self, pictures: Sequence[Path | np.ndarray], threshold: float, progress: Progress | None
+    ) -> list[Detections]:
+        found = []
+        for picture in pictures:
+            found.append(self._detect(picture, threshold))
+            if progress is not None:
+                progress(len(found), len(pictures))
+        return found
+
+    def _detect(self, picture: Path | np.ndarray, threshold: float) -> Detections:
+        found = detect(self.runtime, picture, threshold)
+        return self._detections(found.in_image, picture, (found.placement.image_width, found.placement.image_height))
+
+    def _detections(self, found: Found, picture: Path | np.ndarray, size: tuple[int, int]) -> Detections:
+        return Detections(
+            found.boxes,
+            found.scores,
+            found.labels,
+            self.class_names,
+            None if isinstance(picture, np.ndarray) else picture,
+            size,
+            self.outputs.category_ids,
+            picture if isinstance(picture, np.ndarray) else None,
+        )
+
+    def _beside(self, what: str) -> Path:
+        """Where results go when nobody says where."""
+        name = self.path.parent.name if self.path.name in _FILES_OF_RUNS else self.path.stem
+        return next_run(f"{name or 'model'}_{what}")
+
+    def _require(self, *kinds: str, to: str, instead: str) -> None:
+        if self.kind not in kinds:
+            raise ConfigError(f"{self.path}: can't {to} {_WORDS[self.kind]}; {instead}")
+
+
+def load(model: PathLike, *, runtime: str | None = None, device: str | None = None) -> Model:
+    """Load a detector.
+
+    Args:
+        model: checkpoint (.pt), int8 file (.tflite) of any maker, network (.onnx), or the folder of a run: of
+            `quantize` its int8 file is taken, of `train` and `substitute` the best checkpoint.
+        runtime: what runs an int8 file: sim (the chip's arithmetic in NumPy, the usual one), ref, xnnpack, tflm, c99,
+            qemu:cortex-m4, -m7, -m55.
+        device: of checkpoints: auto, cpu, cuda, cuda:N, mps; None: auto.
+    Returns:
+        The model. Its file is read when something first needs it.
+    Raises:
+        ConfigError: no such file, no run in the folder, or another kind of file.
+    """
+    path = _file_of(as_path(model, "model"))
+    kind = _KINDS.get(path.suffix.lower())
+    if kind is None:
+        raise ConfigError(
+            f"{path}: expected a .tflite, .pt, .pth or .onnx, found {path.suffix or 'no suffix'}; checkpoints of "
+            "other makers come in by `edgedet import`"
+        )
+    if kind == ONNX and (runtime is not None or device is not None):
+        raise ConfigError(f"{path}: `runtime` and `device` are for what edgedet runs; quantize() the ONNX file first")
+    if kind != ONNX:
+        choose_runtime(path, runtime)  # raises
+    if kind == INT8 and device is not None:
+        raise ConfigError(f"{path}: `device` {device!r} is for checkpoints; an int8 file runs on the CPU")
+    return Model(path, kind, runtime, device)
+
+
+def _file_of(path: Path) -> Path:
+    """The file itself, or what a run's folder holds."""
+    if path.is_file():
+        return path
+    if not path.exists():
+        raise ConfigError(f"{path}: no such file or folder; check the path (the current folder is {Path.cwd()})")
+    found = [path / name for name in _FILES_OF_RUNS if (path / name).is_file()]
+    if not found:
+        raise ConfigError(
+            f"{path}: holds no {' and no '.join(_FILES_OF_RUNS)}; expected the folder of a finished run, or name a file"
+        )
+    return found[0]
+
+
+def _progress(title: str, count: int) -> AbstractContextManager[Progress | None]:
+    """A bar where there is much to wait for."""
+    return show_progress(title) if count >= _WORTH_A_BAR else nullcontext()

@@ -1,0 +1,37 @@
+"""Open a model file of any kind that edgedet runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgedet.errors import ConfigError
+from edgedet.runtimes.names import choose_runtime
+
+if TYPE_CHECKING:
+    from edgedet.runtimes.protocol import Runtime
+
+
+def open_model(path: Path, runtime: str | None, device: str | None = None) -> Runtime:
+    """Open a `.tflite` or a checkpoint.
+
+    Args:
+        path: model file; its suffix decides.
+        runtime: as `--runtime`; None takes the default of the kind of file.
+        device: as `--device`, of checkpoints; None: auto.
+    Returns:
+        The runtime.
+    Raises:
+        EdgedetError: the file can't be run, or not by this runtime.
+    """
+    name = choose_runtime(path, runtime)
+    if name == "torch":
+        from edgedet.net.device import choose_device
+        from edgedet.net.runtime import TorchRuntime
+
+        return TorchRuntime.from_checkpoint(path, choose_device(device or "auto"))
+    if device is not None:
+        raise ConfigError(f"`device` {device}: only checkpoints run on a device; {path} runs as `runtime` {name}")
+    from edgedet.runtimes.open import open_runtime
+
+    return open_runtime(path, name)

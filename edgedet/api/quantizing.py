@@ -1,0 +1,96 @@
+"""Quantization from Python: what is asked for, and which part of the package does it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgedet.data.paths import DataPaths
+from edgedet.errors import ConfigError
+
+if TYPE_CHECKING:
+    from edgedet.finetune.qat import QatReport
+    from edgedet.quantize.api import QuantizeReport
+
+METHODS = ("ptq", "qat")
+
+
+@dataclass(frozen=True)
+class Quantization:
+    """How to quantize; as the arguments of `Model.quantize`."""
+
+    method: str  # ptq | qat
+    images: Path | None  # folder of pictures without labels
+    calib_images: int
+    effort: str  # of ptq
+    epochs: int  # of qat, as are the next three
+    batch: int
+    lr: float
+    distill: bool
+    int16: tuple[str, ...]
+    seed: int
+
+    def __post_init__(self) -> None:
+        if self.method not in METHODS:
+            raise ConfigError(f"`method` {self.method!r}: expected one of {', '.join(METHODS)}")
+
+
+def quantize(model: Path, data: DataPaths, out: Path, asked: Quantization) -> QuantizeReport | QatReport:
+    """Make an int8 file.
+
+    Args:
+        model: checkpoint or ONNX file.
+        data: data set; may be empty where `asked.images` is given.
+        out: folder to write.
+        asked: how.
+    Returns:
+        What came out.
+    Raises:
+        EdgedetError: data, network or options can't be used.
+    """
+    return _qat(model, data, out, asked) if asked.method == "qat" else _ptq(model, data, out, asked)
+
+
+def _ptq(model: Path, data: DataPaths, out: Path, asked: Quantization) -> QuantizeReport:
+    from edgedet.quantize.api import QuantizeRequest, quantize_checkpoint
+
+    if asked.distill:
+        raise ConfigError("`distill` is for method 'qat'; found method 'ptq'")
+    request = QuantizeRequest(
+        model,
+        data,
+        out,
+        images=asked.images,
+        calib_images=asked.calib_images,
+        seed=asked.seed,
+        effort=asked.effort,
+        int16=asked.int16,
+    )
+    if model.suffix.lower() != ".onnx":
+        return quantize_checkpoint(request)
+    from edgedet.contract.request import ContractRequest
+    from edgedet.exchange.onnx_in.api import quantize_onnx
+    from edgedet.exchange.onnx_in.request import OnnxRequest
+
+    return quantize_onnx(OnnxRequest(request, ContractRequest(model)))
+
+
+def _qat(model: Path, data: DataPaths, out: Path, asked: Quantization) -> QatReport:
+    from edgedet.finetune.qat import QatRequest, qat_checkpoint
+
+    return qat_checkpoint(
+        QatRequest(
+            model,
+            data,
+            out,
+            epochs=asked.epochs,
+            batch=asked.batch,
+            lr=asked.lr,
+            distill=asked.distill,
+            images=asked.images,
+            calib_images=asked.calib_images,
+            seed=asked.seed,
+            int16=asked.int16,
+        )
+    )

@@ -1,0 +1,76 @@
+"""What `predict` takes: files, folders, patterns, pictures in memory, and lists of them."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+from PIL import Image
+
+from edgedet.data.pictures.headers import IMAGE_SUFFIXES
+from edgedet.data.pictures.preprocess import upright_rgb
+from edgedet.errors import ConfigError, DataError, ShapeError
+from edgedet.fileio import PathLike
+
+OneSource: TypeAlias = PathLike | np.ndarray | Image.Image
+Source: TypeAlias = OneSource | Iterable[OneSource]
+
+
+def find_pictures(source: Source) -> list[Path | np.ndarray]:
+    """List the pictures that are meant.
+
+    Args:
+        source: a file; a folder, searched with its sub-folders; a pattern with `*`, `?`, `[`; a picture in memory,
+            uint8 (H, W, 3) RGB or (H, W) grey, or of Pillow; or a list of such things.
+    Returns:
+        Paths and arrays, uint8 (H, W, 3), RGB, upright; the files of a folder or pattern sorted by path.
+    Raises:
+        DataError: nothing there.
+        ShapeError: an array of another shape or type.
+        ConfigError: something else.
+    """
+    if isinstance(source, np.ndarray):
+        return [_array(source)]
+    if isinstance(source, Image.Image):
+        return [upright_rgb(source, "picture in memory")]
+    if isinstance(source, (str, os.PathLike)):
+        return list(_files(os.fspath(source)))
+    if isinstance(source, Iterable):
+        return [picture for one in source for picture in find_pictures(one)]
+    raise ConfigError(
+        f"`source`: expected a path, a folder, a pattern, an array or a list of them, found {type(source).__name__}"
+    )
+
+
+def _array(pixels: np.ndarray) -> np.ndarray:
+    if pixels.dtype != np.uint8 or not (pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] == 3)):
+        raise ShapeError(
+            f"picture in memory: expected uint8 (H, W, 3), RGB, or (H, W), grey; found {pixels.dtype} {pixels.shape}"
+        )
+    if 0 in pixels.shape:
+        raise ShapeError(f"picture in memory: expected pixels, found none, shape {pixels.shape}")
+    return pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=2)
+
+
+def _files(text: str) -> list[Path]:
+    path = Path(text).expanduser()
+    if path.is_file():
+        return [path]
+    if path.is_dir():
+        found = [p for p in path.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file()]
+        if not found:
+            raise DataError(f"{path}: holds no images; expected files that end in {', '.join(IMAGE_SUFFIXES)}")
+        return sorted(found)
+    if glob.has_magic(text):
+        matches = [Path(name) for name in glob.glob(os.path.expanduser(text), recursive=True)]
+        found = [p for p in matches if p.is_file()]
+        if not found:
+            raise DataError(f"{text}: no file matches this pattern; check the folder and the ending")
+        return sorted(found)
+    raise DataError(
+        f"{path}: no such file or folder; give an image, a folder of images, or a pattern such as 'photos/*.jpg'"
+    )

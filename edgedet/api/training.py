@@ -1,0 +1,90 @@
+"""Training from Python."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from edgedet.api.dataset import Data, as_dataset, size_of
+from edgedet.api.model import CHECKPOINT, Model, load
+from edgedet.api.runs import next_run
+from edgedet.errors import ConfigError
+from edgedet.fileio import PathLike, as_path
+
+
+def train(
+    model: str | Model,
+    data: Data,
+    out: PathLike | None = None,
+    *,
+    epochs: int | None = None,
+    imgsz: int | tuple[int, int] | None = None,
+    batch: int | None = None,
+    settings: Mapping[str, object] | None = None,
+    seed: int = 0,
+    resume: bool = False,
+    quiet: bool = False,
+    device: str = "auto",
+    precision: str = "auto",
+    workers: int | None = None,
+) -> Model:
+    """Train a detector, or go on with an interrupted run.
+
+    Args:
+        model: name of a shipped network (`edgedet models` lists them), path of its .toml, or a model to start from.
+        data: folder of a data set, or what `open_dataset` gave.
+        out: folder of the run; None: runs/NAME-1 and so on.
+        epochs: None: the model's.
+        imgsz: side, or (width, height), of the network's input, px, multiples of 32; None: the model's.
+        batch: pictures a step; None: the model's.
+        settings: keys of the model file, for example {"train.lr": 0.002, "channels": 1}.
+        seed: of everything random.
+        resume: go on with the run in `out`; with more `epochs`, extend it.
+        quiet: show nothing on the way.
+        device: auto, cpu, cuda, cuda:N or mps.
+        precision: auto, float32, bfloat16 or float16.
+        workers: processes that draw batches; None: as many as suit the device.
+    Returns:
+        The best checkpoint of the run; its `report` has AP and losses of every epoch.
+    Raises:
+        ConfigError: unknown model, key or device, a wrong size, or `out` holds another run.
+        DataError: the data set is wrong.
+    """
+    from edgedet.training.loop import TrainRequest
+    from edgedet.training.loop import train as run
+    from edgedet.training.warm_start import WarmStart
+
+    start = None
+    if isinstance(model, Model):
+        if model.kind != CHECKPOINT:
+            raise ConfigError(f"{model.path}: training goes on from a checkpoint, found {model.kind}")
+        start = WarmStart(model.path)
+    elif Path(model).suffix.lower() in (".pt", ".pth"):
+        start = WarmStart(load(model).path)
+    if resume and out is None:
+        raise ConfigError("`resume`: which run? give its folder as `out`")
+    name = Path(model.path.parent.name if isinstance(model, Model) else model).stem
+    result = run(
+        TrainRequest(
+            model=None if start is not None else str(model),
+            data=as_dataset(data).paths,
+            out=next_run(name) if out is None else as_path(out, "out"),
+            imgsz=None if imgsz is None else size_of(imgsz),
+            epochs=epochs,
+            batch=batch,
+            overrides=tuple(f"{key}={_value(value)}" for key, value in (settings or {}).items()),
+            resume=resume,
+            seed=seed,
+            quiet=quiet,
+            start=start,
+            device=device,
+            precision=precision,
+            workers=workers,
+        )
+    )
+    return Model(result.best, CHECKPOINT, device=device, report=result)
+
+
+def _value(value: object) -> str:
+    """A setting as the command line writes it."""
+    return str(value).lower() if isinstance(value, bool) else str(value)

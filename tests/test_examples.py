@@ -1,0 +1,44 @@
+"""What examples/ shows runs as it stands."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("cv2")
+pytest.importorskip("jinja2")
+
+EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
+
+
+def run(arguments: list[str], folder: Path) -> str:
+    environment = {**os.environ, "PYTHONPATH": str(EXAMPLES.parent)}
+    process = subprocess.run(
+        [sys.executable, *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    assert process.returncode == 0, process.stderr
+    return process.stdout
+
+
+@pytest.mark.slow
+def test_script_goes_from_a_data_set_to_c(tiny_coco_once: Path, tmp_path: Path) -> None:
+    text = run([str(EXAMPLES / "photos_to_chip.py"), str(tiny_coco_once), "2"], tmp_path)
+    assert "AP float" in text
+    assert "target:    c99" in text
+    folders = sorted(path.name for path in (tmp_path / "runs").iterdir())
+    names = ["rtmdet_pico_relu6-1", "rtmdet_pico_relu6-1_int8-1", "rtmdet_pico_relu6-1_int8-1_c99-1"]
+    assert folders == names
+
+
+@pytest.mark.slow
+def test_notebook_runs_cell_by_cell(tmp_path: Path) -> None:
+    cells = json.loads((EXAMPLES / "first_steps.ipynb").read_text(encoding="utf-8"))["cells"]
+    code = "\n\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+    (tmp_path / "cells.py").write_text(code, encoding="utf-8")
+    assert "target:    c99" in run(["cells.py"], tmp_path)
