@@ -14,6 +14,7 @@ from edgedet.errors import UnsupportedOpError
 from edgedet.numerics.integer import quantize_multipliers
 
 REQUANT_NARROW = 1  # EDK_REQUANT_NARROW
+KERNEL_SHIFTS = (-31, 31)  # of edk_requant
 _NARROW_SHIFTS = (-22, -1)
 _NARROW_REACH = 2**30
 _DIRECT_ROWS = 2  # EDK_DIRECT_ROWS of edk_fully_connected_s8.c
@@ -51,7 +52,7 @@ def channel_constants(
     Returns:
         ChannelConstants.
     Raises:
-        UnsupportedOpError: an accumulator could exceed int32.
+        UnsupportedOpError: an accumulator could exceed int32, or a multiplier is above what the kernel computes.
     """
     channels = weights.shape[channel_axis]
     rows = np.moveaxis(weights.astype(np.int64), channel_axis, 0).reshape(channels, -1)
@@ -68,12 +69,40 @@ def channel_constants(
             "its bias is too large for its weight scale"
         )
     reach = np.maximum(-lowest, highest)
-    multiplier, shift = quantize_multipliers(np.broadcast_to(real_multiplier, (channels,)))
+    multiplier, shift = channel_multipliers(real_multiplier, channels, KERNEL_SHIFTS, where)
     low, high = _NARROW_SHIFTS
     narrow = bool((reach < _NARROW_REACH).all() and (shift >= low).all() and (shift <= high).all())
-    return ChannelConstants(
-        folded.astype(np.int32), multiplier.astype(np.int32), shift.astype(np.int8), REQUANT_NARROW if narrow else 0
-    )
+    return ChannelConstants(folded.astype(np.int32), multiplier, shift, REQUANT_NARROW if narrow else 0)
+
+
+def channel_multipliers(
+    real: np.ndarray, channels: int, shifts: tuple[int, int], where: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Multipliers and shifts of all channels, which a kernel takes as they are: it checks none of them.
+
+    Args:
+        real: float64 (channels,) or (1,): input scale * weight scale / output scale, as doubles.
+        channels: of the output.
+        shifts: lowest and highest that the kernel computes; C leaves others undefined.
+        where: operator, for the error.
+    Returns:
+        (multiplier int32 (channels,), Q31; shift int8 (channels,), positive to the left).
+    Raises:
+        UnsupportedOpError: a shift is outside.
+    """
+    real = np.broadcast_to(real, (channels,))
+    if not np.isfinite(real).all():
+        worst = int(np.argmin(np.isfinite(real)))
+        raise UnsupportedOpError(f"{where}: the scales of channel {worst} give the multiplier {real[worst]}")
+    multiplier, shift = quantize_multipliers(real)
+    outside = (shift < shifts[0]) | (shift > shifts[1])
+    if outside.any():
+        worst = int(outside.argmax())
+        raise UnsupportedOpError(
+            f"{where}: the scales of channel {worst} give the multiplier {real[worst]:g}, and the C kernel computes "
+            f"those below 2^{shifts[1]}; a scale of the input, the weights or the output is damaged"
+        )
+    return multiplier.astype(np.int32), shift.astype(np.int8)
 
 
 def accumulator_ends(rows: np.ndarray, folded: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -49,13 +49,13 @@ static void add_window(const edk_conv_s16_params *p, const int16_t *input, const
         const int8_t *row_weights = weights + (ptrdiff_t)ky * w->kernel_width * channels;
         const int16_t *row = input + (ptrdiff_t)(v->y0 + ky * w->dilation_height) * p->in.row_stride;
         if (v->joined) {
-            dot(row + (ptrdiff_t)(v->x0 + v->kx0) * channels, row_weights + v->kx0 * channels, taps,
+            dot(row + (ptrdiff_t)(v->x0 + v->kx0) * channels, row_weights + (ptrdiff_t)v->kx0 * channels, taps,
                 (v->kx1 - v->kx0) * channels, filters, sums);
             continue;
         }
         for (int kx = v->kx0; kx < v->kx1; kx++) {
             const int16_t *codes = row + (ptrdiff_t)(v->x0 + kx * w->dilation_width) * p->in.pixel_stride;
-            dot(codes, row_weights + kx * channels, taps, channels, filters, sums);
+            dot(codes, row_weights + (ptrdiff_t)kx * channels, taps, channels, filters, sums);
         }
     }
 }

@@ -29,7 +29,7 @@ static edk_status check_levels(const edk_detect_params *params, const int8_t *co
     int64_t height = 0;
     for (int32_t i = 0; i < params->num_levels; ++i) {
         const edk_detect_level *const level = &first[i];
-        if (outputs[2 * i] == NULL || outputs[2 * i + 1] == NULL) {
+        if (outputs[2 * (size_t)i] == NULL || outputs[2 * (size_t)i + 1] == NULL) {
             return EDK_ERROR_NULL;
         }
         const edk_status status = check_level(level);
@@ -60,7 +60,7 @@ static int32_t collect(const edk_detect_params *params, const int8_t *const *out
     uint32_t base = 0;
     for (int32_t i = 0; i < params->num_levels; ++i) {
         const edk_detect_level *const level = &params->levels[i];
-        const int8_t *const cls = outputs[2 * i];
+        const int8_t *const cls = outputs[2 * (size_t)i];
         const int32_t threshold = level->q_threshold;
         const uint32_t logits = (uint32_t)(level->height * level->width) * (uint32_t)params->num_classes;
         for (uint32_t j = 0; j < logits; ++j) {
@@ -101,14 +101,14 @@ static int decode(const void *decoder, const edk_detect_candidate *candidate, ed
     const float prior[2] = {(float)(cell - row * (uint32_t)level->width) * stride, (float)row * stride};
     const float limit[2] = {(float)(params->levels[0].width * params->levels[0].stride),
                             (float)(params->levels[0].height * params->levels[0].stride)};
-    const int8_t *const distances = outputs[2 * i + 1] + 4 * (size_t)cell;
+    const int8_t *const distances = outputs[2 * (size_t)i + 1] + 4 * (size_t)cell;
     for (int corner = 0; corner < 4; ++corner) {
         const float cells = (float)(distances[corner] - level->box_zero_point) * level->box_scale;
         const float length = edk_rounded(cells * stride);
         const float from = prior[corner % 2];
         detection->box[corner] = edk_clipped(corner < 2 ? from - length : from + length, limit[corner % 2]);
     }
-    detection->score = level->score_table[outputs[2 * i][position] + 128];
+    detection->score = level->score_table[outputs[2 * (size_t)i][position] + 128];
     detection->label = (int32_t)(position - cell * classes);
     return detection->box[2] > detection->box[0] && detection->box[3] > detection->box[1];
 }

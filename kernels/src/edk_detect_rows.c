@@ -26,7 +26,8 @@ typedef struct row_values {
 
 static const int8_t *values_at(const rows_decoder *decoder, const edk_detect_view *view, int32_t cell, int32_t anchor)
 {
-    return decoder->outputs[view->tensor] + view->offset + cell * view->cell_step + anchor * view->anchor_step;
+    return decoder->outputs[view->tensor] + view->offset + (ptrdiff_t)cell * view->cell_step +
+           (ptrdiff_t)anchor * view->anchor_step;
 }
 
 static float value_of(const edk_detect_codes *codes, int32_t q)
@@ -36,7 +37,7 @@ static float value_of(const edk_detect_codes *codes, int32_t q)
 
 static int8_t class_code(const row_values *row, int32_t label)
 {
-    return row->cls[label * row->level->cls.channel_step];
+    return row->cls[(ptrdiff_t)label * row->level->cls.channel_step];
 }
 
 /* Step 1: one class of a row. */
@@ -99,7 +100,7 @@ static double sum_of_powers(const double *powers, const int8_t *values, int32_t 
 {
     double sum = 0.0;
     for (int32_t i = 0; i < count; ++i) {
-        sum += powers[values[i * step] + 128];
+        sum += powers[values[(ptrdiff_t)i * step] + 128];
     }
     return sum;
 }
@@ -149,7 +150,7 @@ static float expected_bin(const double *powers, const int8_t *values, int32_t st
 {
     double weighted = 0.0;
     for (int32_t i = 0; i < bins; ++i) {
-        volatile double product = powers[values[i * step] + 128] * (double)i; /* see edk_rounded() */
+        volatile double product = powers[values[(ptrdiff_t)i * step] + 128] * (double)i; /* see edk_rounded() */
         weighted += product;
     }
     return (float)(weighted / sum_of_powers(powers, values, step, bins));
@@ -161,8 +162,8 @@ static void box_numbers(const edk_detect_rows_params *params, const edk_detect_r
 {
     const int32_t step = level->box.channel_step;
     for (int32_t i = 0; i < 4; ++i) {
-        numbers[i] = params->bins > 0 ? expected_bin(level->bin_powers, box + i * params->bins * step, step, params->bins)
-                                      : value_of(&level->box_codes[i], box[i * step]);
+        numbers[i] = params->bins > 0 ? expected_bin(level->bin_powers, box + (ptrdiff_t)i * params->bins * step, step, params->bins)
+                                      : value_of(&level->box_codes[i], box[(ptrdiff_t)i * step]);
     }
 }
 

@@ -27,7 +27,9 @@ static void take_larger(int8_t *best, const int8_t *codes, int count)
     }
 #endif
     for (int c = 0; c < count; c++) {
-        best[c] = codes[c] > best[c] ? codes[c] : best[c];
+        if (codes[c] > best[c]) {
+            best[c] = codes[c];
+        }
     }
 }
 

@@ -9,7 +9,7 @@ static void choose(const void *params, const void *inputs1, const void *inputs2,
     EDK_CODE *output = (EDK_CODE *)outputs;
     const int step1 = p->sizes.in1.channel, step2 = p->sizes.in2.channel;
     for (int i = 0; i < p->sizes.channels; i++, input1 += step1, input2 += step2) {
-        output[i] = (*input1 < *input2) == (p->minimum != 0) ? *input1 : *input2;
+        output[i] = *((*input1 < *input2) == (p->minimum != 0) ? input1 : input2);
     }
 }
 

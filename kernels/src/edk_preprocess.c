@@ -46,7 +46,7 @@ static void make_row_rgb565(const edk_row_filter *filter, int32_t width, uint8_t
     const uint16_t *const coefficients = filter->coefficients;
     for (int32_t x = 0; x < width; ++x) {
         uint32_t r = HALF, g = HALF, b = HALF;
-        const uint8_t *pixel = filter->pixels + 2 * x;
+        const uint8_t *pixel = filter->pixels + 2 * (size_t)x;
         for (int32_t tap = 0; tap < filter->taps; ++tap) {
             const uint32_t coefficient = coefficients[tap];
             const uint32_t value = pixel[0] | (uint32_t)pixel[1] << 8;
@@ -58,9 +58,9 @@ static void make_row_rgb565(const edk_row_filter *filter, int32_t width, uint8_t
             b += coefficient * (blue << 3 | blue >> 2);
             pixel += filter->stride_bytes;
         }
-        row[3 * x] = (uint8_t)(r >> COEFFICIENT_BITS);
-        row[3 * x + 1] = (uint8_t)(g >> COEFFICIENT_BITS);
-        row[3 * x + 2] = (uint8_t)(b >> COEFFICIENT_BITS);
+        row[3 * (size_t)x] = (uint8_t)(r >> COEFFICIENT_BITS);
+        row[3 * (size_t)x + 1] = (uint8_t)(g >> COEFFICIENT_BITS);
+        row[3 * (size_t)x + 2] = (uint8_t)(b >> COEFFICIENT_BITS);
     }
 }
 
@@ -78,7 +78,7 @@ static void make_row_yuyv(const edk_row_filter *filter, int32_t width, uint8_t *
     const uint16_t *const coefficients = filter->coefficients;
     for (int32_t x = 0; x < width; x += 2) {
         uint32_t a = HALF, b = HALF, c = HALF, d = HALF, e = HALF, f = HALF;
-        const uint8_t *pair = filter->pixels + 2 * x;
+        const uint8_t *pair = filter->pixels + 2 * (size_t)x;
         for (int32_t tap = 0; tap < filter->taps; ++tap) {
             const uint32_t coefficient = coefficients[tap];
             const int32_t u = pair[1] - 128;
@@ -96,12 +96,12 @@ static void make_row_yuyv(const edk_row_filter *filter, int32_t width, uint8_t *
             f += coefficient * clip_16(right + blue);
             pair += filter->stride_bytes;
         }
-        row[3 * x] = (uint8_t)(a >> COEFFICIENT_BITS);
-        row[3 * x + 1] = (uint8_t)(b >> COEFFICIENT_BITS);
-        row[3 * x + 2] = (uint8_t)(c >> COEFFICIENT_BITS);
-        row[3 * x + 3] = (uint8_t)(d >> COEFFICIENT_BITS);
-        row[3 * x + 4] = (uint8_t)(e >> COEFFICIENT_BITS);
-        row[3 * x + 5] = (uint8_t)(f >> COEFFICIENT_BITS);
+        row[3 * (size_t)x] = (uint8_t)(a >> COEFFICIENT_BITS);
+        row[3 * (size_t)x + 1] = (uint8_t)(b >> COEFFICIENT_BITS);
+        row[3 * (size_t)x + 2] = (uint8_t)(c >> COEFFICIENT_BITS);
+        row[3 * (size_t)x + 3] = (uint8_t)(d >> COEFFICIENT_BITS);
+        row[3 * (size_t)x + 4] = (uint8_t)(e >> COEFFICIENT_BITS);
+        row[3 * (size_t)x + 5] = (uint8_t)(f >> COEFFICIENT_BITS);
     }
 }
 
@@ -126,7 +126,7 @@ static void fill(int8_t *output, int32_t count, const edk_preprocess_params *par
 {
     for (int32_t i = 0; i < count; ++i) {
         for (int32_t channel = 0; channel < 3; ++channel) {
-            output[3 * i + channel] = params->table[256 * channel + params->pad_value];
+            output[3 * (size_t)i + (size_t)channel] = params->table[256 * channel + params->pad_value];
         }
     }
 }
@@ -144,13 +144,13 @@ static void finish_row(const uint8_t *row, const edk_placement *placement, const
         uint32_t blue = HALF;
         for (int32_t tap = 0; tap < count; ++tap) {
             const uint32_t coefficient = coefficients[tap];
-            red += coefficient * pixels[3 * tap];
-            green += coefficient * pixels[3 * tap + 1];
-            blue += coefficient * pixels[3 * tap + 2];
+            red += coefficient * pixels[3 * (size_t)tap];
+            green += coefficient * pixels[3 * (size_t)tap + 1];
+            blue += coefficient * pixels[3 * (size_t)tap + 2];
         }
-        output[3 * x] = table[red >> COEFFICIENT_BITS];
-        output[3 * x + 1] = table[256 + (green >> COEFFICIENT_BITS)];
-        output[3 * x + 2] = table[512 + (blue >> COEFFICIENT_BITS)];
+        output[3 * (size_t)x] = table[red >> COEFFICIENT_BITS];
+        output[3 * (size_t)x + 1] = table[256 + (green >> COEFFICIENT_BITS)];
+        output[3 * (size_t)x + 2] = table[512 + (blue >> COEFFICIENT_BITS)];
         coefficients += taps;
     }
 }
@@ -186,7 +186,7 @@ edk_status edk_preprocess(const edk_image *image, const edk_preprocess_params *p
         make_row(image, first, filters.coefficients_y, taps, filters.row);
         finish_row(filters.row, placed, filters.coefficients_x, filters.first_x, filters.taps_x, params->table,
                    output_row);
-        fill(output_row + 3 * placed->new_width, params->input_width - placed->new_width, params);
+        fill(output_row + 3 * (size_t)placed->new_width, params->input_width - placed->new_width, params);
     }
     for (int32_t y = placed->new_height; y < params->input_height; ++y) {
         fill(output + 3 * (size_t)y * (size_t)params->input_width, params->input_width, params);

@@ -18,8 +18,8 @@ static void make_row_bytes(const edk_row_filter *filter, int32_t width, int32_t 
             const uint32_t coefficient = coefficients[tap];
             a += coefficient * pixels[0];
             b += coefficient * pixels[step];
-            c += coefficient * pixels[2 * step];
-            d += coefficient * pixels[3 * step];
+            c += coefficient * pixels[2 * (size_t)step];
+            d += coefficient * pixels[3 * (size_t)step];
             pixels += filter->stride_bytes;
         }
         row[x] = (uint8_t)(a >> COEFFICIENT_BITS);

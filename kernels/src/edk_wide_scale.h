@@ -9,7 +9,7 @@
 /* The bias of a channel, from its two words. */
 static inline int64_t edk_wide_bias(const int32_t *words, int channel)
 {
-    const uint64_t low = (uint32_t)words[2 * channel], high = (uint32_t)words[2 * channel + 1];
+    const uint64_t low = (uint32_t)words[2 * (size_t)channel], high = (uint32_t)words[2 * (size_t)channel + 1];
     return (int64_t)(high << 32 | low);
 }
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 
+from edgedet.codegen.channel_constants import channel_multipliers
 from edgedet.codegen.emit.broadcast import image_pointers
 from edgedet.codegen.step_context import Call, StepContext, c_fields, c_struct
 from edgedet.codegen.windows import window_struct
 from edgedet.graph.graph import ConvOptions, DepthwiseConvOptions
 from edgedet.graph.operators import checked_weights, real_multipliers
 from edgedet.numerics import int16
-from edgedet.numerics.integer import activation_range, quantize_multipliers, reduce_multiplier
+from edgedet.numerics.integer import activation_range, reduce_multiplier
 
+_SHIFTS = (-31, int16.MAX_SHIFT)  # of edk_requant_wide
 _LARGEST = 2**47  # accumulators below it times a 16-bit multiplier fit int64
 
 
@@ -39,7 +41,7 @@ def convolution(ctx: StepContext) -> list[Call]:
 
 def _requant(ctx: StepContext, channels: int, activation: str) -> str:
     """edk_requant_wide."""
-    multiplier, shift = quantize_multipliers(np.broadcast_to(real_multipliers(ctx.op, channels), (channels,)))
+    multiplier, shift = channel_multipliers(real_multipliers(ctx.op, channels), channels, _SHIFTS, ctx.op.where)
     scale, _ = ctx.op.params(ctx.tensor(ctx.step.outputs[0]))
     return c_struct(
         ctx.constants.words.add(reduce_multiplier(multiplier)),

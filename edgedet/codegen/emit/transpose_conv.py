@@ -6,10 +6,11 @@ from collections.abc import Callable
 
 import numpy as np
 
+from edgedet.codegen.channel_constants import KERNEL_SHIFTS, channel_multipliers
 from edgedet.codegen.step_context import MAX_SIDE, Call, StepContext, c_fields, c_struct
 from edgedet.graph.graph import TransposeConvOptions
 from edgedet.graph.operators import checked_weights, real_multipliers, transpose_conv_padding
-from edgedet.numerics.integer import activation_range, quantize_multipliers
+from edgedet.numerics.integer import activation_range
 
 
 def _transpose_conv(ctx: StepContext) -> list[Call]:
@@ -49,8 +50,8 @@ def _transpose_conv(ctx: StepContext) -> list[Call]:
 
 def _requant(ctx: StepContext, channels: int, activation: str) -> str:
     """edk_requant."""
-    real = np.broadcast_to(real_multipliers(ctx.op, channels, source=2), (channels,))
-    multiplier, shift = quantize_multipliers(real)
+    real = real_multipliers(ctx.op, channels, source=2)
+    multiplier, shift = channel_multipliers(real, channels, KERNEL_SHIFTS, ctx.op.where)
     scale, zero_point = ctx.op.params(ctx.tensor(ctx.step.outputs[0]))
     return c_struct(
         ctx.constants.words.add(multiplier),

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from c_structs import CImage
 from fomo_like import heat_map
+from graph_maker import every_operator
 
 from edgedet.codegen.program import preprocess_scratch_bytes
 from edgedet.data.pictures.preprocess import resize_to_input
@@ -339,38 +340,6 @@ def foreign(tmp_path: Path, graph: g.Graph, name: str = "foreign.tflite") -> Pat
     path = tmp_path / name
     write_tflite(graph, path)
     return path
-
-
-def every_operator() -> g.Graph:
-    """One of each operator that there is C for, two inputs, odd shapes."""
-    m = maker.GraphMaker(5)
-    x, second = m.input((1, 12, 10, 6)), m.input((1, 12, 10, 6), 0.02, 5)
-    y = m.conv(x, 8, (3, 5), (1, 1), dilation=(2, 1), activation="RELU6", zero_point=-128)
-    y = m.add("ADD", [y, m.conv(second, 8, (1, 1))], (1, 12, 10, 8), (0.05, 9), g.ElementwiseOptions("RELU"))
-    y = m.conv(y, 16, (5, 3), (2, 1), depthwise=True)
-    y = m.add("SUB", [y, m.conv(y, 16, (1, 1), per_channel=False)], (1, 6, 10, 16), (0.04, -9), g.ElementwiseOptions())
-    y = m.add("HARD_SWISH", [y], (1, 6, 10, 16), (0.03, 1))
-    y = m.same("PAD", [y, m.constant([[0, 0], [1, 0], [2, 1], [0, 0]])], (1, 7, 13, 16))
-    y = m.pool("AVERAGE_POOL_2D", m.pool("MAX_POOL_2D", y, 3, 2), 2, 1, "VALID")
-    y = m.same("RESIZE_NEAREST_NEIGHBOR", [y, m.constant([7, 9])], (1, 7, 9, 16), g.ResizeOptions())
-    mean = m.add("MEAN", [y, m.constant([1, 2])], (1, 1, 1, 16), (0.02, 4), g.ReduceOptions(True))
-    y = m.add("MUL", [y, mean], (1, 7, 9, 16), (0.03, 2), g.ElementwiseOptions())
-    y = m.same("TRANSPOSE", [y, m.constant([0, 2, 1, 3])], (1, 9, 7, 16))
-    y = m.same(
-        "STRIDED_SLICE",
-        [y, *(m.constant(v) for v in ([0, 8, 1, 0], [1, 0, 7, 16], [1, -2, 2, 1]))],
-        (1, 4, 3, 16),
-        g.StridedSliceOptions(),
-    )
-    y = m.same("DEPTH_TO_SPACE", [y], (1, 8, 6, 4), g.BlockSizeOptions(2))
-    y = m.same("SPACE_TO_DEPTH", [y], (1, 4, 3, 16), g.BlockSizeOptions(2))
-    y = m.same("SLICE", [y, m.constant([0, 1, 0, 3]), m.constant([1, 2, 3, 9])], (1, 2, 3, 9))
-    flat = m.same("RESHAPE", [y, m.constant([1, 54])], (1, 54), g.ReshapeOptions((1, 54)))
-    weights = m.tensor((7, 54), "int8", maker.quantization(0.01), m.rng.integers(-99, 99, (7, 54)).astype(np.int8))
-    dense = m.add("FULLY_CONNECTED", [flat, weights, -1], (1, 7), (0.4, 3), g.FullyConnectedOptions())
-    packed = m.same("PACK", [dense, dense], (1, 2, 7), g.PackOptions(2, 1))
-    joined = m.same("CONCATENATION", [packed, packed, packed], (1, 6, 7), g.ConcatOptions(1))
-    return m.graph([joined, mean])
 
 
 def batch_of_two() -> g.Graph:
