@@ -2,25 +2,36 @@
 
 from __future__ import annotations
 
-import dataclasses
 import difflib
-import math
 import tomllib
-import types
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any
 
 from edgedet.contracts import PreprocessSpec, require_trainable_size
 from edgedet.errors import ConfigError, require_one_of
 from edgedet.resources import resource_dir
+from edgedet.typed import build, check_fields, shown, within
 
 ACTIVATIONS = ("silu", "relu", "relu6", "hardswish")
 PADDINGS = ("symmetric", "same")
 DEPTHWISE = ("none", "except_blocks", "all")
 BACKBONES = ("cspnext", "mobilenetv4_conv_small")
-T = TypeVar("T")
+MAX_FILE_BYTES = 1 << 16  # of a TOML, 20 times those that ship: nested keys cost the parser quadratic time
+# Largest values of training: what lies above is a typing error, and would ask for terabytes or years.
+_MOST = {
+    "epochs": 1_000_000,
+    "batch": 65_536,
+    "eval_interval": 1_000_000,
+    "topk": 100_000,
+    "threads": 4_096,
+    "lr": 1_000.0,
+    "weight_decay": 1_000.0,
+    "grad_clip": 1e9,
+    "box_weight": 1e6,
+    "cls_weight": 1e6,
+}
 
 
 @dataclass(frozen=True)
@@ -48,6 +59,7 @@ class ModelConfig:
     backbone: str = "cspnext"  # one of BACKBONES; the default is for older checkpoints, too
 
     def __post_init__(self) -> None:
+        check_fields(self)
         require_one_of("model.activation", self.activation, ACTIVATIONS)
         require_one_of("model.padding", self.padding, PADDINGS)
         require_one_of("model.depthwise", self.depthwise, DEPTHWISE)
@@ -73,6 +85,7 @@ class PreprocessConfig:
     channels: int = 3  # 3: RGB; 1: grey
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if self.channels not in (1, 3):
             raise ConfigError(f"preprocess.channels must be 3 (RGB) or 1 (grey), got {self.channels}")
         for name in ("mean", "std"):
@@ -133,6 +146,7 @@ class TrainConfig:
     threads: int  # torch threads; 0: all cores
 
     def __post_init__(self) -> None:
+        check_fields(self)
         positive = ("epochs", "batch", "lr", "scale_min", "scale_max", "eval_interval", "topk")
         for name in positive:
             if getattr(self, name) <= 0:
@@ -144,6 +158,11 @@ class TrainConfig:
         for name in (*fractions, "hsv_h", "hsv_s", "hsv_v"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"train.{name} must be in 0..1, got {getattr(self, name)}")
+        for name, most in _MOST.items():
+            within(f"train.{name}", getattr(self, name), 0, most)
+        # A picture of 8 times the input has 64 times its pixels; one of 1/64 of it shows nothing.
+        for name in ("scale_min", "scale_max"):
+            within(f"train.{name}", getattr(self, name), 1 / 64, 8)
         if self.scale_min > self.scale_max:
             raise ConfigError(f"train.scale_min {self.scale_min} is larger than train.scale_max {self.scale_max}")
         if not 0 <= self.ema_decay < 1:
@@ -166,6 +185,14 @@ class QatRecipe:
     lr: float  # peak
     ema_decay: float
     distill: bool  # learn from the float model's outputs instead of the labels
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        for name in ("epochs", "batch"):
+            within(f"qat.{name}", getattr(self, name), 1, _MOST[name])
+        within("qat.lr", self.lr, 0, _MOST["lr"])
+        if not 0 <= self.ema_decay < 1:
+            raise ConfigError(f"qat.ema_decay must be in 0..1 (0: no averaging), got {self.ema_decay}")
 
 
 @dataclass(frozen=True)
@@ -201,13 +228,23 @@ def load_model_file(name_or_path: str, overrides: Sequence[str] = ()) -> ModelFi
     if not path.is_file():
         raise ConfigError(f"no model {name_or_path!r}{_meant(name_or_path)}: expected the path of a .toml file or one "
                           f"of {', '.join(available_models())}")  # fmt: skip
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not a valid TOML file: {error}") from error
+    table = _read_toml(path)
     for override in overrides:
         _apply_override(table, override)
     return build(ModelFile, table, str(path))
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    with path.open("rb") as file:
+        data = file.read(MAX_FILE_BYTES + 1)
+    if len(data) > MAX_FILE_BYTES:
+        raise ConfigError(f"{path}: expected a TOML file of at most {MAX_FILE_BYTES} bytes, found a larger one")
+    try:
+        return tomllib.loads(data.decode("utf-8"))
+    except RecursionError as error:
+        raise ConfigError(f"{path}: tables or lists lie too deep in each other; a model file has two levels") from error
+    except ValueError as error:  # of TOML, of UTF-8, or of a number of thousands of digits
+        raise ConfigError(f"{path}: not a valid TOML file: {error}") from error
 
 
 def _meant(name: str) -> str:
@@ -216,67 +253,21 @@ def _meant(name: str) -> str:
     return f" (did you mean {close[0]!r}?)" if close else ""
 
 
-def build(cls: type[T], table: Any, where: str) -> T:
-    """Build a (nested) frozen dataclass from a dict, rejecting unknown keys, missing keys and wrong types.
-
-    Args:
-        cls: the dataclass.
-        table: what TOML or JSON gave.
-        where: file and key path for messages.
-    Returns:
-        An instance of `cls`.
-    Raises:
-        ConfigError: what does not fit, with the key.
-    """
-    if not isinstance(table, dict):
-        raise ConfigError(f"{where}: expected a table, got {type(table).__name__}")
-    hints = get_type_hints(cls)
-    fields = dataclasses.fields(cls)  # type: ignore[arg-type]
-    names = [f.name for f in fields]
-    needed = {f.name for f in fields if f.default is dataclasses.MISSING}
-    for problem, keys in (("unknown", set(table) - set(names)), ("missing", needed - set(table))):
-        if keys:
-            raise ConfigError(f"{where}: {problem} keys {', '.join(sorted(keys))}; expected {', '.join(sorted(names))}")
-    values = {name: _coerce(hints[name], table[name], f"{where}: {name}") for name in names if name in table}
-    try:
-        return cls(**values)
-    except ConfigError as error:
-        raise ConfigError(f"{where}: {error}") from error
-
-
-def _coerce(kind: Any, value: Any, where: str) -> Any:
-    if get_origin(kind) is types.UnionType:  # X | None; TOML has no None
-        kind = next(k for k in get_args(kind) if k is not types.NoneType)
-    if dataclasses.is_dataclass(kind):
-        return build(kind, value, where)  # type: ignore[arg-type]
-    if get_origin(kind) is tuple:
-        item_kinds = [k for k in get_args(kind) if not isinstance(k, types.EllipsisType)]
-        if isinstance(value, (list, tuple)) and len(get_args(kind)) != len(item_kinds):  # any number of one kind
-            item_kinds *= max(1, len(value))
-        if not isinstance(value, (list, tuple)) or len(value) != len(item_kinds):
-            raise ConfigError(f"{where}: expected {len(item_kinds)} values, got {value!r}")
-        return tuple(_coerce(k, v, where) for k, v in zip(item_kinds, value, strict=True))
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if kind is float and type(value) is float and not math.isfinite(value):
-        raise ConfigError(f"{where}: expected a finite number, got {value!r}")
-    if type(value) is not kind:
-        raise ConfigError(f"{where}: expected {kind.__name__}, got {value!r}")
-    return value
-
-
 def _apply_override(table: dict[str, Any], override: str) -> None:
     key, separator, text = override.partition("=")
     if not separator or not key.strip() or not text.strip():
         raise ConfigError(f"`overrides` {override!r}: expected key=value, for example `overrides` train.lr=0.002")
     section, _, name = key.strip().rpartition(".")
-    known = [f"{s}.{k}" for s in table for k in table[s]]
-    matches = [s for s in table if name in table[s] and section in ("", s)]
+    sections = {s: keys for s, keys in table.items() if isinstance(keys, dict)}  # `build` says what else is wrong
+    known = [f"{s}.{k}" for s in sections for k in sections[s]]
+    matches = [s for s in sections if name in sections[s] and section in ("", s)]
     if len(matches) != 1:
         problem = "is in several sections" if matches else "is unknown"
         raise ConfigError(f"`overrides` {override!r}: key {key.strip()!r} {problem}; known keys: {', '.join(known)}")
     try:
         value = tomllib.loads(f"v = {text.strip()}")["v"]
-    except tomllib.TOMLDecodeError:
+    except RecursionError as error:
+        raise ConfigError(f"`overrides` {shown(override)}: lists lie too deep in each other") from error
+    except ValueError:
         value = text.strip()  # a bare word, as in activation=relu6
     table[matches[0]][name] = value

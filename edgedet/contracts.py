@@ -10,7 +10,8 @@ from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from edgedet.errors import ConfigError, require_one_of
-from edgedet.head_spec import HeadSpec
+from edgedet.head_spec import LEVEL_CODINGS, HeadSpec, part_and_stride
+from edgedet.typed import build, check_fields, shown, within
 
 if TYPE_CHECKING:  # the command line reads this module before NumPy's threads are chosen
     import numpy as np
@@ -20,6 +21,11 @@ CHANNEL_ORDERS = ("RGB", "BGR", "GRAY")
 INTERPOLATIONS = ("area", "bilinear")
 RTMDET_HEAD = HeadSpec()
 MAX_SIDE_PX = 4096  # far above what runs on a microcontroller; keeps typing errors from asking for terabytes
+MAX_CLASSES = 30_000  # with a background, a number of int16 in C
+MAX_NAME_CHARACTERS = 1_000  # of a class
+MAX_STRIDES = 32
+MAX_DETECTIONS = 100_000  # of an image; the self-test of generated C holds as many
+_MAX_MEAN, _MIN_STD, _MAX_STD = 1e6, 1e-6, 1e6  # pixel units; float32 holds the quotients
 
 
 @dataclass(frozen=True)
@@ -45,8 +51,9 @@ class PreprocessSpec:
     def __post_init__(self) -> None:
         for name in ("width", "height"):
             side = getattr(self, name)
-            if not isinstance(side, int) or not 1 <= side <= MAX_SIDE_PX:
-                raise ConfigError(f"input {name} must be a whole number of px, 1..{MAX_SIDE_PX}, got {side!r}")
+            if not isinstance(side, int) or isinstance(side, bool) or not 1 <= side <= MAX_SIDE_PX:
+                raise ConfigError(f"input {name} must be a whole number of px, 1..{MAX_SIDE_PX}, got {shown(side)}")
+        check_fields(self)
         require_one_of("channel_order", self.channel_order, CHANNEL_ORDERS)
         require_one_of("resize", self.resize, RESIZE_MODES)
         require_one_of("interpolation", self.interpolation, INTERPOLATIONS)
@@ -56,8 +63,11 @@ class PreprocessSpec:
         if len(self.mean) != self.channels or len(self.std) != self.channels or not min(self.std) > 0:
             raise ConfigError(
                 f"mean and std need {self.channels} values each for {self.channel_order}, std > 0; got mean "
-                f"{self.mean}, std {self.std}"
+                f"{shown(self.mean)}, std {shown(self.std)}"
             )
+        for mean, std in zip(self.mean, self.std, strict=True):
+            within("mean", mean, -_MAX_MEAN, _MAX_MEAN)
+            within("std", std, _MIN_STD, _MAX_STD)
 
     @property
     def channels(self) -> int:
@@ -69,9 +79,9 @@ class PreprocessSpec:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, value: dict[str, Any]) -> PreprocessSpec:
-        """Raises ConfigError on unknown or missing keys."""
-        return cls(**_checked(cls, value))
+    def from_json(cls, value: Any) -> PreprocessSpec:
+        """Raises ConfigError on unknown or missing keys, wrong types and ranges."""
+        return build(cls, value, "preprocess")
 
 
 @dataclass(frozen=True)
@@ -93,6 +103,7 @@ class OutputSpec:
     head: HeadSpec = RTMDET_HEAD
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if not self.class_names and self.head.kind != "none":
             raise ConfigError("class_names is empty; a detector needs at least one class")
         if self.category_ids and len(self.category_ids) != len(self.class_names):
@@ -101,6 +112,24 @@ class OutputSpec:
             raise ConfigError(f"score_threshold must be inside (0, 1), got {self.score_threshold}")
         if not 0.0 < self.nms_iou <= 1.0:
             raise ConfigError(f"nms_iou must be inside (0, 1], got {self.nms_iou}")
+        within("max_detections", self.max_detections, 1, MAX_DETECTIONS)
+        within("number of class_names", len(self.class_names), 0, MAX_CLASSES)
+        longest = max(self.class_names, key=len, default="")
+        within(f"number of characters of class {shown(longest)}", len(longest), 0, MAX_NAME_CHARACTERS)
+        self._check_strides()
+
+    def _check_strides(self) -> None:
+        levels = self.strides
+        if not levels and self.head.coding not in LEVEL_CODINGS:
+            return
+        if not 0 < len(levels) <= MAX_STRIDES or len(set(levels)) != len(levels):
+            raise ConfigError(f"strides must be 1..{MAX_STRIDES} different positive integers, got {shown(levels)}")
+        for stride in levels:
+            within("strides, each of them,", stride, 1, MAX_SIDE_PX)
+        if self.head.coding in LEVEL_CODINGS:
+            strange = [name for name in self.head.tensors if part_and_stride(name)[1] not in (None, *levels)]
+            if strange:
+                raise ConfigError(f"tensors {shown(strange)} belong to none of the strides {shown(levels)}")
 
     @property
     def tensor_names(self) -> tuple[str, ...]:
@@ -115,12 +144,9 @@ class OutputSpec:
         return value if self.head == RTMDET_HEAD else {**value, "head": self.head.to_json()}
 
     @classmethod
-    def from_json(cls, value: dict[str, Any]) -> OutputSpec:
-        """Raises ConfigError on unknown or missing keys."""
-        known = _checked(cls, value)
-        if "head" in known:
-            known["head"] = HeadSpec.from_json(known["head"])
-        return cls(**known)
+    def from_json(cls, value: Any) -> OutputSpec:
+        """Raises ConfigError on unknown or missing keys, wrong types and ranges."""
+        return build(cls, value, "outputs")
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,15 +169,3 @@ def require_trainable_size(width: int, height: int) -> None:
             raise ConfigError(
                 f"input {name} must be a positive multiple of 32, at most {MAX_SIDE_PX}, got {side!r}; try {nearest}"
             )
-
-
-def _checked(cls: type, value: dict[str, Any]) -> dict[str, Any]:
-    """Turn JSON lists into tuples and reject keys that the dataclass does not have."""
-    known = {f.name for f in fields(cls)}
-    unknown = sorted(set(value) - known)
-    missing = sorted({f.name for f in fields(cls) if f.name in ("width", "height", "class_names")} - set(value))
-    if unknown or missing:
-        raise ConfigError(
-            f"{cls.__name__}: unknown keys {unknown}, missing keys {missing}; known keys: {sorted(known)}"
-        )
-    return {k: tuple(v) if isinstance(v, list) else v for k, v in value.items()}

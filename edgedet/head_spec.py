@@ -5,12 +5,12 @@
 
 from __future__ import annotations
 
-import math
 import re
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from edgedet.errors import ConfigError, require_one_of
+from edgedet.typed import check_fields, shown, within
 
 HEADS = ("rtmdet", "yolox", "yolov3", "yolov5", "yolov8", "nanodet", "yunet", "fastestdet", "ssd", "fomo", "none")
 CODINGS = ("distance", "yolox", "yolov3", "yolov5", "fastestdet", "xywh", "xyxy", "ssd", "detections", "cells", "none")
@@ -21,11 +21,15 @@ LEVEL_CODINGS = ("distance", "yolox", "yolov3", "yolov5", "fastestdet", "cells")
 ANCHOR_CODINGS = ("yolov3", "yolov5")
 # Codings whose outputs are rows of a box and scores: what numerics/heads/boxes.py and edk_detect_rows() decode.
 ROW_CODINGS = ("distance", "yolox", "yolov3", "yolov5", "xywh", "xyxy", "ssd")
+MAX_BINS = 256
+MAX_TENSORS = 256
+MAX_NUMBER = 1e6  # of anchors, px, and variances: far above any in use, and float32 holds their products
+MAX_OFFSET = 1_000.0  # cells
 _ROLES = {  # of codings whose outputs are not rows of boxes
     "detections": re.compile("boxes|classes|scores|count"),
     "none": re.compile("output_[0-9]{1,9}"),
 }
-_ROW_ROLE = re.compile("(cls|box|obj|map)(_[1-9][0-9]{0,8})?")
+_ROW_ROLE = re.compile("(cls|box|obj|map)(_[1-9][0-9]{0,3})?")
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,7 @@ class HeadSpec:
     variances: tuple[float, ...] = (10.0, 10.0, 5.0, 5.0)  # of ssd: y, x, height, width
 
     def __post_init__(self) -> None:
+        check_fields(self)
         require_one_of("head", self.kind, HEADS)
         require_one_of("coding", self.coding, CODINGS)
         require_one_of("scores", self.scores, SCORES)
@@ -82,20 +87,22 @@ class HeadSpec:
             require_one_of("objectness_scores", self.objectness_scores, SCORES)
         if not 0 <= self.objectness_weight < 1:
             raise ConfigError(f"objectness_weight must be 0 <= w < 1, got {self.objectness_weight}")
-        if self.bins < 0 or self.bins == 1:
-            raise ConfigError(f"bins must be 0 (none) or at least 2, got {self.bins}")
+        if not 0 <= self.bins <= MAX_BINS or self.bins == 1:
+            raise ConfigError(f"bins must be 0 (none) or 2..{MAX_BINS}, got {shown(self.bins)}")
+        within("number of tensors", len(self.tensors), 0, MAX_TENSORS)
         role_of = _ROLES.get(self.coding, _ROW_ROLE)
         if len(set(self.tensors)) != len(self.tensors) or not all(role_of.fullmatch(role) for role in self.tensors):
-            raise ConfigError(f"tensors: every role once, such as cls_8, box or map; got {self.tensors}")
+            raise ConfigError(f"tensors: every role once, such as cls_8, box or map; got {shown(self.tensors)}")
         if len(self.variances) != 4 or min(self.variances) <= 0:
-            raise ConfigError(f"variances need 4 values above 0, got {self.variances}")
+            raise ConfigError(f"variances need 4 values above 0, got {shown(self.variances)}")
         if self.coding in ANCHOR_CODINGS and (not self.anchors or len(self.anchors) % 2):
-            raise ConfigError(f"head {self.kind} needs anchors, pairs of width,height in px; got {self.anchors}")
+            raise ConfigError(f"head {self.kind} needs anchors, pairs of width,height in px; got {shown(self.anchors)}")
         if self.coding == "ssd" and (not self.anchors or len(self.anchors) % 4):
             raise ConfigError(f"head ssd needs anchors, 4 numbers for each box; got {len(self.anchors)} numbers")
-        numbers = (*self.anchors, *self.variances, self.offset)
-        if not all(isinstance(value, int | float) and math.isfinite(value) for value in numbers):
-            raise ConfigError("anchors, variances and offset must be finite numbers")
+        for name in ("anchors", "variances"):
+            for value in getattr(self, name):
+                within(name, value, -MAX_NUMBER, MAX_NUMBER)
+        within("offset", self.offset, -MAX_OFFSET, MAX_OFFSET)
 
     def anchors_per_cell(self, levels: int) -> int:
         """Anchors of each cell; 1 for heads without.
@@ -116,18 +123,9 @@ class HeadSpec:
         return count
 
     def to_json(self) -> dict[str, Any]:
-        """JSON-able dict of what differs from RTMDet's; `from_json` takes it back."""
+        """JSON-able dict of what differs from RTMDet's; `OutputSpec.from_json` takes it back."""
         plain = HeadSpec()
         return {k: v for k, v in asdict(self).items() if k == "kind" or v != getattr(plain, k)}
-
-    @classmethod
-    def from_json(cls, value: Any) -> HeadSpec:
-        """Raises ConfigError when it is not a dict of known keys."""
-        known = {f.name for f in fields(cls)}
-        if not isinstance(value, dict) or set(value) - known:
-            raise ConfigError(f"HeadSpec: expected a dict with keys among {sorted(known)}, got {value!r}")
-        arguments: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in value.items()}
-        return cls(**arguments)
 
 
 def part_and_stride(role: str) -> tuple[str, int | None]:

@@ -104,7 +104,7 @@ def test_load_model_file_override_sets_one_key(override: str, section: str, key:
         ("activation=gelu", "activation must be one of silu, relu, relu6, hardswish; got 'gelu'"),
         ("backbone=resnet", "backbone must be one of cspnext, mobilenetv4_conv_small; got 'resnet'"),
         ("mean=[0, 1]", r"preprocess.mean: expected 3 values or equal ones, got \[0.0, 1.0\]"),
-        ("mean=7", "mean: expected .* values, got 7"),
+        ("mean=7", "mean: expected a list, got 7"),
         ("channels=2", r"channels must be 3 \(RGB\) or 1 \(grey\), got 2"),
         ("scale_min=3.0", "scale_min 3.0 is larger"),
         ("widen=0.0", r"widen in \[0.03125, 2\]"),
@@ -135,7 +135,7 @@ def test_load_model_file_unknown_and_missing_keys_name_file_and_key(tmp_path: Pa
     with pytest.raises(ConfigError, match="not a valid TOML file"):
         load_model_file(str(path))
     path.write_text("model = 3\npreprocess = 3\ntrain = 3")
-    with pytest.raises(ConfigError, match="expected a table, got int"):
+    with pytest.raises(ConfigError, match="expected a table, got 3"):
         load_model_file(str(path))
 
 

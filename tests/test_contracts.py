@@ -65,8 +65,8 @@ def test_require_trainable_size_names_the_nearest(size: tuple[int, int], message
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ({"width": 192, "height": 192, "gamma": 2.2}, "unknown keys .'gamma'."),
-        ({"width": 192}, "missing keys .'height'."),
+        ({"width": 192, "height": 192, "gamma": 2.2}, "preprocess: unknown keys gamma; expected"),
+        ({"width": 192}, "missing keys height; expected"),
     ],
 )
 def test_from_json_unknown_or_missing_keys_are_errors(value: dict, message: str) -> None:

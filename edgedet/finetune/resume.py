@@ -8,11 +8,12 @@ from typing import Any, Protocol
 
 import torch
 
-from edgedet.errors import CheckpointError
+from edgedet.errors import CheckpointError, ConfigError
 from edgedet.fileio import atomic_path
-from edgedet.net.checkpoint import read_torch_file
+from edgedet.net.checkpoint import is_format, read_torch_file
 from edgedet.training.log import EpochRecord
-from edgedet.training.resume import compare_settings
+from edgedet.training.resume import compare_settings, damaged_state
+from edgedet.typed import require_plain
 
 STATE_FILE = "qat_last.pt"
 _FORMAT = "edgedet-qat-state"
@@ -64,8 +65,9 @@ def load_state(path: Path, identity: dict[str, Any], trainer: Resumable) -> list
     """
     content = _read(path)
     compare_settings(path, content["identity"], identity)
-    trainer.load_state(content["state"])
-    return [EpochRecord(**record) for record in content["history"]]
+    with damaged_state(path):
+        trainer.load_state(content["state"])
+        return [EpochRecord(**record) for record in content["history"]]
 
 
 def check_identity(path: Path, identity: dict[str, Any]) -> None:
@@ -75,8 +77,13 @@ def check_identity(path: Path, identity: dict[str, Any]) -> None:
 
 def _read(path: Path) -> dict[str, Any]:
     content = read_torch_file(path)
-    if not isinstance(content, dict) or (content.get("format"), content.get("version")) != (_FORMAT, _VERSION):
+    if not is_format(content, _FORMAT) or content.get("version") is not _VERSION or "identity" not in content:
         raise CheckpointError(
             f"{path}: expected format {_FORMAT!r} version {_VERSION}, found something else; start anew without `resume`"
         )
-    return content
+    try:
+        require_plain([content["identity"], content.get("history")], "identity and history")
+    except ConfigError as error:
+        raise CheckpointError(f"{path}: {error}; start anew without `resume`") from error
+    result: dict[str, Any] = content
+    return result

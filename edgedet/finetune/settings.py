@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from edgedet.config import TrainConfig, available_models, build, load_model_file
+from edgedet.config import TrainConfig, available_models, load_model_file
 from edgedet.data.coco.split import CocoSplit, require_model_classes
 from edgedet.errors import ConfigError
 from edgedet.net.checkpoint import Checkpoint
+from edgedet.typed import build
 
 # Resize and colour stay this close to what the network sees in use; strong augmentation would pull a trained network
 # away from it, and a short run has no time to come back.
@@ -23,7 +24,8 @@ def training_settings(checkpoint: Checkpoint) -> TrainConfig:
     Raises:
         ConfigError: neither recorded in the checkpoint, nor a shipped model of this name.
     """
-    recorded = checkpoint.info.get("identity", {}).get("train")
+    identity = checkpoint.info.get("identity")
+    recorded = identity.get("train") if isinstance(identity, dict) else None
     if recorded is not None:
         return build(TrainConfig, recorded, "checkpoint: info.identity.train")
     name = checkpoint.model_config.name

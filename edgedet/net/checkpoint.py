@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import pickle
 import warnings
+import zipfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,16 +13,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from edgedet.config import ModelConfig, build
+from edgedet.config import ModelConfig
 from edgedet.contracts import OutputSpec, PreprocessSpec, require_trainable_size
 from edgedet.errors import CheckpointError, ConfigError
 from edgedet.fileio import atomic_path
 from edgedet.net.families import build_detector
 from edgedet.net.rtmdet import RTMDet
+from edgedet.typed import build, require_plain, shown
 
 FORMAT = "edgedet-checkpoint"
 VERSION = 1
 _ZIP, _PICKLE = b"PK\x03\x04", b"\x80"  # how files of torch.save and of pickle begin
+_MAX_PICKLE_BYTES = 64 << 20  # of everything but the numbers of tensors
+_STRUCTURE = 2**20  # bytes that unpacked members may exceed their file by
+_DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64, torch.int64)
 _AGAIN = "train or export it again with this edgedet"
 
 
@@ -80,19 +86,20 @@ def load_checkpoint(path: Path) -> Checkpoint:
         CheckpointError: missing, truncated, not a checkpoint of edgedet, or weights of another architecture.
     """
     content = read_torch_file(path)
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
+    if not is_format(content, FORMAT):
         found = f"a {type(content).__name__}"
         if isinstance(content, dict):
-            found = f"format {content['format']!r}" if "format" in content else "no key 'format'"
+            found = f"format {shown(content['format'])}" if "format" in content else "no key 'format'"
         raise CheckpointError(
             f"{path}: not an edgedet checkpoint: expected format {FORMAT!r}, found {found}; give a .pt of edgedet train"
         )
-    if content.get("version") != VERSION:
+    if type(content.get("version")) is not int or content["version"] != VERSION:
         raise CheckpointError(
-            f"{path}: checkpoint version {content.get('version')!r}, this edgedet reads {VERSION}; train again"
+            f"{path}: checkpoint version {shown(content.get('version'))}, this edgedet reads {VERSION}; train again"
         )
     _require_parts(content, path)
     try:
+        require_plain(content["info"], "info")
         spec = content["spec"]
         checkpoint = Checkpoint(
             model_config=build(ModelConfig, spec["model"], f"{path}: model"),
@@ -103,10 +110,15 @@ def load_checkpoint(path: Path) -> Checkpoint:
             resume=content.get("resume"),
         )
         require_trainable_size(checkpoint.preprocess.width, checkpoint.preprocess.height)
-    except (TypeError, AttributeError, ConfigError) as error:
+    except ConfigError as error:
         raise CheckpointError(f"{path}: incomplete or foreign checkpoint: {error}; {_AGAIN}") from error
     _check_weights(checkpoint, path)
     return checkpoint
+
+
+def is_format(content: Any, name: str) -> bool:
+    """True for a dict whose `format` is this text; a stranger's may be a tensor, which can't be compared."""
+    return isinstance(content, dict) and isinstance(content.get("format"), str) and content["format"] == name
 
 
 def _require_parts(content: dict[str, Any], path: Path) -> None:
@@ -129,7 +141,7 @@ def _require_parts(content: dict[str, Any], path: Path) -> None:
             raise CheckpointError(f"{path}: incomplete or foreign: {place} lacks {', '.join(missing)}; {_AGAIN}")
     names = content["spec"]["outputs"]["class_names"]
     if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
-        raise CheckpointError(f"{path}: key 'spec.outputs.class_names': expected names, found {names!r}; {_AGAIN}")
+        raise CheckpointError(f"{path}: key 'spec.outputs.class_names': expected names, found {shown(names)}; {_AGAIN}")
 
 
 def read_torch_file(path: Path) -> Any:
@@ -148,12 +160,14 @@ def read_torch_file(path: Path) -> Any:
         head = file.read(8)
     if head[4:8] == b"TFL3":
         raise CheckpointError(f"{path}: is a .tflite, expected a checkpoint (.pt) of edgedet train")
+    if head.startswith(_ZIP):
+        _require_bounded(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about what the errors below say
             return torch.load(path, map_location="cpu", weights_only=True)
-    except MemoryError:
-        raise
+    except MemoryError as error:
+        raise CheckpointError(f"{path}: holds more than there is memory for; {_AGAIN}") from error
     except Exception as error:  # the bytes of a foreign file decide which: KeyError, IndexError, RuntimeError, ...
         is_pickle = head.startswith((_ZIP, _PICKLE))
         if (isinstance(error, pickle.UnpicklingError) and is_pickle) or "TorchScript" in str(error):
@@ -161,16 +175,78 @@ def read_torch_file(path: Path) -> Any:
                 "refused: only tensors, text and numbers of torch.save are loaded; the rest could run code of the file"
             )
         else:
-            reason = f"not a readable checkpoint ({path.stat().st_size} bytes): truncated, or no file of torch.save"
+            reason = _unreadable(path)
         raise CheckpointError(f"{path}: {reason}; expected a .pt of edgedet train") from error
+
+
+def _unreadable(path: Path) -> str:
+    return f"not a readable checkpoint ({path.stat().st_size} bytes): truncated, or no file of torch.save"
+
+
+def _require_bounded(path: Path) -> None:
+    """Refuse a zip file whose members unpack to much more than the file has, before anything takes memory.
+
+    torch stores its members plainly, one after the other; compressed or overlapping ones grow without bound.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            sizes = {member.filename: member.file_size for member in archive.infolist()}
+            total = sum(member.file_size for member in archive.infolist())
+    except Exception as error:  # zipfile raises whatever the bytes of the directory lead to
+        raise CheckpointError(f"{path}: {_unreadable(path)}; expected a .pt of edgedet train") from error
+    if total > path.stat().st_size + _STRUCTURE:
+        raise CheckpointError(
+            f"{path}: holds compressed members, {total:,} bytes in a file of {path.stat().st_size:,}; expected a file "
+            "of torch.save, which stores them plainly"
+        )
+    pickled = max((size for name, size in sizes.items() if name.endswith(".pkl")), default=0)
+    if pickled > _MAX_PICKLE_BYTES:
+        raise CheckpointError(
+            f"{path}: its values besides tensors take {pickled:,} bytes, expected at most {_MAX_PICKLE_BYTES:,}; "
+            f"{_AGAIN}"
+        )
+
+
+def require_dense(value: Any, name: str, path: Path) -> Tensor:
+    """A tensor that holds all its numbers plainly, in the file and in memory.
+
+    Args:
+        value: any value of a file.
+        name: its key, for the message.
+        path: of the file, for the message.
+    Returns:
+        The tensor.
+    Raises:
+        CheckpointError: no tensor, or a quantized, sparse, nested, meta or complex one, or one whose numbers are
+            repeated from fewer.
+    """
+    if not isinstance(value, Tensor):
+        raise CheckpointError(f"{path}: {name}: expected a tensor, found {shown(value)}; save it again")
+    found = ""
+    if value.is_nested or value.layout != torch.strided or value.is_quantized:
+        found = "a nested, sparse or quantized one"
+    elif value.device.type != "cpu":
+        found = f"one on the device {value.device.type}, without numbers"
+    elif value.dtype not in _DTYPES:
+        found = f"{value.dtype}"
+    elif not math.prod(value.shape) * value.element_size() <= value.untyped_storage().nbytes():
+        found = "one that repeats few numbers"
+    if found:
+        raise CheckpointError(
+            f"{path}: {name}: expected a plain tensor of floats or int64, found {found}; save it again"
+        )
+    return value
 
 
 def _check_weights(checkpoint: Checkpoint, path: Path) -> None:
     """Compare names and shapes with the architecture, and reject weights that are not numbers."""
-    channels = checkpoint.preprocess.channels
-    expected = build_detector(checkpoint.model_config, checkpoint.num_classes, channels).state_dict()
-    if not isinstance(checkpoint.weights, dict) or not all(isinstance(v, Tensor) for v in checkpoint.weights.values()):
-        raise CheckpointError(f"{path}: state_dict holds something else than tensors; train or export it again")
+    if not isinstance(checkpoint.weights, dict) or not all(isinstance(name, str) for name in checkpoint.weights):
+        raise CheckpointError(f"{path}: state_dict holds something else than tensors by name; {_AGAIN}")
+    for name, value in checkpoint.weights.items():
+        require_dense(value, name, path)
+    with torch.device("meta"):  # shapes without numbers: a stranger's file may ask for the largest network
+        model = build_detector(checkpoint.model_config, checkpoint.num_classes, checkpoint.preprocess.channels)
+    expected = model.state_dict()
     for problem, names in (
         ("lacks", expected.keys() - checkpoint.weights.keys()),
         ("has unknown", checkpoint.weights.keys() - expected.keys()),
@@ -186,5 +262,7 @@ def _check_weights(checkpoint: Checkpoint, path: Path) -> None:
                 f"{path}: {name} has shape {tuple(value.shape)}, {checkpoint.model_config.name} needs "
                 f"{tuple(expected[name].shape)}; is it a checkpoint of another model or number of classes?"
             )
+        if value.is_floating_point() != expected[name].is_floating_point():
+            raise CheckpointError(f"{path}: {name} holds {value.dtype}, expected {expected[name].dtype}; {_AGAIN}")
         if not bool(torch.isfinite(value).all()):
             raise CheckpointError(f"{path}: {name} holds NaN or infinity; training diverged, use an earlier checkpoint")

@@ -20,7 +20,7 @@ from edgedet.training.hardware import Hardware, choose_hardware, describe_hardwa
 from edgedet.training.loader import steps_per_epoch
 from edgedet.training.log import EpochRecord, TrainLog
 from edgedet.training.processes import process_group
-from edgedet.training.resume import compare_settings, planned_before
+from edgedet.training.resume import compare_settings, damaged_state, planned_before
 from edgedet.training.trainer import Trainer
 from edgedet.training.warm_start import Start, WarmStart, make_start, warm_model_file, warm_preprocess
 
@@ -236,10 +236,13 @@ def _resume(run: Run, trainer: Trainer) -> list[EpochRecord]:
     remove_unfinished(run.out / BEST)
     if checkpoint.resume is None:
         raise CheckpointError(f"{path}: holds no state to resume from; start anew without `resume`")
-    before = checkpoint.info["identity"]
-    compare_settings(path, before, planned_before(before, _identity(run)))
-    trainer.load_state(checkpoint.weights, checkpoint.resume)
-    return [EpochRecord(**record) for record in checkpoint.info["history"]]
+    before = checkpoint.info.get("identity")
+    with damaged_state(path):
+        planned = planned_before(before, _identity(run))
+    compare_settings(path, before, planned)
+    with damaged_state(path):
+        trainer.load_state(checkpoint.weights, checkpoint.resume)
+        return [EpochRecord(**record) for record in checkpoint.info["history"]]
 
 
 def _save(run: Run, trainer: Trainer, history: list[EpochRecord]) -> None:

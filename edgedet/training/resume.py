@@ -3,13 +3,32 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from edgedet.errors import ConfigError
+from edgedet.errors import CheckpointError, ConfigError
 
 
-def compare_settings(path: Path, before: dict[str, Any], identity: dict[str, Any]) -> None:
+@contextmanager
+def damaged_state(path: Path) -> Iterator[None]:
+    """Say of a state that a trainer can't take that its file is damaged, whichever exception its values lead to.
+
+    Args:
+        path: of the file.
+    Raises:
+        CheckpointError: instead of what torch and Python raise for wrong keys, types and shapes.
+    """
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError, OverflowError) as error:
+        raise CheckpointError(
+            f"{path}: holds no state that this network can go on from; start anew without `resume`"
+        ) from error
+
+
+def compare_settings(path: Path, before: Any, identity: dict[str, Any]) -> None:
     """Refuse to go on with a run under other settings.
 
     Args:
@@ -18,7 +37,10 @@ def compare_settings(path: Path, before: dict[str, Any], identity: dict[str, Any
         identity: settings asked for now.
     Raises:
         ConfigError: they differ; every difference is named.
+        CheckpointError: the state holds no settings.
     """
+    if not isinstance(before, dict):
+        raise CheckpointError(f"{path}: does not say with which settings it was made; start anew without `resume`")
     before, now = _flat(json.loads(json.dumps(before))), _flat(json.loads(json.dumps(identity)))
     changed = [
         f"{key}: the run has {before.get(key)}, asked for {now.get(key)}"
@@ -32,7 +54,7 @@ def compare_settings(path: Path, before: dict[str, Any], identity: dict[str, Any
         )
 
 
-def planned_before(before: dict[str, Any], identity: dict[str, Any]) -> dict[str, Any]:
+def planned_before(before: Any, identity: dict[str, Any]) -> dict[str, Any]:
     """The settings asked for, with the epochs that the run was planned with, when more are asked for.
 
     A run may be extended: it goes on as a run of the new length would from this epoch on, rate and averaging included.

@@ -84,24 +84,24 @@ def test_read_contracts_without_metadata_says_what_to_do() -> None:
         (
             b'{"version":2,"preprocess":{"width":32,"height":32},"outputs":{"class_names":["a"],"head":{"gamma":1}},'
             b'"tensors":{}}',
-            "HeadSpec: expected a dict with keys among",
+            "outputs: head: unknown keys gamma",
         ),
         (b'{"version":1,"preprocess":{"width":32,"height":32,"x":1},"outputs":{},"tensors":{}}', "unknown keys"),
         (b'{"version":1,"preprocess":5,"outputs":{},"tensors":{}}', "is wrong"),
         (
             b'{"version":1,"preprocess":{"width":32,"height":32},"outputs":{"class_names":["a"],"strides":[0]},'
             b'"tensors":{"cls_0":"a","box_0":"b"}}',
-            "strides must be",
+            "strides, each of them, must be in 1..4096, got 0",
         ),
         (
             b'{"version":1,"preprocess":{"width":32,"height":32,"mean":["a","b","c"]},"outputs":{"class_names":["a"],'
             b'"strides":[8]},"tensors":{"cls_8":"a","box_8":"b"}}',
-            "expected finite mean, std",
+            "preprocess: mean: expected float, got 'a'",
         ),
         (
             b'{"version":1,"preprocess":{"width":32,"height":32,"pad_value":1.5},"outputs":{"class_names":["a"],'
             b'"strides":[8]},"tensors":{"cls_8":"a","box_8":"b"}}',
-            "whole pad_value",
+            "preprocess: pad_value: expected int, got 1.5",
         ),
     ],
 )
@@ -141,3 +141,34 @@ def test_contract_metadata_described_head_has_version_2_and_reads_back() -> None
     assert json.loads(blob)["version"] == 2
     graph = replace(detector(), metadata=((name, blob),))
     assert read_contracts(graph, "m.tflite") == Contracts(PREPROCESS, outputs, (3, 1))
+
+
+def _json_with(part: str, key: str, value: str) -> bytes:
+    """A contract with one value in place of a sound one; `value` is JSON text."""
+    content = json.loads(contract_metadata(PREPROCESS, OUTPUTS)[1])
+    content[part][key] = "PLACE"
+    return json.dumps(content).replace('"PLACE"', value).encode()
+
+
+@pytest.mark.parametrize("value", ['"100;\\nvoid f(void) {}"', "true", "1.5", "1" + "0" * 18, "1" + "0" * 400, "NaN",
+                                   "Infinity", "null", "[1]", "{}", '"\\ud800"', "-1"])  # fmt: skip
+@pytest.mark.parametrize(
+    ("part", "key"),
+    [("outputs", "max_detections"), ("outputs", "nms_iou"), ("outputs", "class_names"), ("outputs", "strides"),
+     ("outputs", "head"), ("preprocess", "pad_value"), ("preprocess", "mean"), ("preprocess", "std"),
+     ("preprocess", "width"), ("preprocess", "resize"), ("tensors", "cls_8")],
+)  # fmt: skip
+def test_read_contracts_value_of_another_kind_names_file_and_key(part: str, key: str, value: str) -> None:
+    if (key, value[0]) == ("cls_8", '"') and value != '"\\ud800"':
+        pytest.skip("a name of a tensor")
+    if (key, value) in (("strides", "[1]"), ("head", "{}")):
+        pytest.skip("is one of that kind")
+    with pytest.raises(ConversionError, match=rf"m\.tflite: metadata 'edgedet' is wrong: .*{key}"):
+        read_contracts(replace(detector(), metadata=(("edgedet", _json_with(part, key, value)),)), "m.tflite")
+
+
+@pytest.mark.parametrize("version", ["true", "1.0", '"1"', "[1]"])
+def test_read_contracts_version_of_another_type_is_none(version: str) -> None:
+    blob = contract_metadata(PREPROCESS, OUTPUTS)[1].replace(b'"version":1', f'"version":{version}'.encode())
+    with pytest.raises(ConversionError, match="has version"):
+        read_contracts(replace(detector(), metadata=(("edgedet", blob),)), "m.tflite")

@@ -18,7 +18,7 @@ from edgedet.exchange.checkpoints.names import NamedWeights, find_weights
 from edgedet.exchange.checkpoints.pickle_reader import TensorRef
 from edgedet.exchange.checkpoints.torch_file import TorchFile, open_torch_file
 from edgedet.fileio import require_out_file
-from edgedet.net.checkpoint import FORMAT, Checkpoint, save_checkpoint
+from edgedet.net.checkpoint import FORMAT, Checkpoint, is_format, require_dense, save_checkpoint
 from edgedet.net.families import build_detector
 
 _SHOWN = 12  # keys that an error names
@@ -121,17 +121,20 @@ class _Opened:
 def _open(request: ImportRequest) -> _Opened:
     where = str(request.checkpoint)
     file = open_torch_file(request.checkpoint)
-    if isinstance(file.root, dict) and file.root.get("format") == FORMAT:
+    if is_format(file.root, FORMAT):
         raise CheckpointError(f"{where}: is a checkpoint of edgedet already; use it as it is")
     named, config = find_weights(file.root, where, request.weights), read_config(file.root)
     table = file.root[named.table] if named.table else file.root
     values = {name: table[key] for name, key in named.sources.items()}
     for name, value in values.items():
-        if not isinstance(value, Tensor | TensorRef):
-            raise CheckpointError(f"{where}: {named.sources[name]}: expected a tensor, found {type(value).__name__}")
+        if not isinstance(value, TensorRef):
+            require_dense(value, named.sources[name], request.checkpoint)
     shared = _shared_head(file, values)
     shapes = {name: _shape(value) for name, value in values.items()}
-    architecture = find_architecture(shapes, shared, named.style, config, request.network, where)
+    try:
+        architecture = find_architecture(shapes, shared, named.style, config, request.network, where)
+    except ConfigError as error:  # weights of a size that no network of edgedet has
+        raise CheckpointError(f"{where}: {error}") from error
     return _Opened(where, file, named, config, values, architecture)
 
 
@@ -184,14 +187,18 @@ def _read(request: ImportRequest) -> ImportReport:
     rows = _rows(opened)
     _require_fit(rows, architecture, where)
     names = _class_names(request, config, architecture, where)
-    preprocess, input_facts = input_contract(config, request.inputs, architecture.channels, where)
+    try:
+        outputs = OutputSpec(class_names=names)
+        preprocess, input_facts = input_contract(config, request.inputs, architecture.channels, where)
+    except ConfigError as error:  # of what the file says, or of an option: the file belongs into both
+        raise ConfigError(f"{where}: {error}") from error
     others = f", not {', '.join(named.other_tables)}" if named.other_tables else ""
     origin = f"weights of {named.table or 'the file itself'}{others}"
     facts = (*architecture.facts, *input_facts, f"classes {', '.join(names)}", origin)
     checkpoint = Checkpoint(
         model_config=architecture.model,
         preprocess=preprocess,
-        outputs=OutputSpec(class_names=names),
+        outputs=outputs,
         weights=_weights(opened, rows),
         info={"edgedet": __version__, "imported": {"file": request.checkpoint.name, "facts": list(facts)}},
     )

@@ -9,6 +9,7 @@ from typing import Any
 from edgedet.config import ACTIVATIONS, ModelConfig, available_models, load_model_file
 from edgedet.errors import CheckpointError
 from edgedet.exchange.checkpoints.config_text import TrainingConfig
+from edgedet.typed import is_number, shown
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -112,7 +113,7 @@ def _deepen(shapes: Shapes, config: TrainingConfig, where: str) -> float:
     blocks = [_count(shapes, f"backbone.stage{n}.{2 if n == 4 else 1}.blocks.") for n in (1, 2, 3, 4)]
     blocks.append(_count(shapes, "neck.top_down_blocks.0.blocks."))
     said = config.get("model.backbone.deepen_factor")
-    candidates = [float(said)] if isinstance(said, int | float) else []
+    candidates = [float(said)] if is_number(said) else []
     candidates += [*DEPTHS, blocks[1] / 6, blocks[0] / 3]
     for factor in candidates:
         if [max(round(n * factor), 1) for n in (*_BLOCKS, 3)] == blocks:
@@ -181,9 +182,9 @@ def _epsilons(config: TrainingConfig, choices: Choices, where: str) -> tuple[dic
                 "versions; give `bn_eps` (torch: 1e-5, MMDetection's CSPNeXt without norm_cfg: 1e-3)"
             )
         kind, value = str(norm.get("type")).rpartition(".")[2], norm.get("eps", EPS)
-        if kind not in ("BN", "BN2d", "SyncBN", "BatchNorm2d", "SyncBatchNorm") or not isinstance(value, int | float):
+        if kind not in ("BN", "BN2d", "SyncBN", "BatchNorm2d", "SyncBatchNorm") or not is_number(value):
             raise CheckpointError(
-                f"{where}: model.{path}.norm_cfg {norm}: expected BatchNorm; others have no int8 form"
+                f"{where}: model.{path}.norm_cfg {str(norm)[:200]}: expected BatchNorm; others have no int8 form"
             )
         eps[part] = float(value)
     return eps, "from its configuration"
@@ -206,7 +207,7 @@ def _require_standard(config: TrainingConfig, style: str, where: str) -> None:
         value = config.get(path)
         if value is not None and value not in allowed:
             raise CheckpointError(
-                f"{where}: {path} of its configuration: expected {allowed[0]}, found {value}; not supported"
+                f"{where}: {path} of its configuration: expected {allowed[0]}, found {shown(value)}; not supported"
             )
     if config.has_model and style == "mmdet" and config.get("model.bbox_head.type") is not None:
         kind = str(config.get("model.bbox_head.type")).rpartition(".")[2]

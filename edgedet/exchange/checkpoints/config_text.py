@@ -12,6 +12,7 @@ from typing import Any
 from edgedet.exchange.checkpoints.pickle_reader import Foreign
 
 _MAX_TEXT = 2**22  # bytes; ten times the longest seen
+_MAX_VALUES = 100_000  # of a configuration; the published ones have about 1,000
 _UNKNOWN = "<not a literal>"
 
 
@@ -47,7 +48,7 @@ def read_config(root: Any) -> TrainingConfig:
     meta = meta if isinstance(meta, dict) else {}
     text = meta.get("cfg", meta.get("config"))
     values = parse_config(text) if isinstance(text, str) else text
-    values = values if isinstance(values, dict) else {}
+    values = values if isinstance(values, dict) and _is_small(values) else {}
     config = TrainingConfig(values, ())
     places = (
         meta.get("dataset_meta"),
@@ -62,6 +63,16 @@ def read_config(root: Any) -> TrainingConfig:
             if isinstance(names, list | tuple) and names and all(isinstance(name, str) for name in names):
                 return TrainingConfig(values, tuple(names))
     return config
+
+
+def _is_small(value: Any) -> bool:
+    """False for values of a pickle that share their parts so often that they have no end as text."""
+    left, open_values = _MAX_VALUES, [value]
+    while open_values and left > 0:
+        item = open_values.pop()
+        left -= 1
+        open_values += item.values() if isinstance(item, dict) else item if isinstance(item, list | tuple) else ()
+    return not open_values
 
 
 def plain(value: Any) -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 from edgedet.contracts import CHANNEL_ORDERS, PreprocessSpec, require_trainable_size
 from edgedet.errors import CheckpointError, ConfigError
 from edgedet.exchange.checkpoints.config_text import TrainingConfig
+from edgedet.typed import is_number, shown
 
 _IMAGENET_BGR = ((103.53, 116.28, 123.675), (57.375, 57.12, 58.395))
 
@@ -113,9 +114,9 @@ def _numbers(said: dict[str, Any], where: str) -> tuple[tuple[float, ...], tuple
     found = []
     for key in ("mean", "std"):
         values = said.get(key)
-        if not isinstance(values, list) or not all(type(value) in (int, float) for value in values):
+        if not isinstance(values, list) or not all(is_number(value) for value in values):
             raise CheckpointError(
-                f"{where}: model.data_preprocessor.{key}: expected numbers, found {values}; give `{key}`"
+                f"{where}: model.data_preprocessor.{key}: expected numbers, found {shown(values)}; give `{key}`"
             )
         found.append(tuple(float(value) for value in values))
     return found[0], found[1]

@@ -14,6 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import IO, Any
 
+from edgedet.typed import shown
+
 _MARK = object()
 # Literal classes of torch's storages -> name of the element type.
 STORAGE_TYPES = {
@@ -217,7 +219,9 @@ class PickleReader:
 
     def _stack_global(self, _: Any) -> None:
         name, module = self._stack.pop(), self._stack.pop()
-        self._stack.append(Name(str(module), str(name)))
+        if not isinstance(name, str) or not isinstance(module, str):  # parts that share parts have no end as text
+            raise TypeError("a class whose name is no text")
+        self._stack.append(Name(module, name))
 
     def _reduce(self, _: Any) -> None:
         arguments, called = self._stack.pop(), self._stack.pop()
@@ -343,13 +347,15 @@ def checked_tensor(storage: Any, offset: Any, size: Any, stride: Any) -> TensorR
     """
     if not isinstance(storage, StorageRef):
         raise TypeError("a tensor without storage")
+    if not isinstance(size, list | tuple) or not isinstance(stride, list | tuple):
+        raise TypeError("a tensor whose size is no tuple")
     numbers = (offset, *size, *stride)
     if len(size) != len(stride) or not all(type(number) is int and 0 <= number < 2**48 for number in numbers):
-        raise ValueError(f"a tensor of size {size}, stride {stride}, offset {offset}")
+        raise ValueError(f"a tensor of size {shown(size)}, stride {shown(stride)}, offset {shown(offset)}")
     count = 1
     for side in size:
         count *= side
     last = offset + sum((side - 1) * step for side, step in zip(size, stride, strict=True))
     if count and (last >= storage.count or count > storage.count):
-        raise ValueError(f"a tensor of size {size} in a storage of {storage.count} elements")
+        raise ValueError(f"a tensor of size {shown(size)} in a storage of {storage.count} elements")
     return TensorRef(storage, offset, tuple(size), tuple(stride))

@@ -34,7 +34,8 @@ from edgedet.exchange.checkpoints.pickle_reader import (
     TensorRef,
     checked_tensor,
 )
-from edgedet.net.checkpoint import read_torch_file
+from edgedet.net.checkpoint import read_torch_file, require_dense
+from edgedet.typed import shown
 
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C  # first value of the plain stream
 _ZIP = b"PK\x03\x04"
@@ -59,7 +60,7 @@ class TorchFile:
             CheckpointError: its numbers are missing or cut off.
         """
         if isinstance(value, Tensor):
-            return value.detach().contiguous()
+            return require_dense(value, "a weight", self.path).detach().contiguous()
         dtype = _DTYPES[value.storage.dtype]
         data = self._read(value.storage)
         needed = value.storage.count * dtype.itemsize
@@ -128,8 +129,8 @@ def _require_stored(path: Path) -> None:
 def _persistent_storage(saved: Any) -> Any:
     """What a persistent id of the zip and stream forms stands for."""
     match saved:
-        case ("storage", Name("torch" | "torch.storage", kind), key, _, int(count), *_) if kind in STORAGE_TYPES:
-            return StorageRef(str(key), STORAGE_TYPES[kind], count)
+        case ("storage", Name("torch" | "torch.storage", kind), str(key), _, int(count), *_) if kind in STORAGE_TYPES:
+            return StorageRef(key, STORAGE_TYPES[kind], count)
         case ("module", made, *_):
             return made
     return Foreign(Name("pickle", "persistent id"), (saved,))
@@ -212,7 +213,9 @@ def _places(content: mmap.mmap, keys: Any, found: dict[str, StorageRef]) -> dict
     position = content.tell()
     if not isinstance(keys, list):
         raise PickleFormatError("no list of storages")
-    for key in map(str, keys):
+    for key in keys:
+        if not isinstance(key, str):
+            raise PickleFormatError(f"a storage of the name {shown(key)}")
         if key not in found or position + 8 > len(content):
             raise PickleFormatError(f"storage {key} is missing: truncated")
         (count,) = struct.unpack_from("<q", content, position)
@@ -254,8 +257,8 @@ def _tar_storages(data: bytes) -> tuple[dict[str, StorageRef], dict[str, tuple[i
     reader = PickleReader(stream)
     for _ in range(_count(reader.load(), len(data))):
         key, _, kind = reader.load()
-        if not isinstance(kind, Name) or kind.name not in STORAGE_TYPES:
-            raise PickleFormatError(f"storage {key} of type {kind}")
+        if not isinstance(key, int | str) or not isinstance(kind, Name) or kind.name not in STORAGE_TYPES:
+            raise PickleFormatError(f"storage {shown(key)} of type {shown(kind)}")
         (count,) = struct.unpack("<q", stream.read(8))
         dtype = STORAGE_TYPES[kind.name]
         length = count * _DTYPES[dtype].itemsize
@@ -265,6 +268,8 @@ def _tar_storages(data: bytes) -> tuple[dict[str, StorageRef], dict[str, tuple[i
         places[str(key)] = (stream.tell(), length)
         stream.seek(length, io.SEEK_CUR)
     for view, root, offset, count in reader.load():
+        if not all(isinstance(part, int | str) for part in (view, root)):
+            raise PickleFormatError(f"a view {shown(view)} of storage {shown(root)}")
         base, (start, length), item = (
             storages[str(root)],
             places[str(root)],
@@ -282,6 +287,8 @@ def _tar_tensors(data: bytes, storages: dict[str, StorageRef]) -> dict[str, Any]
     reader = PickleReader(stream)
     for _ in range(_count(reader.load(), len(data))):
         key, storage, _ = reader.load()
+        if not isinstance(key, int | str) or not isinstance(storage, int | str):
+            raise PickleFormatError(f"tensor {shown(key)} in storage {shown(storage)}")
         dimensions = struct.unpack("<i4x", stream.read(8))[0]
         numbers = struct.unpack(f"<{2 * _count(dimensions, 64) + 1}q", stream.read(16 * dimensions + 8))
         size, stride = numbers[:dimensions], numbers[dimensions:-1]
@@ -291,11 +298,11 @@ def _tar_tensors(data: bytes, storages: dict[str, StorageRef]) -> dict[str, Any]
 
 def _count(value: Any, limit: int) -> int:
     if type(value) is not int or not 0 <= value <= limit:
-        raise PickleFormatError(f"a count of {value!r}")
+        raise PickleFormatError(f"a count of {shown(value)}")
     return value
 
 
 def _tar_persistent(saved: Any, tensors: dict[str, Any], storages: dict[str, StorageRef]) -> Any:
     if isinstance(saved, tuple):
         return saved[0] if saved else None
-    return tensors.get(str(saved), storages.get(str(saved)))
+    return tensors.get(str(saved), storages.get(str(saved))) if isinstance(saved, int | str) else None

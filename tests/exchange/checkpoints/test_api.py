@@ -140,7 +140,7 @@ def _changed(state: dict[str, torch.Tensor], change: str) -> dict[str, torch.Ten
         ("nan", r"backbone\.stem\.0\.conv\.weight holds NaN"),
         ("objectness", "an objectness branch"),
         ("backbone only", r"no weights named neck\.\*, bbox_head\.\*"),
-        ("no tensor", "expected a tensor, found int"),
+        ("no tensor", "expected a tensor, found 3"),
         ("depth", r"\[1, 1, 2, 1\] CSPNeXt blocks"),
     ],
 )
