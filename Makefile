@@ -57,7 +57,7 @@ test: $(VENV)/installed
 
 test-models: $(VENV)/installed
 	EDGEDET_EVERY_MODEL=1 OMP_NUM_THREADS=1 $(PY) -m pytest -q tests/test_every_model.py tests/test_catalog.py \
-		tests/exchange/export/test_qdq_check.py tests/exchange/onnx_in/test_own_contract.py
+		tests/exchange/export/qdq/test_check.py tests/exchange/onnx_in/test_own_contract.py
 
 test-onnx: $(VENV)/installed-onnx
 	$(PY) -m pytest -q -m onnx

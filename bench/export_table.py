@@ -28,7 +28,7 @@ from edgedet.demo import CALIB_IMAGES, CHECKPOINT, IMAGES, SEED
 from edgedet.evaluate.evaluator import describe_machine, evaluate
 from edgedet.exchange.export.api import ExportRequest, export
 from edgedet.exchange.export.onnx_file import EXACT_SUMS
-from edgedet.exchange.export.qdq_check import steps_between
+from edgedet.exchange.export.qdq.check import steps_between
 from edgedet.fileio import atomic_write_text
 from edgedet.graph.flatbuffer import read_tflite, write_tflite
 from edgedet.graph.metadata import contract_metadata

@@ -70,8 +70,7 @@ def _ptq(model: Path, data: DataPaths, out: Path, asked: Quantization) -> Quanti
     if model.suffix.lower() != ".onnx":
         return quantize_checkpoint(request)
     from edgedet.contract.request import ContractRequest
-    from edgedet.exchange.onnx_in.api import quantize_onnx
-    from edgedet.exchange.onnx_in.request import OnnxRequest
+    from edgedet.exchange.onnx_in.api import OnnxRequest, quantize_onnx
 
     return quantize_onnx(OnnxRequest(request, ContractRequest(model)))
 

@@ -54,8 +54,7 @@ def add_export(commands: Commands) -> None:
 
 
 def _export(args: argparse.Namespace) -> int:
-    from edgedet.exchange.export.api import ExportRequest, export
-    from edgedet.exchange.export.formats import list_formats
+    from edgedet.exchange.export.api import ExportRequest, export, list_formats
 
     if args.list:
         print(list_formats(), end="")

@@ -12,7 +12,7 @@ from edgedet.errors import ConfigError
 from edgedet.options import image_size
 
 if TYPE_CHECKING:
-    from edgedet.exchange.onnx_in.request import OnnxRequest
+    from edgedet.exchange.onnx_in.api import OnnxRequest
     from edgedet.quantize.api import QuantizeRequest
 
 SUFFIX = ".onnx"
@@ -77,7 +77,7 @@ def onnx_request(args: argparse.Namespace, quantization: QuantizeRequest) -> Onn
     Raises:
         ConfigError: options that need a checkpoint.
     """
-    from edgedet.exchange.onnx_in.request import OnnxRequest
+    from edgedet.exchange.onnx_in.api import OnnxRequest
 
     _refuse_checkpoint_options(args)
     names, roles = _outputs(args.outputs)

@@ -11,8 +11,10 @@ from pathlib import Path
 
 from edgedet.errors import ConfigError, ConversionError
 from edgedet.exchange.export.check import Check
-from edgedet.exchange.export.formats import CHECKPOINT, INT8_FILE, Format, find_format, require_libraries
+from edgedet.exchange.export.formats import CHECKPOINT, INT8_FILE, Format, find_format, list_formats, require_libraries
 from edgedet.fileio import require_out_file
+
+__all__ = ["ExportReport", "ExportRequest", "export", "list_formats"]
 
 _SUFFIXES = {CHECKPOINT: (".pt", ".pth"), INT8_FILE: (".tflite",)}
 _MAKE_IT = {
@@ -153,7 +155,7 @@ def _write(request: ExportRequest, wanted: Format, path: Path, work: Path) -> tu
     """Write one format into `path` and check it; torch and the makers' libraries are loaded here."""
     match wanted.name:
         case "onnx-qdq":
-            from edgedet.exchange.export.qdq_check import QDQ_NOTE, write_qdq
+            from edgedet.exchange.export.qdq.check import QDQ_NOTE, write_qdq
 
             return write_qdq(request.model, path, request.opset, request.image), (QDQ_NOTE,)
         case "sscma":
@@ -192,11 +194,11 @@ def _write_float(request: ExportRequest, wanted: Format, path: Path, work: Path)
 
             check = write_executorch(subject, path)
         case "savedmodel":
-            from edgedet.exchange.export.tensorflow_files import write_savedmodel
+            from edgedet.exchange.export.tensorflow.files import write_savedmodel
 
             check = write_savedmodel(subject, path, work, opset)
         case "tflite-float32" | "tflite-float16":
-            from edgedet.exchange.export.tensorflow_files import write_float_tflite
+            from edgedet.exchange.export.tensorflow.files import write_float_tflite
 
             check = write_float_tflite(subject, path, work, int(wanted.name[-2:]), opset)
         case _:

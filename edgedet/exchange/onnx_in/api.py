@@ -11,12 +11,12 @@ from edgedet.contracts import PreprocessSpec
 from edgedet.data.bare_images import load_folder
 from edgedet.data.coco.split import CocoSplit, common_classes
 from edgedet.exchange.onnx_in.clean import cleaned
-from edgedet.exchange.onnx_in.cut import Ending
 from edgedet.exchange.onnx_in.describe import describe_network
 from edgedet.exchange.onnx_in.equal import onnx_outputs, require_equal
+from edgedet.exchange.onnx_in.heads.cut import Ending
+from edgedet.exchange.onnx_in.heads.structure import structure_of
 from edgedet.exchange.onnx_in.load import OnnxNetwork, load_onnx
 from edgedet.exchange.onnx_in.request import OnnxRequest
-from edgedet.exchange.onnx_in.structure import structure_of
 from edgedet.exchange.onnx_in.take_over import take_over
 from edgedet.exchange.onnx_in.to_fx import fx_from_onnx
 from edgedet.fileio import require_out_folder
@@ -25,6 +25,8 @@ from edgedet.quantize.api import FloatNetwork, QuantizeReport, quantize_network
 from edgedet.quantize.calibration.images import image_batches
 from edgedet.quantize.fx.qparams import input_params
 from edgedet.quantize.fx.separate import separate_prescribed
+
+__all__ = ["OnnxRequest", "quantize_onnx"]
 
 
 def quantize_onnx(

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from edgedet.exchange.onnx_in.fx_builder import Operator
+from edgedet.exchange.onnx_in.ops.builder import Operator
 from edgedet.exchange.onnx_in.to_fx import operators_of
 
 _NEAR = 1e-4  # of 1/6, which files round

@@ -9,12 +9,12 @@ import numpy as np
 
 from edgedet.contracts import OutputSpec, PreprocessSpec
 from edgedet.data.coco.split import CocoSplit
-from edgedet.exchange.onnx_in.cut import Ending, choose_ending
+from edgedet.exchange.onnx_in.heads.cut import Ending, choose_ending
+from edgedet.exchange.onnx_in.heads.structure import Structure
 from edgedet.exchange.onnx_in.load import OnnxNetwork
 from edgedet.exchange.onnx_in.meaning import input_contract, output_contract
 from edgedet.exchange.onnx_in.own_contract import read_own_contract
 from edgedet.exchange.onnx_in.request import OnnxRequest
-from edgedet.exchange.onnx_in.structure import Structure
 from edgedet.graph.graph import Graph
 
 

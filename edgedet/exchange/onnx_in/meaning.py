@@ -14,7 +14,7 @@ from edgedet.contract.request import ContractRequest
 from edgedet.contracts import OutputSpec, PreprocessSpec
 from edgedet.data.coco.split import CocoSplit
 from edgedet.errors import ConfigError
-from edgedet.exchange.onnx_in.cut import Ending
+from edgedet.exchange.onnx_in.heads.cut import Ending
 from edgedet.exchange.onnx_in.load import OnnxNetwork
 from edgedet.graph.graph import Graph
 from edgedet.head_spec import HeadSpec

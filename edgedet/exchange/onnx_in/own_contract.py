@@ -10,10 +10,10 @@ import numpy as np
 from edgedet.contract.request import ContractRequest
 from edgedet.contracts import OutputSpec, PreprocessSpec
 from edgedet.errors import ConfigError, ConversionError
-from edgedet.exchange.onnx_in.cut import Ending
+from edgedet.exchange.onnx_in.heads.cut import Ending
+from edgedet.exchange.onnx_in.heads.structure import Shape, Structure
 from edgedet.exchange.onnx_in.load import OnnxNetwork
 from edgedet.exchange.onnx_in.request import OnnxRequest
-from edgedet.exchange.onnx_in.structure import Shape, Structure
 from edgedet.graph.metadata import METADATA_NAME, parse_contracts
 from edgedet.numerics.heads.layout import accepts
 

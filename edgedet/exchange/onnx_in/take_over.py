@@ -10,12 +10,12 @@ from edgedet.data.coco.split import CocoSplit
 from edgedet.errors import ConversionError
 from edgedet.exchange.onnx_in.clean import cleaned
 from edgedet.exchange.onnx_in.describe import describe_network
+from edgedet.exchange.onnx_in.heads.structure import structure_of
 from edgedet.exchange.onnx_in.load import OnnxNetwork
-from edgedet.exchange.onnx_in.qdq import without_pairs
-from edgedet.exchange.onnx_in.qdq_check import check_taken_over
-from edgedet.exchange.onnx_in.qdq_graph import frozen_of_pairs
+from edgedet.exchange.onnx_in.qdq.check import check_taken_over
+from edgedet.exchange.onnx_in.qdq.graph import frozen_of_pairs
+from edgedet.exchange.onnx_in.qdq.pairs import without_pairs
 from edgedet.exchange.onnx_in.request import OnnxRequest
-from edgedet.exchange.onnx_in.structure import structure_of
 from edgedet.exchange.onnx_in.to_fx import fx_from_onnx
 from edgedet.fileio import atomic_write_bytes, atomic_write_text
 from edgedet.graph.flatbuffer import serialize

@@ -11,11 +11,11 @@ import torch
 from torch.fx import GraphModule, Node
 
 from edgedet.errors import ConversionError, EdgedetError, UnsupportedOpError
-from edgedet.exchange.onnx_in import ops_elementwise, ops_moves, ops_spatial, ops_weighted
-from edgedet.exchange.onnx_in.fx_builder import FxBuilder, Operator
 from edgedet.exchange.onnx_in.load import OnnxNetwork
-from edgedet.exchange.onnx_in.moved_view import MovedView
-from edgedet.exchange.onnx_in.qdq import CODES, PAIR
+from edgedet.exchange.onnx_in.ops import elementwise, moves, spatial, weighted
+from edgedet.exchange.onnx_in.ops.builder import FxBuilder, Operator
+from edgedet.exchange.onnx_in.ops.moved_view import MovedView
+from edgedet.exchange.onnx_in.qdq.pairs import CODES, PAIR
 from edgedet.quantize.fx.fake_quant import FakeQuant
 
 Made = Node | MovedView | list[Node | MovedView]
@@ -30,48 +30,48 @@ def _pair(builder: FxBuilder, operator: Operator) -> Node:
 
 
 CONVERTERS: dict[str, Callable[[FxBuilder, Operator], Any]] = {
-    "Add": ops_elementwise.add,
-    "AveragePool": ops_spatial.average_pool,
-    "BatchNormalization": ops_weighted.batch_norm,
-    "Cast": ops_moves.same,
-    "Clip": ops_elementwise.clip,
-    "Concat": ops_moves.concat,
-    "Conv": ops_weighted.convolution,
-    "ConvTranspose": ops_weighted.transposed_convolution,
-    "DepthToSpace": ops_moves.depth_to_space,
-    "Div": ops_elementwise.divide,
-    "Dropout": ops_moves.same,
-    "Flatten": ops_moves.flatten,
-    "Gather": ops_moves.gather,
-    "Gemm": ops_weighted.gemm,
-    "GlobalAveragePool": ops_spatial.global_average_pool,
-    "GlobalMaxPool": ops_spatial.global_max_pool,
-    "HardSigmoid": ops_elementwise.hard_sigmoid,
-    "HardSwish": ops_elementwise.hard_swish,
-    "Identity": ops_moves.same,
-    "LeakyRelu": ops_elementwise.leaky_relu,
-    "MatMul": ops_weighted.matmul,
-    "MaxPool": ops_spatial.max_pool,
-    "Mul": ops_elementwise.multiply,
-    "Neg": ops_elementwise.negate,
+    "Add": elementwise.add,
+    "AveragePool": spatial.average_pool,
+    "BatchNormalization": weighted.batch_norm,
+    "Cast": moves.same,
+    "Clip": elementwise.clip,
+    "Concat": moves.concat,
+    "Conv": weighted.convolution,
+    "ConvTranspose": weighted.transposed_convolution,
+    "DepthToSpace": moves.depth_to_space,
+    "Div": elementwise.divide,
+    "Dropout": moves.same,
+    "Flatten": moves.flatten,
+    "Gather": moves.gather,
+    "Gemm": weighted.gemm,
+    "GlobalAveragePool": spatial.global_average_pool,
+    "GlobalMaxPool": spatial.global_max_pool,
+    "HardSigmoid": elementwise.hard_sigmoid,
+    "HardSwish": elementwise.hard_swish,
+    "Identity": moves.same,
+    "LeakyRelu": elementwise.leaky_relu,
+    "MatMul": weighted.matmul,
+    "MaxPool": spatial.max_pool,
+    "Mul": elementwise.multiply,
+    "Neg": elementwise.negate,
     PAIR: _pair,
-    "PRelu": ops_elementwise.parametric_relu,
-    "Pad": ops_spatial.pad,
-    "ReduceMean": ops_spatial.reduce_mean,
-    "Relu": ops_elementwise.relu,
-    "Reshape": ops_moves.reshape,
-    "Resize": ops_spatial.resize,
-    "Sigmoid": ops_elementwise.sigmoid,
-    "Slice": ops_moves.slice_,
-    "Softmax": ops_elementwise.softmax,
-    "SpaceToDepth": ops_moves.space_to_depth,
-    "Split": ops_moves.split,
-    "Squeeze": ops_moves.squeeze,
-    "Sub": ops_elementwise.subtract,
-    "Tanh": ops_elementwise.tanh,
-    "Transpose": ops_moves.transpose,
-    "Unsqueeze": ops_moves.unsqueeze,
-    "Upsample": ops_spatial.resize,
+    "PRelu": elementwise.parametric_relu,
+    "Pad": spatial.pad,
+    "ReduceMean": spatial.reduce_mean,
+    "Relu": elementwise.relu,
+    "Reshape": moves.reshape,
+    "Resize": spatial.resize,
+    "Sigmoid": elementwise.sigmoid,
+    "Slice": moves.slice_,
+    "Softmax": elementwise.softmax,
+    "SpaceToDepth": moves.space_to_depth,
+    "Split": moves.split,
+    "Squeeze": moves.squeeze,
+    "Sub": elementwise.subtract,
+    "Tanh": elementwise.tanh,
+    "Transpose": moves.transpose,
+    "Unsqueeze": moves.unsqueeze,
+    "Upsample": spatial.resize,
 }
 
 

@@ -20,7 +20,7 @@ from edgedet.config import load_model_file
 from edgedet.contracts import OutputSpec, PreprocessSpec
 from edgedet.data.pictures.drawn_picture import draw_pixels
 from edgedet.data.pictures.preprocess import normalize
-from edgedet.exchange.export.qdq_check import write_qdq
+from edgedet.exchange.export.qdq.check import write_qdq
 from edgedet.exchange.onnx_in.load import load_onnx
 from edgedet.exchange.onnx_in.own_contract import read_own_contract
 from edgedet.graph.flatbuffer import write_tflite

@@ -16,10 +16,11 @@ from edgedet.contracts import PreprocessSpec
 from edgedet.data.paths import DataPaths
 from edgedet.data.pictures.preprocess import load_pixels, normalize
 from edgedet.errors import ConversionError
-from edgedet.exchange.onnx_in import qdq_graph, take_over
+from edgedet.exchange.onnx_in import take_over
 from edgedet.exchange.onnx_in.api import quantize_onnx
 from edgedet.exchange.onnx_in.equal import onnx_outputs
-from edgedet.exchange.onnx_in.qdq import PAIR, QuantizedOperators
+from edgedet.exchange.onnx_in.qdq.pairs import PAIR, QuantizedOperators
+from edgedet.exchange.onnx_in.qdq import graph as qdq_graph
 from edgedet.exchange.onnx_in.request import OnnxRequest
 from edgedet.graph.graph import Graph
 from edgedet.graph.model import load_int8_model
@@ -127,7 +128,7 @@ def test_take_over_keeps_every_parameter_and_computes_the_same(unsigned: bool, t
 
 
 def test_take_over_of_an_own_export_is_the_same_network(tmp_path: Path, toy_data: Path) -> None:
-    from edgedet.exchange.export.onnx_qdq import qdq_model
+    from edgedet.exchange.export.qdq.model import qdq_model
 
     first = float_network(tmp_path)
     request = QuantizeRequest(first, DataPaths(toy_data), tmp_path / "first", calib_images=6, effort="fast")

@@ -11,9 +11,9 @@ import numpy as np
 from torch import nn
 from torch.fx import Node
 
-from edgedet.exchange.onnx_in.fx_builder import FxBuilder, Operator
-from edgedet.exchange.onnx_in.moved_view import MovedView
-from edgedet.exchange.onnx_in.ops_weighted import affine
+from edgedet.exchange.onnx_in.ops.builder import FxBuilder, Operator
+from edgedet.exchange.onnx_in.ops.moved_view import MovedView
+from edgedet.exchange.onnx_in.ops.weighted import affine
 from edgedet.net.foreign import LoneReLU6, add_relu, add_relu6, prelu
 from edgedet.quantize.fx.fake_quant import FakeQuant
 

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 
 from edgedet.errors import ConversionError, ToolchainError
-from edgedet.exchange.export import onnx2tf_run
 from edgedet.exchange.export.check import FLOAT16, FLOAT32, Check, compare
 from edgedet.exchange.export.onnx_float import onnx_model
-from edgedet.exchange.export.output_match import match_outputs
 from edgedet.exchange.export.subject import INPUT_NAME, FloatDetector
+from edgedet.exchange.export.tensorflow import onnx2tf_run
+from edgedet.exchange.export.tensorflow.output_match import match_outputs
 from edgedet.graph.flatbuffer import parse_tflite, serialize
 from edgedet.graph.metadata import contract_metadata
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch.fx import Node
 
-from edgedet.exchange.onnx_in.fx_builder import FxBuilder, Operator
+from edgedet.exchange.onnx_in.ops.builder import FxBuilder, Operator
 from edgedet.graph.operators import same_padding
 
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from edgedet.errors import ConfigError
-from edgedet.exchange.export.qdq_builder import INT16_OPSET, QdqBuilder
-from edgedet.exchange.export.qdq_operators import emit
+from edgedet.exchange.export.qdq.builder import INT16_OPSET, QdqBuilder
+from edgedet.exchange.export.qdq.operators import emit
 from edgedet.graph.graph import Graph
 
 OPSETS = (13, 21)  # smallest: QuantizeLinear for each channel; largest that is tested

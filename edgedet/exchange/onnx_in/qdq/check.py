@@ -20,7 +20,7 @@ from torch.fx import GraphModule, Interpreter, Node
 from edgedet.errors import ConversionError
 from edgedet.exchange.onnx_in.equal import onnx_outputs
 from edgedet.exchange.onnx_in.load import OnnxNetwork
-from edgedet.exchange.onnx_in.qdq import CODES, FileCodes
+from edgedet.exchange.onnx_in.qdq.pairs import CODES, FileCodes
 from edgedet.quantize.fx.fake_quant import FakeQuant
 from edgedet.quantize.fx.prepare import quantized_by
 from edgedet.quantize.fx.qparams import AffineParams

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from edgedet.errors import ConfigError
-from edgedet.exchange.onnx_in.fx_builder import Operator
-from edgedet.exchange.onnx_in.heads import FoundHead, find_head, split_weights
-from edgedet.exchange.onnx_in.structure import Structure
+from edgedet.exchange.onnx_in.heads.find import FoundHead, find_head, split_weights
+from edgedet.exchange.onnx_in.heads.structure import Structure
+from edgedet.exchange.onnx_in.ops.builder import Operator
 
 CUTTABLE = ("rtmdet", "yolox", "nanodet", "yolov8", "fastestdet", "yunet")
 

@@ -10,7 +10,7 @@ from torch import nn
 from torch.fx import GraphModule, Node
 
 from edgedet.errors import ConversionError, UnsupportedOpError
-from edgedet.exchange.onnx_in.qdq import CODES, StoredCodes
+from edgedet.exchange.onnx_in.qdq.pairs import CODES, StoredCodes
 from edgedet.quantize.fx.fake_quant import FakeQuant, QuantConv2d, QuantWeights
 from edgedet.quantize.fx.prepare import channels_last, check_supported, fuse_convolutions, prescribed, quantized_by
 from edgedet.quantize.fx.qparams import AffineParams

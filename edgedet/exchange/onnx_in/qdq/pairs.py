@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from edgedet.errors import ConversionError, UnsupportedOpError
-from edgedet.exchange.onnx_in.fx_builder import Operator
+from edgedet.exchange.onnx_in.ops.builder import Operator
 from edgedet.quantize.fx.qparams import AffineParams
 
 PAIR = "QuantizePair"  # kind of the operator that stands for a QuantizeLinear and its DequantizeLinear

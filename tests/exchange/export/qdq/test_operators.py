@@ -10,8 +10,8 @@ from operator_graphs import CASES, graph_of, random_inputs
 
 from edgedet.errors import ConfigError, ConversionError, UnsupportedOpError
 from edgedet.exchange.export.onnx_file import run_onnx
-from edgedet.exchange.export.onnx_qdq import nchw, qdq_model
-from edgedet.exchange.export.qdq_operators import QDQ_KINDS
+from edgedet.exchange.export.qdq.model import nchw, qdq_model
+from edgedet.exchange.export.qdq.operators import QDQ_KINDS
 from edgedet.graph import graph as g
 from edgedet.simulate.simulator import Simulator
 

@@ -5,7 +5,7 @@ import pytest
 
 from edgedet.errors import ConversionError
 from edgedet.exchange.export.check import compare
-from edgedet.exchange.export.output_match import match_outputs
+from edgedet.exchange.export.tensorflow.output_match import match_outputs
 
 A, B = np.array([[0.0, 1.0]]), np.array([[5.0, 6.0]])
 

@@ -1,4 +1,4 @@
-"""Runs onnx2tf in a process of its own: python -m edgedet.exchange.export.onnx2tf_run FOLDER.
+"""Runs onnx2tf in a process of its own: python -m edgedet.exchange.export.tensorflow.onnx2tf_run FOLDER.
 
 Its own process, because onnx2tf switches TensorFlow to the old Keras, hides all warnings and ends Python on errors. At
 start it loads a picture from the internet for a comparison of its own; here it gets a grey one. FOLDER holds model.onnx
@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from edgedet.exchange.export.output_match import match_outputs
+from edgedet.exchange.export.tensorflow.output_match import match_outputs
 
 MODEL, PROBE, CONVERTED, NAMED, FOUND = "model.onnx", "probe.npz", "converted", "named", "found.npz"
 

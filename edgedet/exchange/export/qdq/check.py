@@ -3,8 +3,8 @@
 Floats round the exact result of an operator once, the chip's arithmetic twice, so that one code in some hundred differs
 by one step. Alone, that is all that may happen. Together, a code that differs changes sums behind it, so that after a
 hundred operators about half of the output codes differ by some steps, no more in one direction than in the other: that
-is no error of the file, and AP tells it (tests/exchange/export/test_qdq_ap.py). A wrong scale, weight or order is seen
-at its operator.
+is no error of the file, and AP tells it (tests/exchange/export/qdq/test_check.py). A wrong scale, weight or order is
+seen at its operator.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from edgedet.data.pictures.preprocess import load_pixels, normalize, quantize_in
 from edgedet.errors import ConversionError, UnsupportedOpError
 from edgedet.exchange.export.check import Check
 from edgedet.exchange.export.onnx_file import run_onnx, with_contracts
-from edgedet.exchange.export.onnx_qdq import operators_apart, qdq_model
+from edgedet.exchange.export.qdq.model import operators_apart, qdq_model
 from edgedet.graph.graph import Graph
 from edgedet.graph.model import Int8Model, load_int8_model
 from edgedet.numerics.affine import dequantize

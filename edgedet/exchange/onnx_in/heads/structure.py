@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgedet.exchange.onnx_in.fx_builder import Operator
 from edgedet.exchange.onnx_in.load import OnnxNetwork
+from edgedet.exchange.onnx_in.ops.builder import Operator
 
 Shape = tuple[int, ...]
 ACTIVATIONS = ("Sigmoid", "Softmax", "HardSigmoid", "Tanh", "Exp")

@@ -20,10 +20,11 @@ from edgedet.data.pictures.preprocess import load_pixels, normalize
 from edgedet.data.synth.dataset import make_synthetic
 from edgedet.errors import ConversionError, UnsupportedOpError
 from edgedet.evaluate.evaluator import evaluate
-from edgedet.exchange.export import onnx_qdq, qdq_check
 from edgedet.exchange.export.onnx_file import open_session
-from edgedet.exchange.export.onnx_qdq import qdq_model
-from edgedet.exchange.export.qdq_check import check_operators, steps_between, write_qdq
+from edgedet.exchange.export.qdq import check as qdq_check
+from edgedet.exchange.export.qdq import model as onnx_qdq
+from edgedet.exchange.export.qdq.check import check_operators, steps_between, write_qdq
+from edgedet.exchange.export.qdq.model import qdq_model
 from edgedet.exchange.export.sscma import write_sscma
 from edgedet.graph.flatbuffer import read_tflite, write_tflite
 from edgedet.graph.graph import Graph

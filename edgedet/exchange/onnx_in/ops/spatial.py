@@ -7,9 +7,9 @@ import torch
 from torch import nn
 from torch.fx import Node
 
-from edgedet.exchange.onnx_in.fx_builder import FxBuilder, Operator
-from edgedet.exchange.onnx_in.moved_view import choose
-from edgedet.exchange.onnx_in.windows import Window, window_of
+from edgedet.exchange.onnx_in.ops.builder import FxBuilder, Operator
+from edgedet.exchange.onnx_in.ops.moved_view import choose
+from edgedet.exchange.onnx_in.ops.windows import Window, window_of
 from edgedet.net.foreign import PaddedMaxPool2d, ResizeLinear, source_positions
 
 # ONNX's name of a coordinate transformation -> the one of source_positions.

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.fx import Graph, GraphModule, Node
 
 from edgedet.errors import ConversionError, UnsupportedOpError
-from edgedet.exchange.onnx_in.moved_view import MovedView
+from edgedet.exchange.onnx_in.ops.moved_view import MovedView
 from edgedet.net.foreign import Constant, reshape_samples
 from edgedet.quantize.fx.qparams import AffineParams
 

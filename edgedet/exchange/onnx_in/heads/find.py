@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgedet.exchange.onnx_in.structure import Structure
+from edgedet.exchange.onnx_in.heads.structure import Structure
 from edgedet.head_spec import HeadSpec
 
 _NAMED = re.compile(r"(cls|obj|bbox|kps)_(\d+)")  # outputs of YuNet

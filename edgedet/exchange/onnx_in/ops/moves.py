@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch.fx import Node
 
-from edgedet.exchange.onnx_in.fx_builder import FxBuilder, Operator
-from edgedet.exchange.onnx_in.moved_view import MovedView, choose
+from edgedet.exchange.onnx_in.ops.builder import FxBuilder, Operator
+from edgedet.exchange.onnx_in.ops.moved_view import MovedView, choose
 from edgedet.net.foreign import take_slice
 
 Moved = Node | MovedView

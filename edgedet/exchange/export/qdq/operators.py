@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from edgedet.errors import ConversionError, UnsupportedOpError
-from edgedet.exchange.export.qdq_builder import NHWC, QdqBuilder
+from edgedet.exchange.export.qdq.builder import NHWC, QdqBuilder
 from edgedet.graph import graph as g
 from edgedet.graph.operators import (
     OpContext,

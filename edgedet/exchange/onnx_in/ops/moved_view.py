@@ -18,7 +18,7 @@ from torch.fx import Node
 from edgedet.net.foreign import take_slice
 
 if TYPE_CHECKING:
-    from edgedet.exchange.onnx_in.fx_builder import FxBuilder, Operator
+    from edgedet.exchange.onnx_in.ops.builder import FxBuilder, Operator
 
 MAX_RUNS = 64  # slices that one concatenation is put together from
 

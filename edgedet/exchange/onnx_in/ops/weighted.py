@@ -7,8 +7,8 @@ import torch
 from torch import nn
 from torch.fx import Node
 
-from edgedet.exchange.onnx_in.fx_builder import FxBuilder, Operator
-from edgedet.exchange.onnx_in.windows import window_of
+from edgedet.exchange.onnx_in.ops.builder import FxBuilder, Operator
+from edgedet.exchange.onnx_in.ops.windows import window_of
 from edgedet.net.foreign import reshape_samples, take_slice
 
 MAX_DENSE = 64  # channels up to which an uneven grouped convolution becomes a dense one with zeros

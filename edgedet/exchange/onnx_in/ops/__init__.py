@@ -1,0 +1,1 @@
+"""ONNX operators as nodes of a torch.fx graph, a module for each kind."""
