@@ -17,8 +17,11 @@ no TensorFlow; each loads when something needs it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import sys
 
+# As typing's: nothing else of the standard library is imported here, since a file of the current folder might be taken
+# for it until `_leave_current_folder` ran.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from edgedet.api.dataset import Dataset, open_dataset
     from edgedet.api.detections import Detections
@@ -51,3 +54,22 @@ def __getattr__(name: str) -> object:
 
 def __dir__() -> list[str]:
     return sorted(__all__)
+
+
+def _leave_current_folder() -> None:
+    """Take the current folder from the places that modules are looked for, when `python -m edgedet...` put it there.
+
+    A user's json.py or torch.py beside his pictures is not meant. The command `edgedet` never looks there, and another
+    program that imports edgedet keeps its own folder. Modules that Python itself needs to start come before this:
+    `python -P -m edgedet` leaves the folder out from the beginning.
+    """
+    started = sys.orig_argv[1:]
+    module = started[started.index("-m") + 1 :][:1] if "-m" in started else []
+    if sys.flags.safe_path or not module or module[0].partition(".")[0] != "edgedet" or not sys.path:
+        return
+    folder = sys.path.pop(0)
+    if __file__.startswith(folder.rstrip("/\\") + ("/" if "/" in __file__ else "\\") + "edgedet"):
+        sys.path.append(folder)  # a checkout that is not installed: the package itself lies there, behind all others
+
+
+_leave_current_folder()

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from edgedet.data.pictures.opening import FORMATS, open_image
 from edgedet.errors import DataError
 
 _ORIENTATION_TAG = 0x0112  # EXIF 2.32, tag 274
@@ -76,12 +77,12 @@ def read_header(path: Path) -> ImageHeader:
         # Pillow warns about large images here; load_image is the place where size matters.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
+            with open_image(path) as image:
                 return ImageHeader(image.width, image.height, image.mode, exif_orientation(image))
     except FileNotFoundError:
         raise
     except IMAGE_ERRORS as error:
         raise DataError(
             f"{path}: can't read the image header ({type(error).__name__}: {error}); "
-            "expected a JPEG, PNG or other file that Pillow reads; replace the file"
+            f"expected a file of {', '.join(FORMATS)}; replace the file"
         ) from error

@@ -32,6 +32,7 @@ from PIL import Image
 
 from edgedet.contracts import PreprocessSpec
 from edgedet.data.pictures.headers import IMAGE_ERRORS, exif_orientation
+from edgedet.data.pictures.opening import FORMATS, open_image
 from edgedet.data.pictures.pixel_formats import rgb_to_gray
 from edgedet.errors import DataError, ShapeError
 
@@ -48,6 +49,7 @@ _TURNS = {  # EXIF orientation -> what makes the image upright
     8: Image.Transpose.ROTATE_90,
 }
 _TRANSPARENT = 255  # transparent pixels become white, as image viewers and annotation tools show them
+_ROWS = 256  # of a picture that is changed in wider numbers
 
 
 @dataclass(frozen=True)
@@ -92,14 +94,14 @@ def load_image(path: Path) -> np.ndarray:
     16-bit grey is scaled from 0..65535 to 0..255; CMYK and the other colour models go through Pillow's conversion.
 
     Args:
-        path: file in any format that Pillow reads.
+        path: file in one of the formats of `opening.FORMATS`.
     Returns:
         uint8 (H, W, 3), RGB, C-contiguous.
     Raises:
         DataError: missing, not an image, truncated or damaged, or float pixels without a defined range.
     """
     try:
-        with Image.open(path) as image:
+        with open_image(path) as image:
             image.load()
             return upright_rgb(image, str(path))
     except FileNotFoundError as error:
@@ -107,7 +109,7 @@ def load_image(path: Path) -> np.ndarray:
     except IMAGE_ERRORS as error:
         raise DataError(
             f"{path}: can't decode the image ({type(error).__name__}: {error}); "
-            "expected a complete JPEG, PNG or other file that Pillow reads; replace the file"
+            f"expected a complete file of {', '.join(FORMATS)}; replace the file"
         ) from error
 
 
@@ -137,10 +139,18 @@ def _to_rgb(image: Image.Image, where: str) -> np.ndarray:
         grey = ((wide * 255 + 32767) // 65535).astype(np.uint8)
         return np.repeat(grey[:, :, None], 3, axis=2)
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
-        rgba = np.array(image.convert("RGBA")).astype(np.uint32)
-        colour, alpha = rgba[:, :, :3], rgba[:, :, 3:]
-        return ((colour * alpha + _TRANSPARENT * (255 - alpha) + 127) // 255).astype(np.uint8)
+        return _over_white(np.array(image.convert("RGBA")))
     return np.array(image.convert("RGB"))
+
+
+def _over_white(rgba: np.ndarray) -> np.ndarray:
+    """Transparent pixels over white, some rows at a time: 32-bit numbers of a whole picture would take gigabytes."""
+    result = np.empty((*rgba.shape[:2], 3), np.uint8)
+    for start in range(0, rgba.shape[0], _ROWS):
+        wide = rgba[start : start + _ROWS].astype(np.uint32)
+        colour, alpha = wide[:, :, :3], wide[:, :, 3:]
+        result[start : start + _ROWS] = (colour * alpha + _TRANSPARENT * (255 - alpha) + 127) // 255
+    return result
 
 
 def fitted_size(image_width: int, image_height: int, spec: PreprocessSpec) -> Placement:

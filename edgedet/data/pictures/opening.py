@@ -1,0 +1,42 @@
+"""The one place where Pillow opens a file: of the formats that are meant, and of a size that memory holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from PIL import Image
+
+from edgedet.errors import DataError
+
+# Pillow goes by the first bytes, whatever the file is called. Its other formats are left out: EPS starts Ghostscript,
+# and rare decoders are where damaged files find faults.
+FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "PPM", "GIF")
+MAX_PIXELS = 100_000_000  # 10,000 x 10,000; decoding and the change to RGB take up to 16 bytes for each
+
+
+def open_image(path: Path) -> Image.Image:
+    """Open an image file; its header is read, its pixels are not decoded yet.
+
+    Args:
+        path: the file, whatever its name ends in.
+    Returns:
+        Pillow's image, to be closed by the caller.
+    Raises:
+        DataError: more pixels than `MAX_PIXELS`.
+        FileNotFoundError: no such file.
+        Exception: one of `headers.IMAGE_ERRORS`: no image of these formats, or damaged.
+    """
+    try:
+        image = Image.open(path, formats=FORMATS)
+    except Image.DecompressionBombError as error:
+        raise _too_large(path, "its header claims") from error
+    if image.width * image.height > MAX_PIXELS:
+        image.close()
+        raise _too_large(path, f"found {image.width}x{image.height},")
+    return image
+
+
+def _too_large(path: Path, found: str) -> DataError:
+    return DataError(
+        f"{path}: expected an image of at most {MAX_PIXELS:,} pixels, {found} more; cut it into tiles or reduce it"
+    )
