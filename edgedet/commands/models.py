@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
+from edgedet.commands.early import check_model_options
 from edgedet.commands.shared import Commands, add_command
 from edgedet.options import add_overrides_argument, image_size, positive_int
 
@@ -35,6 +36,8 @@ def add_models(commands: Commands) -> None:
 
 
 def _models(args: argparse.Namespace) -> int:
+    check_model_options(args.model, args.overrides, args.imgsz)
+
     from edgedet.catalog import all_model_sizes, model_sizes, sizes_table
     from edgedet.progress import show_progress
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from edgedet.commands.early import check_model_options, check_run
 from edgedet.commands.shared import Commands, add_command, holds_run
 from edgedet.errors import ConfigError
 from edgedet.options import (
@@ -76,13 +77,17 @@ def _add_start(parser: argparse.ArgumentParser) -> None:
 
 
 def _train(args: argparse.Namespace) -> int:
+    changed = args.freeze is not None or args.backbone_lr_scale is not None or args.remake_head
+    if args.start is None and changed:
+        raise ConfigError("--freeze, --backbone-lr-scale and --remake-head belong to --from CKPT")
+    check_run(args, args.start, ())
+    check_model_options(args.model, args.overrides, args.imgsz)
+    check_run(args, None, ("train", "valid"))
+
     from edgedet.training.loop import TrainRequest, train
     from edgedet.training.processes import launched
     from edgedet.training.warm_start import WarmStart
 
-    changed = args.freeze is not None or args.backbone_lr_scale is not None or args.remake_head
-    if args.start is None and changed:
-        raise ConfigError("--freeze, --backbone-lr-scale and --remake-head belong to --from CKPT")
     scale = 1.0 if args.backbone_lr_scale is None else args.backbone_lr_scale
     start = None if args.start is None else WarmStart(args.start, args.freeze, scale, args.remake_head)
     result = train(

@@ -11,7 +11,7 @@ from edgedet.data.coco.classes import keep_classes, merge, rename_classes
 from edgedet.data.coco.split import CocoSplit
 from edgedet.data.formats.annotations import Annotations
 from edgedet.data.formats.layout import Division, absent, read_files, read_folder
-from edgedet.errors import ConfigError
+from edgedet.errors import ConfigError, DataError
 
 _FILE_SUFFIXES = (".yaml", ".yml", ".xml")  # files that describe a data set
 
@@ -86,20 +86,36 @@ class DataPaths:
         parsed = merge(rename_classes(parts, self.rename))
         return build_split(split, keep_classes(parsed, self.classes) if self.classes else parsed)
 
+    def require_named(self, split: str) -> None:
+        """Make sure, before anything is read, that a split is named and what it names is there.
+
+        Raises:
+            ConfigError: neither a folder nor files are given for it, or only an image folder.
+            DataError: a folder or file is not there.
+        """
+        ann, images = {
+            "train": (self.train_ann, self.train_images),
+            "valid": (self.val_ann, self.val_images),
+        }.get(split, (None, None))
+        names = {"train": "`train_ann` and `train_images`", "valid": "`val_ann` and `val_images`"}.get(split)
+        if ann is None and images is not None:
+            raise ConfigError(f"split {split}: image folder {images} without an annotation file; give {names}")
+        if ann is None and not self.folders:
+            explicit = f", or {names}" if names else ""
+            raise ConfigError(f"split {split}: no data set given; give `data`{explicit}")
+        for folder in self.folders if ann is None else ():
+            if not folder.exists():
+                raise DataError(f"{folder}: data folder not found; check the path")
+
     def _read(self, split: str) -> list[Annotations]:
         """What the annotations of each folder say, or the explicit file; empty when no folder has this split."""
         ann, images = {
             "train": (self.train_ann, self.train_images),
             "valid": (self.val_ann, self.val_images),
         }.get(split, (None, None))
-        names = {"train": "`train_ann` and `train_images`", "valid": "`val_ann` and `val_images`"}.get(split)
-        explicit = f", or {names}" if names else ""
+        self.require_named(split)
         if ann is not None:
             return [read_files(split, ann, images)]
-        if images is not None:
-            raise ConfigError(f"split {split}: image folder {images} without an annotation file; give {names}")
-        if not self.folders:
-            raise ConfigError(f"split {split}: no data set given; give `data`{explicit}")
         found = [(folder, read_folder(folder, split, self._division_of(split))) for folder in self.folders]
         parts = [part for _, part in found if part is not None]
         for folder, part in found:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from edgedet.commands.early import check_checkpoint
 from edgedet.commands.shared import Commands, add_command
 from edgedet.config import ACTIVATIONS
 from edgedet.contracts import INTERPOLATIONS
@@ -74,13 +75,15 @@ def _numbers(text: str) -> tuple[float, ...]:
 
 
 def _import(args: argparse.Namespace) -> int:
+    if (args.out is None) == (not args.list):
+        raise ConfigError("give either --out FILE, or --list")
+    check_checkpoint(args.checkpoint, "a .pth file of MMDetection, MMYOLO or SSCMA")
+
     from edgedet.contract.labels import parse_classes
     from edgedet.exchange.checkpoints.api import ImportRequest, describe_keys, import_checkpoint, list_keys
     from edgedet.exchange.checkpoints.architecture import Choices
     from edgedet.exchange.checkpoints.contracts import InputChoices
 
-    if (args.out is None) == (not args.list):
-        raise ConfigError("give either --out FILE, or --list")
     request = ImportRequest(
         checkpoint=args.checkpoint,
         out=args.out or Path(),

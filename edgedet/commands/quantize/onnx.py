@@ -74,18 +74,16 @@ def onnx_request(args: argparse.Namespace, quantization: QuantizeRequest) -> Onn
     Args:
         args: parsed options of `edgedet quantize`.
         quantization: what they say about the quantization.
-    Raises:
-        ConfigError: options that need a checkpoint.
     """
     from edgedet.exchange.onnx_in.api import OnnxRequest
 
-    _refuse_checkpoint_options(args)
     names, roles = _outputs(args.outputs)
     contract = contract_request(args, args.checkpoint, None, roles, args.class_names)
     return OnnxRequest(quantization, contract, args.imgsz, not args.no_cut, names)
 
 
-def _refuse_checkpoint_options(args: argparse.Namespace) -> None:
+def refuse_checkpoint_options(args: argparse.Namespace) -> None:
+    """Raises ConfigError when an option was given that needs a checkpoint of edgedet."""
     options = {name: option for name, option in QAT_OPTIONS.items() if name != "images"}
     given = [option for name, option in options.items() if getattr(args, name) not in (None, False)]
     given += ["--method qat"] if args.method == "qat" else []

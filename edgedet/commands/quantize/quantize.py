@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgedet.commands.quantize.onnx import add_onnx_arguments, is_onnx, onnx_request, refuse_onnx_options
+from edgedet.commands.early import check_checkpoint, check_choices, check_run
+from edgedet.commands.quantize.onnx import (
+    add_onnx_arguments,
+    is_onnx,
+    onnx_request,
+    refuse_checkpoint_options,
+    refuse_onnx_options,
+)
 from edgedet.commands.quantize.qat import add_qat_arguments, qat_request, refuse_qat_options
 from edgedet.commands.quantize.substitute import (
     FOLDER,
@@ -35,6 +41,13 @@ if TYPE_CHECKING:
 
 NAMES_FROM = 'names: "ranges" in report.json of an earlier run, or `edgedet inspect`'
 METHODS = ("ptq", "qat")
+# Attribute of the parsed options -> what it may be.
+CHOICES = {
+    "method": METHODS,
+    "effort": ("fast", "normal", "best"),
+    "calibration": ("minmax", "moving-average", "percentile", "mse", "kl", "auto"),
+    "weights": ("minmax", "mse"),
+}
 QAT_STATE = "qat_last.pt"  # quantize.qat_state.STATE_FILE, which needs torch; a test compares them
 
 
@@ -70,7 +83,7 @@ def add_quantize(commands: Commands) -> None:
     )
     parser.add_argument(
         "--method",
-        metavar=_choices(METHODS),
+        metavar=_choices("method"),
         help="ptq: post-training quantization; qat: train on with fake quantization (default: ptq)",
     )
     parser.add_argument(
@@ -90,9 +103,9 @@ def add_quantize(commands: Commands) -> None:
     add_onnx_arguments(parser)
 
 
-def _choices(values: Sequence[str]) -> str:
+def _choices(name: str) -> str:
     """As argparse shows `choices`, for options whose wrong values are refused in the words of the package."""
-    return f"{{{','.join(values)}}}"
+    return f"{{{','.join(CHOICES[name])}}}"
 
 
 def _add_int16_argument(parser: argparse.ArgumentParser) -> None:
@@ -118,13 +131,13 @@ def _add_step_arguments(parser: argparse.ArgumentParser) -> None:
     steps = parser.add_argument_group("steps of ptq", "What --effort chooses; each option below it overrides one step.")
     steps.add_argument(
         "--effort",
-        metavar=_choices(("fast", "normal", "best")),
+        metavar=_choices("effort"),
         help="fast: min-max ranges; normal: auto ranges and bias correction; best: also clipped weights, adaptive "
         "rounding, and equalization where it helps (default: normal)",
     )
     steps.add_argument(
         "--calibration",
-        metavar=_choices(("minmax", "moving-average", "percentile", "mse", "kl", "auto")),
+        metavar=_choices("calibration"),
         help="ranges of activations; auto: for each tensor, the calibrator with the lowest error of the layers that "
         "read it",
     )
@@ -143,9 +156,7 @@ def _add_step_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="P",
         help="of the values other than 0, that the percentile calibrator keeps, which auto tries, too (default: 99.99)",
     )
-    steps.add_argument(
-        "--weights", metavar=_choices(("minmax", "mse")), help="scale per channel; mse: least squared error"
-    )
+    steps.add_argument("--weights", metavar=_choices("weights"), help="scale per channel; mse: least squared error")
     for name, text in (
         ("equalize", "cross-layer equalization, kept where it lowers the error of the outputs"),
         ("adaround", "round each weight up or down, whichever serves the layer's output"),
@@ -172,20 +183,19 @@ def _layer_choice(text: str) -> tuple[str, str]:
 
 def _quantize(args: argparse.Namespace) -> int:
     args.method = args.method or ("qat" if args.recipe is not None else "ptq")
-    if args.method not in METHODS:
-        raise ConfigError(f"--method {args.method!r}: expected one of {', '.join(METHODS)}")
+    check_choices(args, CHOICES)
     if is_onnx(args.checkpoint):
         return _quantize_onnx(args)
     refuse_onnx_options(args)
-    quantization: QatRequest | QuantizeRequest
     if args.method == "qat":
         _refuse_step_options(args)
-        quantization = qat_request(args)
     else:
         refuse_qat_options(args)
-        quantization = _ptq_request(args)
     substituted = substitutes(args)
     check_waterfall(args)
+
+    quantization: QatRequest | QuantizeRequest
+    quantization = qat_request(args) if args.method == "qat" else _ptq_request(args)
 
     from edgedet.chain import ChainEvents, ChainRequest, run_chain
     from edgedet.progress import show_progress
@@ -201,6 +211,10 @@ def _quantize(args: argparse.Namespace) -> int:
 
 
 def _quantize_onnx(args: argparse.Namespace) -> int:
+    refuse_checkpoint_options(args)
+    check_run(args, None, () if args.images is not None else ("train",))
+    check_checkpoint(args.checkpoint, "an .onnx file")
+
     request = onnx_request(args, _ptq_request(args))
 
     from edgedet.exchange.onnx_in.api import quantize_onnx

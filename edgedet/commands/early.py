@@ -1,0 +1,59 @@
+"""What is wrong in a command line, found before torch is loaded, which takes seconds."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from edgedet.config import load_model_file
+from edgedet.errors import CheckpointError, ConfigError
+from edgedet.fileio import require_out_folder
+from edgedet.options import data_paths
+
+
+def check_model_options(name: str | None, overrides: Sequence[str], imgsz: tuple[int, int] | None) -> None:
+    """Raises ConfigError when a model file, its keys or the size of its input are wrong.
+
+    Args:
+        name: shipped model or path of a TOML; None: the network of a checkpoint, known only when that is read.
+        overrides: as `--set`.
+        imgsz: width, height, px; None: the model's.
+    """
+    if name is not None:
+        load_model_file(name, overrides).preprocess.spec(imgsz)
+
+
+def check_choices(args: argparse.Namespace, choices: Mapping[str, Sequence[str]]) -> None:
+    """Raises ConfigError when an option has a value that is none of its choices.
+
+    Args:
+        args: parsed options.
+        choices: attribute of them -> what it may be, besides None.
+    """
+    for name, allowed in choices.items():
+        value = getattr(args, name)
+        if value is not None and value not in allowed:
+            raise ConfigError(f"--{name.replace('_', '-')} {value!r}: expected one of {', '.join(allowed)}")
+
+
+def check_run(args: argparse.Namespace, checkpoint: Path | None, splits: Sequence[str]) -> None:
+    """Raises an error when a run has nowhere to go, nothing to start from, or no data.
+
+    Args:
+        args: parsed options, with `out` and those of `add_data_arguments`.
+        checkpoint: that it starts from, if any.
+        splits: that it reads for certain.
+    """
+    require_out_folder(args.out, "--out")
+    if checkpoint is not None:
+        check_checkpoint(checkpoint, "a .pt file of edgedet train or edgedet import")
+    paths = data_paths(args)
+    for split in splits:
+        paths.require_named(split)
+
+
+def check_checkpoint(path: Path, expected: str) -> None:
+    """Raises CheckpointError when a file is not there."""
+    if not path.exists():
+        raise CheckpointError(f"{path}: no such checkpoint; expected {expected}")
