@@ -20,6 +20,7 @@ from edgedet.data.paths import DataPaths
 from edgedet.errors import ConfigError
 from edgedet.evaluate.detect import detect
 from edgedet.evaluate.evaluator import COCO_SCORE_THRESHOLD, evaluate
+from edgedet.evaluate.operating_point import Aim
 from edgedet.evaluate.predict import predict
 from edgedet.fileio import PathLike, as_path
 from edgedet.progress import Progress, show_progress
@@ -121,6 +122,7 @@ class Model:
         split: str = "valid",
         images: int | None = None,
         score_threshold: float = COCO_SCORE_THRESHOLD,
+        operating_point: str = "f1",
     ) -> EvalReport:
         """Measure COCO AP; `print(report)` shows pycocotools' table, `report.ap.ap` is the AP.
 
@@ -129,6 +131,7 @@ class Model:
             split: train, valid or test.
             images: only the first so many; None: all.
             score_threshold: detections below are dropped; 0.001 gives COCO AP.
+            operating_point: propose score thresholds for f1, precision=P or recall=R.
         Returns:
             AP in all its parts, ms per image, which arithmetic ran.
         Raises:
@@ -143,6 +146,7 @@ class Model:
                 score_threshold=score_threshold,
                 progress=progress,
                 model_path=self.path,
+                aim=Aim.parse(operating_point),
             )
 
     def quantize(

@@ -10,7 +10,7 @@ from edgedet.commands.shared import Commands, add_command
 from edgedet.errors import ConfigError
 from edgedet.evaluate.arguments import add_evaluate_arguments, run_evaluate
 from edgedet.fileio import require_out_folder
-from edgedet.options import add_device_argument, threshold
+from edgedet.options import add_device_argument, threshold, with_flags
 from edgedet.runtimes.names import RUNTIME_HELP, RUNTIMES
 
 
@@ -24,6 +24,7 @@ def add_evaluate(commands: Commands) -> None:
             "evaluate runs/q/model_int8.tflite --data bccd",
             "evaluate runs/q/model_int8.tflite --data bccd --runtime tflm --images 20 --json report.json",
             "evaluate runs/bccd/best.pt --data bccd --device cpu",
+            "evaluate runs/q/model_int8.tflite --data bccd --split train --operating-point precision=0.9",
             "evaluate runs/q/model_int8.tflite --val-ann b.json --val-images b",
             "evaluate --detections results.json --data bccd",
         ),
@@ -36,7 +37,8 @@ def add_evaluate(commands: Commands) -> None:
 def _evaluate(args: argparse.Namespace) -> int:
     if args.detections is not None and args.device is not None:
         raise ConfigError(f"--device {args.device} runs a checkpoint, but --detections holds results; leave one out")
-    print(run_evaluate(args, lambda path, runtime: open_model(path, runtime, args.device)).text(), end="")
+    report = run_evaluate(args, lambda path, runtime: open_model(path, runtime, args.device))
+    print(with_flags(report.text(), args), end="")
     return 0
 
 

@@ -41,6 +41,11 @@ def add_evaluate_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="with qemu:...: instructions of every operator, not only of every kind",
     )
+    parser.add_argument(
+        "--operating-point",
+        metavar="AIM",
+        help="propose score thresholds for the best F1 (f1), or for precision=P or recall=R; of a model (default: f1)",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the report to FILE")
 
 
@@ -68,7 +73,7 @@ def run_evaluate(args: argparse.Namespace, open_model: Callable[[Path, str | Non
 
 def refuse_idle_options(args: argparse.Namespace) -> None:
     """Raises ConfigError for an option that would have no effect in this mode."""
-    of_models = ("runtime", "per_operator", "score_threshold")
+    of_models = ("runtime", "per_operator", "score_threshold", "operating_point")
     values = {name: getattr(args, name) for name in of_models}
     idle = [
         f"`{name}`" for name, value in values.items() if value is not None and value is not False
@@ -89,6 +94,7 @@ def _of_detections(args: argparse.Namespace, split: CocoSplit) -> EvalReport:
 
 def _of_model(args: argparse.Namespace, split: CocoSplit, runtime: Runtime) -> EvalReport:
     from edgedet.evaluate.evaluator import COCO_SCORE_THRESHOLD, evaluate
+    from edgedet.evaluate.operating_point import Aim
     from edgedet.progress import show_progress
 
     with show_progress("evaluate") as progress:
@@ -100,4 +106,5 @@ def _of_model(args: argparse.Namespace, split: CocoSplit, runtime: Runtime) -> E
             progress=progress,
             model_path=args.model,
             per_operator=args.per_operator,
+            aim=Aim.parse(args.operating_point or "f1"),
         )

@@ -18,7 +18,10 @@ from edgedet.data.coco.split import CocoSplit, ImageRecord, common_classes
 from edgedet.errors import ConfigError, DataError
 from edgedet.evaluate.coco_ap import ApResult, coco_ap
 from edgedet.evaluate.detect import Clock, detect_records
+from edgedet.evaluate.matches import match
+from edgedet.evaluate.operating_point import Aim, Operation, operation_of
 from edgedet.evaluate.own_decoder import Decoder, OwnDecoder
+from edgedet.evaluate.reading import Sentence, read_ap
 from edgedet.progress import Progress
 
 if TYPE_CHECKING:  # the training loop evaluates without loading simulator and flatbuffer
@@ -79,25 +82,31 @@ class EvalReport:
     input_size: tuple[int, int]  # width, height, px
     machine: str
     details: tuple[str, ...] = ()  # what else the runtime measured, lines for the report
+    operation: Operation | None = None  # precision, recall, F1 at score thresholds, where they were asked for
+    reading: tuple[Sentence, ...] = ()  # what stands out in all of this
     left_out: tuple[str, ...] = ()  # classes that only the model or only the data has, as sentences
 
     def to_json(self) -> str:
         """JSON text, keys in the order of the fields, newline at the end."""
         value: dict[str, Any] = asdict(self)
+        value["operation"] = None if self.operation is None else self.operation.to_json()
         return json.dumps(value, indent=2) + "\n"
 
     def text(self) -> str:
         """The table as pycocotools prints it, followed by timings and arithmetic."""
         per_class = "\n".join(f"  {row.name}: AP {row.ap:.3f}, AP50 {row.ap50:.3f}" for row in self.ap.per_class)
         details = "".join(f"{line}\n" for line in self.details)
+        reading = "".join(f"reading: {sentence.text()}\n" for sentence in self.reading)
         left_out = "".join(f"note: {line}\n" for line in self.left_out)
         return (
             f"{self.ap.table}"
             f"{left_out}"
             f"per class:\n{per_class}\n"
+            f"{'' if self.operation is None else self.operation.text()}"
             f"images: {self.images} ({self.split}){self._speed()}\n"
             f"runtime: {self.runtime}: {self.arithmetic}\n"
             f"{details}"
+            f"{reading}"
         )
 
     def __str__(self) -> str:
@@ -128,6 +137,7 @@ def evaluate(
     per_operator: bool = False,
     decode: Decoder | None = None,
     share: Share | None = None,
+    aim: Aim | None = None,
 ) -> EvalReport:
     """Measure a model on a split.
 
@@ -145,6 +155,7 @@ def evaluate(
             network's input; None: the contract's head.
         share: of several processes that evaluate together; each gets the whole report, with its own timings. None:
             this process evaluates all images.
+        aim: propose score thresholds for it; None: AP only.
     Returns:
         AP, timings and what they belong to.
     Raises:
@@ -164,8 +175,12 @@ def evaluate(
             progress(done, len(mine))
     if share is not None:
         found = share.gather(found)
+    operation = None if aim is None else operation_of(match(split, found), runtime.outputs.score_threshold, aim)
+    ap = coco_ap(split, found, runtime.outputs.max_detections)
     return EvalReport(
-        ap=coco_ap(split, found, runtime.outputs.max_detections),
+        ap=ap,
+        operation=operation,
+        reading=() if operation is None else read_ap(ap, operation, split.images[:max_images], runtime.preprocess),
         timings=_mean(clock, max(1, len(mine))),
         runtime=runtime.name,
         arithmetic=runtime.arithmetic,

@@ -1,0 +1,113 @@
+"""Which detections hit an object: what precision, recall and F1 at a score threshold are computed from."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from edgedet.contracts import Detections
+from edgedet.data.coco.split import CocoSplit
+from edgedet.numerics.boxes import xyxy_to_xywh
+
+HIT_IOU = 0.5  # what people mean by "found"; COCO's AP50
+
+
+@dataclass(frozen=True, eq=False)
+class Matches:
+    """The detections of one class, best first, and the objects that they were to find."""
+
+    name: str  # of the class
+    scores: np.ndarray  # float64 (N,), descending
+    hits: np.ndarray  # bool (N,), True: on an object that no better detection took
+    images: np.ndarray  # int64 (N,), index of the image
+    objects: np.ndarray  # int64 (images,), how many objects of the class each image shows, crowds left out
+
+
+def match(split: CocoSplit, detections: Mapping[int, Detections], iou: float = HIT_IOU) -> tuple[Matches, ...]:
+    """Match detections with objects as pycocotools does: the best score first, each object once.
+
+    Detections on a crowd are neither hits nor false alarms, as in COCO's AP.
+
+    Args:
+        split: ground truth.
+        detections: by image id, boxes in pixels of the image, labels as indices into `split.class_names`; these images
+            are looked at.
+        iou: from which on a detection hits.
+    Returns:
+        One entry for each class of the split.
+    """
+    records = [record for record in split.images if record.image_id in detections]
+    truth, found = [], []
+    for number, record in enumerate(records, start=1):
+        truth += _rows(number, record.boxes, record.labels, crowd=record.crowd)
+        seen = detections[record.image_id]
+        found += _rows(number, seen.boxes, seen.labels, scores=seen.scores)
+    judge = COCOeval(_index(truth, len(records), split), _index(found, len(records), split), "bbox")
+    judge.params.iouThrs = np.array([iou])
+    judge.params.areaRng, judge.params.areaRngLbl = [[0, 1e10]], ["all"]
+    judge.params.maxDets = [max(1, *(len(one) for one in detections.values()))] if detections else [1]
+    with redirect_stdout(io.StringIO()):
+        judge.evaluate()
+    return tuple(
+        _of_class(name, judge.evalImgs[label * len(records) : (label + 1) * len(records)])
+        for label, name in enumerate(split.class_names)
+    )
+
+
+def _rows(
+    image: int,
+    boxes: np.ndarray,
+    labels: np.ndarray,
+    *,
+    scores: np.ndarray | None = None,
+    crowd: np.ndarray | None = None,
+) -> list[dict[str, Any]]:
+    xywh = xyxy_to_xywh(boxes.astype(np.float64).reshape(-1, 4)).tolist()
+    return [
+        {
+            "image_id": image,
+            "category_id": int(label) + 1,
+            "bbox": box,
+            "area": box[2] * box[3],
+            "iscrowd": 0 if crowd is None else int(crowd[row]),
+            **({} if scores is None else {"score": float(scores[row])}),
+        }
+        for row, (box, label) in enumerate(zip(xywh, labels.tolist(), strict=True))
+    ]
+
+
+def _index(rows: list[dict[str, Any]], images: int, split: CocoSplit) -> COCO:
+    coco = COCO()
+    coco.dataset = {
+        "images": [{"id": number} for number in range(1, images + 1)],
+        "categories": [{"id": label} for label in range(1, len(split.class_names) + 1)],
+        "annotations": [{**row, "id": number} for number, row in enumerate(rows, start=1)],
+    }
+    with redirect_stdout(io.StringIO()):
+        coco.createIndex()
+    return coco
+
+
+def _of_class(name: str, per_image: list[dict[str, Any] | None]) -> Matches:
+    """The judgements of a class, one for each image; None: neither an object nor a detection there."""
+    scores, hits, images = [np.zeros(0)], [np.zeros(0, bool)], [np.zeros(0, np.int64)]
+    objects = np.zeros(len(per_image), np.int64)
+    for image, judged in enumerate(per_image):
+        if judged is None:
+            continue
+        objects[image] = int(np.sum(np.array(judged["gtIgnore"]) == 0))
+        counted = ~np.array(judged["dtIgnore"][0], bool)
+        scores.append(np.array(judged["dtScores"], np.float64)[counted])
+        hits.append(np.array(judged["dtMatches"][0])[counted] > 0)
+        images.append(np.full(int(counted.sum()), image, np.int64))
+    order = np.argsort(-np.concatenate(scores), kind="stable")
+    return Matches(
+        name, np.concatenate(scores)[order], np.concatenate(hits)[order], np.concatenate(images)[order], objects
+    )

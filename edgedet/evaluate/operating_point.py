@@ -1,0 +1,216 @@
+"""The score threshold that a device works at: precision, recall and F1 there, and where a better one lies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from edgedet.errors import ConfigError
+from edgedet.evaluate.matches import Matches
+
+ALL = "all"  # name of the row over all classes
+LOWEST, HIGHEST = 0.01, 0.99  # thresholds that are proposed
+_ROUNDS = 1000  # of the bootstrap
+_INSIDE = 0.95  # part of its rounds that the interval holds
+
+
+@dataclass(frozen=True)
+class Aim:
+    """What a threshold is chosen for."""
+
+    kind: str = "f1"  # f1: the highest; precision, recall: at least `target`, by the lowest, the highest threshold
+    target: float = 0.0  # 0..1, of precision and recall
+
+    @classmethod
+    def parse(cls, text: str) -> Aim:
+        """`f1`, `precision=0.9` or `recall=0.9`. Raises ConfigError for anything else."""
+        kind, sign, number = text.strip().partition("=")
+        try:
+            target = float(number) if sign else 0.0
+        except ValueError:
+            target = -1.0
+        if (kind == "f1" and not sign) or (kind in ("precision", "recall") and 0.0 < target <= 1.0):
+            return cls(kind, target)
+        raise ConfigError(f"`operating_point` {text!r}: expected f1, precision=P or recall=R, with numbers in (0, 1]")
+
+    def __str__(self) -> str:
+        return "the best F1" if self.kind == "f1" else f"{self.kind} {self.target:g}"
+
+
+@dataclass(frozen=True)
+class OperatingPoint:
+    """How a class (or all together) is found at a score threshold, by an IoU of 0.50."""
+
+    name: str  # of the class, or `ALL`
+    score_threshold: float
+    objects: int
+    hits: int
+    false_alarms: int
+    f1_interval: tuple[float, float]  # 95 % by a bootstrap over the images
+
+    @property
+    def precision(self) -> float:
+        """Part of the detections that are right; 1.0 when there is none, so that nothing is wrong."""
+        return self.hits / (self.hits + self.false_alarms) if self.hits + self.false_alarms else 1.0
+
+    @property
+    def recall(self) -> float:
+        """Part of the objects that are found; 1.0 when there is none to find."""
+        return self.hits / self.objects if self.objects else 1.0
+
+    @property
+    def f1(self) -> float:
+        """Harmonic mean of the two; 1.0 when there is neither object nor detection."""
+        return _f1(self.hits, self.false_alarms, self.objects)
+
+
+def together(matches: Sequence[Matches]) -> Matches:
+    """All classes as one, named `ALL`; each detection was matched within its class."""
+    order = np.argsort(-np.concatenate([one.scores for one in matches]), kind="stable")
+    return Matches(
+        ALL,
+        np.concatenate([one.scores for one in matches])[order],
+        np.concatenate([one.hits for one in matches])[order],
+        np.concatenate([one.images for one in matches])[order],
+        np.sum([one.objects for one in matches], axis=0),
+    )
+
+
+def at_threshold(matches: Matches, score_threshold: float, seed: int = 0) -> OperatingPoint:
+    """Count hits and false alarms of the detections at or above a threshold.
+
+    Args:
+        matches: of a class, or of all.
+        score_threshold: 0..1.
+        seed: of the bootstrap.
+    """
+    kept = matches.scores >= score_threshold
+    hits = int(matches.hits[kept].sum())
+    return OperatingPoint(
+        matches.name,
+        score_threshold,
+        int(matches.objects.sum()),
+        hits,
+        int(kept.sum()) - hits,
+        _interval(matches, kept, seed),
+    )
+
+
+def propose(matches: Matches, aim: Aim) -> float | None:
+    """Find the score threshold that serves an aim best on these images.
+
+    It lies in the middle between the last score that is kept and the first that is not, where neither moves it.
+
+    Args:
+        matches: of a class, or of all.
+        aim: what to choose it for.
+    Returns:
+        Threshold, LOWEST..HIGHEST; None when no threshold reaches the aim, or there is nothing to find.
+    """
+    objects = int(matches.objects.sum())
+    usable = (matches.scores >= LOWEST) & (matches.scores <= HIGHEST)
+    scores = matches.scores
+    ends = np.flatnonzero(np.append(scores[1:] < scores[:-1], True)) if len(scores) else np.zeros(0, np.int64)
+    ends = ends[usable[ends]] if len(ends) else ends
+    if not objects or not len(ends):
+        return None
+    hits = np.cumsum(matches.hits)[ends].astype(np.float64)
+    kept = ends + 1.0
+    precision, recall = hits / kept, hits / objects
+    if aim.kind == "f1":
+        best = int(np.argmax(2 * hits / (kept + objects)))
+    else:
+        reached = np.flatnonzero((precision if aim.kind == "precision" else recall) >= aim.target)
+        if not len(reached):
+            return None
+        best = int(reached[-1] if aim.kind == "precision" else reached[0])
+    last = float(scores[ends[best]])
+    below = float(scores[ends[best] + 1]) if ends[best] + 1 < len(scores) else LOWEST
+    return min(HIGHEST, max(LOWEST, (last + below) / 2))
+
+
+def _f1(hits: float, false_alarms: float, objects: float) -> float:
+    total = hits + false_alarms + objects
+    return 2 * hits / total if total else 1.0
+
+
+def _interval(matches: Matches, kept: np.ndarray, seed: int) -> tuple[float, float]:
+    """95 % of F1 over draws of as many images, with replacement."""
+    images = len(matches.objects)
+    if not images:
+        return (0.0, 1.0)
+    found = np.bincount(matches.images[kept], minlength=images).astype(np.float64)
+    right = np.bincount(matches.images[kept & matches.hits], minlength=images).astype(np.float64)
+    draws = np.random.default_rng(seed).multinomial(images, np.full(images, 1 / images), _ROUNDS).astype(np.float64)
+    total = draws @ (found + matches.objects)
+    f1 = np.where(total > 0, 2 * (draws @ right) / np.maximum(total, 1), 1.0)
+    low, high = np.quantile(f1, [(1 - _INSIDE) / 2, (1 + _INSIDE) / 2])
+    return (float(low), float(high))
+
+
+@dataclass(frozen=True)
+class Operation:
+    """How a model is found to work at its own threshold, and at those that would serve an aim better."""
+
+    aim: str
+    now: tuple[OperatingPoint, ...]  # each class, then all, at the model's threshold
+    proposed: tuple[OperatingPoint | None, ...]  # the same rows, each at a threshold of its own; None: out of reach
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-able dict; rows have precision, recall and F1, too."""
+        return {
+            "aim": self.aim,
+            "now": [_to_json(point) for point in self.now],
+            "proposed": [None if point is None else _to_json(point) for point in self.proposed],
+        }
+
+    def text(self) -> str:
+        """A table for the terminal, newline at the end."""
+        width = max(len(point.name) for point in self.now)
+        head = f"  {'':{width}}  precision  recall     F1  95 % of F1   objects  found  false alarms"
+        lines = [f"at the model's score threshold {self.now[-1].score_threshold:g}, IoU 0.50:", head]
+        lines += [_row(point, width) for point in self.now]
+        lines.append(f"score thresholds for {self.aim}:")
+        for point, before in zip(self.proposed, self.now, strict=True):
+            if point is None:
+                why = f"no threshold from {LOWEST:g} to {HIGHEST:g} reaches it" if before.objects else "no objects here"
+                lines.append(f"  {before.name:{width}}  {why}")
+                continue
+            lines.append(
+                f"  {point.name:{width}}  {point.score_threshold:.3f}: precision {point.precision:.3f}, recall "
+                f"{point.recall:.3f}, F1 {point.f1:.3f} (now {before.f1:.3f})"
+            )
+        return "\n".join(lines) + "\n"
+
+
+def operation_of(matches: Sequence[Matches], score_threshold: float, aim: Aim) -> Operation:
+    """Precision, recall and F1 of every class and of all together.
+
+    Args:
+        matches: of every class; detections from low scores on, or there is nothing to choose a threshold from.
+        score_threshold: the model's.
+        aim: what to propose thresholds for.
+    """
+    rows = (*matches, together(matches))
+    chosen = [propose(one, aim) for one in rows]
+    return Operation(
+        str(aim),
+        tuple(at_threshold(one, score_threshold) for one in rows),
+        tuple(None if t is None else at_threshold(one, t) for one, t in zip(rows, chosen, strict=True)),
+    )
+
+
+def _to_json(point: OperatingPoint) -> dict[str, Any]:
+    return {**asdict(point), "precision": point.precision, "recall": point.recall, "f1": point.f1}
+
+
+def _row(point: OperatingPoint, width: int) -> str:
+    low, high = point.f1_interval
+    precision = f"{point.precision:.3f}" if point.hits + point.false_alarms else "-"
+    return (
+        f"  {point.name:{width}}  {precision:>9}  {point.recall:6.3f}  {point.f1:5.3f}  {low:.3f}..{high:.3f}"
+        f"  {point.objects:7,}  {point.hits:5,}  {point.false_alarms:12,}"
+    )
