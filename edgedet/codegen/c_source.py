@@ -71,6 +71,20 @@ def float_literal(value: float) -> str:
     return f"{double_literal(float(np.float32(value)))}f"
 
 
+def decimal_literal(value: float) -> str:
+    """Float constant that reads back as exactly float32(value), in every C and C++: for headers.
+
+    C++ before C++17 has no hexadecimal constants of floating point. Nine digits name one float32.
+
+    Args:
+        value: finite.
+    Returns:
+        Decimal literal, for example `0.75f`.
+    """
+    text = f"{float(np.float32(value)):.9g}"
+    return f"{text}f" if "." in text or "e" in text else f"{text}.0f"
+
+
 def double_literal(value: float) -> str:
     """Double constant that reads back as exactly `value`, in C99 and C++17.
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from edgedet.codegen.c_source import float_literal, int8_rows, string_literal
+from edgedet.codegen.c_source import decimal_literal, int8_rows, string_literal
 from edgedet.data.pictures.preprocess import quantization_table
 from edgedet.errors import missing_extra
 from edgedet.graph.model import Int8Model
@@ -35,9 +35,9 @@ def _input_values(model: Int8Model) -> dict[str, Any]:
     shifted = bool((table == np.arange(-128, 128)).all())
     return {
         "preprocess": spec,
-        "mean": [float_literal(value) for value in spec.mean],
-        "std": [float_literal(value) for value in spec.std],
-        "input_scale": float_literal(model.input_scale),
+        "mean": [decimal_literal(value) for value in spec.mean],
+        "std": [decimal_literal(value) for value in spec.std],
+        "input_scale": decimal_literal(model.input_scale),
         "input_zero_point": model.input_zero_point,
         "pixel_minus_128": shifted,
         "input_table_rows": [] if shifted else [int8_rows(channel) for channel in table],
@@ -51,9 +51,9 @@ def _output_values(model: Int8Model) -> dict[str, Any]:
         "head": spec.head,
         "outputs": _outputs(model),
         "class_names": [string_literal(name) for name in spec.class_names],
-        "score_threshold": float_literal(spec.score_threshold),
+        "score_threshold": decimal_literal(spec.score_threshold),
         "score_threshold_decimal": spec.score_threshold,
-        "nms_iou": float_literal(spec.nms_iou),
+        "nms_iou": decimal_literal(spec.nms_iou),
         "max_detections": spec.max_detections,
         "max_candidates": MAX_CANDIDATES,
     }
@@ -76,7 +76,7 @@ def _row_outputs(model: Int8Model) -> list[dict[str, Any]]:
             "name": name,
             "position": position,
             "bytes": tensor_bytes(graph.tensors[graph.outputs[position]]),
-            "scale": float_literal(scale),
+            "scale": decimal_literal(scale),
             "zero_point": zero_point,
         }
         for name, position, scale, zero_point in zip(
@@ -106,7 +106,7 @@ def _level_outputs(model: Int8Model) -> list[dict[str, Any]]:
                 "height": height,
                 "width": width,
                 "channels": channels,
-                "scale": float_literal(scale),
+                "scale": decimal_literal(scale),
                 "zero_point": zero_point,
                 "q_threshold": threshold,
             }
@@ -126,7 +126,7 @@ def _heat_map(model: Int8Model) -> dict[str, Any]:
         "width": width,
         "channels": class_channels(spec),
         "background": int(spec.head.background),
-        "scale": float_literal(scale),
+        "scale": decimal_literal(scale),
         "zero_point": zero_point,
         "q_threshold": quantized_score_threshold(spec.score_threshold, scale, zero_point),
     }

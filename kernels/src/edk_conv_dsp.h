@@ -146,21 +146,25 @@ static inline void edk_conv_block_fill(edk_conv_block *block, int slot, const in
     "smlad %[a2], r6, %[w1], %[a2]\n"     \
     "smlad %[a3], r8, %[w1], %[a3]\n"
 
-/* What the assembly below keeps in memory: it has no register to spare. */
+/* What the assembly below keeps on the stack: it has no register to spare. */
 typedef struct {
-    const uint32_t *patch;
-    const int32_t *bias, *multiplier;
-    const int8_t *shift;
-    int8_t *out[EDK_CONV_PIXELS];
-    int32_t channel, channels; /* next and one behind the last */
-    int32_t taps;              /* that the loop does: a multiple of eight */
-    int32_t back;              /* weights that the loop runs into the next filter */
-    int32_t rounding;          /* 2 * zero point + 1: half and zero point, to be shifted by exponent - 1 */
-    int32_t finish;
-    int32_t low, high; /* codes */
-    const int8_t *end;
-    int32_t sums[EDK_CONV_PIXELS];
+    const uint32_t *patch;         /* [sp, #0] */
+    const int32_t *bias;           /* #4 */
+    const int32_t *multiplier;     /* #8 */
+    const int8_t *shift;           /* #12 */
+    int8_t *out[EDK_CONV_PIXELS];  /* #16 to #28 */
+    int32_t channel;               /* #32, the next one */
+    int32_t channels;              /* #36, one behind the last */
+    int32_t taps;                  /* #40, that the loop does: a multiple of eight */
+    int32_t back;                  /* #44, weights that the loop runs into the next filter */
+    int32_t rounding;              /* #48, 2 * zero point + 1: half and zero point, to be shifted by exponent - 1 */
+    int32_t finish;                /* #52 */
+    int32_t low;                   /* #56, codes */
+    int32_t high;                  /* #60; #64 is the end of the filter's weights, #68 nothing */
+    int32_t sums[EDK_CONV_PIXELS]; /* result; not on the stack */
 } edk_conv_run;
+
+typedef char edk_conv_run_layout[offsetof(edk_conv_run, sums) == 64 ? 1 : -1];
 
 /* Accumulator to code: multiplier in r5, exponent in r6, half and zero point in r8. */
 #define EDK_FINISH_SUM(sum)             \
@@ -184,84 +188,88 @@ typedef struct {
     "it gt\n"                                   \
     "movgt " sum ", %[w1]\n"
 
+#define EDK_COPY_FOUR_WORDS "ldmia %[p]!, {r4, r5, r6, r8}\nstmia %[t]!, {r4, r5, r6, r8}\n"
+
 /* Filters channel .. channels - 1 times four windows, requantized as in edk_requant_dsp.h and stored. With EDK_FINISH_ANY
  * one filter, whose sums it leaves in state->sums. `load` brings eight weights to w0 and w1. The loop does sixteen taps;
  * an odd eight enter it half-way.
+ *
+ * The state is copied below the stack pointer and read from there: clang gives every memory operand a register of its own,
+ * and there are 13 in all, r7 left out. No operand may be in memory, since the stack pointer moves.
  */
-#define EDK_CONV_RUN(name, load)                                                                                  \
-    static inline void name(edk_conv_run *state, const int8_t *weights)                                           \
-    {                                                                                                             \
-        edk_conv_run s = *state; /* on the stack, addressed from SP */                                            \
-        const int8_t *w = weights;                                                                                \
-        uint32_t a0, a1, a2, a3, p, t, w0, w1;                                                                    \
-        __asm__ volatile("ldr %[t], %[channel]\n"                                                                 \
-                         "3:\n"                                                                                   \
-                         "ldr %[p], %[bias]\n"                                                                    \
-                         "ldr %[a0], [%[p], %[t], lsl #2]\n"                                                      \
-                         "ldr %[p], %[patch]\n"                                                                   \
-                         "ldr %[t], %[taps]\n"                                                                    \
-                         "mov %[a1], %[a0]\n"                                                                     \
-                         "mov %[a2], %[a0]\n"                                                                     \
-                         "mov %[a3], %[a0]\n"                                                                     \
-                         "tst %[t], #8\n"                                                                         \
-                         "add %[t], %[t], %[w]\n"                                                                 \
-                         "str %[t], %[end]\n"                                                                     \
-                         "bne 2f\n"                                                                               \
-                         "1:\n" EDK_EIGHT_TAPS(load) "2:\n" EDK_EIGHT_TAPS(load)                                  \
-                         "ldr %[t], %[end]\n"                                                                     \
-                         "cmp %[w], %[t]\n"                                                                       \
-                         "bne 1b\n"                                                                               \
-                         "ldr r4, %[finish]\n"                                                                    \
-                         "cmp r4, #" EDK_TEXT(EDK_FINISH_NARROW) "\n"                                                    \
-                         "blt 6f\n"                                                                               \
-                         "ldr %[p], %[back]\n"                                                                    \
-                         "ldr %[t], %[channel]\n"                                                                 \
-                         "sub %[w], %[w], %[p]\n"                                                                 \
-                         "ldr %[p], %[multiplier]\n"                                                              \
-                         "ldr r5, [%[p], %[t], lsl #2]\n"                                                         \
-                         "ldr %[p], %[shift]\n"                                                                   \
-                         "ldrsb r6, [%[p], %[t]]\n"                                                               \
-                         "ldr r8, %[rounding]\n"                                                                  \
-                         "neg r6, r6\n"                                                                           \
-                         "sub %[p], r6, #1\n"                                                                     \
-                         "lsl r8, r8, %[p]\n"                                                                     \
-                         "cmp r4, #" EDK_TEXT(EDK_FINISH_NARROW) "\n"                                                    \
-                         "beq 5f\n" EDK_FINISH_SUM("%[a0]") EDK_FINISH_SUM("%[a1]") EDK_FINISH_SUM("%[a2]")       \
-                         EDK_FINISH_SUM("%[a3]")                                                                  \
-                         "4:\n"                                                                                   \
-                         "ldr %[w0], %[out0]\n"                                                                   \
-                         "ldr %[w1], %[out1]\n"                                                                   \
-                         "strb %[a0], [%[w0], %[t]]\n"                                                            \
-                         "strb %[a1], [%[w1], %[t]]\n"                                                            \
-                         "ldr %[w0], %[out2]\n"                                                                   \
-                         "ldr %[w1], %[out3]\n"                                                                   \
-                         "strb %[a2], [%[w0], %[t]]\n"                                                            \
-                         "strb %[a3], [%[w1], %[t]]\n"                                                            \
-                         "ldr %[p], %[channels]\n"                                                                \
-                         "add %[t], %[t], #1\n"                                                                   \
-                         "str %[t], %[channel]\n"                                                                 \
-                         "cmp %[t], %[p]\n"                                                                       \
-                         "bne 3b\n"                                                                               \
-                         "b 6f\n"                                                                                 \
-                         "5:\n"                                                                                   \
-                         "ldr %[w0], %[low]\n"                                                                    \
-                         "ldr %[w1], %[high]\n" EDK_FINISH_SIGNED("%[a0]") EDK_FINISH_SIGNED("%[a1]")             \
-                         EDK_FINISH_SIGNED("%[a2]") EDK_FINISH_SIGNED("%[a3]")                                    \
-                         "b 4b\n"                                                                                 \
-                         "6:\n"                                                                                   \
-                         : [w] "+r"(w), [a0] "=&r"(a0), [a1] "=&r"(a1), [a2] "=&r"(a2), [a3] "=&r"(a3),           \
-                           [p] "=&r"(p), [t] "=&r"(t), [w0] "=&r"(w0), [w1] "=&r"(w1), [channel] "+m"(s.channel), \
-                           [end] "+m"(s.end)                                                                      \
-                         : [bias] "m"(s.bias), [patch] "m"(s.patch), [taps] "m"(s.taps), [back] "m"(s.back),      \
-                           [multiplier] "m"(s.multiplier), [shift] "m"(s.shift), [rounding] "m"(s.rounding),      \
-                           [out0] "m"(s.out[0]), [out1] "m"(s.out[1]), [out2] "m"(s.out[2]),                      \
-                           [out3] "m"(s.out[3]), [channels] "m"(s.channels), [finish] "m"(s.finish),              \
-                           [low] "m"(s.low), [high] "m"(s.high)                                                   \
-                         : "r4", "r5", "r6", "r8", "cc", "memory");                                               \
-        state->sums[0] = (int32_t)a0;                                                                             \
-        state->sums[1] = (int32_t)a1;                                                                             \
-        state->sums[2] = (int32_t)a2;                                                                             \
-        state->sums[3] = (int32_t)a3;                                                                             \
+#define EDK_CONV_RUN(name, load)                                                                                      \
+    static inline void name(edk_conv_run *state, const int8_t *weights)                                               \
+    {                                                                                                                 \
+        const edk_conv_run *p = state;                                                                                \
+        const int8_t *w = weights;                                                                                    \
+        uint32_t a0, a1, a2, a3, t, w0, w1;                                                                           \
+        __asm__ volatile("sub sp, sp, #72\n"                                                                          \
+                         "mov %[t], sp\n"                                                                             \
+                         EDK_COPY_FOUR_WORDS EDK_COPY_FOUR_WORDS EDK_COPY_FOUR_WORDS EDK_COPY_FOUR_WORDS              \
+                         "ldr %[t], [sp, #32]\n"                                                                      \
+                         "3:\n"                                                                                       \
+                         "ldr %[p], [sp, #4]\n"                                                                       \
+                         "ldr %[a0], [%[p], %[t], lsl #2]\n"                                                          \
+                         "ldr %[p], [sp, #0]\n"                                                                       \
+                         "ldr %[t], [sp, #40]\n"                                                                      \
+                         "mov %[a1], %[a0]\n"                                                                         \
+                         "mov %[a2], %[a0]\n"                                                                         \
+                         "mov %[a3], %[a0]\n"                                                                         \
+                         "tst %[t], #8\n"                                                                             \
+                         "add %[t], %[t], %[w]\n"                                                                     \
+                         "str %[t], [sp, #64]\n"                                                                      \
+                         "bne 2f\n"                                                                                   \
+                         "1:\n" EDK_EIGHT_TAPS(load) "2:\n" EDK_EIGHT_TAPS(load)                                      \
+                         "ldr %[t], [sp, #64]\n"                                                                      \
+                         "cmp %[w], %[t]\n"                                                                           \
+                         "bne 1b\n"                                                                                   \
+                         "ldr r4, [sp, #52]\n"                                                                        \
+                         "cmp r4, #" EDK_TEXT(EDK_FINISH_NARROW) "\n"                                                 \
+                         "blt 6f\n"                                                                                   \
+                         "ldr %[p], [sp, #44]\n"                                                                      \
+                         "ldr %[t], [sp, #32]\n"                                                                      \
+                         "sub %[w], %[w], %[p]\n"                                                                     \
+                         "ldr %[p], [sp, #8]\n"                                                                       \
+                         "ldr r5, [%[p], %[t], lsl #2]\n"                                                             \
+                         "ldr %[p], [sp, #12]\n"                                                                      \
+                         "ldrsb r6, [%[p], %[t]]\n"                                                                   \
+                         "ldr r8, [sp, #48]\n"                                                                        \
+                         "neg r6, r6\n"                                                                               \
+                         "sub %[p], r6, #1\n"                                                                         \
+                         "lsl r8, r8, %[p]\n"                                                                         \
+                         "cmp r4, #" EDK_TEXT(EDK_FINISH_NARROW) "\n"                                                 \
+                         "beq 5f\n" EDK_FINISH_SUM("%[a0]") EDK_FINISH_SUM("%[a1]") EDK_FINISH_SUM("%[a2]")           \
+                         EDK_FINISH_SUM("%[a3]")                                                                      \
+                         "4:\n"                                                                                       \
+                         "ldr %[w0], [sp, #16]\n"                                                                     \
+                         "ldr %[w1], [sp, #20]\n"                                                                     \
+                         "strb %[a0], [%[w0], %[t]]\n"                                                                \
+                         "strb %[a1], [%[w1], %[t]]\n"                                                                \
+                         "ldr %[w0], [sp, #24]\n"                                                                     \
+                         "ldr %[w1], [sp, #28]\n"                                                                     \
+                         "strb %[a2], [%[w0], %[t]]\n"                                                                \
+                         "strb %[a3], [%[w1], %[t]]\n"                                                                \
+                         "ldr %[p], [sp, #36]\n"                                                                      \
+                         "add %[t], %[t], #1\n"                                                                       \
+                         "str %[t], [sp, #32]\n"                                                                      \
+                         "cmp %[t], %[p]\n"                                                                           \
+                         "bne 3b\n"                                                                                   \
+                         "b 6f\n"                                                                                     \
+                         "5:\n"                                                                                       \
+                         "ldr %[w0], [sp, #56]\n"                                                                     \
+                         "ldr %[w1], [sp, #60]\n" EDK_FINISH_SIGNED("%[a0]") EDK_FINISH_SIGNED("%[a1]")               \
+                         EDK_FINISH_SIGNED("%[a2]") EDK_FINISH_SIGNED("%[a3]")                                        \
+                         "b 4b\n"                                                                                     \
+                         "6:\n"                                                                                       \
+                         "add sp, sp, #72\n"                                                                          \
+                         : [w] "+r"(w), [p] "+r"(p), [a0] "=&r"(a0), [a1] "=&r"(a1), [a2] "=&r"(a2), [a3] "=&r"(a3),  \
+                           [t] "=&r"(t), [w0] "=&r"(w0), [w1] "=&r"(w1)                                               \
+                         :                                                                                            \
+                         : "r4", "r5", "r6", "r8", "cc", "memory");                                                   \
+        state->sums[0] = (int32_t)a0;                                                                                 \
+        state->sums[1] = (int32_t)a1;                                                                                 \
+        state->sums[2] = (int32_t)a2;                                                                                 \
+        state->sums[3] = (int32_t)a3;                                                                                 \
     }
 
 EDK_CONV_RUN(edk_conv_run_aligned, "ldrd %[w0], %[w1], [%[w]], #8\n") /* LDRD needs an address that is a multiple of 4 */
@@ -296,7 +304,7 @@ static inline void edk_conv_block_multiply(const edk_conv_block *block, int fill
     const int32_t back = block->padded - block->taps, channels = params->out.channels;
     edk_conv_run run = {block->patch,  params->bias, r->multiplier, r->shift,
                         {out[0], out[1], out[2], out[3]}, 0, channels - (back != 0), block->padded, back,
-                        2 * r->zero_point + 1, block->finish, r->act_min, r->act_max, NULL, {0}};
+                        2 * r->zero_point + 1, block->finish, r->act_min, r->act_max, {0}};
     if (filled < EDK_CONV_PIXELS || block->finish == EDK_FINISH_ANY) {
         run.finish = EDK_FINISH_ANY;
         for (int32_t o = 0; o < channels; o++) {

@@ -6,7 +6,7 @@ import struct
 import numpy as np
 import pytest
 
-from edgedet.codegen.c_source import byte_rows, float_literal, int8_rows, string_literal
+from edgedet.codegen.c_source import byte_rows, decimal_literal, float_literal, int8_rows, string_literal
 
 
 def test_byte_rows_all_bytes_read_back() -> None:
@@ -46,3 +46,12 @@ def test_float_literal_reads_back_as_the_same_float32(value: float) -> None:
 )
 def test_string_literal_special_characters_are_escaped(text: str, literal: str) -> None:
     assert string_literal(text) == literal
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0, 1 / 255, 0.1, 16777216.0, 1e-38, 3.4028234e38, -0.031, 123456.789])
+def test_decimal_literal_names_exactly_one_float32(value: float) -> None:
+    text = decimal_literal(value)
+    assert text.endswith("f")
+    assert "." in text or "e" in text
+    assert "x" not in text
+    assert np.float32(text[:-1]) == np.float32(value)

@@ -68,7 +68,7 @@ def test_contract_header_names_tensors_and_coding(target: str, tmp_path: Path) -
     text = (report.out / "contract.h").read_text()
     assert "int8, of head nanodet" in text
     assert "coded as `distance`, scores as `sigmoid`" in text
-    assert text.count('{"box_16", 3, 768, 0x1.') == 1  # 24 cells of 4 times 8 bins
+    assert text.count('{"box_16", 3, 768, 0.') == 1  # 24 cells of 4 times 8 bins
 
 
 @pytest.mark.parametrize(

@@ -83,7 +83,7 @@ def test_deploy_contract_positions_and_thresholds_follow_the_names(deployed: Dep
         assert tensor.name == name
         assert tensor.shape == (1, int(height), int(width), int(channels))
         assert (int(stride), kind) == (int(name[4:]), name[:3].upper())
-        assert np.float32(float.fromhex(scale_text.rstrip("f"))) == np.float32(scale)
+        assert np.float32(float(scale_text.rstrip("f"))) == np.float32(scale)
         assert int(zp) == zero_point
         if kind == "CLS":
             q = np.array([int(threshold) - 1, int(threshold)], np.int8)

@@ -6,7 +6,7 @@ import importlib.util
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 
@@ -37,6 +37,7 @@ class Target:
     machine: str
     options: tuple[str, ...]
     instructions_per_tick: float  # of SysTick under -icount shift=0: 1 instruction is 1 ns
+    compiler: str = "arm-none-eabi-gcc"  # of the kernels; GCC compiles the rest and links
 
 
 TARGETS = {
@@ -45,6 +46,17 @@ TARGETS = {
     "cortex-m3": Target("mps2-an386", ("-mcpu=cortex-m3",), 40.0),
     # GCC 12 may emit an instruction in if-converted code for Cortex-M55 that its assembler rejects.
     "cortex-m55": Target("mps3-an547", ("-mcpu=cortex-m55", "-mfloat-abi=hard", "-fno-if-conversion2"), 31.25),
+}
+
+CLANG = ("--target=arm-none-eabi", "-mthumb", "-isystem", "/usr/lib/arm-none-eabi/include")
+# Not in TARGETS: the limits of instructions and of code are those of GCC's.
+CLANG_TARGETS = {
+    f"{name} clang": replace(
+        TARGETS[name],
+        options=tuple(flag for flag in TARGETS[name].options if flag != "-fno-if-conversion2"),
+        compiler="clang",
+    )
+    for name in ("cortex-m4", "cortex-m55")
 }
 
 
@@ -108,11 +120,21 @@ def build_host(folder: Path, compiler: str, options: tuple[str, ...], files: Seq
 def build_chip(
     folder: Path, name: str, options: tuple[str, ...] = ("-O2",), files: Sequence[Path] | None = None
 ) -> Runner:
-    """The runner for a Cortex-M; name: of TARGETS; files: sources() unless given."""
+    """The runner for a Cortex-M; name: of TARGETS or CLANG_TARGETS; files: sources() unless given."""
     files = sources() if files is None else list(files)
-    target = TARGETS[name]
+    target = {**TARGETS, **CLANG_TARGETS}[name]
     flags = (*target.options, "-mthumb", *options, f"-I{CHIP}", "--specs=rdimon.specs", "-nostartfiles", f"-L{CHIP}")
     flags += ("-T", str(CHIP / f"{target.machine}.ld"), "-ffunction-sections", "-Wl,--gc-sections")
     program = host_build.compiler("arm-none-eabi-gcc")
+    if target.compiler == "clang":
+        kernels = [path for path in files if path.parent != CHIP]
+        files = [*(path for path in files if path.parent == CHIP), *_clang_objects(folder, target, options, kernels)]
     elf = folder / f"{name}.elf"
     return Runner(host_build.compile_c(program, flags, [*files, CHIP / "startup.c"], elf), target)
+
+
+def _clang_objects(folder: Path, target: Target, options: tuple[str, ...], files: Sequence[Path]) -> list[Path]:
+    """Kernels compiled by clang."""
+    program = host_build.compiler("clang")
+    flags = (*CLANG, *target.options, *options, "-ffunction-sections", "-c")
+    return [host_build.compile_c(program, flags, [path], folder / f"{path.stem}.o") for path in files]

@@ -48,7 +48,7 @@ def test_operators_on_host_are_bit_exact(tmp_path: Path, compiler: str, options:
     assert differences(runner.run(CASES, tmp_path)) == []
 
 
-@pytest.mark.parametrize("target", sorted(chip_run.TARGETS))
+@pytest.mark.parametrize("target", [*sorted(chip_run.TARGETS), *sorted(chip_run.CLANG_TARGETS)])
 @pytest.mark.parametrize("options", [("-O2",), ("-Os",)], ids=["O2", "Os"])
 def test_operators_on_chip_are_bit_exact(tmp_path: Path, target: str, options: tuple[str, ...]) -> None:
     runner = chip_run.build_chip(tmp_path, target, options)

@@ -127,6 +127,41 @@ def test_deploy_c99_make_alone_prints_pass_and_fails_where_the_self_test_does(
     assert chosen.stdout.splitlines()[-1] == "emulator -x ./build/selftest"
 
 
+# Cortex-M55 at -Os is where GCC 12 needs the generated Makefile's help.
+@pytest.mark.toolchain
+@pytest.mark.parametrize(
+    ("compiler", "flags"),
+    [
+        ("arm-none-eabi-gcc", "-Os -mcpu=cortex-m55 -mfloat-abi=hard"),
+        ("arm-none-eabi-gcc", "-Os -mcpu=cortex-m4 -mfloat-abi=hard -mfpu=fpv4-sp-d16"),
+        ("clang", "-O2 -mcpu=cortex-m4 -mfloat-abi=hard"),
+        ("clang", "-O2 -mcpu=cortex-m33 -mfloat-abi=hard"),
+    ],
+)
+def test_deploy_c99_makefile_builds_for_chips(
+    tiny_c99: DeployReport, tmp_path: Path, require_tool: Callable[..., str], compiler: str, flags: str
+) -> None:
+    folder, program = copied(tiny_c99, tmp_path), require_tool(compiler)
+    if compiler == "clang":
+        program += " --target=arm-none-eabi -mthumb -isystem /usr/lib/arm-none-eabi/include"
+    build(folder, f"{flags} -mthumb -Wall -Wextra -Werror", f"CC={program}", "build/libedgedet.a")
+
+
+@pytest.mark.toolchain
+@pytest.mark.parametrize("compiler", ["g++", "clang++"])
+def test_deploy_c99_headers_compile_as_cpp11(
+    tiny_c99: DeployReport, tmp_path: Path, require_tool: Callable[..., str], compiler: str
+) -> None:
+    headers = [path.name for path in sorted(tiny_c99.out.glob("*.h"))]
+    (tmp_path / "all.cc").write_text("".join(f'#include "{name}"\n' for name in headers))
+    flags = ["-std=c++11", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Wpedantic", "-Werror", "-fsyntax-only"]
+    includes = [f"-I{tiny_c99.out}", f"-I{tiny_c99.out / 'kernels' / 'include'}"]
+    done = subprocess.run(
+        [require_tool(compiler), *flags, *includes, "all.cc"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 @pytest.mark.toolchain
 def test_deploy_c99_builds_with_cmake(tiny_c99: DeployReport, tmp_path: Path, require_tool: Callable[..., str]) -> None:
     cmake = require_tool("cmake")
