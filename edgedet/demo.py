@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from edgedet.errors import EdgedetError
 from edgedet.progress import Stopwatch, show_progress
 from edgedet.resources import resource_dir
+from edgedet.terminal import prepare_streams
 from edgedet.threads import let_threads_sleep, limit_blas_threads
 
 # Whatever loads NumPy is imported inside functions, after main() has limited its threads.
@@ -128,6 +129,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=SEED, metavar="S", help="default: %(default)s")
     parser.add_argument("--checkpoint", type=Path, metavar="CKPT", help=f"default: models/{CHECKPOINT}")
     limit_blas_threads()
+    prepare_streams()
     let_threads_sleep()
     args = parser.parse_args(argv)
     try:

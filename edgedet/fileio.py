@@ -86,8 +86,11 @@ def atomic_write_bytes(path: Path, data: bytes) -> None:
 
 
 def atomic_write_text(path: Path, text: str) -> None:
-    """Write `text` as UTF-8 to `path` through a temporary file in the same folder."""
-    atomic_write_bytes(path, text.encode("utf-8"))
+    """Write `text` as UTF-8 to `path` through a temporary file in the same folder.
+
+    Names of files may hold bytes that are no text (surrogates in Python); they are written as in JSON, \udce9.
+    """
+    atomic_write_bytes(path, text.encode("utf-8", "backslashreplace"))
 
 
 def as_path(value: PathLike, argument: str) -> Path:

@@ -14,7 +14,18 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "edgedet"
 
 # Importable by everything; they import only each other.
-BOTTOM = {"errors", "contracts", "head_spec", "fileio", "resources", "config", "progress", "threads", "typed"}
+BOTTOM = {
+    "errors",
+    "contracts",
+    "head_spec",
+    "fileio",
+    "resources",
+    "config",
+    "progress",
+    "terminal",
+    "threads",
+    "typed",
+}
 # The layers of docs/ARCHITECTURE.md: each folder may import itself, BOTTOM and the folders named here. The first group
 # runs without torch (LIGHT_LAYERS).
 ALLOWED: dict[str, set[str]] = {

@@ -28,8 +28,10 @@ from edgedet.commands.quantize.substitute import add_substitute
 from edgedet.commands.train import add_train
 from edgedet.errors import EdgedetError, missing_extra
 from edgedet.options import with_flags
+from edgedet.terminal import drop_output, prepare_streams
 from edgedet.threads import let_threads_sleep, limit_blas_threads
 
+BROKEN_PIPE = 141  # as a shell sees a program that SIGPIPE ended
 # Import name -> extra that brings it.
 EXTRAS = {
     "torch": "train",
@@ -75,14 +77,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: arguments without the program's name; None takes the process's.
     Returns:
-        Exit code: 0; 2 after an error that the user can act on; 130 after Ctrl-C.
+        Exit code: 0; 2 after an error that the user can act on; 130 after Ctrl-C; 141 when
+        nobody reads the output any more.
     """
     limit_blas_threads()
     let_threads_sleep()
+    prepare_streams()
+    try:
+        return _run(argv)
+    except BrokenPipeError:  # `| head` has read enough
+        drop_output()
+        return BROKEN_PIPE
+
+
+def _run(argv: Sequence[str] | None) -> int:
     args = build_parser().parse_args(argv)
     try:
         result: int = args.handler(args)
+        sys.stdout.flush()  # a reader that went away is noticed here, not at the interpreter's end
         return result
+    except BrokenPipeError:
+        raise
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
         if package not in EXTRAS:

@@ -189,4 +189,4 @@ def _html(tiles: Sequence[Tile], title: str) -> bytes:
     style = "body{font:14px sans-serif}main{display:flex;flex-wrap:wrap;gap:12px}figure{margin:0;max-width:340px}"
     head = f'<!DOCTYPE html>\n<html lang="en"><meta charset="utf-8"><title>{html.escape(title)}</title>'
     body = f"<h1>{html.escape(title)}</h1>\n<main>\n" + "\n".join(figures) + "\n</main>\n"
-    return f"{head}<style>{style}</style>\n{body}</html>\n".encode()
+    return f"{head}<style>{style}</style>\n{body}</html>\n".encode("utf-8", "backslashreplace")

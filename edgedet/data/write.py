@@ -81,7 +81,7 @@ def _write_coco(folder: Path, split: CocoSplit, images: Sequence[Named]) -> int:
     for entry, image in zip(document["images"], images, strict=True):
         entry["file_name"] = image.name
     folder.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(document, ensure_ascii=False, indent=1) + "\n"
+    text = json.dumps(document, indent=1) + "\n"
     (folder / ROBOFLOW_FILE).write_text(text, encoding="utf-8")
     return 0
 

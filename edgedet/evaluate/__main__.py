@@ -12,6 +12,7 @@ from edgedet.errors import ConfigError, EdgedetError
 from edgedet.evaluate.arguments import add_evaluate_arguments, run_evaluate
 from edgedet.options import flags_of, with_flags
 from edgedet.runtimes.names import choose_runtime
+from edgedet.terminal import prepare_streams
 from edgedet.threads import limit_blas_threads
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     add_evaluate_arguments(parser)
     parser.set_defaults(flags=lambda: flags_of(parser))
     limit_blas_threads()
+    prepare_streams()
     args = parser.parse_args(argv)
     try:
         sys.stdout.write(run_evaluate(args, _open).text())

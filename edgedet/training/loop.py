@@ -223,7 +223,7 @@ def _fingerprint(split: CocoSplit) -> dict[str, Any]:
     """Changes when images are added, removed or renamed, or annotations edited; pixels are not read."""
     hasher = hashlib.sha256()
     for record in split.images:
-        hasher.update(f"{record.path.name} {record.width} {record.height}\n".encode())
+        hasher.update(f"{record.path.name} {record.width} {record.height}\n".encode("utf-8", "surrogatepass"))
         hasher.update(record.boxes.tobytes() + record.labels.tobytes() + record.crowd.tobytes())
     return {"images": len(split.images), "sha256": hasher.hexdigest()}
 

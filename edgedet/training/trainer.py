@@ -22,6 +22,7 @@ from edgedet.net.families import build_detector
 from edgedet.net.rtmdet import channels_last
 from edgedet.net.runtime import TorchRuntime
 from edgedet.progress import Stopwatch
+from edgedet.terminal import printable
 from edgedet.training.hardware import Hardware, autocast
 from edgedet.training.loader import Batch, BatchLoader, steps_per_epoch
 from edgedet.training.log import EpochRecord, StepLosses, TrainLog
@@ -152,7 +153,7 @@ class Trainer:
         for record in split.images[:_PICTURES]:
             found = detect(runtime, record.path, self._outputs.score_threshold)
             shown = to_rgb(found.pixels, self._preprocess)
-            yield record.path.stem, draw_detections(shown, found.in_input, self._outputs.class_names)
+            yield printable(record.path.stem), draw_detections(shown, found.in_input, self._outputs.class_names)
 
     def averaged_weights(self) -> dict[str, Tensor]:
         """The weights to use, contiguous.

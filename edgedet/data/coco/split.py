@@ -27,6 +27,7 @@ WARNING_TEXTS = {
     "category_unused_parent": "categories without annotations are only the parent of the others and were left out",
     "exif_rotated": "images are turned by their EXIF orientation; boxes are taken to refer to the upright image",
     "exif_boxes_turned": "images have boxes given for the stored, turned image; these were turned upright",
+    "file_name_differs": "images have a file whose name is written in another way (accents, %20, back-slashes)",
     "file_name_duplicate": "images repeat the file of another image",
     "label_missing": "images have no label file and are taken to show no object",
     "label_without_image": "label files belong to no image and were left out",

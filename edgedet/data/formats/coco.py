@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from edgedet.data.formats.annotations import Annotations, Category, Findings, Instance, RawImage
+from edgedet.data.formats.file_names import FileNames
 from edgedet.errors import DataError
 
 
@@ -104,6 +105,7 @@ def _parse_images(
     """Images in the order of the file."""
     images: dict[int, RawImage] = {}
     files: set[str] = set()
+    on_disk = FileNames(image_dir)
     for index, entry in enumerate(document["images"]):
         where = f"{path}: images[{index}]"
         image_id = _value(entry, "id", (int,), where)
@@ -120,7 +122,10 @@ def _parse_images(
         if name in files:
             findings.add("file_name_duplicate", f"{name}, image id {image_id}")
         files.add(name)
-        images[image_id] = RawImage(image_id, name, image_dir / name, width, height)
+        image_path, differs = on_disk.find(name, where)
+        if differs:
+            findings.add("file_name_differs", f"{name!a} is {image_path.name!a}")
+        images[image_id] = RawImage(image_id, name, image_path, width, height)
     if not images:
         raise DataError(f"{path}: the split is empty (no images); expected at least one image with a box")
     return tuple(images.values())

@@ -146,5 +146,5 @@ def _draw(everything: Annotations, split: str, division: Division) -> Annotation
 def _share(file_name: str, seed: int) -> float:
     """Where an image falls between 0 and 1."""
     picture = file_name.partition(".rf.")[0]
-    digest = hashlib.sha256(f"{seed}:{picture}".encode()).digest()
+    digest = hashlib.sha256(f"{seed}:{picture}".encode("utf-8", "surrogatepass")).digest()
     return int.from_bytes(digest[:8], "big") / 2**64

@@ -19,8 +19,8 @@ from edgedet.errors import ConversionError
 from edgedet.exchange.onnx_in import take_over
 from edgedet.exchange.onnx_in.api import quantize_onnx
 from edgedet.exchange.onnx_in.equal import onnx_outputs
-from edgedet.exchange.onnx_in.qdq.pairs import PAIR, QuantizedOperators
 from edgedet.exchange.onnx_in.qdq import graph as qdq_graph
+from edgedet.exchange.onnx_in.qdq.pairs import PAIR, QuantizedOperators
 from edgedet.exchange.onnx_in.request import OnnxRequest
 from edgedet.graph.graph import Graph
 from edgedet.graph.model import load_int8_model
