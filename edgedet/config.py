@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from edgedet.contracts import PreprocessSpec, require_trainable_size
-from edgedet.errors import ConfigError, require_one_of
+from edgedet.errors import ConfigError, meant, require_one_of
 from edgedet.resources import resource_dir
 from edgedet.typed import build, check_fields, shown, within
 
@@ -226,7 +225,8 @@ def load_model_file(name_or_path: str, overrides: Sequence[str] = ()) -> ModelFi
     if path.suffix != ".toml":
         path = resource_dir("models") / f"{name_or_path}.toml"
     if not path.is_file():
-        raise ConfigError(f"no model {name_or_path!r}{_meant(name_or_path)}: expected the path of a .toml file or one "
+        near = meant(name_or_path.removesuffix(".toml"), available_models())
+        raise ConfigError(f"no model {name_or_path!r}{near}: expected the path of a .toml file or one "
                           f"of {', '.join(available_models())}")  # fmt: skip
     table = _read_toml(path)
     for override in overrides:
@@ -247,12 +247,6 @@ def _read_toml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: not a valid TOML file: {error}") from error
 
 
-def _meant(name: str) -> str:
-    """What a mistyped name of a model may have meant, for an error."""
-    close = difflib.get_close_matches(name.removesuffix(".toml"), available_models(), n=1)
-    return f" (did you mean {close[0]!r}?)" if close else ""
-
-
 def _apply_override(table: dict[str, Any], override: str) -> None:
     key, separator, text = override.partition("=")
     if not separator or not key.strip() or not text.strip():
@@ -263,7 +257,10 @@ def _apply_override(table: dict[str, Any], override: str) -> None:
     matches = [s for s in sections if name in sections[s] and section in ("", s)]
     if len(matches) != 1:
         problem = "is in several sections" if matches else "is unknown"
-        raise ConfigError(f"`overrides` {override!r}: key {key.strip()!r} {problem}; known keys: {', '.join(known)}")
+        near = "" if matches else meant(name, [other for keys in sections.values() for other in keys])
+        raise ConfigError(
+            f"`overrides` {override!r}: key {key.strip()!r} {problem}{near}; known keys: {', '.join(known)}"
+        )
     try:
         value = tomllib.loads(f"v = {text.strip()}")["v"]
     except RecursionError as error:

@@ -6,7 +6,8 @@ exits 2.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import difflib
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -68,6 +69,12 @@ def missing_extra(package: str, extra: str) -> ToolchainError:
         The error to raise, with the install command.
     """
     return ToolchainError(f'{package} is not installed, but this step needs it: pip install "edgedet[{extra}]"')
+
+
+def meant(word: str, known: Iterable[str]) -> str:
+    """What a mistyped word may have meant, for an error: " (did you mean 'channels'?)", or nothing."""
+    close = difflib.get_close_matches(word, list(known), n=1)
+    return f" (did you mean {close[0]!r}?)" if close else ""
 
 
 def require_one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:

@@ -13,7 +13,7 @@ import math
 import types
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
-from edgedet.errors import ConfigError
+from edgedet.errors import ConfigError, meant
 
 T = TypeVar("T")
 MAX_WHOLE = 2**64  # exclusive, of either sign: ids of data sets may use all 64 bits
@@ -47,9 +47,10 @@ def build(cls: type[T], table: Any, where: str) -> T:
     ]
     for problem, keys in (("unknown", sorted(strangers)), ("missing", sorted(needed - present))):
         if keys:
+            near = meant(keys[0], names) if problem == "unknown" else ""
             more = f" and {len(keys) - 8} more" if len(keys) > 8 else ""
             raise ConfigError(
-                f"{where}: {problem} keys {', '.join(keys[:8])}{more}; expected {', '.join(sorted(names))}"
+                f"{where}: {problem} keys {', '.join(keys[:8])}{more}{near}; expected {', '.join(sorted(names))}"
             )
     hints = get_type_hints(cls)
     values = {name: _coerce(hints[name], table[name], f"{where}: {name}") for name in names if name in table}

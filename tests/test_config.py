@@ -96,6 +96,8 @@ def test_load_model_file_override_sets_one_key(override: str, section: str, key:
     ("override", "message"),
     [
         ("nope=1", "'nope' is unknown; known keys: about.made_for, model.name"),
+        ("chanels=1", r"'chanels' is unknown \(did you mean 'channels'\?\); known keys: "),
+        ("model.chanels=1", r"'model.chanels' is unknown \(did you mean 'channels'\?\); known keys: "),
         ("model.lr=1", "'model.lr' is unknown"),
         ("lr", "expected key=value, for example"),
         ("=3", "expected key=value"),
@@ -126,7 +128,9 @@ def test_load_model_file_unknown_and_missing_keys_name_file_and_key(tmp_path: Pa
     text = (resource_dir("models") / "rtmdet_nano.toml").read_text()
     path = tmp_path / "mine.toml"
     path.write_text(text.replace("deepen =", "deppen ="))
-    with pytest.raises(ConfigError, match=r"mine\.toml: model: unknown keys deppen; expected .*deepen"):
+    with pytest.raises(
+        ConfigError, match=r"mine\.toml: model: unknown keys deppen \(did you mean 'deepen'\?\); expected .*deepen"
+    ):
         load_model_file(str(path))
     path.write_text("\n".join(line for line in text.splitlines() if not line.startswith("lr ")))
     with pytest.raises(ConfigError, match=r"mine\.toml: train: missing keys lr"):

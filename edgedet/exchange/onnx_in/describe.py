@@ -43,7 +43,7 @@ def describe_network(
     Raises:
         ConfigError: nobody says something that must be known.
     """
-    own, remarks = read_own_contract(network, net.shapes)
+    own, remarks = read_own_contract(network, net.shapes, request)
     labelled = split if split.class_names else None
     contract = request.contract
     if own is not None:

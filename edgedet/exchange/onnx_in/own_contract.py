@@ -71,14 +71,21 @@ class OwnContract:
         return replace(self.outputs, class_names=names, category_ids=request.category_ids or (), **given)
 
 
-def read_own_contract(network: OnnxNetwork, shapes: Mapping[str, Shape]) -> tuple[OwnContract | None, tuple[str, ...]]:
+def read_own_contract(
+    network: OnnxNetwork, shapes: Mapping[str, Shape], request: OnnxRequest
+) -> tuple[OwnContract | None, tuple[str, ...]]:
     """Contracts in metadata_props, key `edgedet`.
 
     Args:
         network: the file.
         shapes: of its tensors.
+        request: what the caller said.
     Returns:
-        The contracts, None where the file has none or those that it has can't be used; and a note that says why.
+        The contracts, None where the file has none, or has some that can't be used and the caller says all that they
+        would say; and a note that says why.
+    Raises:
+        ConversionError: they can't be used, and the caller leaves open what would have to be guessed: another
+            normalization or order of channels gives other detections, and nothing tells.
     """
     texts = [entry.value for entry in network.model.metadata_props if entry.key == METADATA_NAME]
     if not texts:
@@ -87,7 +94,15 @@ def read_own_contract(network: OnnxNetwork, shapes: Mapping[str, Shape]) -> tupl
         return _checked(texts[0], network, shapes), ()
     except ConversionError as error:
         reason = " ".join(str(error).removeprefix(f"{network.path}: ").split())[:300]
-        return None, (f"the contract in the file's metadata is not used: {reason}",)
+        said = request.contract
+        open_ends = [name for name in ("mean", "std", "channels", "resize") if getattr(said, name) is None]
+        open_ends += [] if request.outputs or said.head is not None else ["head"]
+        if not open_ends:
+            return None, (f"the contract in the file's metadata is not used: {reason}",)
+        raise ConversionError(
+            f"{network.path}: edgedet wrote a contract into the file's metadata, which can't be used: {reason}. Export "
+            f"the file again; or say what it would say: {', '.join(f'`{name}`' for name in open_ends)} are missing"
+        ) from error
 
 
 def _checked(text: str, network: OnnxNetwork, shapes: Mapping[str, Shape]) -> OwnContract:

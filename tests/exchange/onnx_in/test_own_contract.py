@@ -17,16 +17,20 @@ from random_weights import random_detector
 
 from edgedet.commands.main import main
 from edgedet.config import load_model_file
+from edgedet.contract.request import ContractRequest
 from edgedet.contracts import OutputSpec, PreprocessSpec
+from edgedet.data.paths import DataPaths
 from edgedet.data.pictures.drawn_picture import draw_pixels
 from edgedet.data.pictures.preprocess import normalize
+from edgedet.errors import ConversionError
 from edgedet.exchange.export.qdq.check import write_qdq
 from edgedet.exchange.onnx_in.load import load_onnx
 from edgedet.exchange.onnx_in.own_contract import read_own_contract
+from edgedet.exchange.onnx_in.request import OnnxRequest
 from edgedet.graph.flatbuffer import write_tflite
 from edgedet.graph.model import load_int8_model
 from edgedet.net.checkpoint import Checkpoint, save_checkpoint
-from edgedet.quantize.api import quantize_model
+from edgedet.quantize.api import QuantizeRequest, quantize_model
 from edgedet.runtimes.open import open_runtime
 
 onnx = pytest.importorskip("onnx")
@@ -122,6 +126,14 @@ def test_another_number_of_classes_is_one_error(
     assert not (tmp_path / "q").exists()
 
 
+ALL = {"mean": (0.0,), "std": (1.0,), "channels": "RGB", "resize": "stretch", "head": "rtmdet"}
+
+
+def asked(path: Path, **contract: Any) -> OnnxRequest:
+    request = QuantizeRequest(path, DataPaths(path.parent), path.parent / "out")
+    return OnnxRequest(request, ContractRequest(path, **contract))
+
+
 def changed(path: Path, *keys: str, value: Any) -> str:
     """The contract of a file with one value replaced."""
     text = next(entry.value for entry in onnx.load(str(path)).metadata_props if entry.key == "edgedet")
@@ -138,45 +150,70 @@ def changed(path: Path, *keys: str, value: Any) -> str:
     [
         (("version",), 99, "version 99"),
         (("preprocess",), [["width"]], "is wrong"),
-        (("preprocess", "mean"), ["a", "b", "c"], "finite mean"),
+        (("preprocess", "mean"), ["a", "b", "c"], "mean: expected float"),
         (("preprocess", "std"), [1.0, float("nan"), 1.0], "std"),
-        (("preprocess", "pad_value"), 1.5, "whole pad_value"),
+        (("preprocess", "pad_value"), 1.5, "pad_value: expected int"),
         (("preprocess", "width"), 32, "it says 32x32 px in 3 channels, the input has 64x32 px in 3"),
         (("tensors", "cls_8"), "box_16", r"cls_8 should be the output box_16, found \(1, 4, 2, 4\)"),
         (("outputs", "class_names"), ["a"], "4 category_ids for 1 class_names"),
-        (("outputs", "class_names"), [1, 2, 3, 4], "must be strings"),
+        (("outputs", "class_names"), [1, 2, 3, 4], "class_names: expected str"),
         (("outputs", "max_detections"), "many", "max_detections"),
         (("outputs", "head"), {"kind": "none", "tensors": [{}]}, "is wrong"),
         (("tensors", "cls_8"), "elsewhere", "cls_8 should be the output elsewhere"),
-        (("tensors", "cls_8"), {"a": 1}, "names of tensors"),
+        (("tensors", "cls_8"), {"a": 1}, "expected the name of a tensor"),
         (("tensors",), 5, "is wrong"),
     ],
 )
-def test_strangers_contract_is_left_aside_with_its_reason(
+def test_strangers_contract_is_left_aside_with_its_reason_by_who_says_all(
     keys: tuple[str, ...], value: object, reason: str, exported: tuple[Path, Path], tmp_path: Path
 ) -> None:
     network = load_onnx(with_text(exported[1], tmp_path / "x.onnx", changed(exported[1], *keys, value=value)))
     shapes = {v.name: tuple(d.dim_value for d in v.type.tensor_type.shape.dim) for v in network.model.graph.output}
-    own, notes = read_own_contract(network, shapes)
+    own, notes = read_own_contract(network, shapes, asked(network.path, **ALL))
     assert own is None
     (note,) = notes
     assert note.startswith("the contract in the file's metadata is not used: ")
     assert re.search(reason, note), note
+    with pytest.raises(ConversionError, match=reason):
+        read_own_contract(network, shapes, asked(network.path))
 
 
 @pytest.mark.parametrize("text", ["", "{", "null", "7", "[" * 100_000, '"\\ud800"', "{'a': open('/etc/passwd')}"])
 def test_text_that_is_no_contract_is_left_aside(text: str, exported: tuple[Path, Path], tmp_path: Path) -> None:
-    own, notes = read_own_contract(load_onnx(with_text(exported[1], tmp_path / "x.onnx", text)), {})
+    network = load_onnx(with_text(exported[1], tmp_path / "x.onnx", text))
+    own, notes = read_own_contract(network, {}, asked(network.path, **ALL))
     assert own is None
     assert len(notes) == 1
 
 
-@pytest.mark.parametrize("text", [None, "{"])
-def test_file_without_a_contract_is_read_as_other_makers(
-    text: str | None, exported: tuple[Path, Path], tmp_path: Path, toy_data: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("name", ALL)
+def test_text_that_is_no_contract_is_an_error_where_something_would_be_guessed(
+    name: str, exported: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    path = with_text(exported[1], tmp_path / "x.onnx", text)
+    network = load_onnx(with_text(exported[1], tmp_path / "x.onnx", "{"))
+    rest = {key: value for key, value in ALL.items() if key != name}
+    with pytest.raises(ConversionError, match=f"x.onnx: edgedet wrote a contract .* not JSON.*: `{name}` are missing"):
+        read_own_contract(network, {}, asked(network.path, **rest))
+
+
+def test_file_with_a_damaged_contract_is_not_guessed_at(
+    exported: tuple[Path, Path], tmp_path: Path, toy_data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = with_text(exported[1], tmp_path / "x.onnx", "{")
+    classes = ("--class-names", "a,b,c,d")
+    assert quantized(path, toy_data, tmp_path / "q", *classes) == 2
+    assert "can't be used" in capsys.readouterr().err
+    assert not (tmp_path / "q").exists()
+    said = ("--head", "rtmdet", "--mean", "1", "--std", "2", "--channels", "RGB", "--resize", "stretch")
+    assert quantized(path, toy_data, tmp_path / "q", *classes, *said) == 0
+    assert "the contract in the file's metadata is not used" in capsys.readouterr().out
+
+
+def test_file_without_a_contract_is_read_as_other_makers(
+    exported: tuple[Path, Path], tmp_path: Path, toy_data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = with_text(exported[1], tmp_path / "x.onnx", None)
     assert quantized(path, toy_data, tmp_path / "q") == 2
     assert "nobody names its classes (its head has 4)" in capsys.readouterr().err
     assert quantized(path, toy_data, tmp_path / "q", "--class-names", "a,b,c,d") == 0
-    assert ("the contract in the file's metadata is not used" in capsys.readouterr().out) == (text is not None)
+    assert "the contract in the file's metadata is not used" not in capsys.readouterr().out
