@@ -102,8 +102,8 @@ LIGHT_LAYERS = (
     "exchange",
     "lint",
 )
-# Drawing and augmentation may use OpenCV (extra `train`); nothing light imports them, as the test below shows.
-CV2_PREFIXES = ("data.synth", "data.augment")
+# Drawing, augmentation and videos may use OpenCV (extra `train`); nothing light imports them, as the test below shows.
+CV2_PREFIXES = ("data.synth", "data.augment", "evaluate.video")
 
 
 def is_light(module: str) -> bool:

@@ -46,6 +46,11 @@ def find_pictures(source: Source) -> list[Path | np.ndarray]:
     )
 
 
+def find_files(sources: Iterable[PathLike]) -> list[Path]:
+    """The image files of paths, folders and patterns, as `find_pictures`; each once."""
+    return list(dict.fromkeys(path for source in sources for path in _files(os.fspath(source))))
+
+
 def _array(pixels: np.ndarray) -> np.ndarray:
     if pixels.dtype != np.uint8 or not (pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] == 3)):
         raise ShapeError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from edgedet.api.opening import open_model
@@ -10,7 +11,7 @@ from edgedet.commands.shared import Commands, add_command
 from edgedet.errors import ConfigError
 from edgedet.evaluate.arguments import add_evaluate_arguments, run_evaluate
 from edgedet.fileio import require_out_folder
-from edgedet.options import add_device_argument, threshold, with_flags
+from edgedet.options import add_device_argument, positive_int, threshold, with_flags
 from edgedet.runtimes.names import RUNTIME_HELP, RUNTIMES
 
 
@@ -50,27 +51,89 @@ def add_predict(commands: Commands) -> None:
         "draw the boxes that a model finds in images",
         (
             "predict runs/q/model_int8.tflite photo.jpg --out pictures",
-            "predict runs/bccd/best.pt bccd/valid/*.jpg --out pictures --score-threshold 0.4",
+            "predict runs/bccd/best.pt bccd/valid --out pictures --score-threshold 0.4",
+            "predict runs/q/model_int8.tflite 'photos/**/*.jpg' --out pictures",
+            "predict runs/q/model_int8.tflite street.mp4 --out pictures",
+            "predict runs/q/model_int8.tflite 0 --frames 100 --out pictures    # the first camera",
+            "predict runs/q/model_int8.tflite - --out pictures < list.txt",
         ),
         _predict,
     )
     parser.add_argument("model", type=Path, metavar="MODEL", help="int8 .tflite, or a checkpoint (.pt)")
-    parser.add_argument("images", type=Path, nargs="+", metavar="IMAGE")
+    parser.add_argument(
+        "images",
+        nargs="+",
+        metavar="SOURCE",
+        help="image, folder (with its sub-folders), quoted pattern, video, number of a camera, or - for a list of "
+        "paths on standard input, one a line",
+    )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of pictures and detections.json")
     parser.add_argument("--runtime", choices=RUNTIMES, help=RUNTIME_HELP)
     parser.add_argument("--score-threshold", type=threshold, metavar="T", help="default: the model's")
+    parser.add_argument("--frames", type=positive_int, metavar="N", help="of a video or camera (default: all)")
     add_device_argument(parser, note=", for a checkpoint")
 
 
 def _predict(args: argparse.Namespace) -> int:
-    from edgedet.evaluate.predict import predict
-    from edgedet.progress import show_progress
+    from edgedet.evaluate.video import is_video
 
     require_out_folder(args.out, "--out")
+    videos = [
+        source for source in args.images if is_video(source) and not (source.isdecimal() and Path(source).exists())
+    ]
+    if args.frames is not None and not videos:
+        raise ConfigError(f"--frames {args.frames}: only of a video or camera, found {', '.join(args.images)}")
+    if not videos:
+        return _predict_pictures(args)
+    if len(args.images) > 1:
+        raise ConfigError(f"{videos[0]}: a video or camera goes by itself, found {len(args.images)} sources")
+    return _predict_video(args, videos[0])
+
+
+def _predict_pictures(args: argparse.Namespace) -> int:
+    from edgedet.api.sources import find_files
+    from edgedet.evaluate.predict import DETECTIONS_FILE, predict
+    from edgedet.progress import show_progress
+
+    sources = [line for source in args.images for line in (_listed() if source == "-" else [source])]
+    files = find_files(sources)
     runtime = open_model(args.model, args.runtime, args.device)
+    unreadable: list[str] = []
     with show_progress("predict") as progress:
-        predictions = predict(runtime, args.images, args.out, args.score_threshold, progress)
+        predictions = predict(
+            runtime,
+            files,
+            args.out,
+            args.score_threshold,
+            progress,
+            on_unreadable=None if len(files) == 1 else lambda path, error: unreadable.append(str(error)),
+        )
     for prediction in predictions:
         print(f"{prediction.image}: {len(prediction.detections)} objects -> {prediction.picture}")
-    print(f"{args.out / 'detections.json'}: all detections ({runtime.name}: {runtime.arithmetic})")
+    print(f"{args.out / DETECTIONS_FILE}: all detections ({runtime.name}: {runtime.arithmetic})")
+    if not unreadable:
+        return 0
+    sys.stderr.write(f"error: {len(unreadable)} of {len(files)} images can't be read; the others are done:\n")
+    sys.stderr.writelines(f"  {reason}\n" for reason in unreadable)
+    return 2
+
+
+def _predict_video(args: argparse.Namespace, source: str) -> int:
+    from edgedet.evaluate.video import predict_video
+    from edgedet.progress import show_progress
+
+    runtime = open_model(args.model, args.runtime, args.device)
+    with show_progress("predict", "frames") as progress:
+        report = predict_video(runtime, source, args.out, args.score_threshold, args.frames, progress)
+    print(f"{report.video}: {report.frames} frames, {report.objects} objects")
+    print(f"{report.detections}: all detections ({runtime.name}: {runtime.arithmetic})")
     return 0
+
+
+def _listed() -> list[str]:
+    """Paths on standard input, one a line."""
+    lines = [line.rstrip("\n") for line in sys.stdin]
+    found = [line for line in lines if line.strip()]
+    if not found:
+        raise ConfigError("-: standard input holds no paths; expected one a line")
+    return found

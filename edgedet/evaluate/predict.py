@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ from PIL import Image
 from edgedet.contracts import Detections
 from edgedet.data.pictures.draw import draw_boxes
 from edgedet.data.pictures.preprocess import load_image
-from edgedet.errors import ConfigError
+from edgedet.errors import ConfigError, DataError
 from edgedet.evaluate.detect import detect
 from edgedet.evaluate.own_decoder import Decoder, OwnDecoder
 from edgedet.fileio import atomic_write_bytes, atomic_write_text
@@ -23,6 +23,9 @@ from edgedet.fileio import atomic_write_bytes, atomic_write_text
 if TYPE_CHECKING:  # drawing alone needs no runtime
     from edgedet.progress import Progress
     from edgedet.runtimes.protocol import Runtime
+
+
+DETECTIONS_FILE = "detections.json"
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,11 +46,12 @@ def predict(
     score_threshold: float | None = None,
     progress: Progress | None = None,
     decode: Decoder | None = None,
+    on_unreadable: Callable[[Path, DataError], None] | None = None,
 ) -> list[Prediction]:
     """Detect objects in images; write `OUT/<name>.png` for each and `OUT/detections.json`.
 
     Nothing is written before every image went through. Images of the same name get `<name>_2.png` and so on; no picture
-    replaces one of the inputs. Pictures of an earlier run are replaced.
+    replaces one of the inputs. Pictures of an earlier run in this folder are replaced, or removed.
 
     Args:
         runtime: the model in one of its forms.
@@ -56,11 +60,12 @@ def predict(
         score_threshold: inside [0, 1); None takes the model's.
         progress: called after each image.
         decode: of a head that edgedet does not know, as in `evaluate`; None: the contract's head.
+        on_unreadable: told of an image that can't be read, which is left out then; None: it is an error.
     Returns:
-        One prediction per image, in order.
+        One prediction per image that could be read, in order.
     Raises:
         ConfigError: no images, or the threshold is out of range.
-        DataError: an image is missing or damaged.
+        DataError: an image is missing or damaged, or all are.
     """
     if not image_paths:
         raise ConfigError("predict: no images given; name at least one image file")
@@ -70,19 +75,41 @@ def predict(
     pictures = picture_paths(image_paths, out)
     predictions = []
     for done, (path, picture) in enumerate(zip(image_paths, pictures, strict=True), start=1):
-        found = detect(runtime, path, threshold)
-        width, height = found.placement.image_width, found.placement.image_height
-        predictions.append(Prediction(path, picture, width, height, found.in_image))
+        try:
+            found = detect(runtime, path, threshold)
+        except DataError as error:
+            if on_unreadable is None:
+                raise
+            on_unreadable(path, error)
+        else:
+            width, height = found.placement.image_width, found.placement.image_height
+            predictions.append(Prediction(path, picture, width, height, found.in_image))
         if progress is not None:
             progress(done, len(image_paths))
+    if not predictions:
+        raise DataError(f"none of the {len(image_paths)} images can be read")
+    earlier = _earlier_pictures(out)
     names = runtime.outputs.class_names
     for prediction in predictions:  # decoded again rather than kept: memory does not grow with the number of images
         drawn = draw_detections(load_image(prediction.image), prediction.detections, names)
         buffer = io.BytesIO()
         Image.fromarray(drawn).save(buffer, format="PNG")
         atomic_write_bytes(prediction.picture, buffer.getvalue())
-    atomic_write_text(out / "detections.json", _to_json(predictions, runtime, threshold))
+    atomic_write_text(out / DETECTIONS_FILE, _to_json(predictions, runtime, threshold))
+    for stale in earlier - {prediction.picture for prediction in predictions}:
+        stale.unlink(missing_ok=True)
     return predictions
+
+
+def _earlier_pictures(out: Path) -> set[Path]:
+    """Pictures that an earlier run wrote here, by its detections.json."""
+    try:
+        images = json.loads((out / DETECTIONS_FILE).read_text(encoding="utf-8"))["images"]
+        names = [image["picture"] for image in images]
+    except (OSError, ValueError, KeyError, TypeError):
+        return set()
+    # Only plain names of PNG files: the file may have come from somewhere else.
+    return {out / name for name in names if isinstance(name, str) and name == Path(name).name and name.endswith(".png")}
 
 
 def draw_detections(image: np.ndarray, detections: Detections, class_names: Sequence[str]) -> np.ndarray:

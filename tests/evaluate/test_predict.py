@@ -147,3 +147,33 @@ def test_class_colour_first_twenty_differ() -> None:
     colours = np.array([class_colour(label) for label in range(20)], int)
     distances = np.abs(colours[:, None] - colours[None]).sum(axis=2) + 999 * np.eye(20, dtype=int)
     assert distances.min() > 30
+
+
+def test_predict_one_damaged_image_among_many_leaves_the_others(runtime: Int8Runtime, tmp_path: Path) -> None:
+    good = [square(tmp_path / name, 0) for name in ("a.png", "c.png")]
+    bad = tmp_path / "b.png"
+    bad.write_bytes(good[0].read_bytes()[:80])
+    told: list[Path] = []
+    paths = [good[0], bad, good[1]]
+    predictions = predict(runtime, paths, tmp_path / "out", on_unreadable=lambda path, error: told.append(path))
+    assert told == [bad]
+    assert [prediction.image for prediction in predictions] == good
+    assert [image["image"] for image in json.loads((tmp_path / "out" / "detections.json").read_text())["images"]] == [
+        str(path) for path in good
+    ]
+    with pytest.raises(DataError, match="none of the 1 images can be read"):
+        predict(runtime, [bad], tmp_path / "other", on_unreadable=lambda path, error: told.append(path))
+    assert not (tmp_path / "other").exists()
+
+
+def test_predict_removes_the_pictures_of_an_earlier_run_and_nothing_else(runtime: Int8Runtime, tmp_path: Path) -> None:
+    first, second = square(tmp_path / "a.png", 0), square(tmp_path / "b.png", 1)
+    out = tmp_path / "out"
+    predict(runtime, [first], out)
+    (out / "mine.png").write_bytes(b"of the user")
+    predict(runtime, [second], out)
+    assert sorted(path.name for path in out.iterdir()) == ["b.png", "detections.json", "mine.png"]
+    # A list that names something outside is not followed.
+    (out / "detections.json").write_text(json.dumps({"images": [{"picture": "../a.png"}, {"picture": "mine.txt"}, 7]}))
+    predict(runtime, [second], out)
+    assert first.is_file()

@@ -1,0 +1,168 @@
+"""Run a model on a video or a camera: an annotated video, and what was found in every frame."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgedet.errors import DataError, missing_extra
+from edgedet.evaluate.detect import detect
+from edgedet.evaluate.predict import draw_detections
+from edgedet.fileio import atomic_write_text
+
+if TYPE_CHECKING:
+    from edgedet.contracts import Detections
+    from edgedet.progress import Progress
+    from edgedet.runtimes.protocol import Runtime
+
+VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg")
+_CAMERA_FPS = 10.0  # written into the file of a camera that names no rate
+
+
+@dataclass(frozen=True)
+class VideoReport:
+    """What was written."""
+
+    video: Path  # annotated, MPEG-4
+    detections: Path  # JSON, frame by frame
+    frames: int
+    objects: int  # in all frames
+
+
+def is_video(source: str) -> bool:
+    """True for the path of a video, or the number of a camera."""
+    return source.isdecimal() or Path(source).suffix.lower() in VIDEO_SUFFIXES
+
+
+def predict_video(
+    runtime: Runtime,
+    source: str,
+    out: Path,
+    score_threshold: float | None = None,
+    max_frames: int | None = None,
+    progress: Progress | None = None,
+) -> VideoReport:
+    """Detect objects in every frame; write OUT/NAME.mp4 with boxes and OUT/NAME.json.
+
+    Both files appear when all frames went through. Ctrl-C ends a camera's recording: what was seen is written.
+
+    Args:
+        runtime: the model in one of its forms.
+        source: path of a video, or the number of a camera, "0" for the first.
+        out: folder, created when absent.
+        score_threshold: 0 <= t < 1; None: the model's.
+        max_frames: end after so many; None: the whole video, or until Ctrl-C.
+        progress: called after each frame; of a camera without `max_frames` the number of frames is not known: never.
+    Returns:
+        Paths and counts.
+    Raises:
+        DataError: no such video or camera, or nothing in it can be decoded.
+        ToolchainError: OpenCV is missing.
+    """
+    threshold = runtime.outputs.score_threshold if score_threshold is None else score_threshold
+    camera = source.isdecimal()
+    name = f"camera{source}" if camera else Path(source).stem
+    found: list[Detections] = []
+    with _open(source) as video, _Writer(out / f"{name}.mp4", video) as writer:
+        total = max_frames or video.frames
+        try:
+            for frame in video:
+                seen = detect(runtime, frame, threshold).in_image
+                writer.write(draw_detections(frame, seen, runtime.outputs.class_names))
+                found.append(seen)
+                if progress is not None and total:
+                    progress(len(found), max(total, len(found)))
+                if max_frames is not None and len(found) == max_frames:
+                    break
+        except KeyboardInterrupt:
+            if not camera:
+                raise
+        if not found:
+            raise DataError(f"{source}: holds no frame that OpenCV can decode; convert it to MP4 with H.264")
+        writer.keep()
+    detections = out / f"{name}.json"
+    atomic_write_text(detections, _to_json(found, runtime, source, threshold, video.rate))
+    return VideoReport(out / f"{name}.mp4", detections, len(found), sum(len(seen) for seen in found))
+
+
+class _Video:
+    """Frames of a capture, uint8 (H, W, 3), RGB."""
+
+    def __init__(self, capture: Any, cv2: Any, camera: bool) -> None:
+        self._capture, self._cv2 = capture, cv2
+        self.rate = float(capture.get(cv2.CAP_PROP_FPS)) or _CAMERA_FPS
+        self.frames = 0 if camera else max(0, int(capture.get(cv2.CAP_PROP_FRAME_COUNT)))
+        self.size = (int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)), int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT)))
+
+    def __iter__(self) -> Iterator[Any]:
+        while True:
+            there, frame = self._capture.read()
+            if not there:
+                return
+            yield self._cv2.cvtColor(frame, self._cv2.COLOR_BGR2RGB)
+
+
+class _Writer:
+    """A video that gets its name when it is whole."""
+
+    def __init__(self, path: Path, video: _Video) -> None:
+        import cv2
+
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._path, self._cv2 = path, cv2
+        self._unfinished = path.with_name(f".{path.stem}.unfinished{path.suffix}")  # OpenCV goes by the suffix
+        code = cv2.VideoWriter.fourcc(*"mp4v")
+        self._writer = cv2.VideoWriter(str(self._unfinished), code, video.rate, video.size)
+        if not self._writer.isOpened():
+            raise DataError(f"{path}: OpenCV can't write a video of {video.size[0]}x{video.size[1]} here")
+
+    def __enter__(self) -> _Writer:
+        return self
+
+    def write(self, pixels: Any) -> None:
+        self._writer.write(self._cv2.cvtColor(pixels, self._cv2.COLOR_RGB2BGR))
+
+    def keep(self) -> None:
+        self._writer.release()
+        os.replace(self._unfinished, self._path)
+
+    def __exit__(self, *error: object) -> None:
+        self._writer.release()
+        self._unfinished.unlink(missing_ok=True)
+
+
+@contextmanager
+def _open(source: str) -> Iterator[_Video]:
+    try:
+        import cv2
+    except ImportError as error:
+        raise missing_extra("cv2", "train") from error
+    camera = source.isdecimal()
+    if not camera and not Path(source).is_file():
+        raise DataError(f"{source}: no such video; check the path")
+    capture = cv2.VideoCapture(int(source)) if camera else cv2.VideoCapture(source)
+    try:
+        if not capture.isOpened():
+            what = f"camera {source}: can't be opened; is one connected, and free?"
+            raise DataError(what if camera else f"{source}: OpenCV can't open this video; convert it to MP4 with H.264")
+        yield _Video(capture, cv2, camera)
+    finally:
+        capture.release()
+
+
+def _to_json(found: list[Detections], runtime: Runtime, source: str, threshold: float, rate: float) -> str:
+    names = runtime.outputs.class_names
+    frames = [
+        [
+            {"class": names[label], "label": label, "score": score, "box_xyxy_px": box}
+            for label, score, box in zip(seen.labels.tolist(), seen.scores.tolist(), seen.boxes.tolist(), strict=True)
+        ]
+        for seen in found
+    ]
+    head = {"video": source, "frames_per_second": rate, "runtime": runtime.name, "score_threshold": threshold}
+    return json.dumps({**head, "class_names": list(names), "frames": frames}, indent=1) + "\n"

@@ -1,0 +1,87 @@
+"""Videos, written and read again with OpenCV."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("cv2")
+
+import cv2
+
+from edgedet.errors import DataError
+from edgedet.evaluate.detect import detect
+from edgedet.evaluate.video import is_video, predict_video
+from edgedet.runtimes.open import open_runtime
+from edgedet.runtimes.protocol import Int8Runtime
+
+
+@pytest.fixture(scope="module")
+def runtime(toy_model: Path) -> Int8Runtime:
+    return open_runtime(toy_model, "sim")
+
+
+@pytest.fixture
+def video(tmp_path: Path) -> Path:
+    """Five frames of a red square that moves; Motion JPEG in AVI is part of every OpenCV."""
+    path = tmp_path / "street.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 12.0, (96, 64))
+    for number in range(5):
+        frame = np.zeros((64, 96, 3), np.uint8)
+        frame[16:40, 8 + 8 * number : 32 + 8 * number, 2] = 255  # BGR
+        writer.write(frame)
+    writer.release()
+    return path
+
+
+def frames_of(path: Path) -> list[np.ndarray]:
+    capture, frames = cv2.VideoCapture(str(path)), []
+    while True:
+        there, frame = capture.read()
+        if not there:
+            return frames
+        frames.append(frame[:, :, ::-1].copy())
+
+
+def test_predict_video_finds_in_each_frame_what_detect_finds(runtime: Int8Runtime, video: Path, tmp_path: Path) -> None:
+    calls: list[tuple[int, int]] = []
+    report = predict_video(runtime, str(video), tmp_path / "out", progress=lambda *call: calls.append(call))
+    assert report.frames == 5
+    assert calls == [(n, 5) for n in range(1, 6)]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["street.json", "street.mp4"]
+    value = json.loads(report.detections.read_text())
+    assert value["frames_per_second"] == 12.0
+    expected = [detect(runtime, frame, 0.25).in_image for frame in frames_of(video)]
+    found = [[row["box_xyxy_px"] for row in frame] for frame in value["frames"]]
+    assert found == [one.boxes.tolist() for one in expected]
+    assert report.objects == sum(len(one) for one in expected) > 0
+    drawn = frames_of(report.video)
+    assert len(drawn) == 5
+    assert drawn[0].shape == (64, 96, 3)
+
+
+def test_predict_video_ends_after_max_frames(runtime: Int8Runtime, video: Path, tmp_path: Path) -> None:
+    report = predict_video(runtime, str(video), tmp_path / "out", max_frames=2)
+    assert report.frames == 2
+    assert len(frames_of(report.video)) == 2
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [("absent.mp4", "no such video"), ("broken.mp4", "can't open this video"), ("97", "camera 97: can't be opened")],
+)
+def test_predict_video_that_cant_be_opened_leaves_nothing(
+    runtime: Int8Runtime, tmp_path: Path, source: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "broken.mp4").write_bytes(b"no video")
+    with pytest.raises(DataError, match=message):
+        predict_video(runtime, source, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_is_video_goes_by_suffix_or_number() -> None:
+    assert [is_video(text) for text in ("a.MP4", "0", "a.jpg", "photos", "-")] == [True, True, False, False, False]
