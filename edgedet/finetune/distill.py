@@ -45,17 +45,26 @@ def distillation_loss(
         divisor: of the sum of the teacher's best scores.
     Returns:
         The losses; both terms are divided by the sum of the teacher's best scores (at least 1). `positives` counts the
-        priors that teach boxes.
+        priors that teach boxes, `left_out` those that the teacher is as sure of, but whose box has no area: a weak
+        teacher puts right in front of left.
     """
     logits, distances = flatten_outputs(student)
     with torch.no_grad():
         teacher_logits, teacher_distances = flatten_outputs(teacher)
         scores = teacher_logits.sigmoid()
         best = scores.amax(-1)
-        chosen = best > BOX_SCORE
+        wanted = distances_to_boxes(teacher_distances, grid)
+        scored = best > BOX_SCORE
+        chosen = scored & _has_area(wanted)
         normalizer = divisor(best[chosen].sum())
         least = F.binary_cross_entropy_with_logits(teacher_logits, scores, reduction="sum")
-    cls = (F.binary_cross_entropy_with_logits(logits, scores, reduction="sum") - least) / normalizer * cls_weight
-    boxes, wanted = distances_to_boxes(distances, grid), distances_to_boxes(teacher_distances, grid)
+    cls = F.binary_cross_entropy_with_logits(logits, scores, reduction="sum") - least
+    cls = cls.clamp(min=0) / normalizer * cls_weight  # below 0 by rounding only
+    boxes = distances_to_boxes(distances, grid)
     box = (giou_loss(boxes[chosen], wanted[chosen]) * best[chosen]).sum() / normalizer * box_weight
-    return Losses(cls + box, cls.detach(), box.detach(), chosen.sum())
+    return Losses(cls + box, cls.detach(), box.detach(), chosen.sum(), (scored & ~chosen).sum())
+
+
+def _has_area(boxes: Tensor) -> Tensor:
+    """bool, of xyxy boxes (..., 4): finite, and right and bottom lie behind left and top."""
+    return boxes.isfinite().all(-1) & (boxes[..., 2:] > boxes[..., :2]).all(-1)

@@ -244,11 +244,17 @@ def _qat(request: QatRequest, hardware: Hardware) -> QatReport:
         trainer.close()
     assert history[-1].ap is not None
     aps = (ap_float, ap_start, history[-1].ap)
-    return hardware.processes.from_first(lambda: _write(run, trainer.frozen(), manifest, aps, clock))
+    left_out = max(record.left_out for record in history)
+    return hardware.processes.from_first(lambda: _write(run, trainer.frozen(), manifest, aps, left_out, clock))
 
 
 def _write(
-    run: _Run, frozen: GraphModule, manifest: Manifest, aps: tuple[float, float, float], clock: Stopwatch
+    run: _Run,
+    frozen: GraphModule,
+    manifest: Manifest,
+    aps: tuple[float, float, float],
+    left_out: float,
+    clock: Stopwatch,
 ) -> QatReport:
     """Write and measure the file, then its papers; `aps`: float, at the start, after training."""
     request = run.request
@@ -256,7 +262,8 @@ def _write(
     clock.lap("convert")
     checked = check_file(data, request.out, request.runtime, run.judge, aps[-1])
     clock.lap("file AP")
-    report = _report(run, checked, aps, int16_names(frozen), clock.laps)
+    notes = _notes(aps, left_out)
+    report = _report(run, checked, aps, int16_names(frozen), clock.laps, notes)
     atomic_write_text(request.out / MANIFEST_FILE, manifest.to_json())
     atomic_write_text(report.report, json.dumps(report.to_json(), indent=1) + "\n")
     return report
@@ -365,6 +372,7 @@ def _report(
     aps: tuple[float, float, float],
     int16: tuple[str, ...],
     laps: list[tuple[str, float]],
+    notes: tuple[str, ...],
 ) -> QatReport:
     """Report of a finished run; `aps`: float, at the start, after training."""
     request = run.request
@@ -389,7 +397,20 @@ def _report(
         train_images=len(run.train.images),
         seed=request.seed,
         seconds=tuple(laps),
-        notes=(_NO_GAIN,) if ap_qat < ap_start else (),
+        notes=notes,
+    )
+
+
+def _notes(aps: tuple[float, float, float], left_out: float) -> tuple[str, ...]:
+    """What a user should know; `left_out`: share of the teacher's boxes without area, in the worst epoch."""
+    _, ap_start, ap_qat = aps
+    notes = (_NO_GAIN,) if ap_qat < ap_start else ()
+    if not left_out:
+        return notes
+    return (
+        *notes,
+        f"{left_out:.2%} of the boxes of the float model, which was the teacher, had right in front of left or bottom "
+        "above top and taught nothing (worst epoch); it is not trained to its end",
     )
 
 

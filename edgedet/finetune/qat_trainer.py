@@ -14,7 +14,6 @@ from torch.fx import GraphModule
 from edgedet.config import TrainConfig
 from edgedet.contracts import OutputSpec, PreprocessSpec
 from edgedet.data.coco.split import CocoSplit
-from edgedet.errors import EdgedetError
 from edgedet.finetune.distill import distillation_loss
 from edgedet.finetune.qat_modules import (
     LearnedFakeQuant,
@@ -32,6 +31,7 @@ from edgedet.training.hardware import Hardware
 from edgedet.training.loader import Batch, BatchLoader, steps_per_epoch
 from edgedet.training.log import EpochRecord, StepLosses, TrainLog
 from edgedet.training.losses import Losses, detection_loss, prior_grid
+from edgedet.training.runaway import LossWatch
 from edgedet.training.schedule import WeightAverage, learning_rate
 
 # Of the run, at its end: ranges are frozen, and the result is the mean of all weights since (arXiv:1803.05407). Share,
@@ -77,6 +77,7 @@ class QatTrainer:
         self.freeze_step = self.total_steps - int(self.total_steps * FROZEN_PART)
         self._average = _RangesThenMean(self.model, config.ema_decay, self.total_steps, self.freeze_step)
         self._optimizer = torch.optim.AdamW(_parameter_groups(self.model, config.weight_decay), lr=config.lr)
+        self._watch = LossWatch("QAT", "`lr`", config.lr)
         self._loader = BatchLoader(split, preprocess, config, seed, self._hardware)
         self._grid = prior_grid(preprocess.width, preprocess.height, outputs.strides).to(device)
 
@@ -94,7 +95,9 @@ class QatTrainer:
             log.step(step, losses[-1], lr)
         total, cls, box = np.mean([(s.total, s.cls, s.box) for s in losses], axis=0).tolist()
         rate = self.steps * self.config.batch / watch.seconds()
-        return EpochRecord(epoch + 1, total, cls, box, lr, rate)
+        left_out, boxes = (float(np.sum(of)) for of in zip(*((s.left_out, s.positives) for s in losses), strict=True))
+        share = left_out / (left_out + boxes) if left_out else 0.0
+        return EpochRecord(epoch + 1, total, cls, box, lr, rate, left_out=share)
 
     def step(self, batch: Batch, step: int, lr: float) -> StepLosses:
         """One iteration of the optimizer; freezes the ranges when the last part of the run begins."""
@@ -110,14 +113,15 @@ class QatTrainer:
             losses.total.backward()  # type: ignore[no-untyped-call]
         if self.config.grad_clip:
             nn.utils.clip_grad_norm_(self._optimizer.param_groups[0]["params"], self.config.grad_clip)
-        total, cls, box, positives = self._hardware.processes.mean(losses.scalars()).cpu().tolist()
-        if not np.isfinite(total):
-            raise EdgedetError(
-                f"the loss is {total} at iteration {step + 1} of QAT: it diverged; lower `lr` (now {self.config.lr})"
-            )
+        scalars = losses.scalars()
+        left = scalars.new_zeros(()) if losses.left_out is None else losses.left_out.double()
+        found = self._hardware.processes.mean(torch.cat((scalars, left[None])))
+        total, cls, box, positives, left_out = found.cpu().tolist()
+        self._watch.check(step, total)
         self._optimizer.step()
         self._average.update(step)
-        return StepLosses(total, cls, box, positives / len(batch.images))
+        images = len(batch.images)
+        return StepLosses(total, cls, box, positives / images, left_out / images)
 
     def _losses(self, outputs: Sequence[Tensor], batch: Batch) -> Losses:
         config, divisor = self.config, self._hardware.processes.divisor

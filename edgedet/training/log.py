@@ -41,6 +41,7 @@ class StepLosses:
     cls: float
     box: float
     positives: float  # matched priors per image
+    left_out: float = 0.0  # of distillation: priors per image whose teacher box has no area
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,7 @@ class EpochRecord:
     lr: float  # of the last iteration
     images_per_second: float
     ap: float | None = None  # COCO AP on the validation split, when measured
+    left_out: float = 0.0  # of distillation: share of the teacher's boxes that have no area and taught nothing
 
 
 class TrainLog:

@@ -32,6 +32,7 @@ class Losses:
     cls: Tensor
     box: Tensor
     positives: Tensor  # number of matched priors
+    left_out: Tensor | None = None  # of distillation: priors whose teacher box has no area
 
     def scalars(self) -> Tensor:
         """float64 (4,): total, cls, box, positives; on a GPU it waits for the step once instead of four times."""
@@ -83,8 +84,8 @@ def giou_loss(boxes: Tensor, targets: Tensor) -> Tensor:
     """1 - GIoU of each pair.
 
     Args:
-        boxes: float32 (N, 4), xyxy.
-        targets: float32 (N, 4), xyxy.
+        boxes: float32 (N, 4), xyxy; one whose sides are not in this order has no area.
+        targets: float32 (N, 4), xyxy, likewise.
     Returns:
         float32 (N,), 0..2.
     Source: arXiv:1902.09630.
@@ -95,13 +96,14 @@ def giou_loss(boxes: Tensor, targets: Tensor) -> Tensor:
         .prod(-1)
     )
     area = (boxes[:, 2:] - boxes[:, :2]).clamp(min=0).prod(-1)
-    union = area + (targets[:, 2:] - targets[:, :2]).prod(-1) - overlap + 1e-6
+    target_area = (targets[:, 2:] - targets[:, :2]).clamp(min=0).prod(-1)
+    union = area + target_area - overlap + 1e-6
     hull = (
         (torch.maximum(boxes[:, 2:], targets[:, 2:]) - torch.minimum(boxes[:, :2], targets[:, :2]))
         .clamp(min=0)
         .prod(-1)
     ) + 1e-6
-    return 1 - overlap / union + (hull - union) / hull
+    return (1 - overlap / union + (hull - union) / hull).clamp(min=0)  # below by rounding only
 
 
 def quality_focal_loss(logits: Tensor, soft_labels: Tensor) -> Tensor:

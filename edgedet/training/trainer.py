@@ -27,6 +27,7 @@ from edgedet.training.hardware import Hardware, autocast
 from edgedet.training.loader import Batch, BatchLoader, steps_per_epoch
 from edgedet.training.log import EpochRecord, StepLosses, TrainLog
 from edgedet.training.losses import Losses, detection_loss, prior_grid
+from edgedet.training.runaway import LossWatch
 from edgedet.training.schedule import WeightAverage, learning_rate, parameter_groups
 
 _PICTURES = 4  # with boxes, to TensorBoard at each validation
@@ -84,6 +85,7 @@ class Trainer:
         # float16 ends at 6e-8: without a factor, small gradients would be 0.
         self._scaler = torch.amp.GradScaler(device.type, enabled=self.dtype == torch.float16)
         self._loader = BatchLoader(split, preprocess, self.config, seed, self._hardware)
+        self._watch = LossWatch("training", "train.lr", self.config.lr)
         self._grid = prior_grid(preprocess.width, preprocess.height, outputs.strides).to(device)
 
     def batches(self, epoch: int) -> Iterator[Batch]:
@@ -95,7 +97,7 @@ class Trainer:
         """Run one epoch (0-based).
 
         Raises:
-            EdgedetError: the loss is not a number any more.
+            EdgedetError: the loss ran away, see `LossWatch`.
         """
         self.model.train()
         watch, losses, lr = Stopwatch(), [], 0.0
@@ -126,11 +128,7 @@ class Trainer:
         total, cls, box, positives, size = found.cpu().tolist()
         # With a factor, an infinite gradient is skipped, and the next factor is half as large; below 1 that is no help.
         too_large = not np.isfinite(size) and not (self._scaler.is_enabled() and self._scaler.get_scale() >= 1)
-        if not np.isfinite(total) or too_large:
-            raise EdgedetError(
-                f"the loss is {total} and its gradient {size} at iteration {step + 1}: training diverged; "
-                f"lower train.lr (now {self.config.lr})"
-            )
+        self._watch.check(step, total, size if too_large else 0.0)
         self._scaler.step(self._optimizer)
         self._scaler.update()
         self._average.update(step)

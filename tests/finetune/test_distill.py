@@ -89,3 +89,20 @@ def test_distillation_loss_descent_finds_the_teacher() -> None:
     assert all(output.grad is not None for output in student)
     scores, wanted = student[0].sigmoid(), teacher[0].sigmoid()
     assert float((scores - wanted).abs().max().detach()) < 0.05
+
+
+def test_distillation_loss_leaves_out_teacher_boxes_without_area() -> None:
+    """As if the teacher were not sure of those priors' boxes; classes are learned all the same."""
+    student, teacher = outputs(0), outputs(1)
+    inverted = [t.clone() for t in teacher]
+    inverted[1][0, :, 0, 0] = torch.tensor([-3.0, 1.0, 1.0, 1.0])
+    inverted[3][1, :, 1, 1] = torch.tensor([1.0, 1.0, 1.0, torch.inf])
+    sure = [t.sigmoid().amax(1) > BOX_SCORE for t in teacher[0::2]]
+    expected = int(sure[0][0, 0, 0]) + int(sure[1][1, 1, 1])
+    assert expected
+    losses = distillation_loss(student, inverted, GRID, 1.0, 2.0)
+    assert losses.left_out is not None
+    assert int(losses.left_out) == expected
+    assert int(losses.positives) == sum(int(level.sum()) for level in sure) - expected
+    assert 0 <= float(losses.box) < 4
+    assert float(distillation_loss(inverted, inverted, GRID, 1.0, 2.0).total) == pytest.approx(0, abs=1e-5)

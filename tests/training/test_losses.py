@@ -92,3 +92,11 @@ def test_detection_loss_perfect_prediction_is_near_zero() -> None:
     losses = detection_loss(outputs, targets, grid, 100, 1.0, 2.0)
     assert losses.positives == sum(int((o > 0).sum()) for o in outputs[0::2])
     assert losses.total < 1e-3
+
+
+def test_giou_loss_is_never_negative_for_boxes_with_sides_in_any_order() -> None:
+    rng = torch.Generator().manual_seed(0)
+    boxes, targets = (torch.randint(-20, 20, (4000, 4), generator=rng).float() for _ in range(2))
+    for found in (giou_loss(boxes, targets), giou_loss(boxes, boxes), giou_loss(targets * 1e4, targets)):
+        assert float(found.min()) >= 0
+        assert float(found.max()) <= 2
