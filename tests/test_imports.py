@@ -16,6 +16,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "edgedet"
 # Importable by everything; they import only each other.
 BOTTOM = {
     "errors",
+    "escape",
     "contracts",
     "head_spec",
     "fileio",

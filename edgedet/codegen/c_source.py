@@ -1,8 +1,10 @@
-"""Values as C99 source text."""
+"""Arrays as C99 source text; single values and texts: edgedet/escape.py."""
 
 from __future__ import annotations
 
 import numpy as np
+
+from edgedet.escape import c_float
 
 # C type of the elements of a tensor at an end of a network.
 C_TYPES = {"int8": "int8_t", "uint8": "uint8_t", "int16": "int16_t", "int32": "int32_t", "float32": "float"}
@@ -56,62 +58,8 @@ def array_rows(values: np.ndarray) -> str:
     if values.dtype == np.int8:
         return int8_rows(values)
     if values.dtype == np.float32:
-        return _rows([f"{float_literal(value)}," for value in values.ravel().tolist()])
+        return _rows([f"{c_float(value)}," for value in values.ravel().tolist()])
     return int_rows(values)
-
-
-def float_literal(value: float) -> str:
-    """Float constant that reads back as exactly float32(value), in C99 and C++17.
-
-    Args:
-        value: finite.
-    Returns:
-        Hexadecimal literal, for example `0x1.8p-1f`.
-    """
-    return f"{double_literal(float(np.float32(value)))}f"
-
-
-def decimal_literal(value: float) -> str:
-    """Float constant that reads back as exactly float32(value), in every C and C++: for headers.
-
-    C++ before C++17 has no hexadecimal constants of floating point. Nine digits name one float32.
-
-    Args:
-        value: finite.
-    Returns:
-        Decimal literal, for example `0.75f`.
-    """
-    text = f"{float(np.float32(value)):.9g}"
-    return f"{text}f" if "." in text or "e" in text else f"{text}.0f"
-
-
-def double_literal(value: float) -> str:
-    """Double constant that reads back as exactly `value`, in C99 and C++17.
-
-    Args:
-        value: finite.
-    Returns:
-        Hexadecimal literal, for example `0x1.8p-1`.
-    """
-    mantissa, exponent = value.hex().split("p")
-    if "." in mantissa:
-        mantissa = mantissa.rstrip("0").rstrip(".")
-    return f"{mantissa}p{exponent}"
-
-
-def string_literal(text: str) -> str:
-    """String constant, UTF-8, quotes included.
-
-    Three-digit octal escapes end by themselves, so that no following character can join them as it would a hexadecimal
-    escape; a question mark is escaped because of trigraphs.
-
-    Args:
-        text: any text.
-    Returns:
-        ASCII source.
-    """
-    plain = set(range(0x20, 0x7F)) - set(b'"\\?')
-    return '"' + "".join(chr(byte) if byte in plain else f"\\{byte:03o}" for byte in text.encode("utf-8")) + '"'
 
 
 def _rows(items: list[str]) -> str:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from edgedet.codegen.c_source import double_literal, float_literal
 from edgedet.codegen.row_decoder import BOX_CODINGS, SCORE_CODINGS, CodeValues, RowDecoder, RowLevel, View, row_decoder
+from edgedet.escape import c_double, c_float
 from edgedet.graph.model import Int8Model
 from edgedet.numerics.decode import MAX_CANDIDATES, score_table
 from edgedet.numerics.heads.layout import grid
@@ -58,7 +58,7 @@ def _levels(model: Int8Model, outputs: list[dict[str, Any]]) -> list[dict[str, A
                 "cls_zero_point": cls["zero_point"],
                 "box_zero_point": box["zero_point"],
                 "q_threshold": cls["q_threshold"],
-                "score_rows": _table_lines([float_literal(value) for value in scores.tolist()]),
+                "score_rows": _table_lines([c_float(value) for value in scores.tolist()]),
             }
         )
     return levels
@@ -75,8 +75,8 @@ def decoder_of(model: Int8Model) -> RowDecoder:
 def row_texts(decoder: RowDecoder) -> dict[str, Any]:
     """Values of the template run_rows.c.j2: the constants as C text."""
     return {
-        "tables": [_table_lines([float_literal(value) for value in table.tolist()]) for table in decoder.tables],
-        "powers": [_table_lines([double_literal(value) for value in table.tolist()]) for table in decoder.powers],
+        "tables": [_table_lines([c_float(value) for value in table.tolist()]) for table in decoder.tables],
+        "powers": [_table_lines([c_double(value) for value in table.tolist()]) for table in decoder.powers],
         "tensor_bytes": decoder.tensor_bytes,
         "levels": [_row_level(level) for level in decoder.levels],
         "fields": {
@@ -89,9 +89,9 @@ def row_texts(decoder: RowDecoder) -> dict[str, Any]:
             "background": decoder.background,
             "objectness": decoder.objectness,
             "agnostic": decoder.agnostic,
-            "offset": float_literal(decoder.offset),
-            "score_threshold": float_literal(decoder.score_threshold),
-            "nms_iou": float_literal(decoder.nms_iou),
+            "offset": c_float(decoder.offset),
+            "score_threshold": c_float(decoder.score_threshold),
+            "nms_iou": c_float(decoder.nms_iou),
         },
     }
 
@@ -103,7 +103,7 @@ def _row_level(level: RowLevel) -> dict[str, Any]:
 
     def codes(values: CodeValues) -> str:
         table = "NULL" if values.table < 0 else f"row_tables[{values.table}]"
-        return f"{{{table}, {float_literal(values.scale)}, {values.zero_point}}}"
+        return f"{{{table}, {c_float(values.scale)}, {values.zero_point}}}"
 
     def powers(index: int) -> str:
         return "NULL" if index < 0 else f"row_powers[{index}]"
@@ -124,7 +124,7 @@ def _row_level(level: RowLevel) -> dict[str, Any]:
         "cls_threshold": level.cls_threshold,
         "obj_threshold": level.obj_threshold,
     }
-    return {"fields": fields, "anchors": _table_lines([float_literal(value) for value in level.anchor_px], "    ")}
+    return {"fields": fields, "anchors": _table_lines([c_float(value) for value in level.anchor_px], "    ")}
 
 
 def _table_lines(literals: list[str], indent: str = "        ") -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from edgedet import __version__
-from edgedet.codegen.c_source import C_TYPES, array_rows, float_literal, int8_rows, int_rows, string_literal
+from edgedet.codegen.c_source import C_TYPES, array_rows, int8_rows, int_rows
 from edgedet.codegen.decoders import decoder_kernel, decoder_values
 from edgedet.codegen.emit.borders import EDK_TYPES
 from edgedet.codegen.kernel_files import kernel_files
@@ -20,6 +20,7 @@ from edgedet.codegen.step_context import Call, input_name
 from edgedet.codegen.templates import contract_values, template_environment
 from edgedet.contracts import Detections, PreprocessSpec
 from edgedet.data.pictures.preprocess import quantization_table
+from edgedet.escape import build_words, c_comment, c_float, c_string
 from edgedet.graph.graph import Tensor
 from edgedet.graph.model import Int8Model
 from edgedet.graph.tflite.dtypes import tensor_bytes
@@ -83,7 +84,7 @@ def render_c99(
         values |= run
         names = (*names, *_CONTRACT_FILES)
     own = [name for name in names if name.endswith(".c") and name not in ("golden.c", "selftest.c")]
-    values["sources"] = [*own, *(name for name in kernels if name.endswith(".c"))]
+    values["sources"] = build_words([*own, *(name for name in kernels if name.endswith(".c"))])
     environment = template_environment("c99")
     texts = {}
     for name in names:
@@ -145,14 +146,14 @@ def _end(program: Program, index: int) -> dict[str, Any]:
     affine = tensor.quantization
     shape = tensor.shape or (1,)
     return {
-        "name": string_literal(tensor.name),
-        "comment": _comment(tensor.name),
+        "name": c_string(tensor.name),
+        "comment": c_comment(tensor.name),
         "offset": program.plan.address(index),
         "bytes": tensor_bytes(tensor),
         "dtype": tensor.dtype,
         "c_type": C_TYPES[tensor.dtype],
         "edk_type": EDK_TYPES[tensor.dtype],
-        "scale": float_literal(1.0 if affine is None else float(affine.scale[0])),
+        "scale": c_float(1.0 if affine is None else float(affine.scale[0])),
         "zero_point": 0 if affine is None else int(affine.zero_point[0]),
         "rank": len(shape),
         "shape": shape,
@@ -184,7 +185,7 @@ def _steps(program: Program) -> tuple[list[dict[str, str]], list[dict[str, Any]]
         kinds = ", ".join(program.graph.operators[operator].kind for operator in step.operators)
         output = program.graph.tensors[step.outputs[0]]
         done = "" if calls else "; already in place"
-        comment = f"step {number}: {kinds} -> {_comment(output.name)} {_shape(output)}{done}"
+        comment = f"step {number}: {kinds} -> {c_comment(output.name)} {_shape(output)}{done}"
         steps.append({"number": number, "comment": comment, "calls": lines})
     return params, steps
 
@@ -209,13 +210,13 @@ def _golden_values(golden: GoldenVectors) -> dict[str, Any]:
 
     found = golden.detections
     return {
-        "golden_source": golden.source.encode("ascii", "replace").decode().replace("\n", " ").replace("*/", "* /"),
+        "golden_source": c_comment(golden.source, 300),
         "golden_inputs": rows(golden.inputs),
         "golden_outputs": rows(golden.outputs),
         "golden_detections": []
         if found is None
         else [
-            {"box": [float_literal(side) for side in box], "score": float_literal(score), "label": label}
+            {"box": [c_float(side) for side in box], "score": c_float(score), "label": label}
             for box, score, label in zip(
                 found.boxes.tolist(), found.scores.tolist(), found.labels.tolist(), strict=True
             )
@@ -248,13 +249,3 @@ def _run_values(program: Program, model: Int8Model) -> dict[str, Any]:
 
 def _shape(tensor: Tensor) -> str:
     return "x".join(str(side) for side in tensor.shape)
-
-
-def _comment(text: str) -> str:
-    """Text of a model, safe inside a C comment."""
-    plain = text.encode("ascii", "replace").decode()
-    return (
-        "".join(c if c.isalnum() or c in " _.:;,-+/()[]" else "?" for c in plain)
-        .replace("*/", "??")
-        .replace("/*", "??")[:80]
-    )

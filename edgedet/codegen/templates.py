@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from edgedet.codegen.c_source import decimal_literal, int8_rows, string_literal
+from edgedet.codegen.c_source import int8_rows
 from edgedet.data.pictures.preprocess import quantization_table
 from edgedet.errors import missing_extra
+from edgedet.escape import c_decimal, c_string, template_value
 from edgedet.graph.model import Int8Model
 from edgedet.graph.tflite.dtypes import tensor_bytes
 from edgedet.numerics.decode import MAX_CANDIDATES, quantized_threshold
@@ -35,9 +36,9 @@ def _input_values(model: Int8Model) -> dict[str, Any]:
     shifted = bool((table == np.arange(-128, 128)).all())
     return {
         "preprocess": spec,
-        "mean": [decimal_literal(value) for value in spec.mean],
-        "std": [decimal_literal(value) for value in spec.std],
-        "input_scale": decimal_literal(model.input_scale),
+        "mean": [c_decimal(value) for value in spec.mean],
+        "std": [c_decimal(value) for value in spec.std],
+        "input_scale": c_decimal(model.input_scale),
         "input_zero_point": model.input_zero_point,
         "pixel_minus_128": shifted,
         "input_table_rows": [] if shifted else [int8_rows(channel) for channel in table],
@@ -50,10 +51,10 @@ def _output_values(model: Int8Model) -> dict[str, Any]:
         "decoder": model.c_decoder,
         "head": spec.head,
         "outputs": _outputs(model),
-        "class_names": [string_literal(name) for name in spec.class_names],
-        "score_threshold": decimal_literal(spec.score_threshold),
+        "class_names": [c_string(name) for name in spec.class_names],
+        "score_threshold": c_decimal(spec.score_threshold),
         "score_threshold_decimal": spec.score_threshold,
-        "nms_iou": decimal_literal(spec.nms_iou),
+        "nms_iou": c_decimal(spec.nms_iou),
         "max_detections": spec.max_detections,
         "max_candidates": MAX_CANDIDATES,
     }
@@ -76,7 +77,7 @@ def _row_outputs(model: Int8Model) -> list[dict[str, Any]]:
             "name": name,
             "position": position,
             "bytes": tensor_bytes(graph.tensors[graph.outputs[position]]),
-            "scale": decimal_literal(scale),
+            "scale": c_decimal(scale),
             "zero_point": zero_point,
         }
         for name, position, scale, zero_point in zip(
@@ -106,7 +107,7 @@ def _level_outputs(model: Int8Model) -> list[dict[str, Any]]:
                 "height": height,
                 "width": width,
                 "channels": channels,
-                "scale": decimal_literal(scale),
+                "scale": c_decimal(scale),
                 "zero_point": zero_point,
                 "q_threshold": threshold,
             }
@@ -126,7 +127,7 @@ def _heat_map(model: Int8Model) -> dict[str, Any]:
         "width": width,
         "channels": class_channels(spec),
         "background": int(spec.head.background),
-        "scale": decimal_literal(scale),
+        "scale": c_decimal(scale),
         "zero_point": zero_point,
         "q_threshold": quantized_score_threshold(spec.score_threshold, scale, zero_point),
     }
@@ -147,5 +148,6 @@ def template_environment(target: str) -> Any:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
-        autoescape=False,  # C, not HTML; every text from outside goes through string_literal or _comment
+        autoescape=False,  # C, not HTML; every text from outside goes through c_string or c_comment
+        finalize=template_value,
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import html
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from edgedet.data.paths import DataPaths
 from edgedet.data.pictures.draw import draw_boxes
 from edgedet.data.pictures.preprocess import load_image, resize_to_input, to_rgb
 from edgedet.errors import ConfigError
+from edgedet.escape import html_text
 from edgedet.fileio import atomic_write_bytes, require_out_file
 
 _TILE_PX = 320  # side of a picture on the page
@@ -183,10 +183,10 @@ def _html(tiles: Sequence[Tile], title: str) -> bytes:
         buffer = io.BytesIO()
         Image.fromarray(tile.pixels).save(buffer, format="JPEG", quality=_JPEG_QUALITY)
         data = base64.b64encode(buffer.getvalue()).decode()
-        caption = html.escape(tile.caption)
+        caption = html_text(tile.caption)
         picture = f'<img alt="{caption}" src="data:image/jpeg;base64,{data}">'
         figures.append(f"<figure>{picture}<figcaption>{caption}</figcaption></figure>")
     style = "body{font:14px sans-serif}main{display:flex;flex-wrap:wrap;gap:12px}figure{margin:0;max-width:340px}"
-    head = f'<!DOCTYPE html>\n<html lang="en"><meta charset="utf-8"><title>{html.escape(title)}</title>'
-    body = f"<h1>{html.escape(title)}</h1>\n<main>\n" + "\n".join(figures) + "\n</main>\n"
-    return f"{head}<style>{style}</style>\n{body}</html>\n".encode("utf-8", "backslashreplace")
+    head = f'<!DOCTYPE html>\n<html lang="en"><meta charset="utf-8"><title>{html_text(title)}</title>'
+    body = f"<h1>{html_text(title)}</h1>\n<main>\n" + "\n".join(figures) + "\n</main>\n"
+    return f"{head}<style>{style}</style>\n{body}</html>\n".encode()

@@ -16,11 +16,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from xml.sax.saxutils import escape
 
 from edgedet.data.coco.split import CocoSplit, ImageRecord
 from edgedet.data.formats.coco_layout import ROBOFLOW_FILE
 from edgedet.errors import DataError
+from edgedet.escape import is_xml, json_text, xml_text
 
 FORMATS = ("coco", "yolo", "voc")
 _YOLO_KEYS = {"train": "train", "valid": "val", "test": "test"}
@@ -81,7 +81,7 @@ def _write_coco(folder: Path, split: CocoSplit, images: Sequence[Named]) -> int:
     for entry, image in zip(document["images"], images, strict=True):
         entry["file_name"] = image.name
     folder.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(document, indent=1) + "\n"
+    text = json_text(document)
     (folder / ROBOFLOW_FILE).write_text(text, encoding="utf-8")
     return 0
 
@@ -115,6 +115,9 @@ def _write_voc(root: Path, split: CocoSplit, images: Sequence[Named]) -> int:
     bad = [name for name in split.class_names if name != name.strip() or not name.isprintable()]
     if bad:
         raise DataError(f"{split.ann_path}: class {bad[0]!r} can't be written as XML text; rename it by `rename`")
+    unwritable = [image.name for image in images if not is_xml(image.name)]
+    if unwritable:
+        raise DataError(f"{split.ann_path}: file name {unwritable[0]!r} can't be written as XML text; rename the file")
     for image in images:
         (annotations / f"{Path(image.name).stem}.xml").write_text(_voc_text(split, image), encoding="utf-8")
     list_name = {"valid": "val"}.get(split.name, split.name)
@@ -126,7 +129,7 @@ def _voc_text(split: CocoSplit, image: Named) -> str:
     width, height = image.record.width, image.record.height
     lines = [
         "<annotation>",
-        f"  <filename>{escape(image.name)}</filename>",
+        f"  <filename>{xml_text(image.name)}</filename>",
         f"  <size><width>{width}</width><height>{height}</height><depth>3</depth></size>",
     ]
     for box in image.boxes:
@@ -134,7 +137,7 @@ def _voc_text(split: CocoSplit, image: Named) -> str:
         xmin, xmax = _voc_ends(box["bbox"][0], box["bbox"][2], width)
         ymin, ymax = _voc_ends(box["bbox"][1], box["bbox"][3], height)
         lines += [
-            f"  <object>\n    <name>{escape(name)}</name>\n    <difficult>{box['iscrowd']}</difficult>",
+            f"  <object>\n    <name>{xml_text(name)}</name>\n    <difficult>{box['iscrowd']}</difficult>",
             f"    <bndbox><xmin>{xmin}</xmin><ymin>{ymin}</ymin><xmax>{xmax}</xmax><ymax>{ymax}</ymax></bndbox>",
             "  </object>",
         ]

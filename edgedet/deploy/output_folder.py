@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from edgedet.errors import ConfigError, ToolchainError
+from edgedet.escape import json_text
 
 MANIFEST = "manifest.json"
 FORMAT = "edgedet-deploy"
@@ -78,7 +79,7 @@ def write_folder(out: Path, texts: Mapping[str, str], manifest: Mapping[str, Any
                 path = fresh / name
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(text, encoding="utf-8")
-            (fresh / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+            (fresh / MANIFEST).write_text(json_text(manifest, 2), encoding="utf-8")
             if out.exists():
                 os.rename(out, old)
             os.rename(fresh, out)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import math
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -16,6 +15,7 @@ from edgedet.data.coco.split import CocoSplit, common_classes
 from edgedet.diagnose.layers import LayerComparison, Probe
 from edgedet.diagnose.rebuild import Rebuilt, rebuild
 from edgedet.errors import ConfigError
+from edgedet.escape import json_text
 from edgedet.graph.model import load_int8_model
 from edgedet.net.checkpoint import load_checkpoint
 from edgedet.progress import Progress, Stopwatch
@@ -113,7 +113,7 @@ class Inspection:
         content: dict[str, Any] = asdict(self)
         for layer in content["layers"]:
             layer.update({key: None for key, v in layer.items() if isinstance(v, float) and not math.isfinite(v)})
-        return json.dumps(content, indent=1) + "\n"
+        return json_text(content)
 
     def to_csv(self) -> str:
         """One line a layer, in the order of execution, with a head."""

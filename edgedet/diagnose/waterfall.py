@@ -15,6 +15,7 @@ from edgedet.data.coco.split import CocoSplit
 from edgedet.data.pictures.preprocess import load_pixels
 from edgedet.diagnose.rebuild import Rebuilt, rebuild, with_weights_of, without_rounding
 from edgedet.errors import ConfigError, ToolchainError
+from edgedet.escape import json_text
 from edgedet.evaluate.evaluator import evaluate
 from edgedet.fileio import atomic_write_text
 from edgedet.net.checkpoint import Checkpoint, load_checkpoint
@@ -176,7 +177,7 @@ def add_to_report(waterfall: Waterfall, report: Path) -> None:
     """Put the waterfall into the report.json of a quantization, under the key `waterfall`."""
     content = json.loads(report.read_text(encoding="utf-8"))
     content["waterfall"] = waterfall.to_json()
-    atomic_write_text(report, json.dumps(content, indent=1) + "\n")
+    atomic_write_text(report, json_text(content))
 
 
 class _Meter:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import platform
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ import numpy as np
 from edgedet.contracts import Detections
 from edgedet.data.coco.split import CocoSplit, ImageRecord, common_classes
 from edgedet.errors import ConfigError, DataError
+from edgedet.escape import json_text
 from edgedet.evaluate.coco_ap import ApResult, coco_ap
 from edgedet.evaluate.detect import Clock, detect_records
 from edgedet.evaluate.matches import match
@@ -90,7 +90,7 @@ class EvalReport:
         """JSON text, keys in the order of the fields, newline at the end."""
         value: dict[str, Any] = asdict(self)
         value["operation"] = None if self.operation is None else self.operation.to_json()
-        return json.dumps(value, indent=2) + "\n"
+        return json_text(value, 2)
 
     def text(self) -> str:
         """The table as pycocotools prints it, followed by timings and arithmetic."""

@@ -16,6 +16,7 @@ from edgedet.contracts import Detections
 from edgedet.data.pictures.draw import draw_boxes
 from edgedet.data.pictures.preprocess import load_image
 from edgedet.errors import ConfigError, DataError
+from edgedet.escape import json_text
 from edgedet.evaluate.detect import detect
 from edgedet.evaluate.own_decoder import Decoder, OwnDecoder
 from edgedet.fileio import atomic_write_bytes, atomic_write_text
@@ -171,4 +172,4 @@ def _to_json(predictions: Sequence[Prediction], runtime: Runtime, threshold: flo
             }
         )
     head = {"runtime": runtime.name, "arithmetic": runtime.arithmetic, "score_threshold": threshold}
-    return json.dumps({**head, "class_names": list(names), "images": images}, indent=2) + "\n"
+    return json_text({**head, "class_names": list(names), "images": images}, 2)

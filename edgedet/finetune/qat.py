@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from edgedet.data.bare_images import load_folder
 from edgedet.data.coco.split import CocoSplit, require_same_classes
 from edgedet.data.paths import DataPaths
 from edgedet.errors import CheckpointError, ConfigError
+from edgedet.escape import json_text
 from edgedet.evaluate.evaluator import EvalReport, evaluate, sha256_of
 from edgedet.evaluate.self_labels import self_labelled
 from edgedet.fileio import atomic_write_text, require_out_folder
@@ -265,7 +265,7 @@ def _write(
     notes = _notes(aps, left_out)
     report = _report(run, checked, aps, int16_names(frozen), clock.laps, notes)
     atomic_write_text(request.out / MANIFEST_FILE, manifest.to_json())
-    atomic_write_text(report.report, json.dumps(report.to_json(), indent=1) + "\n")
+    atomic_write_text(report.report, json_text(report.to_json()))
     return report
 
 
@@ -345,7 +345,7 @@ def _train(run: _Run, trainer: QatTrainer, ap_float: float, ap_start: float, clo
             log.epoch(history[-1])
             if writes:
                 save_state(out / STATE_FILE, identity, history, trainer)
-                atomic_write_text(out / HISTORY_FILE, json.dumps([asdict(r) for r in history], indent=1) + "\n")
+                atomic_write_text(out / HISTORY_FILE, json_text([asdict(r) for r in history]))
     clock.laps += [("training", training), ("validation", validation)]
     return history
 

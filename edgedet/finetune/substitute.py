@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -17,6 +16,7 @@ from edgedet.config import ACTIVATIONS, ModelConfig, ModelFile, PreprocessConfig
 from edgedet.data.coco.split import CocoSplit, require_same_classes
 from edgedet.data.paths import DataPaths
 from edgedet.errors import ConfigError
+from edgedet.escape import json_text
 from edgedet.evaluate.evaluator import evaluate, sha256_of
 from edgedet.fileio import atomic_write_text
 from edgedet.finetune.settings import require_checkpoint_classes, training_settings
@@ -203,7 +203,7 @@ def _substitute(request: SubstituteRequest, hardware: Hardware) -> SubstituteRep
             cost_before=measure_cost(old, few),
             cost_after=measure_cost(load_checkpoint(result.last), few),
         )
-        atomic_write_text(request.out / REPORT_FILE, json.dumps(report.to_json(), indent=1) + "\n")
+        atomic_write_text(request.out / REPORT_FILE, json_text(report.to_json()))
         return report
 
     return hardware.processes.from_first(write)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -17,6 +16,7 @@ from edgedet.data.bare_images import load_folder
 from edgedet.data.coco.split import CocoSplit, common_classes
 from edgedet.data.paths import DataPaths
 from edgedet.errors import ConfigError
+from edgedet.escape import json_text
 from edgedet.fileio import atomic_write_bytes, atomic_write_text, require_out_folder
 from edgedet.graph.flatbuffer import serialize
 from edgedet.graph.graph import Graph
@@ -283,7 +283,7 @@ def quantize_network(
     report = replace(report, notes=(*network.notes, *report.notes))
     atomic_write_text(report.manifest, manifest.to_json())
     atomic_write_bytes(report.model, data)
-    atomic_write_text(report.report, json.dumps(report.to_json(), indent=1) + "\n")
+    atomic_write_text(report.report, json_text(report.to_json()))
     return report
 
 

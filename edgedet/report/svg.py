@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from xml.sax.saxutils import escape
+
+from edgedet.escape import xml_text
 
 INK, GREY, LIGHT = "#1f2933", "#7b8794", "#d9dee3"
 BLUE, ORANGE, RED = "#2f6fb3", "#e08a2b", "#c0392b"
@@ -22,7 +23,7 @@ class Svg:
     ) -> None:
         """A filled rectangle; `title` is what a browser shows under the mouse, `stroke` a hair line around it."""
         border = f' stroke="{stroke}" stroke-width="0.5"' if stroke else ""
-        tip = f"<title>{escape(title)}</title>" if title else ""
+        tip = f"<title>{xml_text(title)}</title>" if title else ""
         self._shapes.append(
             f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" fill="{fill}"{border}>'
             f"{tip}</rect>"
@@ -42,7 +43,7 @@ class Svg:
 
     def circle(self, x: float, y: float, radius: float, fill: str, title: str = "") -> None:
         """A filled circle."""
-        tip = f"<title>{escape(title)}</title>" if title else ""
+        tip = f"<title>{xml_text(title)}</title>" if title else ""
         self._shapes.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}" fill="{fill}">{tip}</circle>')
 
     def label(
@@ -52,7 +53,7 @@ class Svg:
         turned = f' transform="rotate({turn} {x:.1f} {y:.1f})"' if turn else ""
         self._shapes.append(
             f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-size="{size}" fill="{fill}"{turned}>'
-            f"{escape(words)}</text>"
+            f"{xml_text(words)}</text>"
         )
 
     def text(self) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from edgedet.contracts import OutputSpec, PreprocessSpec
 from edgedet.data.coco.split import CocoSplit, most_detections, require_same_classes
 from edgedet.data.paths import DataPaths
 from edgedet.errors import CheckpointError, ConfigError
+from edgedet.escape import json_text
 from edgedet.fileio import atomic_write_text, remove_unfinished, require_out_folder
 from edgedet.net.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from edgedet.training.hardware import Hardware, choose_hardware, describe_hardware
@@ -260,7 +260,7 @@ def _save(run: Run, trainer: Trainer, history: list[EpochRecord]) -> None:
     if record.ap is not None and record.ap == best:
         save_checkpoint(checkpoint, run.out / BEST)
     save_checkpoint(replace(checkpoint, resume=trainer.state()), run.out / LAST)
-    atomic_write_text(run.out / HISTORY, json.dumps(info["history"], indent=1) + "\n")
+    atomic_write_text(run.out / HISTORY, json_text(info["history"]))
 
 
 def _announce(run: Run, trainer: Trainer, log: TrainLog) -> None:

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from row_heads import HEADS, RowCase, row_case, spec_of
 
-from edgedet.codegen.c_source import array_rows, float_literal
+from edgedet.codegen.c_source import array_rows
 from edgedet.codegen.decoders import row_texts
 from edgedet.codegen.row_decoder import row_decoder
 from edgedet.codegen.templates import template_environment
+from edgedet.escape import c_float
 from edgedet.numerics.decode import MAX_CANDIDATES
 
 pytestmark = pytest.mark.toolchain
@@ -49,7 +50,7 @@ def c_text(number: int, case: RowCase) -> str:
     constants = template_environment("c99").get_template("run_rows.c.j2").render(rows=rows)
     found = case.numpy()
     detections = [
-        f"{{{{{', '.join(map(float_literal, box))}}}, {float_literal(score)}, {label}}}"
+        f"{{{{{', '.join(map(c_float, box))}}}, {c_float(score)}, {label}}}"
         for box, score, label in zip(found.boxes.tolist(), found.scores.tolist(), found.labels.tolist(), strict=True)
     ]
     assert len(detections) > 3

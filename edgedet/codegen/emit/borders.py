@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from edgedet.codegen.c_source import float_literal
 from edgedet.codegen.step_context import Call, StepContext, c_fields
+from edgedet.escape import c_float
 from edgedet.numerics import int16
 from edgedet.numerics.integer import quantize_multiplier
 
@@ -26,7 +26,7 @@ def _quantize(ctx: StepContext) -> list[Call]:
     if source.dtype == "float32":
         fields = (
             ("out_type", EDK_TYPES[out.dtype]),
-            ("scale", float_literal(scale)),
+            ("scale", c_float(scale)),
             ("zero_point", zero_point),
         )
         return _calls(ctx, "edk_quantize_f32", "edk_quantize_params", fields)
@@ -53,7 +53,7 @@ def _dequantize(ctx: StepContext) -> list[Call]:
     """DEQUANTIZE from int8, uint8 or int16 to float32."""
     source = ctx.tensor(ctx.step.inputs[0])
     scale, zero_point = ctx.op.any_params(source)
-    fields = (("in_type", EDK_TYPES[source.dtype]), ("scale", float_literal(scale)), ("zero_point", zero_point))
+    fields = (("in_type", EDK_TYPES[source.dtype]), ("scale", c_float(scale)), ("zero_point", zero_point))
     return _calls(ctx, "edk_dequantize_f32", "edk_dequantize_params", fields)
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 from edgedet.commands.shared import Commands, add_command
+from edgedet.escape import json_text
 
 
 def add_lint(commands: Commands) -> None:
@@ -35,6 +35,6 @@ def _lint(args: argparse.Namespace) -> int:
         require_out_file(args.json, "--json")
     report = lint(args.model)
     if args.json is not None:
-        atomic_write_text(args.json, json.dumps(report.to_json(), indent=1) + "\n")
+        atomic_write_text(args.json, json_text(report.to_json()))
     print(report.text(), end="")
     return 1 if args.strict and report.count("error") + report.count("warning") else 0

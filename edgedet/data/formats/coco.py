@@ -204,4 +204,7 @@ def _parse_annotation(entry: Any, where: str, category_ids: set[int], findings: 
 
 
 def _is_finite(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    # Whole numbers of hundreds of digits are no float any more.
+    return abs(value) < 2**1023 if isinstance(value, int) else math.isfinite(value)

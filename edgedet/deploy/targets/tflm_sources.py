@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from edgedet import __version__
-from edgedet.codegen.c_source import byte_rows, int8_rows, string_literal
+from edgedet.codegen.c_source import byte_rows, int8_rows
 from edgedet.codegen.templates import contract_values, require_jinja2, template_environment
 from edgedet.deploy.golden import Golden
+from edgedet.escape import c_comment, c_identifier, c_string
 from edgedet.graph.graph import Graph
 from edgedet.graph.model import Int8Model
 from edgedet.graph.tflm_ops import OperatorUse
@@ -53,7 +54,7 @@ def render_sources(
         "operators": operators,
         "operator_total": sum(operator.count for operator in operators),
         "arena": arena,
-        "golden_source": golden.source.encode("ascii", "replace").decode().replace("\n", " "),
+        "golden_source": c_comment(golden.source, 300),
     }
     templates = {name: name for name in _MODEL_FILES}
     if model is not None:
@@ -73,7 +74,7 @@ def _contract_golden(model: Int8Model, golden: Golden) -> dict[str, Any]:
         "golden_input_rows": int8_rows(golden.inputs[0]),
         "golden_input_bytes": golden.inputs[0].size,
         "golden_outputs": [
-            {"name": name, "rows": int8_rows(array), "bytes": array.size}
+            {"name": c_identifier(name), "rows": int8_rows(array), "bytes": array.size}
             for name, array in zip(model.outputs.tensor_names, golden.outputs, strict=True)
         ],
     }
@@ -93,6 +94,6 @@ def _tensors(graph: Graph, indices: Sequence[int], arrays: Sequence[np.ndarray])
     rows = []
     for index, array in zip(indices, arrays, strict=True):
         data = array.astype(array.dtype.newbyteorder("<")).tobytes()
-        name = string_literal(graph.tensors[index].name)
+        name = c_string(graph.tensors[index].name)
         rows.append({"name": name, "type": str(array.dtype), "rows": byte_rows(data), "bytes": len(data)})
     return rows

@@ -137,19 +137,13 @@ def _persistent_storage(saved: Any) -> Any:
 
 
 def _open_zip(path: Path) -> TorchFile:
-    with zipfile.ZipFile(path) as archive:
-        members = {member.filename: member for member in archive.infolist()}
-        names = members.keys()
-        pickles = [name for name in names if name.endswith("/data.pkl") or name == "data.pkl"]
-        if len(pickles) != 1 or any(name.endswith("/constants.pkl") for name in names):
-            raise CheckpointError(f"{path}: a TorchScript or other archive; expected a checkpoint of torch.save")
-        folder = pickles[0].removesuffix("data.pkl")
-        if f"{folder}byteorder" in names and archive.read(f"{folder}byteorder") != b"little":
-            raise CheckpointError(f"{path}: big-endian numbers; save it on a little-endian machine")
-        try:
-            root = PickleReader(io.BytesIO(archive.read(pickles[0])), _persistent_storage).load()
-        except (PickleFormatError, zipfile.BadZipFile) as error:
-            raise _damaged(path, f"its pickle can't be read: {error}") from error
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members, folder, root = _zip_values(path, archive)
+    except CheckpointError:
+        raise
+    except Exception as error:  # zipfile raises whatever the bytes of a member lead to
+        raise _damaged(path, f"its pickle can't be read: {error}") from error
 
     def read(storage: StorageRef) -> bytes:
         member = members.get(f"{folder}data/{storage.key}")
@@ -158,6 +152,20 @@ def _open_zip(path: Path) -> TorchFile:
         return _stored_bytes(path, member)
 
     return TorchFile(path, root, False, read)
+
+
+def _zip_values(path: Path, archive: zipfile.ZipFile) -> tuple[dict[str, zipfile.ZipInfo], str, Any]:
+    """(members by name, folder that they lie in, values of the pickle)."""
+    members = {member.filename: member for member in archive.infolist()}
+    names = members.keys()
+    pickles = [name for name in names if name.endswith("/data.pkl") or name == "data.pkl"]
+    if len(pickles) != 1 or any(name.endswith("/constants.pkl") for name in names):
+        raise CheckpointError(f"{path}: a TorchScript or other archive; expected a checkpoint of torch.save")
+    folder = pickles[0].removesuffix("data.pkl")
+    if f"{folder}byteorder" in names and archive.read(f"{folder}byteorder") != b"little":
+        raise CheckpointError(f"{path}: big-endian numbers; save it on a little-endian machine")
+    root = PickleReader(io.BytesIO(archive.read(pickles[0])), _persistent_storage).load()
+    return members, folder, root
 
 
 def _stored_bytes(path: Path, member: zipfile.ZipInfo) -> bytes:

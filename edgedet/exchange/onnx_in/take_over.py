@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections import Counter
 
 from edgedet.data.coco.split import CocoSplit
 from edgedet.errors import ConversionError
+from edgedet.escape import json_text
 from edgedet.exchange.onnx_in.clean import cleaned
 from edgedet.exchange.onnx_in.describe import describe_network
 from edgedet.exchange.onnx_in.heads.structure import structure_of
@@ -61,7 +61,7 @@ def take_over(network: OnnxNetwork, request: OnnxRequest, split: CocoSplit, watc
     manifest = make_manifest((), split, preprocess, METHOD, request.quantization.seed)
     atomic_write_text(report.manifest, manifest.to_json())
     atomic_write_bytes(report.model, data)
-    atomic_write_text(report.report, json.dumps(report.to_json(), indent=1) + "\n")
+    atomic_write_text(report.report, json_text(report.to_json()))
     return report
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from edgedet.contracts import PreprocessSpec
 from edgedet.data.coco.split import CocoSplit, ImageRecord
 from edgedet.data.pictures.preprocess import load_image, load_pixels, normalize
 from edgedet.errors import DataError
+from edgedet.escape import json_text
 
 LEAST_IMAGES = 8  # ranges measured on fewer depend on which they are; taken only when asked for by number
 BATCH = 16  # pictures at once: enough to keep the cores busy, little enough for 1 GB at 640x640
@@ -45,7 +45,7 @@ class Manifest:
         """Indented JSON, the same for the same manifest."""
         content: dict[str, Any] = asdict(self)
         content["preprocess"] = self.preprocess.to_json()
-        return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+        return json_text(content)
 
 
 def draw_images(split: CocoSplit, count: int, seed: int) -> tuple[ImageRecord, ...]:

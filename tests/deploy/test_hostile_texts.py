@@ -1,0 +1,98 @@
+"""Texts of a stranger's file and of a path, through every generator of a deployment."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from generated import assert_self_test_passes
+from PIL import Image
+
+from edgedet.deploy.api import deploy
+from edgedet.graph.flatbuffer import parse_tflite, serialize
+from edgedet.graph.metadata import contract_metadata, read_contracts
+from edgedet.report.charts import Bar, LayerPoint, layers_chart, waterfall_chart
+
+# Each harmless in one language and a way out of its place in another.
+TEXTS = (
+    'quote " and \\',
+    "*/ int evil; /*",
+    "trigraph ??/",
+    "new\nline int evil;",
+    "control \x01\x1b[31m\x7f and none \x00 inside",
+    "<script>]]>&amp;'",
+    "$(shell touch PWNED) ${X}",
+    "\u2028\u202e\U0001f600\ufffe",
+    "ends with \\",
+)
+
+
+@pytest.fixture(scope="module")
+def hostile_model(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny detector with such texts as names of its classes and of its tensors."""
+    graph = parse_tflite(tiny_model.read_bytes(), "tiny")
+    contracts = read_contracts(graph, "tiny")
+    count = len(contracts.outputs.class_names)
+    names = tuple((TEXTS[i % len(TEXTS)] + str(i)) for i in range(count))
+    if count < len(TEXTS):  # the rest in one name
+        names = (*names[:-1], "".join(TEXTS))
+    outputs = replace(contracts.outputs, class_names=names)
+    tensors = [replace(t, name=f"{TEXTS[i % len(TEXTS)]}{i}") for i, t in enumerate(graph.tensors)]
+    roles = dict(zip(outputs.tensor_names, contracts.output_indices, strict=True))
+    entry = contract_metadata(
+        contracts.preprocess, outputs, {role: tensors[graph.outputs[at]].name for role, at in roles.items()}
+    )
+    path = tmp_path_factory.mktemp("hostile") / "model.tflite"
+    path.write_bytes(serialize(replace(graph, tensors=tuple(tensors), metadata=(entry,))))
+    return path
+
+
+@pytest.fixture(scope="module")
+def hostile_image(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("images") / "a\nint evil; *\\\\ ??\\"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)).save(path, format="PNG")
+    return path
+
+
+@pytest.mark.toolchain
+def test_deploy_c99_any_texts_compile_without_warnings_and_pass(
+    hostile_model: Path, hostile_image: Path, tmp_path: Path
+) -> None:
+    deploy(hostile_model, "c99", tmp_path / "out", image=hostile_image)
+    assert_self_test_passes(tmp_path / "out")
+    ElementTree.parse(tmp_path / "out" / "plan.svg")
+    for path in (tmp_path / "out").rglob("*.[ch]"):
+        assert path.read_bytes().isascii(), path
+    found = json.loads((tmp_path / "out" / "manifest.json").read_text(encoding="ascii"))
+    assert len(found["files"]) > 5
+
+
+@pytest.mark.toolchain
+def test_deploy_tflm_any_texts_compile_without_warnings(
+    hostile_model: Path, hostile_image: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    deploy(hostile_model, "tflm", out, image=hostile_image)
+    (out / "names.cc").write_text(
+        '#include <cstdio>\n#include "contract.h"\n#include "golden.h"\nint main() {\n'
+        "  for (const char* name : edgedet_class_names) std::puts(name);\n  (void)edgedet_outputs;\n"
+        "  (void)edgedet_mean;\n  (void)edgedet_std;\n  (void)edgedet_quantize_pixel(0, 0);\n}\n"
+    )
+    flags = ["-std=c++17", "-trigraphs", "-Wall", "-Wextra", "-Werror"]
+    subprocess.run(["g++", *flags, "-c", "golden.cc", "-o", "golden.o"], cwd=out, check=True, timeout=120)
+    subprocess.run(["g++", *flags, "names.cc", "-o", "names"], cwd=out, check=True, timeout=120)
+    printed = subprocess.run([str(out / "names")], capture_output=True, check=True, timeout=60).stdout
+    names = read_contracts(parse_tflite(hostile_model.read_bytes(), "m"), "m").outputs.class_names
+    # puts() ends a name at a byte 0, as every C string does.
+    assert printed == b"".join(name.encode().partition(b"\x00")[0] + b"\n" for name in names)
+
+
+def test_charts_any_texts_are_well_formed() -> None:
+    for text in (*TEXTS, "\ud800", "".join(map(chr, range(32)))):
+        ElementTree.fromstring(waterfall_chart(text, [Bar(text, 0.5, text, guilty=True), Bar("b", 0.4)]))
+        ElementTree.fromstring(layers_chart(text, [LayerPoint(text, float("inf"), 3.0, 0.1)]))
