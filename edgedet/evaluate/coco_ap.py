@@ -71,9 +71,7 @@ def coco_ap(split: CocoSplit, detections: Mapping[int, Detections], max_detectio
         DataError: no images, an image id that the split lacks, or a label without a category.
     """
     image_ids = _check_images(split, detections)
-    truth = _load_quietly(split.to_coco_dict())
-    found = _load_quietly(_detections_dict(truth.dataset, split, detections))
-    judge = COCOeval(truth, found, "bbox")
+    judge = COCOeval(*load_detections(split, detections), "bbox")
     judge.params.imgIds = image_ids
     judge.params.maxDets = [1, 10, max(_BEST, max_detections)]
     with redirect_stdout(io.StringIO()):
@@ -91,6 +89,12 @@ def coco_ap(split: CocoSplit, detections: Mapping[int, Detections], max_detectio
         table=table,
         per_class=_per_class(judge, split),
     )
+
+
+def load_detections(split: CocoSplit, detections: Mapping[int, Detections]) -> tuple[COCO, COCO]:
+    """Ground truth and detections (by image id) as pycocotools takes them."""
+    truth = _load_quietly(split.to_coco_dict())
+    return truth, _load_quietly(_detections_dict(truth.dataset, split, detections))
 
 
 def _check_images(split: CocoSplit, detections: Mapping[int, Detections]) -> list[int]:

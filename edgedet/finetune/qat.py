@@ -20,7 +20,9 @@ from edgedet.escape import json_text
 from edgedet.evaluate.evaluator import EvalReport, evaluate, sha256_of
 from edgedet.evaluate.self_labels import self_labelled
 from edgedet.fileio import atomic_write_text, require_out_folder
+from edgedet.finetune.calibrated import calibrated_graph
 from edgedet.finetune.check_file import CHECK_RUNTIMES, FileCheck, check_file
+from edgedet.finetune.notes import qat_notes
 from edgedet.finetune.qat_trainer import MIN_LR_RATIO, QatTrainer
 from edgedet.finetune.resume import STATE_FILE, check_identity, load_state, save_state
 from edgedet.finetune.settings import require_checkpoint_classes, training_settings, weak_augmentation
@@ -29,7 +31,6 @@ from edgedet.net.checkpoint import Checkpoint, load_checkpoint
 from edgedet.net.rtmdet import channels_last
 from edgedet.net.runtime import TorchRuntime
 from edgedet.progress import Stopwatch
-from edgedet.quantize.calibration.calibrate import calibrate
 from edgedet.quantize.calibration.images import (
     ImageFiles,
     Manifest,
@@ -38,12 +39,9 @@ from edgedet.quantize.calibration.images import (
     draw_images,
     make_manifest,
 )
-from edgedet.quantize.fx.int16 import AUTO, check_int16_option, groups_of, int16_names, widen
+from edgedet.quantize.fx.int16 import AUTO, check_int16_option, groups_of, int16_names
 from edgedet.quantize.fx.prepare import freeze, prepare_model
 from edgedet.quantize.fx.to_graph import graph_from_fx
-from edgedet.quantize.ptq.int16_choice import IMAGES as INT16_IMAGES
-from edgedet.quantize.ptq.int16_choice import choose_int16
-from edgedet.quantize.ptq.weights import quantize_weights
 from edgedet.threads import torch_threads, usable_cores
 from edgedet.training.hardware import Hardware, choose_hardware, describe_hardware
 from edgedet.training.log import EpochRecord, TrainLog
@@ -172,9 +170,12 @@ class _Run:
 
     def measure(self, network: nn.Module) -> EvalReport:
         """AP of a network, float or fake-quantized, through the code of `edgedet evaluate`; moves it to the device."""
+        return evaluate(self.runtime(network), self.judge, share=self.hardware.processes)
+
+    def runtime(self, network: nn.Module) -> TorchRuntime:
+        """A network, moved to the device."""
         moved = network.to(self.hardware.device)
-        runtime = TorchRuntime(moved, self.checkpoint.preprocess, self.checkpoint.outputs)
-        return evaluate(runtime, self.judge, share=self.hardware.processes)
+        return TorchRuntime(moved, self.checkpoint.preprocess, self.checkpoint.outputs)
 
 
 def qat_hardware(request: QatRequest) -> Hardware:
@@ -203,7 +204,7 @@ def qat_checkpoint(request: QatRequest) -> QatReport:
         The report that also stands in report.json.
     Raises:
         CheckpointError, DataError, ConfigError, UnsupportedOpError: before training.
-        ConversionError: the AP of the file and of the network that was trained differ by more than 0.005; the file is
+        ConversionError: the AP of the file is lower than that of the network by more than chance explains; the file is
             then called model_int8.rejected.tflite, and there is no model_int8.tflite.
         EdgedetError: training diverged.
     """
@@ -230,7 +231,7 @@ def _qat(request: QatRequest, hardware: Hardware) -> QatReport:
     ap_float = run.measure(network).ap.ap
     clock.lap("float AP")
     with torch_threads(1):  # the same ranges on every machine
-        calibrated = _calibrated(checkpoint, ImageFiles(records, checkpoint.preprocess), request.int16)
+        calibrated = calibrated_graph(checkpoint, ImageFiles(records, checkpoint.preprocess), request.int16)
     clock.lap("calibrate")
     ap_start = run.measure(freeze(calibrated)).ap.ap
     clock.lap("start AP")
@@ -260,23 +261,13 @@ def _write(
     request = run.request
     data = serialize(graph_from_fx(frozen, run.checkpoint.preprocess, run.checkpoint.outputs))
     clock.lap("convert")
-    checked = check_file(data, request.out, request.runtime, run.judge, aps[-1])
+    checked = check_file(data, request.out, request.runtime, run.judge, aps[-1], run.runtime(frozen))
     clock.lap("file AP")
-    notes = _notes(aps, left_out)
+    notes = qat_notes(aps, left_out)
     report = _report(run, checked, aps, int16_names(frozen), clock.laps, notes)
     atomic_write_text(request.out / MANIFEST_FILE, manifest.to_json())
     atomic_write_text(report.report, json_text(report.to_json()))
     return report
-
-
-def _calibrated(checkpoint: Checkpoint, images: ImageFiles, int16: tuple[str, ...]) -> GraphModule:
-    """The start of training: min-max ranges, some layers in int16."""
-    prepared = prepare_model(checkpoint.build(), checkpoint.preprocess)
-    calibrated = calibrate(prepared, images.batches(0, len(images)))
-    names = groups_of(prepared, int16) if int16 != (AUTO,) else choose_int16(
-        prepared, quantize_weights(calibrated), list(images.batches(0, min(len(images), INT16_IMAGES)))
-    )  # fmt: skip
-    return calibrate(widen(prepared, names), images.batches(0, len(images))) if names else calibrated
 
 
 def _set_up(request: QatRequest, hardware: Hardware) -> _Run:
@@ -399,22 +390,3 @@ def _report(
         seconds=tuple(laps),
         notes=notes,
     )
-
-
-def _notes(aps: tuple[float, float, float], left_out: float) -> tuple[str, ...]:
-    """What a user should know; `left_out`: share of the teacher's boxes without area, in the worst epoch."""
-    _, ap_start, ap_qat = aps
-    notes = (_NO_GAIN,) if ap_qat < ap_start else ()
-    if not left_out:
-        return notes
-    return (
-        *notes,
-        f"{left_out:.2%} of the boxes of the float model, which was the teacher, had right in front of left or bottom "
-        "above top and taught nothing (worst epoch); it is not trained to its end",
-    )
-
-
-_NO_GAIN = (
-    "training did not raise the AP above that of its start, plain PTQ: take more epochs or images, another `lr`, or "
-    "PTQ with `effort` best"
-)

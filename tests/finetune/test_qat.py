@@ -252,14 +252,16 @@ def test_check_file_other_ap_leaves_no_model(whole: Whole, tiny_coco_once: Path,
     out.mkdir()
     (out / MODEL_FILE).write_bytes(b"an older file")
     tolerance = ap_tolerance(valid)
-    with pytest.raises(ConversionError, match=rf"rejected.*at most {tolerance:.4f}"):
-        check_file(data, out, "sim", valid, report.ap_file + 1.01 * tolerance)
+    same = open_runtime(report.model, "sim")  # so the difference has no error, and objects alone decide
+    with pytest.raises(ConversionError, match=rf"rejected.*at most {tolerance:.4f} less"):
+        check_file(data, out, "sim", valid, report.ap_file + 1.01 * tolerance, same)
     assert [path.name for path in out.iterdir()] == [REJECTED_FILE]
-    found = check_file(data, out, "sim", valid, report.ap_file - 0.99 * tolerance)
+    assert check_file(data, out, "sim", valid, report.ap_file - 0.5, same).path == out / MODEL_FILE  # better is good
+    found = check_file(data, out, "sim", valid, report.ap_file + 0.99 * tolerance, same)
     assert [path.name for path in out.iterdir()] == [MODEL_FILE]
     assert found.path.read_bytes() == data
     monkeypatch.setattr(check_module.importlib.util, "find_spec", lambda name: None)
-    assert "sim: int8" in check_file(data, out, "ref", valid, found.ap).arithmetic
+    assert "sim: int8" in check_file(data, out, "ref", valid, found.ap, same).arithmetic
 
 
 def test_ap_tolerance_is_0005_unless_a_class_is_rare(tiny_coco_once: Path):
