@@ -22,6 +22,9 @@ import numpy as np
 
 from edgedet.errors import ShapeError
 
+_WHITE = 255  # transparent pixels become white, as image viewers and annotation tools show them
+_ROWS = 256  # of a picture that is changed in wider numbers
+
 
 def rgb565_to_rgb(packed: np.ndarray) -> np.ndarray:
     """Widen RGB565 pixels.
@@ -74,6 +77,25 @@ def rgb_to_gray(image: np.ndarray) -> np.ndarray:
     luma += 32768
     luma >>= 16
     result: np.ndarray = luma.astype(np.uint8)[..., None]
+    return result
+
+
+def over_white(rgba: np.ndarray) -> np.ndarray:
+    """Lay transparent pixels over white, some rows at a time: 32-bit numbers of a whole picture take gigabytes.
+
+    Args:
+        rgba: uint8 (H, W, 4), alpha last.
+    Returns:
+        uint8 (H, W, 3), rounded half up.
+    Raises:
+        ShapeError: not uint8 (H, W, 4).
+    """
+    _check(rgba, 4)
+    result = np.empty((*rgba.shape[:2], 3), np.uint8)
+    for start in range(0, rgba.shape[0], _ROWS):
+        wide = rgba[start : start + _ROWS].astype(np.uint32)
+        colour, alpha = wide[:, :, :3], wide[:, :, 3:]
+        result[start : start + _ROWS] = (colour * alpha + _WHITE * (255 - alpha) + 127) // 255
     return result
 
 

@@ -33,7 +33,7 @@ from PIL import Image
 from edgedet.contracts import PreprocessSpec
 from edgedet.data.pictures.headers import IMAGE_ERRORS, exif_orientation
 from edgedet.data.pictures.opening import FORMATS, open_image
-from edgedet.data.pictures.pixel_formats import rgb_to_gray
+from edgedet.data.pictures.pixel_formats import over_white, rgb_to_gray
 from edgedet.errors import DataError, ShapeError
 
 COEFF_BITS = 15  # 255 * 2^15 + 2^14 < 2^24: exact in float32
@@ -48,8 +48,6 @@ _TURNS = {  # EXIF orientation -> what makes the image upright
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_TRANSPARENT = 255  # transparent pixels become white, as image viewers and annotation tools show them
-_ROWS = 256  # of a picture that is changed in wider numbers
 
 
 @dataclass(frozen=True)
@@ -139,18 +137,8 @@ def _to_rgb(image: Image.Image, where: str) -> np.ndarray:
         grey = ((wide * 255 + 32767) // 65535).astype(np.uint8)
         return np.repeat(grey[:, :, None], 3, axis=2)
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
-        return _over_white(np.array(image.convert("RGBA")))
+        return over_white(np.array(image.convert("RGBA")))
     return np.array(image.convert("RGB"))
-
-
-def _over_white(rgba: np.ndarray) -> np.ndarray:
-    """Transparent pixels over white, some rows at a time: 32-bit numbers of a whole picture would take gigabytes."""
-    result = np.empty((*rgba.shape[:2], 3), np.uint8)
-    for start in range(0, rgba.shape[0], _ROWS):
-        wide = rgba[start : start + _ROWS].astype(np.uint32)
-        colour, alpha = wide[:, :, :3], wide[:, :, 3:]
-        result[start : start + _ROWS] = (colour * alpha + _TRANSPARENT * (255 - alpha) + 127) // 255
-    return result
 
 
 def fitted_size(image_width: int, image_height: int, spec: PreprocessSpec) -> Placement:
