@@ -21,6 +21,7 @@ define install
 endef
 
 help:
+	@echo "make venv       .venv with the versions of constraints.txt, which the others make by themselves"
 	@echo "make demo       synthetic data -> quantize -> evaluate -> deploy, with the committed checkpoint"
 	@echo "make test       the test suite (without the 1.9 GB extra 'onnx2tf')"
 	@echo "make test-models: every shipped network through the whole chain, some minutes"

@@ -15,6 +15,20 @@ if TYPE_CHECKING:
 SPLITS = ("train", "valid", "test")
 
 
+def split_name(text: str) -> str:
+    """Type of `--split`: val is another word for valid."""
+    return {"val": "valid", "validation": "valid"}.get(text, text)
+
+
+def byte_count(text: str) -> int:
+    """Type of `--ram`: bytes, or with k, KiB, M, MiB behind the number (of 1,024 and 1,048,576 bytes)."""
+    found = re.fullmatch(r"([0-9]{1,12})(?:([km])(?:i?b)?)?", text.strip().lower())
+    value = int(found[1]) * {"k": 1 << 10, "m": 1 << 20}.get(found[2] or "", 1) if found else 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"expected bytes such as 262144, 256k or 1M, got {text!r}")
+    return value
+
+
 def positive_int(text: str) -> int:
     """Type of an option that counts something."""
     value = int(text) if text.strip().isdecimal() else 0

@@ -14,6 +14,7 @@ from edgedet.options import (
     data_paths,
     image_size,
     positive_int,
+    split_name,
     whole_number,
 )
 
@@ -93,7 +94,7 @@ def _add_show(actions: Commands) -> None:
     )
     show.add_argument("data", type=Path, nargs="*", metavar="DIR", help=f"{DATA_HELP}, or its data.yaml")
     add_split_arguments(show)
-    show.add_argument("--split", choices=SPLITS, default="train", help="default: %(default)s")
+    show.add_argument("--split", type=split_name, choices=SPLITS, default="train", help="default: %(default)s")
     show.add_argument("--out", type=Path, required=True, metavar="FILE", help="page to write: .png or .html")
     show.add_argument("--images", type=positive_int, default=20, metavar="N", help="default: %(default)s")
     show.add_argument("--seed", type=whole_number, default=0, metavar="S", help="decides which (default: 0)")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from edgedet.commands.shared import Commands, add_command, refuse_checkpoint
 from edgedet.fileio import require_out_folder
-from edgedet.options import positive_int
+from edgedet.options import byte_count
 
 
 def add_deploy(commands: Commands) -> None:
@@ -35,7 +35,7 @@ def add_deploy(commands: Commands) -> None:
         help="tflm: TFLite Micro, C++ (default); c99: plain C without an interpreter, planned arena",
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write")
-    parser.add_argument("--ram", type=positive_int, metavar="BYTES", help="largest arena that is allowed")
+    parser.add_argument("--ram", type=byte_count, metavar="BYTES", help="largest arena that is allowed; 256k is 262144")
     parser.add_argument(
         "--image", type=Path, metavar="FILE", help="picture for the golden vectors (default: a drawn one)"
     )

@@ -54,7 +54,7 @@ def add_predict(commands: Commands) -> None:
             "predict runs/bccd/best.pt bccd/valid --out pictures --score-threshold 0.4",
             "predict runs/q/model_int8.tflite 'photos/**/*.jpg' --out pictures",
             "predict runs/q/model_int8.tflite street.mp4 --out pictures",
-            "predict runs/q/model_int8.tflite 0 --frames 100 --out pictures    # the first camera",
+            "predict runs/q/model_int8.tflite 0 --frames 100 --out pictures",
             "predict runs/q/model_int8.tflite - --out pictures < list.txt",
         ),
         _predict,

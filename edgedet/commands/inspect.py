@@ -6,7 +6,15 @@ import argparse
 from pathlib import Path
 
 from edgedet.commands.shared import Commands, add_command, refuse_checkpoint
-from edgedet.options import SPLITS, add_data_arguments, data_paths, positive_int, refuse_other_splits, whole_number
+from edgedet.options import (
+    SPLITS,
+    add_data_arguments,
+    data_paths,
+    positive_int,
+    refuse_other_splits,
+    split_name,
+    whole_number,
+)
 
 
 def add_inspect(commands: Commands) -> None:
@@ -24,7 +32,7 @@ def add_inspect(commands: Commands) -> None:
     parser.add_argument("model", type=Path, metavar="MODEL", help="int8 .tflite of edgedet quantize")
     parser.add_argument("--against", type=Path, required=True, metavar="CKPT", help="checkpoint it was quantized from")
     add_data_arguments(parser)
-    parser.add_argument("--split", choices=SPLITS, default="valid", help="default: %(default)s")
+    parser.add_argument("--split", type=split_name, choices=SPLITS, default="valid", help="default: %(default)s")
     parser.add_argument(
         "--images", type=positive_int, default=32, metavar="N", help="drawn with the seed (default: %(default)s)"
     )

@@ -7,6 +7,8 @@ The commands stand in edgedet/commands/. Torch, OpenCV and the interpreters are 
 from __future__ import annotations
 
 import argparse
+import difflib
+import re
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -124,11 +126,31 @@ def _fail(message: str) -> int:
     return 2
 
 
+# What other tools call it -> the command here.
+OTHER_WORDS = {
+    "test": "evaluate", "val": "evaluate", "eval": "evaluate", "detect": "predict", "infer": "predict",
+    "build": "deploy", "qat": "quantize --method qat", "finetune": "train --from CKPT", "check": "data check",
+    "benchmark": "evaluate",
+}  # fmt: skip
+
+
+def _meant(message: str) -> str:
+    """Which of argparse's choices a wrong one may have meant."""
+    found = re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)$", message)
+    if found is None:
+        return ""
+    choices = [choice.strip().strip("'") for choice in found[2].split(",")]
+    close = OTHER_WORDS.get(found[1]) if "evaluate" in choices else None
+    close = close or next(iter(difflib.get_close_matches(found[1], choices, n=1)), None)
+    return f"; did you mean {close}?" if close else ""
+
+
 class _Parser(argparse.ArgumentParser):
     """Says in one line what is wrong with the arguments; the usage of some commands fills a screen."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(_fail(f"{message.removeprefix('argument ')}; `{self.prog} --help` shows the options"))
+        message = message.removeprefix("argument ")
+        self.exit(_fail(f"{message}{_meant(message)}; `{self.prog} --help` shows the options"))
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING
 
 from edgedet.errors import ConfigError
 from edgedet.fileio import atomic_write_text, require_out_file
-from edgedet.options import SPLITS, add_data_arguments, data_paths, positive_int, refuse_other_splits, threshold
+from edgedet.options import (
+    SPLITS,
+    add_data_arguments,
+    data_paths,
+    positive_int,
+    refuse_other_splits,
+    split_name,
+    threshold,
+)
 from edgedet.runtimes.names import RUNTIME_HELP, RUNTIMES
 
 if TYPE_CHECKING:  # `--help` should not wait for NumPy and pycocotools
@@ -27,7 +35,7 @@ def add_evaluate_arguments(parser: argparse.ArgumentParser) -> None:
         "--detections", type=Path, metavar="FILE", help="in place of a model: its detections, JSON of COCO results"
     )
     add_data_arguments(parser)
-    parser.add_argument("--split", choices=SPLITS, default="valid", help="default: %(default)s")
+    parser.add_argument("--split", type=split_name, choices=SPLITS, default="valid", help="default: %(default)s")
     parser.add_argument("--runtime", choices=RUNTIMES, help=RUNTIME_HELP)
     parser.add_argument("--images", type=positive_int, metavar="N", help="only the first N images of the split")
     parser.add_argument(
