@@ -4,6 +4,7 @@ import argparse
 import importlib.util
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -62,7 +63,11 @@ def test_main_help_shows_examples_that_parse(command: str, capfd: pytest.Capture
         main([*command.split(), "--help"])
     assert stopped.value.code == 0
     text = capfd.readouterr().out
-    examples = [line.split()[1:] for line in text.partition("examples:\n")[2].splitlines() if line.strip()]
+    examples = [
+        shlex.split(line.partition(" < ")[0])[1:]
+        for line in text.partition("examples:\n")[2].splitlines()
+        if line.strip()
+    ]
     assert examples
     for example in examples:
         assert example[: len(command.split())] == command.split()
