@@ -94,7 +94,18 @@ def test_main_translates_arguments_into_options(tmp_path: Path, capsys: pytest.C
     for argv, expected in (
         (["train", "rtmdet_nano_relu", "--out", str(tmp_path), "--set", "lr"], "--set 'lr': expected key=value"),
         (
-            ["train", "rtmdet_nano_relu", "--out", str(tmp_path), "--imgsz", "32", "--batch", "1"],
+            [
+                "train",
+                "rtmdet_nano_relu",
+                "--data",
+                str(tmp_path),
+                "--out",
+                str(tmp_path),
+                "--imgsz",
+                "32",
+                "--batch",
+                "1",
+            ],
             "--imgsz 32 with --batch 1",
         ),
         (["evaluate", "best.pt", "--runtime", "sim", "--data", str(tmp_path)], "runs with --runtime torch"),
