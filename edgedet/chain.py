@@ -125,7 +125,7 @@ def _check_layer_names(request: ChainRequest) -> None:
         return
     activation = None if substitution is None else substitution.activation
     attention = substitution is None or substitution.channel_attention
-    prepared = prepare_substituted(load_checkpoint(quantization.checkpoint), activation, attention)
+    prepared = prepare_substituted(load_checkpoint(quantization.checkpoint).int8_form(), activation, attention)
     require_layers(prepared, quantization.int16, calibration_for)
 
 

@@ -13,14 +13,18 @@ from edgedet.errors import ConfigError, require_one_of
 from edgedet.typed import check_fields, shown, within
 
 HEADS = ("rtmdet", "yolox", "yolov3", "yolov5", "yolov8", "nanodet", "yunet", "fastestdet", "ssd", "fomo", "none")
-CODINGS = ("distance", "yolox", "yolov3", "yolov5", "fastestdet", "xywh", "xyxy", "ssd", "detections", "cells", "none")
+CODINGS = (
+    *("distance", "log_distance", "yolox", "yolov3", "yolov5", "fastestdet", "xywh", "xyxy", "ssd", "detections"),
+    *("cells", "none"),
+)
 SCORES = ("sigmoid", "softmax", "none", "percent")
 UNITS = ("pixels", "normalized")
 # Codings whose rows belong to the cells of the stride levels.
-LEVEL_CODINGS = ("distance", "yolox", "yolov3", "yolov5", "fastestdet", "cells")
+LEVEL_CODINGS = ("distance", "log_distance", "yolox", "yolov3", "yolov5", "fastestdet", "cells")
 ANCHOR_CODINGS = ("yolov3", "yolov5")
+PRIOR_CODINGS = ("distance", "log_distance")  # four sides, seen from a point of the cell
 # Codings whose outputs are rows of a box and scores: what numerics/heads/boxes.py and edk_detect_rows() decode.
-ROW_CODINGS = ("distance", "yolox", "yolov3", "yolov5", "xywh", "xyxy", "ssd")
+ROW_CODINGS = ("distance", "log_distance", "yolox", "yolov3", "yolov5", "xywh", "xyxy", "ssd")
 MAX_BINS = 256
 MAX_TENSORS = 256
 MAX_NUMBER = 1e6  # of anchors, px, and variances: far above any in use, and float32 holds their products
@@ -43,6 +47,8 @@ class HeadSpec:
 
     - distance: left, top, right, bottom in strides from ((column + offset) * stride, (row + offset) * stride); with
       `bins`, each side is the mean of a softmax over so many bins (distribution focal loss, arXiv:2006.04388)
+    - log_distance: the same of exp(left), exp(top), exp(right), exp(bottom), at most exp(20) each. A coding of its own
+      and no flag, so that a reader that does not know it can't take the logarithms for distances
     - yolox: centre ((x + column) * stride, ...), size exp(w) * stride (arXiv:2107.08430)
     - yolov3: centre (sigmoid(x) + column) * stride, size exp(w) * anchor (arXiv:1804.02767)
     - yolov5: centre (2 sigmoid(x) - 0.5 + column) * stride, size (2 sigmoid(w))^2 * anchor
@@ -89,6 +95,8 @@ class HeadSpec:
             raise ConfigError(f"objectness_weight must be 0 <= w < 1, got {self.objectness_weight}")
         if not 0 <= self.bins <= MAX_BINS or self.bins == 1:
             raise ConfigError(f"bins must be 0 (none) or 2..{MAX_BINS}, got {shown(self.bins)}")
+        if self.bins and self.coding == "log_distance":
+            raise ConfigError(f"coding log_distance has no bins, got {self.bins}; distances of bins are coding distance")
         within("number of tensors", len(self.tensors), 0, MAX_TENSORS)
         role_of = _ROLES.get(self.coding, _ROW_ROLE)
         if len(set(self.tensors)) != len(self.tensors) or not all(role_of.fullmatch(role) for role in self.tensors):

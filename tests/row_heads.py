@@ -37,6 +37,7 @@ HEADS: dict[str, HeadSpec] = {
     "nanodet_map": HeadSpec("nanodet", "distance", MAPS, bins=8, classes_first=True),
     "nanodet_end_to_end": HeadSpec("nanodet", "distance", ("cls", "box"), bins=5, offset=0.5),
     "distance": HeadSpec("yolov8", "distance", APART, offset=0.5),
+    "log_distance": HeadSpec("rtmdet", "log_distance"),
     "distance_softmax": HeadSpec("yolov8", "distance", APART, scores="softmax", background=True),
     "yolov8": HeadSpec("yolov8", "distance", APART, bins=16, offset=0.5),
     "yolov8_nchw": HeadSpec("yolov8", "distance", APART, bins=16, offset=0.5, channels_first=True),
@@ -170,6 +171,7 @@ def row_model(name: str, folder: Path, classes: int = 3, score_threshold: float 
             model=folder / f"{name}_plain.tflite", out=out, head=head.kind, classes=case.spec.class_names,
             score_threshold=score_threshold, nms_iou=0.5, anchors=head.anchors or None, scores=head.scores,
             strides=None if head.coding == "ssd" else STRIDES,
+            boxes="log_distance" if head.coding == "log_distance" else None,
         )
     )  # fmt: skip
     assert report.outputs.head == head

@@ -26,6 +26,7 @@ BOX_CODINGS = ("DISTANCES", "CELLS", "ANCHORS", "CENTRE", "CORNERS")  # EDK_BOX_
 SCORE_CODINGS = ("CODES", "SOFTMAX", "OBJECTNESS")  # EDK_SCORE_...
 _BOX_OF = {
     "distance": "DISTANCES",
+    "log_distance": "DISTANCES",
     "yolox": "CELLS",
     "yolov3": "CELLS",
     "yolov5": "CELLS",

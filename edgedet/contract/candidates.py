@@ -9,6 +9,7 @@ from edgedet.contract.request import ContractRequest
 from edgedet.head_spec import HeadSpec
 
 STRIDES = ((8, 16, 32), (16, 32), (8, 16), (8,), (16,), (32,), (8, 16, 32, 64), (4, 8, 16, 32), (4, 8, 16), (4,))
+_WITHOUT_OBJECTNESS = ("yolov8", "nanodet", "rtmdet")
 OBJECTNESS_WEIGHTS = {"yunet": 0.5, "fastestdet": 0.6}
 COCO_ANCHORS = (10.0, 13.0, 16.0, 30.0, 33.0, 23.0, 30.0, 61.0, 62.0, 45.0, 59.0, 119.0, 116.0, 90.0, 156.0, 198.0,
                 373.0, 326.0)  # fmt: skip
@@ -117,9 +118,10 @@ def _codings(
         "yolov8": [("xywh", False, 0), *(("distance", False, b) for b in bins)],
     }[kind]
     if request.boxes in ("xywh", "xyxy"):
-        found = [(request.boxes, kind not in ("yolov8", "nanodet", "rtmdet"), 0)]
+        found = [(request.boxes, kind not in _WITHOUT_OBJECTNESS, 0)]
     elif request.boxes is not None:
-        found = [item for item in found if item[0] == request.boxes] or [(request.boxes, kind != "yolov8", 0)]
+        by_default = [(request.boxes, kind not in _WITHOUT_OBJECTNESS, 0)]
+        found = [item for item in found if item[0] == request.boxes] or by_default
     yield from found
 
 

@@ -8,9 +8,10 @@ from edgedet.contract.request import ContractRequest
 from edgedet.contracts import OutputSpec, PreprocessSpec
 from edgedet.errors import ConfigError
 from edgedet.graph.graph import Graph
+from edgedet.head_spec import PRIOR_CODINGS
 
 _WITH_UNIT = ("xywh", "xyxy")
-_WITH_OFFSET = ("distance",)
+_WITH_OFFSET = PRIOR_CODINGS
 _WITHOUT_NMS = ("none", "cells")  # no boxes, and centroids that are not suppressed by overlap
 _CELL_SCORES = ("softmax", "none")
 

@@ -136,7 +136,7 @@ def inspect_model(request: InspectRequest, progress: Progress | None = None) -> 
         CheckpointError, ConversionError, DataError: a file can't be read, or the file is not from this checkpoint.
     """
     watch = Stopwatch()
-    checkpoint = load_checkpoint(request.checkpoint)
+    checkpoint = load_checkpoint(request.checkpoint).int8_form()
     model = load_int8_model(request.model)
     advice = "inspect with the data that it was made for"
     common_classes(request.split, str(request.model), model.outputs.class_names, advice)

@@ -97,11 +97,12 @@ class LayerComparison:
         values = self._float.values(x)
         env = _by_name(values)
         reference = self._float.outputs_again(values, {})
-        together = output_damage(reference, self._frozen.outputs(x))
+        log_boxes = self._model.outputs.head.coding == "log_distance"
+        together = output_damage(reference, self._frozen.outputs(x), log_boxes)
         found = []
         for done, probe in enumerate(self.probes, 1):
             changed = {twins[probe.roundings[-1].name]: self._alone(probe, env)[1]}
-            found.append(output_damage(reference, self._float.outputs_again(values, changed)))
+            found.append(output_damage(reference, self._float.outputs_again(values, changed), log_boxes))
             if progress is not None:
                 progress(done, len(self.probes))
         return together, found

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from edgedet.numerics.heads.boxes import MAX_EXPONENT
 from edgedet.quantize.fx.qparams import LIMITS
 
 SATURATED_SHARE = 0.01  # of a channel's values beyond the range, above which the channel counts as saturated
@@ -93,7 +94,7 @@ class RangeUse:
         return int(np.count_nonzero(self._beyond > SATURATED_SHARE * self._values))
 
 
-def output_damage(reference: Sequence[Tensor], other: Sequence[Tensor]) -> float:
+def output_damage(reference: Sequence[Tensor], other: Sequence[Tensor], log_boxes: bool = False) -> float:
     """How far a detector's outputs moved, as a loss that is 0 when they did not: a stand-in for AP without labels.
 
     Per picture: Kullback-Leibler divergence of the class scores, summed over cells and classes (nats), plus
@@ -102,6 +103,7 @@ def output_damage(reference: Sequence[Tensor], other: Sequence[Tensor]) -> float
     Args:
         reference: cls_8, box_8, ...: float32 (N, C or 4, H, W); logits and ltrb distances.
         other: the same from the changed network.
+        log_boxes: the boxes are logarithms of the distances.
     Returns:
         Mean over the pictures, at least 0.
     """
@@ -110,7 +112,10 @@ def output_damage(reference: Sequence[Tensor], other: Sequence[Tensor]) -> float
         scores = cls.double().sigmoid()
         divergence = F.binary_cross_entropy_with_logits(other_cls.double(), scores, reduction="sum")
         divergence -= F.binary_cross_entropy_with_logits(cls.double(), scores, reduction="sum")
-        apart = 1 - _iou(box.double(), other_box.double())
+        sides, other_sides = box.double(), other_box.double()
+        if log_boxes:
+            sides, other_sides = sides.clamp(max=MAX_EXPONENT).exp(), other_sides.clamp(max=MAX_EXPONENT).exp()
+        apart = 1 - _iou(sides, other_sides)
         total += max(float(divergence), 0.0) + float((apart * scores.amax(1)).sum())
     return total / len(reference[0])
 

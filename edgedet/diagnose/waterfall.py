@@ -139,7 +139,7 @@ def measure_waterfall(request: WaterfallRequest, progress: Progress | None = Non
     Raises:
         CheckpointError, ConversionError, DataError: a file can't be read, or the file is not from this checkpoint.
     """
-    checkpoint = load_checkpoint(request.checkpoint)
+    checkpoint = load_checkpoint(request.checkpoint).int8_form()
     simulator = open_runtime(request.model, "sim")
     rebuilt = rebuild(simulator.model.graph, checkpoint, str(request.model))
     meter = _Meter(request, progress)
@@ -225,7 +225,7 @@ def _measure_float(meter: _Meter, request: WaterfallRequest, checkpoint: Checkpo
         meter.measure("float", "float checkpoint", _runtime(checkpoint.build(), checkpoint))
         meter.measure("folded", "BatchNorm folded", _runtime(rebuilt.folded, checkpoint), "float")
         return "folded"
-    original = load_checkpoint(request.original)
+    original = load_checkpoint(request.original).int8_form()
     meter.measure("float", "float checkpoint", _runtime(original.build(), original))
     folded = without_rounding(prepare_model(original.build(), original.preprocess))
     meter.measure("folded", "BatchNorm folded", _runtime(folded, original), "float")

@@ -279,7 +279,7 @@ def _set_up(request: QatRequest, hardware: Hardware) -> _Run:
             f"{request.out / STATE_FILE}: no QAT run to resume: none was started there, or its first epoch did not "
             "end; start it without `resume`"
         )
-    checkpoint = load_checkpoint(request.checkpoint)
+    checkpoint = load_checkpoint(request.checkpoint).int8_form()
     if request.int16 not in ((), (AUTO,)):
         groups_of(prepare_model(checkpoint.build(), checkpoint.preprocess), request.int16)  # raises before long work
     outputs = checkpoint.outputs

@@ -30,7 +30,7 @@ from edgedet.quantize.fx.prepare import freeze
 from edgedet.training.hardware import Hardware
 from edgedet.training.loader import Batch, BatchLoader, steps_per_epoch
 from edgedet.training.log import EpochRecord, StepLosses, TrainLog
-from edgedet.training.losses import Losses, detection_loss, prior_grid
+from edgedet.training.losses import Losses, detection_loss, exponential_boxes, prior_grid
 from edgedet.training.runaway import LossWatch
 from edgedet.training.schedule import WeightAverage, learning_rate
 
@@ -79,6 +79,7 @@ class QatTrainer:
         self._optimizer = torch.optim.AdamW(_parameter_groups(self.model, config.weight_decay), lr=config.lr)
         self._watch = LossWatch("QAT", "`lr`", config.lr)
         self._loader = BatchLoader(split, preprocess, config, seed, self._hardware)
+        self._log_boxes = outputs.head.coding == "log_distance"
         self._grid = prior_grid(preprocess.width, preprocess.height, outputs.strides).to(device)
 
     def train_epoch(self, epoch: int, log: TrainLog) -> EpochRecord:
@@ -125,12 +126,16 @@ class QatTrainer:
 
     def _losses(self, outputs: Sequence[Tensor], batch: Batch) -> Losses:
         config, divisor = self.config, self._hardware.processes.divisor
+        if self._log_boxes:
+            outputs = exponential_boxes(outputs)
         if self._teacher is None:
             return detection_loss(
                 outputs, batch.targets, self._grid, config.topk, config.cls_weight, config.box_weight, divisor
             )
         with torch.no_grad():
             wanted = self._teacher(batch.images)
+            if self._log_boxes:
+                wanted = exponential_boxes(wanted)
         return distillation_loss(outputs, wanted, self._grid, config.cls_weight, config.box_weight, divisor)
 
     def _take_ranges(self, source: GraphModule) -> None:

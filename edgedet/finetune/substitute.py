@@ -141,6 +141,7 @@ def measure_cost(checkpoint: Checkpoint, batches: Sequence[Tensor]) -> Cost:
     Returns:
         The cost of its int8 form.
     """
+    checkpoint = checkpoint.int8_form()
     graph = quantize_model(checkpoint.build(), checkpoint.preprocess, checkpoint.outputs, batches).graph
     data = serialize(graph)
     summary = summarize(graph)

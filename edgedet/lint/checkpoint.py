@@ -27,7 +27,7 @@ def checkpoint_subject(path: Path) -> Subject:
         CheckpointError: not a checkpoint.
         ConversionError, UnsupportedOpError: the network has no int8 form.
     """
-    checkpoint = load_checkpoint(path)
+    checkpoint = load_checkpoint(path).int8_form()
     prepared = prepare_model(checkpoint.build(), checkpoint.preprocess)
     for module in prepared.modules():
         if isinstance(module, FakeQuant) and not module.fixed:

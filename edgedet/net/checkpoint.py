@@ -6,7 +6,7 @@ import math
 import pickle
 import warnings
 import zipfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from edgedet.config import ModelConfig
 from edgedet.contracts import OutputSpec, PreprocessSpec, require_trainable_size
 from edgedet.errors import CheckpointError, ConfigError
 from edgedet.fileio import atomic_path
-from edgedet.net.families import build_detector
+from edgedet.net.families import build_detector, int8_form
 from edgedet.net.rtmdet import RTMDet
 from edgedet.typed import build, require_plain, shown
 
@@ -54,6 +54,11 @@ class Checkpoint:
         model = build_detector(self.model_config, self.num_classes, self.preprocess.channels)
         model.load_state_dict(self.weights)
         return model.eval()
+
+    def int8_form(self) -> Checkpoint:
+        """The same detector as it is quantized; see `families.int8_form`."""
+        config, outputs = int8_form(self.model_config, self.outputs)
+        return replace(self, model_config=config, outputs=outputs)
 
 
 def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:

@@ -8,13 +8,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from edgedet.contracts import Detections, OutputSpec, PreprocessSpec
+from edgedet.contracts import RTMDET_HEAD, Detections, OutputSpec, PreprocessSpec
 from edgedet.data.pictures.preprocess import normalize
 from edgedet.errors import ShapeError
 from edgedet.net.checkpoint import load_checkpoint
 from edgedet.net.device import CPU, describe_device, exact_float32
 from edgedet.net.rtmdet import channels_last
 from edgedet.numerics.decode import decode_float
+from edgedet.numerics.heads.decode import decode_outputs
 
 
 class TorchRuntime:
@@ -59,4 +60,7 @@ class TorchRuntime:
 
     def decode(self, raw: Sequence[np.ndarray], score_threshold: float) -> Detections:
         """Detections in pixels of the network's input, best first."""
+        if self.outputs.head != RTMDET_HEAD:
+            size = (self.preprocess.width, self.preprocess.height)
+            return decode_outputs(raw, self.outputs, size, score_threshold)
         return decode_float(raw, self.outputs, score_threshold=score_threshold)

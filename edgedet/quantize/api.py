@@ -234,7 +234,7 @@ def quantize_checkpoint(
     """
     require_out_folder(request.out, "`out`")
     watch = Stopwatch()
-    checkpoint = load_checkpoint(request.checkpoint)
+    checkpoint = load_checkpoint(request.checkpoint).int8_form()
     network = FloatNetwork(checkpoint.build(), checkpoint.preprocess, checkpoint.outputs)
     watch.lap("load")
     split = _calibration_split(request, checkpoint.outputs)

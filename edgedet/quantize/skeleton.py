@@ -14,7 +14,7 @@ from torch.overrides import TorchFunctionMode
 from edgedet.config import ModelConfig
 from edgedet.contracts import OutputSpec, PreprocessSpec
 from edgedet.graph.graph import Graph
-from edgedet.net.families import build_detector
+from edgedet.net.families import build_detector, int8_form
 from edgedet.net.rtmdet import RTMDet
 from edgedet.numerics.affine import WEIGHT_MAX
 from edgedet.quantize.fx.fake_quant import FakeQuant, QuantConv2d
@@ -40,6 +40,7 @@ def skeleton_graph(config: ModelConfig, preprocess: PreprocessSpec, outputs: Out
     Raises:
         UnsupportedOpError: the architecture has no int8 form.
     """
+    config, outputs = int8_form(config, outputs)
     network = weightless_detector(config, len(outputs.class_names), preprocess.channels).eval()
     with torch.device("meta"):
         traced = symbolic_trace(_folded(network))

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from edgedet.numerics.heads.boxes import MAX_EXPONENT
 from edgedet.training.assigner import Targets, assign
 
 
@@ -72,6 +73,11 @@ def flatten_outputs(outputs: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         return torch.cat([m.float().flatten(2).transpose(1, 2) for m in maps], 1)
 
     return flat(outputs[0::2]), flat(outputs[1::2])
+
+
+def exponential_boxes(outputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """cls_8, box_8, ... with logarithms of distances -> with the distances, as the decoders of `log_distance` do."""
+    return tuple(x.clamp(max=MAX_EXPONENT).exp() if number % 2 else x for number, x in enumerate(outputs))
 
 
 def distances_to_boxes(distances: Tensor, grid: PriorGrid) -> Tensor:

@@ -7,8 +7,8 @@ from random_weights import random_detector, random_pictures
 
 from edgedet.config import load_model_file
 from edgedet.contracts import OutputSpec
-from edgedet.errors import UnsupportedOpError
 from edgedet.graph.graph import Graph
+from edgedet.graph.metadata import read_contracts
 from edgedet.quantize.api import quantize_model
 from edgedet.quantize.skeleton import skeleton_graph
 from edgedet.simulate.simulator import Simulator
@@ -53,7 +53,10 @@ def test_skeleton_graph_same_seed_gives_the_same_graph_and_draws_nothing_of_torc
         assert one.data is None or np.array_equal(one.data, two.data)
 
 
-def test_skeleton_graph_exponential_boxes_have_no_int8_form() -> None:
+def test_skeleton_graph_exponential_boxes_are_left_to_the_decoder() -> None:
     file = load_model_file("rtmdet_pico_relu6", ("exp_boxes=true",))
-    with pytest.raises(UnsupportedOpError, match="exp"):
-        skeleton_graph(file.model, file.preprocess.spec((64, 64)), OUTPUTS)
+    plain = load_model_file("rtmdet_pico_relu6")
+    preprocess = file.preprocess.spec((64, 64))
+    found = skeleton_graph(file.model, preprocess, OUTPUTS)
+    assert found.operators == skeleton_graph(plain.model, preprocess, OUTPUTS).operators
+    assert read_contracts(found, "skeleton").outputs.head.coding == "log_distance"

@@ -163,6 +163,11 @@ def _require_firmware_contract(model: Int8Model) -> None:
 
 
 def _head_reason(outputs: OutputSpec) -> str:
+    if outputs.head.coding == "log_distance":
+        return (
+            "it takes linear distances, but this file's boxes are their logarithms, because the network's boxes are "
+            "exponentials; fine-tune the checkpoint with linear boxes (`exp_boxes` false) and quantize that"
+        )
     return f"it takes RTMDet's head with strides 8, 16, 32, found {outputs.head.kind}, strides {outputs.strides}"
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from edgedet.contracts import OutputSpec
-from edgedet.head_spec import HeadSpec
+from edgedet.head_spec import PRIOR_CODINGS, HeadSpec
 from edgedet.numerics.heads.layout import Rows
 
 MAX_EXPONENT = 20.0  # of a side: exp of it is far outside any input, and products of two such sides are finite
@@ -61,7 +61,7 @@ def decode_boxes(rows: Rows, spec: OutputSpec, size: tuple[int, int]) -> np.ndar
         sides = anchors[:, 2:]
         return _corners(first[:, ::-1] * sides + anchors[:, :2], second[:, ::-1] * sides)
     strides, cells = rows.strides.astype(np.float32)[:, None], rows.cells.astype(np.float32)
-    if head.coding == "distance":
+    if head.coding in PRIOR_CODINGS:
         centres = (cells + np.float32(head.offset)) * strides
         return np.concatenate([centres - first * strides, centres + second * strides], axis=1)
     if head.coding == "fastestdet":
@@ -86,6 +86,8 @@ def box_values(box: np.ndarray, head: HeadSpec, size: tuple[int, int]) -> np.nda
     if head.coding in ("xywh", "xyxy") and head.unit == "normalized":
         x = x * np.array([size[0], size[1]] * 2, np.float64)
     centre, side = x, x
+    if head.coding == "log_distance":
+        centre = side = np.exp(np.minimum(x, MAX_EXPONENT))
     if head.coding in ("yolox", "yolov3", "ssd"):
         side = np.exp(np.minimum(x, MAX_EXPONENT))
     if head.coding in ("yolov3", "yolov5"):

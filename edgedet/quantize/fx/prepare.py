@@ -232,11 +232,11 @@ def prescribed(node: Node, modules: dict[str, nn.Module], input_params: AffinePa
 
 
 def refuse_exponential_boxes(model: nn.Module) -> None:
-    """Raises UnsupportedOpError for a detector whose boxes are exponentials, and says how to get linear ones."""
+    """Raises UnsupportedOpError for a float detector whose boxes are exponentials, and says how to leave them out."""
     if isinstance(model, RTMDet) and model.bbox_head.exp_boxes:
         raise UnsupportedOpError(
-            "model.exp_boxes: the boxes of this network are exponentials, which TFLite Micro has no int8 kernel for; "
-            "fine-tune it with linear boxes: edgedet train with --from this checkpoint and --set model.exp_boxes=false"
+            "model.exp_boxes: the boxes of this network are exponentials, which int8 has no kernel for; quantize "
+            "`checkpoint.int8_form()`: its network gives their logarithms, and its contract leaves exp() to the decoder"
         )
 
 

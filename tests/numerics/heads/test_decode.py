@@ -59,6 +59,21 @@ def test_yolox_levels_in_one_tensor_each() -> None:
     ref.assert_same(decode_outputs(maps, spec, SIZE), yolox_reference(spec, rows(maps, 8)))
 
 
+def test_log_distance_sides_are_exponentials_of_at_most_20() -> None:
+    spec = outputs_spec(coding="log_distance", offset=0.5)
+    outputs = [part for cls, box in zip(draw(3), draw(4, seed=5), strict=True) for part in (cls, box)]
+    outputs[1][0, 0, 0] = (-300.0, 25.0, -90.0, 1000.0)  # the clip to the input hides how large a side is
+    outputs[0][0, 0, 0] = 3.0
+    candidates = []
+    values = np.concatenate([rows(outputs[0::2], 3), rows(outputs[1::2], 4)], axis=1).tolist()
+    for (_, s, row, column), v in zip(cells(), values, strict=True):
+        left, top, right, bottom = (math.exp(min(side, 20.0)) * s for side in v[3:])
+        x, y = (column + 0.5) * s, (row + 0.5) * s
+        box = (x - left, y - top, x + right, y + bottom)
+        candidates += [(ref.sigmoid(v[c]), c, box) for c in range(3)]
+    ref.assert_same(decode_outputs(outputs, spec, SIZE), expected(candidates, spec))
+
+
 def test_yolox_parts_apart_and_other_layouts_give_the_same() -> None:
     maps = draw(8)
     joint = outputs_spec(kind="yolox", coding="yolox", objectness=True, tensors=("map_8", "map_16"))

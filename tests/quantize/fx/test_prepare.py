@@ -210,8 +210,8 @@ def test_calibrate_ranges_do_not_depend_on_the_batching():
             assert abs(left.scale / right.scale - 1) < 1e-5
 
 
-def test_prepare_model_exponential_boxes_says_how_to_get_linear_ones() -> None:
+def test_prepare_model_exponential_boxes_says_how_to_leave_them_out() -> None:
     file = load_model_file("rtmdet_pico_relu6")
     model = build_detector(replace(file.model, exp_boxes=True), 2).eval()
-    with pytest.raises(UnsupportedOpError, match=r"exp_boxes.*--set model\.exp_boxes=false"):
+    with pytest.raises(UnsupportedOpError, match=r"exp_boxes.*checkpoint\.int8_form\(\)"):
         prepare_model(model, file.preprocess.spec())
