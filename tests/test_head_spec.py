@@ -33,6 +33,7 @@ def test_output_spec_only_head_none_may_lack_classes() -> None:
         ({"kind": "rcnn"}, "head must be one of rtmdet"),
         ({"scores": "tanh"}, "scores must be one of sigmoid"),
         ({"bins": 1}, "bins must be 0"),
+        ({"coding": "log_distance", "bins": 8}, "log_distance has no bins"),
         ({"tensors": ("cls_8", "cls_8")}, "every role once"),
         ({"tensors": ("cls_x",)}, "every role once"),
         ({"tensors": ("cls_0", "box_0")}, "every role once"),
