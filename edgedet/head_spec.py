@@ -96,7 +96,7 @@ class HeadSpec:
         if not 0 <= self.bins <= MAX_BINS or self.bins == 1:
             raise ConfigError(f"bins must be 0 (none) or 2..{MAX_BINS}, got {shown(self.bins)}")
         if self.bins and self.coding == "log_distance":
-            raise ConfigError(f"coding log_distance has no bins, got {self.bins}; distances of bins are coding distance")
+            raise ConfigError(f"coding log_distance has no bins, got {self.bins}; with bins it is coding distance")
         within("number of tensors", len(self.tensors), 0, MAX_TENSORS)
         role_of = _ROLES.get(self.coding, _ROW_ROLE)
         if len(set(self.tensors)) != len(self.tensors) or not all(role_of.fullmatch(role) for role in self.tensors):
