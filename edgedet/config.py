@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +143,9 @@ class TrainConfig:
     bf16: bool  # bfloat16 autocast, on CPUs that have bfloat16 instructions
     channels_last: bool
     threads: int  # torch threads; 0: all cores
+    # Batch that lr, ema_decay and the least length are meant for, see `edgedet.training.recipe`; 0: the run's, whatever
+    # it is. The default is for files and checkpoints from before this key.
+    reference_batch: int = 0
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -150,7 +153,7 @@ class TrainConfig:
         for name in positive:
             if getattr(self, name) <= 0:
                 raise ConfigError(f"train.{name} must be positive, got {getattr(self, name)}")
-        for name in ("weight_decay", "grad_clip", "box_weight", "cls_weight", "threads"):
+        for name in ("weight_decay", "grad_clip", "box_weight", "cls_weight", "threads", "reference_batch"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"train.{name} must be 0 or more, got {getattr(self, name)}")
         fractions = ("mosaic", "mixup", "flip", "flip_vertical", "close_mosaic", "warmup_fraction", "min_lr_ratio")
@@ -232,6 +235,13 @@ def load_model_file(name_or_path: str, overrides: Sequence[str] = ()) -> ModelFi
     for override in overrides:
         _apply_override(table, override)
     return build(ModelFile, table, str(path))
+
+
+def changed_training_keys(overrides: Sequence[str]) -> frozenset[str]:
+    """Keys of `TrainConfig` among overrides that `load_model_file` has accepted."""
+    keys = (override.partition("=")[0].strip().rpartition(".") for override in overrides)
+    known = {field.name for field in fields(TrainConfig)}
+    return frozenset(name for section, _, name in keys if section in ("", "train") and name in known)
 
 
 def _read_toml(path: Path) -> dict[str, Any]:

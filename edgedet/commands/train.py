@@ -14,6 +14,7 @@ from edgedet.options import (
     add_training_device_arguments,
     data_paths,
     device_options,
+    epochs_or_auto,
     image_size,
     positive_int,
     positive_number,
@@ -34,6 +35,7 @@ def add_train(commands: Commands) -> None:
             "train rtmdet_pico_relu6 --data bccd --imgsz 192x160 --out runs/pico --set lr=0.002 mosaic=0.5",
             "train rtmdet_nano_relu --train-ann a.json --train-images a --val-ann b.json --val-images b --out runs/ab",
             "train rtmdet_nano_ncadc_relu6 --data bccd --imgsz 192 --epochs 100 --out runs/bccd --resume",
+            "train rtmdet_nano_ncadc_relu6 --data bccd --imgsz 192 --epochs auto --out runs/bccd",
             "train --from tiny.pt --data bccd --imgsz 192 --epochs 25 --freeze stage2 --set lr=0.001 --out runs/tiny",
             "train rtmdet_nano --data coco --imgsz 320 --batch 128 --device cuda --workers 12 --out runs/coco",
         ),
@@ -48,8 +50,19 @@ def add_train(commands: Commands) -> None:
     )
     add_data_arguments(parser)
     parser.add_argument("--imgsz", type=image_size, metavar="N|WxH", help="input size, px (default: the model's)")
-    parser.add_argument("--epochs", type=positive_int, metavar="N", help="default: the model's")
-    parser.add_argument("--batch", type=positive_int, metavar="N", help="images per step (default: the model's)")
+    parser.add_argument(
+        "--epochs",
+        type=epochs_or_auto,
+        metavar="N|auto",
+        help="auto: until AP on the validation images no longer rises, at most 5 times the default (default: the "
+        "model's, more for a small data set or a large batch)",
+    )
+    parser.add_argument(
+        "--batch",
+        type=positive_int,
+        metavar="N",
+        help="images per step (default: the model's); learning rate and averaging follow, unless --set gives them",
+    )
     parser.add_argument("--out", type=Path, required=True, metavar="RUN", help="folder of the run")
     add_overrides_argument(parser, "train.lr=0.002")
     parser.add_argument(

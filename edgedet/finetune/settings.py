@@ -34,7 +34,8 @@ def training_settings(checkpoint: Checkpoint) -> TrainConfig:
             f"the checkpoint does not say how it was trained, and {name} is none of the shipped models "
             f"{', '.join(available_models())}; train with edgedet, or name the model like its closest relative"
         )
-    return load_model_file(name).train
+    # Fine-tuning brings a rate and a length of its own.
+    return replace(load_model_file(name).train, reference_batch=0)
 
 
 def weak_augmentation(config: TrainConfig) -> TrainConfig:

@@ -80,7 +80,7 @@ class TrainLog:
         writes: bool = True,
     ) -> None:
         quiet = quiet or not writes
-        self._epochs, self._steps, self._quiet = epochs, steps, quiet
+        self._epochs, self._steps, self._quiet, self._open = epochs, steps, quiet, False
         purge_step = done_epochs * steps if done_epochs else None
         self._writer = SummaryWriter(str(out / "tensorboard"), purge_step=purge_step) if writes else None
         self._console = Console(file=sys.stderr, quiet=quiet)
@@ -112,6 +112,16 @@ class TrainLog:
         """A line for the reader."""
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
+    def length(self, epochs: int, at_most: bool) -> None:
+        """Length of the run as it is known now.
+
+        Args:
+            epochs: of the whole run.
+            at_most: it may still become shorter.
+        """
+        self._epochs, self._open = epochs, at_most
+        self._progress.update(self._task, total=epochs * self._steps)
+
     def step(self, step: int, losses: StepLosses, lr: float) -> None:
         """After each iteration; `step` counts from the beginning of the run."""
         if self._writer is None:
@@ -133,10 +143,11 @@ class TrainLog:
         done = record.epoch - self._done_before
         remaining = (time.monotonic() - self._start) / done * (self._epochs - record.epoch)
         ap = "" if record.ap is None else f"  AP {record.ap:.3f}"
+        bound = "at most " if self._open else ""
         self.message(
-            f"epoch {record.epoch:>3}/{self._epochs}  loss {record.loss:.4f}  cls {record.cls:.4f}  "
+            f"epoch {record.epoch:>3}/{bound}{self._epochs}  loss {record.loss:.4f}  cls {record.cls:.4f}  "
             f"box {record.box:.4f}  lr {record.lr:.2e}  {record.images_per_second:.1f} images/s  "
-            f"ETA {_duration(remaining)}{ap}"
+            f"ETA {bound}{_duration(remaining)}{ap}"
         )
 
     def evaluation(self, step: int, report: EvalReport, pictures: Iterable[tuple[str, np.ndarray]]) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from edgedet import __version__
-from edgedet.config import ModelFile, load_model_file
+from edgedet.config import ModelFile, TrainConfig, changed_training_keys, load_model_file
 from edgedet.contracts import OutputSpec, PreprocessSpec
 from edgedet.data.coco.split import CocoSplit, most_detections, require_same_classes
 from edgedet.data.paths import DataPaths
@@ -16,11 +16,13 @@ from edgedet.errors import CheckpointError, ConfigError
 from edgedet.escape import json_text
 from edgedet.fileio import atomic_write_text, remove_unfinished, require_out_folder
 from edgedet.net.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from edgedet.training.course import Course, open_course, planned_course
 from edgedet.training.hardware import Hardware, choose_hardware, describe_hardware
 from edgedet.training.loader import steps_per_epoch
 from edgedet.training.log import EpochRecord, TrainLog
 from edgedet.training.processes import process_group
-from edgedet.training.resume import compare_settings, damaged_state, planned_before
+from edgedet.training.recipe import describe_fit, fit_recipe
+from edgedet.training.resume import compare_settings, damaged_state, fitted_by_recipe, planned_before
 from edgedet.training.trainer import Trainer
 from edgedet.training.warm_start import Start, WarmStart, make_start, warm_model_file, warm_preprocess
 
@@ -35,10 +37,12 @@ class TrainRequest:
     data: DataPaths
     out: Path
     imgsz: tuple[int, int] | None = None  # width, height, px; None: the model's default
-    epochs: int | None = None  # None: the model's default
-    batch: int | None = None
+    # "auto": until AP on the validation split no longer rises; None: the model's, or more for a small data set or a
+    # large batch, see `edgedet.training.recipe`.
+    epochs: int | Literal["auto"] | None = None
+    batch: int | None = None  # None: the model's; the learning rate follows, unless an override gives it
     overrides: tuple[str, ...] = ()  # key=value
-    resume: bool = False  # with more `epochs` than the run was planned with: extend it
+    resume: bool = False  # with more `epochs` than the run was planned with, or ended with: extend it
     seed: int = 0
     quiet: bool = False
     start: WarmStart | None = None  # None: fresh weights
@@ -56,10 +60,16 @@ class TrainResult:
     best_ap: float
     last_ap: float
     history: tuple[EpochRecord, ...]
+    settled: bool = False  # the run ended because AP no longer rose
 
     @property
     def rise(self) -> float:
-        """How much AP rose in the last tenth of the epochs (or since the measurement before); 0: it did not."""
+        """How much AP rose in the last tenth of the epochs (or since the measurement before); 0: it did not.
+
+        The rise that comes with the falling rate at the end of a settled run does not count.
+        """
+        if self.settled:
+            return 0.0
         measured = [(record.epoch, record.ap) for record in self.history if record.ap is not None]
         earlier = [ap for epoch, ap in measured[:-1] if epoch <= 0.9 * measured[-1][0]]
         return max(0.0, measured[-1][1] - earlier[-1]) if earlier else 0.0
@@ -80,6 +90,8 @@ class Run:
     quiet: bool = False
     start: Start | None = None  # None: fresh weights
     hardware: Hardware = field(default_factory=Hardware)
+    auto: bool = False  # ends when AP no longer rises; else after the epochs of `file.train`
+    note: str | None = None  # what the recipe changed, for people
 
 
 def train(request: TrainRequest) -> TrainResult:
@@ -133,18 +145,23 @@ def run_training(run: Run) -> TrainResult:
     finally:
         trainer.close()
     measured = [record.ap for record in history if record.ap is not None]
-    return TrainResult(run.out / BEST, run.out / LAST, max(measured), measured[-1], tuple(history))
+    settled = run.auto and not _course(run, history).open
+    return TrainResult(run.out / BEST, run.out / LAST, max(measured), measured[-1], tuple(history), settled)
 
 
 def _train_epochs(run: Run, trainer: Trainer, history: list[EpochRecord]) -> None:
     """All epochs that are not done yet; their records are appended."""
     config, writes = run.file.train, run.hardware.processes.first
     steps = steps_per_epoch(len(run.train.images), config.batch)
-    with TrainLog(run.out, config.epochs, steps, len(history), run.quiet, writes) as log:
+    with TrainLog(run.out, _course(run, history).epochs, steps, len(history), run.quiet, writes) as log:
         _announce(run, trainer, log)
-        for epoch in range(len(history), config.epochs):
+        while (epoch := len(history)) < (course := _course(run, history)).epochs:
+            trainer.course = course
+            log.length(course.epochs, course.open)
+            if (news := course.news(epoch)) is not None:
+                log.message(news)
             record = trainer.train_epoch(epoch, log)
-            if (epoch + 1) % config.eval_interval == 0 or epoch + 1 == config.epochs:
+            if (epoch + 1) % config.eval_interval == 0 or epoch + 1 == course.epochs:
                 record = replace(record, ap=trainer.validate(epoch, run.valid, log))
             log.epoch(record)
             history.append(record)
@@ -152,13 +169,16 @@ def _train_epochs(run: Run, trainer: Trainer, history: list[EpochRecord]) -> Non
                 _save(run, trainer, history)
 
 
+def _course(run: Run, history: list[EpochRecord]) -> Course:
+    """Where the run stands; all processes have the same history."""
+    if not run.auto:
+        return planned_course(run.file.train)
+    return open_course(run.file.train, [(record.epoch, record.ap) for record in history if record.ap is not None])
+
+
 def _set_up(request: TrainRequest, hardware: Hardware) -> Run:
     file, preprocess = _model_and_input(request)
-    config = file.train
-    if request.epochs is not None:
-        config = replace(config, epochs=request.epochs)
-    if request.batch is not None:
-        config = replace(config, batch=request.batch)
+    config, given = _given_settings(request, file)
     if config.batch == 1 and preprocess.width == preprocess.height == 32:
         raise ConfigError("`imgsz` 32 with `batch` 1 leaves BatchNorm one value a channel; take a larger batch or size")
     refuse_existing(request.out, request.resume)
@@ -169,10 +189,14 @@ def _set_up(request: TrainRequest, hardware: Hardware) -> Run:
         category_ids=train_split.category_ids,
         max_detections=most_detections(train_split, valid_split),
     )
+    images = len(train_split.images)
+    fitted = fit_recipe(config, images, given)
+    if request.resume and not fitted_by_recipe(_last(request.out).info["identity"]):
+        fitted = replace(config, reference_batch=0)
     warm = request.start
     return Run(
         out=request.out,
-        file=replace(file, train=config),
+        file=replace(file, train=fitted),
         preprocess=preprocess,
         outputs=outputs,
         train=train_split,
@@ -182,7 +206,19 @@ def _set_up(request: TrainRequest, hardware: Hardware) -> Run:
         quiet=request.quiet,
         start=None if warm is None else make_start(warm, file.model, preprocess, outputs, request.seed),
         hardware=hardware,
+        auto=request.epochs == "auto",
+        note=describe_fit(config, fitted, images),
     )
+
+
+def _given_settings(request: TrainRequest, file: ModelFile) -> tuple[TrainConfig, frozenset[str]]:
+    """Training settings as the user gave them, and the keys that he gave."""
+    config, given = file.train, changed_training_keys(request.overrides)
+    if request.batch is not None:
+        config = replace(config, batch=request.batch)
+    if request.epochs is not None and request.epochs != "auto":
+        config, given = replace(config, epochs=request.epochs), given | {"epochs"}
+    return config, given
 
 
 def _model_and_input(request: TrainRequest) -> tuple[ModelFile, PreprocessSpec]:
@@ -212,6 +248,7 @@ def _identity(run: Run) -> dict[str, Any]:
         "preprocess": run.preprocess.to_json(),
         "outputs": run.outputs.to_json(),
         "train": asdict(run.file.train),
+        "length": "auto" if run.auto else "planned",
         "seed": run.seed,
         "start": None if run.start is None else run.start.source,
         "train_images": _fingerprint(run.train),
@@ -231,18 +268,30 @@ def _fingerprint(split: CocoSplit) -> dict[str, Any]:
 def _resume(run: Run, trainer: Trainer) -> list[EpochRecord]:
     """Bring the trainer to the state of OUT/last.pt; return the history so far."""
     path = run.out / LAST
-    checkpoint = load_checkpoint(path)
+    checkpoint = _last(run.out)
     remove_unfinished(path)
     remove_unfinished(run.out / BEST)
-    if checkpoint.resume is None:
-        raise CheckpointError(f"{path}: holds no state to resume from; start anew without `resume`")
+    assert checkpoint.resume is not None
     before = checkpoint.info.get("identity")
     with damaged_state(path):
-        planned = planned_before(before, _identity(run))
+        history = [EpochRecord(**record) for record in checkpoint.info["history"]]
+        planned = planned_before(before, _identity(run), len(history))
     compare_settings(path, before, planned)
     with damaged_state(path):
         trainer.load_state(checkpoint.weights, checkpoint.resume)
-        return [EpochRecord(**record) for record in checkpoint.info["history"]]
+    return history
+
+
+def _last(out: Path) -> Checkpoint:
+    """OUT/last.pt, which has a state to resume from.
+
+    Raises:
+        CheckpointError: there is none, or it holds no such state.
+    """
+    checkpoint = load_checkpoint(out / LAST)
+    if checkpoint.resume is None:
+        raise CheckpointError(f"{out / LAST}: holds no state to resume from; start anew without `resume`")
+    return checkpoint
 
 
 def _save(run: Run, trainer: Trainer, history: list[EpochRecord]) -> None:
@@ -267,13 +316,21 @@ def _announce(run: Run, trainer: Trainer, log: TrainLog) -> None:
     config, size = run.file.train, f"{run.preprocess.width}x{run.preprocess.height}"
     log.message(
         f"{run.file.model.name}, input {size}, {len(run.train.images)} training and {len(run.valid.images)} validation "
-        f"images, classes {', '.join(run.outputs.class_names)}; {config.epochs} epochs of "
+        f"images, classes {', '.join(run.outputs.class_names)}; {_length(run)} of "
         f"{steps_per_epoch(len(run.train.images), config.batch)} steps, batch {config.batch}, seed {run.seed}, "
         f"{describe_hardware(run.hardware, trainer.dtype)}; "
         f"TensorBoard: tensorboard --logdir {run.out}"
     )
+    if run.note is not None:
+        log.message(run.note)
     for note in run.start.notes if run.start is not None else ():
         log.message(note)
     for split in (run.train, run.valid):
         for warning in split.warnings:
             log.message(f"warning: {split.name}: {warning.text}")
+
+
+def _length(run: Run) -> str:
+    if not run.auto:
+        return f"{run.file.train.epochs} epochs"
+    return f"until AP no longer rises, at most {_course(run, []).epochs} epochs"

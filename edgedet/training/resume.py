@@ -10,6 +10,9 @@ from typing import Any
 
 from edgedet.errors import CheckpointError, ConfigError
 
+# Settings that runs from before them do not name.
+_BEFORE = {"length": "planned", "train.reference_batch": 0}
+
 
 @contextmanager
 def damaged_state(path: Path) -> Iterator[None]:
@@ -43,9 +46,9 @@ def compare_settings(path: Path, before: Any, identity: dict[str, Any]) -> None:
         raise CheckpointError(f"{path}: does not say with which settings it was made; start anew without `resume`")
     before, now = _flat(json.loads(json.dumps(before))), _flat(json.loads(json.dumps(identity)))
     changed = [
-        f"{key}: the run has {before.get(key)}, asked for {now.get(key)}"
+        f"{key}: the run has {before.get(key, _BEFORE.get(key))}, asked for {now.get(key)}"
         for key in dict.fromkeys((*now, *before))
-        if before.get(key) != now.get(key)
+        if before.get(key, _BEFORE.get(key)) != now.get(key)
     ]
     if changed:
         raise ConfigError(
@@ -54,19 +57,26 @@ def compare_settings(path: Path, before: Any, identity: dict[str, Any]) -> None:
         )
 
 
-def planned_before(before: Any, identity: dict[str, Any]) -> dict[str, Any]:
-    """The settings asked for, with the epochs that the run was planned with, when more are asked for.
+def fitted_by_recipe(before: Any) -> bool:
+    """Whether the settings of a run were fitted to its batch and data; False for one from before there was a rule."""
+    return "reference_batch" in before["train"]
+
+
+def planned_before(before: Any, identity: dict[str, Any], done: int) -> dict[str, Any]:
+    """The settings asked for, with the length that the run was planned with, when a longer one is asked for.
 
     A run may be extended: it goes on as a run of the new length would from this epoch on, rate and averaging included.
 
     Args:
         before: settings of the run.
         identity: settings asked for now.
+        done: epochs that the run has behind it.
     """
-    epochs = before["train"]["epochs"]
-    if identity["train"]["epochs"] <= epochs:
+    length, epochs = before.get("length", "planned"), before["train"]["epochs"]
+    least = done if length == "auto" else epochs  # the length of an open-ended run was never planned
+    if identity["length"] == "auto" or identity["train"]["epochs"] <= least:
         return identity
-    return {**identity, "train": {**identity["train"], "epochs": epochs}}
+    return {**identity, "length": length, "train": {**identity["train"], "epochs": epochs}}
 
 
 def _flat(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -13,20 +13,25 @@ from edgedet.config import TrainConfig
 EMA_WINDOW_FRACTION = 0.1
 
 
-def learning_rate(step: int, steps: int, config: TrainConfig) -> float:
-    """Linear warm-up over `warmup_fraction` of the run, then cosine to `lr * min_lr_ratio`.
+def learning_rate(step: int, steps: int, config: TrainConfig, hold: int = 0, planned: int | None = None) -> float:
+    """Linear warm-up over `warmup_fraction` of the run, perhaps a flat part, then cosine to `lr * min_lr_ratio`.
 
     Args:
         step: 0..steps-1.
         steps: iterations of the whole run.
         config: training settings.
+        hold: step until which the rate is held at its peak; 0: it falls after the warm-up.
+        planned: iterations whose fraction the warm-up takes; None: `steps`.
     Returns:
         Learning rate of this step.
     """
-    warmup = max(1, round(steps * config.warmup_fraction))
+    warmup = max(1, round((steps if planned is None else planned) * config.warmup_fraction))
     if step < warmup:
         return config.lr * (step + 1) / warmup
-    progress = (step - warmup) / max(1, steps - 1 - warmup)
+    if step < hold:
+        return config.lr
+    start = max(warmup, hold)
+    progress = (step - start) / max(1, steps - 1 - start)
     floor = config.min_lr_ratio
     return config.lr * (floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress))))
 

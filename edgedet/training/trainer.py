@@ -23,6 +23,7 @@ from edgedet.net.rtmdet import channels_last
 from edgedet.net.runtime import TorchRuntime
 from edgedet.progress import Stopwatch
 from edgedet.terminal import printable
+from edgedet.training.course import planned_course
 from edgedet.training.hardware import Hardware, autocast
 from edgedet.training.loader import Batch, BatchLoader, steps_per_epoch
 from edgedet.training.log import EpochRecord, StepLosses, TrainLog
@@ -86,12 +87,12 @@ class Trainer:
         self._scaler = torch.amp.GradScaler(device.type, enabled=self.dtype == torch.float16)
         self._loader = BatchLoader(split, preprocess, self.config, seed, self._hardware)
         self._watch = LossWatch("training", "train.lr", self.config.lr)
+        self.course = planned_course(self.config)  # the caller may set another one before an epoch
         self._grid = prior_grid(preprocess.width, preprocess.height, outputs.strides).to(device)
 
     def batches(self, epoch: int) -> Iterator[Batch]:
         """Augmented batches of one epoch (0-based), this process's part of each."""
-        weak_from = self.config.epochs - round(self.config.epochs * self.config.close_mosaic)
-        return self._loader.epoch(epoch, strong=epoch < weak_from)
+        return self._loader.epoch(epoch, strong=epoch < self.course.weak_from)
 
     def train_epoch(self, epoch: int, log: TrainLog) -> EpochRecord:
         """Run one epoch (0-based).
@@ -101,9 +102,12 @@ class Trainer:
         """
         self.model.train()
         watch, losses, lr = Stopwatch(), [], 0.0
+        steps, hold, planned = (
+            self._steps * epochs for epochs in (self.course.epochs, self.course.hold, self.config.epochs)
+        )
         for index, batch in enumerate(self.batches(epoch)):
             step = epoch * self._steps + index
-            lr = learning_rate(step, self._steps * self.config.epochs, self.config)
+            lr = learning_rate(step, steps, self.config, hold, planned)
             losses.append(self.step(batch, step, lr))
             log.step(step, losses[-1], lr)
         total, cls, box = np.mean([(s.total, s.cls, s.box) for s in losses], axis=0).tolist()

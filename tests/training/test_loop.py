@@ -18,12 +18,14 @@ from edgedet.config import load_model_file
 from edgedet.data.paths import DataPaths
 from edgedet.errors import CheckpointError, ConfigError, EdgedetError
 from edgedet.evaluate.evaluator import evaluate
-from edgedet.net.checkpoint import load_checkpoint
+from edgedet.net.checkpoint import load_checkpoint, save_checkpoint
 from edgedet.net.runtime import TorchRuntime
+from edgedet.training.course import open_course
 from edgedet.training.loader import steps_per_epoch
-from edgedet.training.log import EpochRecord
+from edgedet.training.log import EpochRecord, TrainLog
 from edgedet.training.loop import TrainRequest, TrainResult, train
 from edgedet.training.schedule import learning_rate
+from edgedet.training.trainer import Trainer
 
 
 def _request(data: Path, out: Path, **changes) -> TrainRequest:
@@ -61,15 +63,24 @@ def test_train_learns_the_tiny_set(tiny_coco: Path, tmp_path: Path) -> None:
     assert history[-1].loss < 0.85 * history[0].loss
 
 
-def test_train_killed_and_resumed_has_the_losses_of_an_uninterrupted_run(tiny_coco: Path, tmp_path: Path) -> None:
-    whole = train(_request(tiny_coco, tmp_path / "whole"))
+# A plan of 2 epochs, a measurement after each, a rate at which nothing is learned: 3 epochs without a rise, then one in
+# which the rate falls. At most it would be 10.
+AUTO = {
+    "epochs": "auto",
+    "overrides": ("threads=1", "epochs=2", "eval_interval=1", "lr=1e-6", "deepen=0.1", "stacked_convs=1"),
+}
+
+
+@pytest.mark.parametrize("changes", [{}, AUTO], ids=["planned", "auto"])
+def test_train_killed_and_resumed_has_the_losses_of_an_uninterrupted_run(
+    tiny_coco: Path, tmp_path: Path, changes: dict
+) -> None:
+    whole = train(_request(tiny_coco, tmp_path / "whole", **changes))
     out = tmp_path / "killed"
+    request = _request(tiny_coco, out, **changes)
     code = (
-        "import sys; from pathlib import Path; from edgedet.data.paths import DataPaths;"
-        "from edgedet.training.loop import TrainRequest, train;"
-        f"train(TrainRequest('rtmdet_pico_relu6', DataPaths(Path({str(tiny_coco)!r})),"
-        f"Path({str(out)!r}), (96, 64), 3, 4,"
-        "('threads=1', 'eval_interval=2'), quiet=True))"
+        "import sys; from pathlib import Path, PosixPath; from edgedet.data.paths import DataPaths;"
+        f"from edgedet.training.loop import TrainRequest, train; train({request!r})"
     )
     process = subprocess.Popen([sys.executable, "-c", code], env=os.environ)
     deadline = time.monotonic() + 120
@@ -78,8 +89,8 @@ def test_train_killed_and_resumed_has_the_losses_of_an_uninterrupted_run(tiny_co
     process.send_signal(signal.SIGKILL)
     process.wait()
     done = len(load_checkpoint(out / "last.pt").info["history"])
-    resumed = train(_request(tiny_coco, out, resume=True))
-    assert 1 <= done <= 3
+    resumed = train(replace(request, resume=True))
+    assert 1 <= done <= len(whole.history)
     expected = _losses([asdict(r) for r in whole.history])
     assert _losses([asdict(r) for r in resumed.history]) == expected
     assert _losses(json.loads((out / "history.json").read_text())) == expected
@@ -87,12 +98,90 @@ def test_train_killed_and_resumed_has_the_losses_of_an_uninterrupted_run(tiny_co
     assert all(torch.equal(first.weights[k], second.weights[k]) for k in first.weights)
 
 
+def test_train_auto_interrupted_while_the_rate_falls_goes_on_as_if_it_had_not_been(
+    tiny_coco: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    whole = train(_request(tiny_coco, tmp_path / "whole", quiet=False, **AUTO))
+    shown = capfd.readouterr().err
+    course = open_course(
+        load_model_file("rtmdet_pico_relu6", AUTO["overrides"]).train,
+        [(r.epoch, r.ap) for r in whole.history if r.ap is not None],
+    )
+    assert whole.settled
+    assert whole.rise == 0.0
+    assert (len(whole.history), course.hold) == (course.epochs, 3) == (4, 3)
+    assert "until AP no longer rises, at most 10 epochs of" in shown
+    assert f"annealing over the last {course.epochs - course.hold}" in shown
+    assert f"epoch   1/at most 10  loss {whole.history[0].loss:.4f}" in shown
+    assert f"epoch {course.epochs:>3}/{course.epochs}  loss {whole.history[-1].loss:.4f}" in shown
+    assert whole.history[-2].lr == 1e-6 > whole.history[-1].lr
+
+    def interrupted(trainer: Trainer, epoch: int, log: TrainLog) -> EpochRecord:
+        if epoch == course.hold:
+            raise KeyboardInterrupt
+        return train_epoch(trainer, epoch, log)
+
+    train_epoch, out = Trainer.train_epoch, tmp_path / "interrupted"
+    monkeypatch.setattr(Trainer, "train_epoch", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train(_request(tiny_coco, out, **AUTO))
+    monkeypatch.undo()
+    resumed = train(_request(tiny_coco, out, resume=True, **AUTO))
+    assert _losses([asdict(r) for r in resumed.history]) == _losses([asdict(r) for r in whole.history])
+    first, second = load_checkpoint(whole.last), load_checkpoint(resumed.last)
+    assert all(torch.equal(first.weights[k], second.weights[k]) for k in first.weights)
+
+    # Nothing is left to do; a run of a planned length is another one, unless that is longer.
+    assert len(train(_request(tiny_coco, out, resume=True, **AUTO)).history) == course.epochs
+    planned = {**AUTO, "resume": True}
+    with pytest.raises(ConfigError, match="length: the run has auto, asked for planned"):
+        train(_request(tiny_coco, out, **{**planned, "epochs": course.epochs}))
+    extended = train(_request(tiny_coco, out, **{**planned, "epochs": course.epochs + 1}))
+    assert len(extended.history) == course.epochs + 1
+    assert not extended.settled
+    with pytest.raises(ConfigError, match="length: the run has planned, asked for auto"):
+        train(_request(tiny_coco, out, resume=True, **AUTO))
+
+
+def test_train_recipe_follows_the_batch_and_what_was_given(
+    tiny_coco: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    result = train(_request(tiny_coco, tmp_path / "run", epochs=1, batch=2, quiet=False))
+    images = len(DataPaths(tiny_coco).load("train").images)
+    assert f"batch 2 (reference 8), {images} images: rate 0.006 -> 0.003, averaging 0.998 -> 0.999\n" in (
+        capfd.readouterr().err
+    )
+    recorded = load_checkpoint(result.last).info["identity"]["train"]
+    assert (recorded["lr"], recorded["epochs"], recorded["reference_batch"]) == (0.003, 1, 0)
+    overrides = ("threads=1", "eval_interval=2", "lr=0.006", "train.ema_decay=0.998")
+    given = train(_request(tiny_coco, tmp_path / "given", epochs=1, batch=2, overrides=overrides, quiet=False))
+    assert "reference" not in capfd.readouterr().err
+    assert load_checkpoint(given.last).info["identity"]["train"]["lr"] == 0.006
+
+
+def test_train_resumes_a_run_from_before_the_recipe_with_its_settings(tiny_coco: Path, tmp_path: Path) -> None:
+    """Batch 4 with the rate of the model file, without the keys that are new since."""
+    overrides = ("threads=1", "eval_interval=2", "lr=0.006", "ema_decay=0.998")
+    whole = train(_request(tiny_coco, tmp_path / "whole", overrides=overrides))
+    train(_request(tiny_coco, tmp_path / "old", overrides=overrides, epochs=2))
+    last = tmp_path / "old" / "last.pt"
+    checkpoint = load_checkpoint(last)
+    identity = checkpoint.info["identity"]
+    del identity["length"], identity["train"]["reference_batch"]
+    save_checkpoint(checkpoint, last)
+    resumed = train(_request(tiny_coco, tmp_path / "old", resume=True))
+    assert [r.epoch for r in resumed.history] == [1, 2, 3]
+    recorded = load_checkpoint(last).info["identity"]["train"]
+    assert (recorded["lr"], recorded["ema_decay"], recorded["reference_batch"]) == (0.006, 0.998, 0)
+    assert resumed.history[-1].lr == whole.history[-1].lr
+
+
 def test_train_extended_run_goes_on_as_one_of_the_new_length(tiny_coco: Path, tmp_path: Path) -> None:
     train(_request(tiny_coco, tmp_path, epochs=2))
     extended = train(_request(tiny_coco, tmp_path, epochs=4, resume=True))
     assert [record.epoch for record in extended.history] == [1, 2, 3, 4]
     steps = steps_per_epoch(len(DataPaths(tiny_coco).load("train").images), 4)
-    config = replace(load_model_file("rtmdet_pico_relu6").train, epochs=4)
+    config = replace(load_model_file("rtmdet_pico_relu6").train, epochs=4, lr=0.00424)  # of batch 4
     assert extended.history[2].lr == learning_rate(3 * steps - 1, 4 * steps, config)
     assert load_checkpoint(extended.last).info["identity"]["train"]["epochs"] == 4
     # The new length is that of the run from now on; a shorter one is another run.
@@ -115,7 +204,7 @@ def test_train_into_an_existing_run_is_refused(tiny_coco: Path, tmp_path: Path) 
     with pytest.raises(ConfigError, match="`resume`"):
         train(_request(tiny_coco, tmp_path, epochs=1))
     with pytest.raises(
-        ConfigError, match=r"other settings \(train\.lr: the run has 0\.006, asked for 0\.5;.*\); repeat"
+        ConfigError, match=r"other settings \(train\.lr: the run has 0\.00424, asked for 0\.5;.*\); repeat"
     ):
         train(_request(tiny_coco, tmp_path, epochs=1, resume=True, overrides=("threads=1", "lr=0.5")))
 
