@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from edgedet.data.check.content import require_judgeable
 from edgedet.data.coco.split import CocoSplit
 from edgedet.diagnose.waterfall import Waterfall, WaterfallRequest, add_to_report, measure_waterfall
 from edgedet.errors import ConfigError
@@ -91,6 +92,8 @@ def run_chain(request: ChainRequest, events: ChainEvents | None = None) -> Chain
         qat_hardware(quantization)  # raises
     require_out_folder(quantization.out, "`out`")
     split = quantization.data.load("valid") if request.waterfall else None
+    if split is not None:
+        require_judgeable(split)
     _check_layer_names(request)
     substituted = None
     if request.substitution is not None:

@@ -129,6 +129,12 @@ def add_split_arguments(parser: argparse._ActionsContainer) -> None:
         help="part of train to validate on where there is no validation split (default: 0.2 where no split is named)",
     )
     parser.add_argument("--split-seed", type=whole_number, default=0, metavar="S", help="of that draw (default: 0)")
+    parser.add_argument(
+        "--exif",
+        choices=("auto", "upright", "stored"),
+        default="auto",
+        help="pixels that boxes of rotated photos refer to; auto: as the stated sizes show, else upright",
+    )
 
 
 def class_list(text: str) -> tuple[str, ...]:
@@ -161,6 +167,7 @@ def data_paths(args: argparse.Namespace) -> DataPaths:
         rename=tuple(args.rename),
         val_fraction=args.val_fraction,
         split_seed=args.split_seed,
+        exif=args.exif,
     )
 
 

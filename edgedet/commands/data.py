@@ -16,6 +16,7 @@ from edgedet.options import (
     positive_int,
     split_name,
     whole_number,
+    with_flags,
 )
 
 
@@ -115,9 +116,10 @@ def _data_check(args: argparse.Namespace) -> int:
     spec = PreprocessSpec(width=args.imgsz[0], height=args.imgsz[1], resize=args.resize)
     with show_progress("data check") as progress:
         report = check_dataset(data_paths(args), spec, progress=progress)
-    print(report.to_text(), end="")
+    if report.splits:
+        print(with_flags(report.to_text(), args), end="")
     if not report.ok:
-        raise DataError(f"{sum(len(split.broken) for split in report.splits)} images do not decode, see above")
+        raise DataError(report.error)
     return 0
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from edgedet.config import TrainConfig
 from edgedet.contracts import PreprocessSpec
+from edgedet.data.check.content import MIN_SIDE_PX
 from edgedet.data.coco.split import CocoSplit
 from edgedet.data.pictures.preprocess import fitted_size, load_image, resample, to_channels
 from edgedet.errors import missing_extra
@@ -23,7 +24,6 @@ except ImportError as error:
 
 cv2.setNumThreads(1)  # one worker draws samples beside torch, which has all the cores
 
-MIN_SIDE_PX = 2.0  # a box smaller than this after cropping is no object any more
 MIN_VISIBLE = 0.25  # part of a box's area that has to be left after cropping
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
-from edgedet.data.coco.build import build_split
+from edgedet.data.coco.build import build_split, other_splits, upright_source
 from edgedet.data.coco.classes import keep_classes, merge, rename_classes
+from edgedet.data.coco.orientation import EXIF, with_headers
 from edgedet.data.coco.split import CocoSplit
 from edgedet.data.formats.annotations import Annotations
-from edgedet.data.formats.layout import Division, absent, read_files, read_folder
-from edgedet.errors import ConfigError, DataError
+from edgedet.data.formats.layout import Division, absent, draw, read_files, read_folder
+from edgedet.errors import ConfigError, DataError, require_one_of
+from edgedet.progress import Progress
 
 _FILE_SUFFIXES = (".yaml", ".yml", ".xml")  # files that describe a data set
 
@@ -29,6 +32,7 @@ class DataPaths:
     rename: tuple[tuple[str, str], ...] = ()  # (old, new) names of classes, before `classes`
     val_fraction: float | None = None  # for valid, where it is to be drawn from train; see `Division`
     split_seed: int = 0  # of that draw
+    exif: str = "auto"  # upright | stored: what boxes of rotated images refer to where nothing shows it
 
     def __post_init__(self) -> None:
         for folder in self.folders:
@@ -41,6 +45,7 @@ class DataPaths:
             repeated = [name for name in values if list(values).count(name) > 1]
             if repeated:
                 raise ConfigError(f"{what}: {repeated[0]!r} is given twice; give it once")
+        require_one_of("`exif`", self.exif, EXIF)
         _ = self.division  # raises
 
     @property
@@ -55,13 +60,14 @@ class DataPaths:
         """How train and valid are drawn where a data set has no splits."""
         return Division(self.val_fraction, self.split_seed)
 
-    def load(self, split: str) -> CocoSplit:
+    def load(self, split: str, progress: Progress | None = None) -> CocoSplit:
         """Read one split; explicit files win over the folders.
 
         Args:
             split: train, valid or test.
+            progress: called with (image headers read, in all).
         Returns:
-            The checked split.
+            The checked split. Whether it has what a step needs is for `edgedet.data.check.content` to say.
         Raises:
             ConfigError: neither a folder nor files are given for this split, or only an image folder.
             DataError: no data set is found, or something in it is wrong.
@@ -69,7 +75,7 @@ class DataPaths:
         parts = self._read(split)
         if not parts:
             raise absent(self.folders[0], split)
-        return self._build(split, parts)
+        return self._build(split, parts, progress)
 
     def load_if_present(self, split: str) -> CocoSplit | None:
         """As `load`; None when there are other splits, but not this one."""
@@ -82,9 +88,26 @@ class DataPaths:
         """Splits that are given by their file."""
         return [split for split, ann in (("train", self.train_ann), ("valid", self.val_ann)) if ann is not None]
 
-    def _build(self, split: str, parts: list[Annotations]) -> CocoSplit:
-        parsed = merge(rename_classes(parts, self.rename))
-        return build_split(split, keep_classes(parsed, self.classes) if self.classes else parsed)
+    def _build(
+        self, split: str, parts: list[tuple[Path | None, Annotations]], progress: Progress | None = None
+    ) -> CocoSplit:
+        upright = []
+        for folder, part in parts:
+            others = partial(self._others, split) if folder is None else partial(self._others_of, folder, split)
+            upright.append(upright_source(part, self.exif, others, progress))
+        parsed = merge(rename_classes(upright, self.rename))
+        return build_split(split, keep_classes(parsed, self.classes) if self.classes else parsed, upright)
+
+    def _others(self, split: str) -> Iterator[Annotations]:
+        """The other split that is given by its file, with headers."""
+        other, ann, images = ("valid", self.val_ann, self.val_images)
+        if split == "valid":
+            other, ann, images = "train", self.train_ann, self.train_images
+        if ann is not None:
+            yield with_headers(read_files(other, ann, images))
+
+    def _others_of(self, folder: Path, split: str) -> Iterator[Annotations]:
+        return other_splits(folder, split, self._division_of(split))
 
     def require_named(self, split: str) -> None:
         """Make sure, before anything is read, that a split is named and what it names is there.
@@ -93,6 +116,8 @@ class DataPaths:
             ConfigError: neither a folder nor files are given for it, or only an image folder.
             DataError: a folder or file is not there.
         """
+        if split != "test" and self._drawn_from_file():
+            return
         ann, images = {
             "train": (self.train_ann, self.train_images),
             "valid": (self.val_ann, self.val_images),
@@ -107,21 +132,30 @@ class DataPaths:
             if not folder.exists():
                 raise DataError(f"{folder}: data folder not found; check the path")
 
-    def _read(self, split: str) -> list[Annotations]:
-        """What the annotations of each folder say, or the explicit file; empty when no folder has this split."""
+    def _read(self, split: str) -> list[tuple[Path | None, Annotations]]:
+        """What the annotations of each folder say, or (None) the explicit file; empty when no folder has this split."""
         ann, images = {
             "train": (self.train_ann, self.train_images),
             "valid": (self.val_ann, self.val_images),
         }.get(split, (None, None))
+        if split != "test" and self._drawn_from_file():
+            assert self.train_ann is not None
+            return [(None, draw(read_files("train", self.train_ann, self.train_images), split, self.division))]
         self.require_named(split)
         if ann is not None:
-            return [read_files(split, ann, images)]
+            return [(None, read_files(split, ann, images))]
         found = [(folder, read_folder(folder, split, self._division_of(split))) for folder in self.folders]
-        parts = [part for _, part in found if part is not None]
+        parts: list[tuple[Path | None, Annotations]] = [(folder, part) for folder, part in found if part is not None]
         for folder, part in found:
             if part is None and parts:
-                parts[0].findings.add("split_absent", f"{folder} has no {split}")
+                parts[0][1].findings.add("split_absent", f"{folder} has no {split}")
         return parts
+
+    def _drawn_from_file(self) -> bool:
+        """True when a validation split was asked for, and only the file of the training split has boxes."""
+        if self.val_fraction is None or self.train_ann is None or (self.folders and self.val_ann is None):
+            return False
+        return self.val_ann is None or not read_files("valid", self.val_ann, self.val_images).instances
 
     def _division_of(self, split: str) -> Division:
         """No draw where the other split is given explicitly: train is then everything."""

@@ -47,8 +47,9 @@ def _judge(runtime: Runtime, split: CocoSplit) -> tuple[COCOeval, list[list[obje
         record.image_id: detections
         for record, detections in detect_records(runtime, split.images, COCO_SCORE_THRESHOLD, labels)
     }
-    judge = COCOeval(*load_detections(split, found), "bbox")
-    judge.params.imgIds = [record.image_id for record in sorted(split.images, key=lambda record: record.image_id)]
+    truth, results, image_ids = load_detections(split, found)
+    judge = COCOeval(truth, results, "bbox")
+    judge.params.imgIds = image_ids
     judge.params.maxDets = [max(100, runtime.outputs.max_detections)]
     judge.params.areaRng, judge.params.areaRngLbl = judge.params.areaRng[:1], judge.params.areaRngLbl[:1]
     with redirect_stdout(io.StringIO()):

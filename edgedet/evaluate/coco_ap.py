@@ -1,4 +1,4 @@
-"""COCO average precision through pycocotools, in original image pixels and original category ids."""
+"""COCO average precision through pycocotools, in original image pixels."""
 
 from __future__ import annotations
 
@@ -40,6 +40,7 @@ class ApResult:
     stats: tuple[float, ...]  # pycocotools' 12 numbers, in its order
     table: str  # what pycocotools prints, line by line
     per_class: tuple[ClassAp, ...]
+    note: str = ""  # what plain pycocotools prints, where that is another number; one line for people
 
     def to_json(self) -> dict[str, Any]:
         """JSON-able dict."""
@@ -71,13 +72,9 @@ def coco_ap(split: CocoSplit, detections: Mapping[int, Detections], max_detectio
         DataError: no images, an image id that the split lacks, or a label without a category.
     """
     image_ids = _check_images(split, detections)
-    judge = COCOeval(*load_detections(split, detections), "bbox")
-    judge.params.imgIds = image_ids
-    judge.params.maxDets = [1, 10, max(_BEST, max_detections)]
-    with redirect_stdout(io.StringIO()):
-        judge.evaluate()
-        judge.accumulate()
-    stats, table = _summary(judge)
+    truth = split.to_coco_dict()
+    found = _detections_dict(truth, split, detections)
+    stats, table, judge = _measure(*_numbered(truth, found, image_ids), max_detections)
     return ApResult(
         ap=stats[0],
         ap50=stats[1],
@@ -88,13 +85,83 @@ def coco_ap(split: CocoSplit, detections: Mapping[int, Detections], max_detectio
         stats=stats,
         table=table,
         per_class=_per_class(judge, split),
+        note=_plain_note(truth, found, image_ids, max_detections, stats),
     )
 
 
-def load_detections(split: CocoSplit, detections: Mapping[int, Detections]) -> tuple[COCO, COCO]:
-    """Ground truth and detections (by image id) as pycocotools takes them."""
-    truth = _load_quietly(split.to_coco_dict())
-    return truth, _load_quietly(_detections_dict(truth.dataset, split, detections))
+def _numbered(
+    truth: dict[str, Any], found: dict[str, Any], image_ids: list[int]
+) -> tuple[dict[str, Any], dict[str, Any], list[int]]:
+    """The same with images, categories and annotations numbered from 1.
+
+    pycocotools takes an object that was matched for one that was not when its annotation has id 0, and compares ids as
+    float64 when some of them lie above 2^63 and others below. Images and categories keep their order, on which the
+    order of equal scores depends.
+    """
+    image_of = {old: new for new, old in enumerate(sorted(entry["id"] for entry in truth["images"]), start=1)}
+    category_of = {old: new for new, old in enumerate(sorted(entry["id"] for entry in truth["categories"]), start=1)}
+
+    def numbered(dataset: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "images": [{**entry, "id": image_of[entry["id"]]} for entry in dataset["images"]],
+            "categories": [{**entry, "id": category_of[entry["id"]]} for entry in dataset["categories"]],
+            "annotations": [
+                {
+                    **entry,
+                    "id": number,
+                    "image_id": image_of[entry["image_id"]],
+                    "category_id": category_of[entry["category_id"]],
+                }
+                for number, entry in enumerate(dataset["annotations"], start=1)
+            ],
+        }
+
+    return numbered(truth), numbered(found), [image_of[image_id] for image_id in image_ids]
+
+
+def _measure(
+    truth: dict[str, Any], found: dict[str, Any], image_ids: list[int], max_detections: int
+) -> tuple[tuple[float, ...], str, COCOeval]:
+    """Pycocotools' 12 numbers, its table, and what it computed them from."""
+    judge = COCOeval(_load_quietly(truth), _load_quietly(found), "bbox")
+    judge.params.imgIds = image_ids
+    judge.params.maxDets = [1, 10, max(_BEST, max_detections)]
+    with redirect_stdout(io.StringIO()):
+        judge.evaluate()
+        judge.accumulate()
+    return *_summary(judge), judge
+
+
+def _plain_note(
+    truth: dict[str, Any],
+    found: dict[str, Any],
+    image_ids: list[int],
+    max_detections: int,
+    stats: tuple[float, ...],
+) -> str:
+    """A line that says what pycocotools gives for the file's own ids, where that is another number."""
+    ids = [entry["id"] for entry in (*truth["images"], *truth["categories"])]
+    zero = any(entry["id"] == 0 for entry in truth["annotations"])
+    wide = max(ids) >= 2**63
+    if not zero and not wide:
+        return ""
+    reasons = ["it never counts annotation id 0 as found"] if zero else []
+    reasons += ["it compares ids above 2^63 as floating-point numbers"] if wide else []
+    plain = _measure(truth, found, image_ids, max_detections)[0]
+    if all(f"{one:.3f}" == f"{other:.3f}" for one, other in zip(plain, stats, strict=True)):
+        return ""
+    return (
+        f"plain pycocotools prints AP {plain[0]:.3f}, AP50 {plain[1]:.3f} for the ids of this file, because "
+        f"{' and '.join(reasons)}; {stats[0]:.3f} counts every object"
+    )
+
+
+def load_detections(split: CocoSplit, detections: Mapping[int, Detections]) -> tuple[COCO, COCO, list[int]]:
+    """Ground truth and detections (by image id) as pycocotools takes them, and the images by their new numbers."""
+    truth = split.to_coco_dict()
+    found = _detections_dict(truth, split, detections)
+    numbered_truth, numbered_found, image_ids = _numbered(truth, found, sorted(detections))
+    return _load_quietly(numbered_truth), _load_quietly(numbered_found), image_ids
 
 
 def _check_images(split: CocoSplit, detections: Mapping[int, Detections]) -> list[int]:
@@ -168,11 +235,13 @@ def _per_class(judge: COCOeval, split: CocoSplit) -> tuple[ClassAp, ...]:
     """AP of each class from the precision table [IoU, recall, class, area, maxDets]: area "all", the last maxDets."""
     precision = judge.eval["precision"][:, :, :, 0, -1]
     rows = []
+    order = sorted(split.category_ids)  # they are numbered from 1 in this order
     for name, category_id in zip(split.class_names, split.category_ids, strict=True):
-        if category_id not in judge.params.catIds:
+        category = order.index(category_id) + 1
+        if category not in judge.params.catIds:
             rows.append(ClassAp(name, -1.0, -1.0))
             continue
-        of_class = precision[:, :, judge.params.catIds.index(category_id)]
+        of_class = precision[:, :, judge.params.catIds.index(category)]
         rows.append(ClassAp(name, _mean_present(of_class), _mean_present(of_class[0])))
     return tuple(rows)
 

@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 
 from edgedet.contracts import Detections
+from edgedet.data.check.content import count_objects
 from edgedet.data.coco.split import CocoSplit, most_detections
 from edgedet.errors import DataError
 from edgedet.evaluate.coco_ap import coco_ap
 from edgedet.evaluate.evaluator import EvalReport, Timings, describe_machine, select_records, sha256_of
+from edgedet.evaluate.false_alarms import count_false_alarms
 
 _KEYS = ("image_id", "category_id", "bbox", "score")
 
@@ -33,6 +35,7 @@ def evaluate_results(path: Path, split: CocoSplit, *, max_images: int | None = N
         ConfigError: max_images is not positive.
     """
     records = select_records(split, max_images)
+    objects = count_objects(split, records)
     found = read_results(path, split)
     chosen = {record.image_id: found[record.image_id] for record in records}
     return EvalReport(
@@ -50,6 +53,7 @@ def evaluate_results(path: Path, split: CocoSplit, *, max_images: int | None = N
         max_detections=most_detections(split),
         input_size=(0, 0),
         machine=describe_machine(),
+        false_alarms=None if objects else count_false_alarms(chosen, split.class_names, 0.0),
     )
 
 
@@ -97,7 +101,7 @@ def _checked(entry: Any, where: str) -> tuple[int, int, list[float], float]:
         values: tuple[Any, ...] = tuple(entry.get(key) for key in _KEYS)
         image_id, category, box, score = values
         numbers = [*box, score] if isinstance(box, list) and len(box) == 4 else []
-        finite = len(numbers) == 5 and all(_is_number(v) and math.isfinite(v) for v in numbers)
+        finite = len(numbers) == 5 and all(_is_finite(v) for v in numbers)
         if finite and all(isinstance(v, int) and not isinstance(v, bool) for v in (image_id, category)):
             return image_id, category, [float(v) for v in box], float(score)
     raise DataError(
@@ -105,8 +109,10 @@ def _checked(entry: Any, where: str) -> tuple[int, int, list[float], float]:
     )
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def _is_finite(value: Any) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return abs(value) < 2**1023 if isinstance(value, int) else math.isfinite(value)
 
 
 def _detections(found: list[tuple[float, int, list[float]]]) -> Detections:

@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import numpy as np
 
 from edgedet.contracts import Detections
+from edgedet.data.check.content import count_objects
 from edgedet.data.coco.split import CocoSplit, ImageRecord, common_classes
 from edgedet.errors import ConfigError, DataError
 from edgedet.escape import json_text
 from edgedet.evaluate.coco_ap import ApResult, coco_ap
 from edgedet.evaluate.detect import Clock, detect_records
+from edgedet.evaluate.false_alarms import FalseAlarms, count_false_alarms
 from edgedet.evaluate.matches import match
 from edgedet.evaluate.operating_point import Aim, Operation, operation_of
 from edgedet.evaluate.own_decoder import Decoder, OwnDecoder
@@ -85,6 +87,7 @@ class EvalReport:
     operation: Operation | None = None  # precision, recall, F1 at score thresholds, where they were asked for
     reading: tuple[Sentence, ...] = ()  # what stands out in all of this
     left_out: tuple[str, ...] = ()  # classes that only the model or only the data has, as sentences
+    false_alarms: FalseAlarms | None = None  # where the images show no object; AP is -1 then
 
     def to_json(self) -> str:
         """JSON text, keys in the order of the fields, newline at the end."""
@@ -98,11 +101,13 @@ class EvalReport:
         details = "".join(f"{line}\n" for line in self.details)
         reading = "".join(f"reading: {sentence.text()}\n" for sentence in self.reading)
         left_out = "".join(f"note: {line}\n" for line in self.left_out)
+        plain = f"note: {self.ap.note}\n" if self.ap.note else ""
+        operation = "" if self.operation is None else self.operation.text()
+        result = f"{self.ap.table}{plain}{left_out}per class:\n{per_class}\n{operation}"
+        if self.false_alarms is not None:
+            result = f"{self.false_alarms.text()}{left_out}"
         return (
-            f"{self.ap.table}"
-            f"{left_out}"
-            f"per class:\n{per_class}\n"
-            f"{'' if self.operation is None else self.operation.text()}"
+            f"{result}"
             f"images: {self.images} ({self.split}){self._speed()}\n"
             f"runtime: {self.runtime}: {self.arithmetic}\n"
             f"{details}"
@@ -146,7 +151,8 @@ def evaluate(
         split: images and ground truth. Classes are matched by name; AP is over those that the model and the data share,
             and the report says which are left out.
         max_images: only the first so many images of the split; None for all.
-        score_threshold: detections below are dropped; 0.001 gives COCO AP.
+        score_threshold: detections below are dropped; 0.001 gives COCO AP. Images without any object are measured at
+            the contract's threshold, if that is higher.
         progress: called after each image.
         model_path: file of the model, for the report and its hash.
         per_operator: details of every operator, from runtimes that measure them.
@@ -159,13 +165,17 @@ def evaluate(
     Returns:
         AP, timings and what they belong to.
     Raises:
-        DataError: the split is empty, an image can't be read, or no class is shared.
+        DataError: the split is empty, an image can't be read, no class is shared, or boxes were lost on load, so that
+            none is left. Images that show no object are no error: the report has their false alarms.
         ConfigError: max_images is not positive.
     """
     records = select_records(split, max_images)
     if decode is not None:
         runtime = OwnDecoder(runtime, decode)
     split, labels, left_out = match_classes(runtime.outputs.class_names, split)
+    objects = count_objects(split, split.images[: len(records)])
+    if not objects:  # there is no precision-recall curve to draw: what matters is what the chip reports
+        score_threshold = max(score_threshold, runtime.outputs.score_threshold)
     clock, found = Clock(), {}
     mine = records if share is None else share.mine(records)
     detected = detect_records(runtime, mine, score_threshold, labels, clock)
@@ -175,7 +185,9 @@ def evaluate(
             progress(done, len(mine))
     if share is not None:
         found = share.gather(found)
-    operation = None if aim is None else operation_of(match(split, found), runtime.outputs.score_threshold, aim)
+    operation = (
+        None if aim is None or not objects else operation_of(match(split, found), runtime.outputs.score_threshold, aim)
+    )
     ap = coco_ap(split, found, runtime.outputs.max_detections)
     return EvalReport(
         ap=ap,
@@ -196,6 +208,7 @@ def evaluate(
         machine=describe_machine(),
         details=runtime.details(per_operator) if isinstance(runtime, Detailed) else (),
         left_out=left_out,
+        false_alarms=None if objects else count_false_alarms(found, split.class_names, score_threshold),
     )
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from edgedet.contracts import Detections
+from edgedet.data.check.content import require_bright_files
 from edgedet.data.pictures.draw import draw_boxes
 from edgedet.data.pictures.preprocess import load_image
 from edgedet.errors import ConfigError, DataError
@@ -66,12 +67,13 @@ def predict(
         One prediction per image that could be read, in order.
     Raises:
         ConfigError: no images, or the threshold is out of range.
-        DataError: an image is missing or damaged, or all are.
+        DataError: an image is missing or damaged, or all are, or the 16-bit ones among them are almost black.
     """
     if not image_paths:
         raise ConfigError("predict: no images given; name at least one image file")
     if decode is not None:
         runtime = OwnDecoder(runtime, decode)
+    require_bright_files(image_paths)
     threshold = runtime.outputs.score_threshold if score_threshold is None else score_threshold
     pictures = picture_paths(image_paths, out)
     predictions = []

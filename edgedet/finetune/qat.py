@@ -12,20 +12,19 @@ from torch.fx import GraphModule
 
 from edgedet import __version__
 from edgedet.config import QatRecipe, TrainConfig
-from edgedet.data.bare_images import load_folder
-from edgedet.data.coco.split import CocoSplit, require_same_classes
+from edgedet.data.coco.split import CocoSplit
 from edgedet.data.paths import DataPaths
 from edgedet.errors import CheckpointError, ConfigError
 from edgedet.escape import json_text
 from edgedet.evaluate.evaluator import EvalReport, evaluate, sha256_of
-from edgedet.evaluate.self_labels import self_labelled
 from edgedet.fileio import atomic_write_text, require_out_folder
 from edgedet.finetune.calibrated import calibrated_graph
 from edgedet.finetune.check_file import CHECK_RUNTIMES, FileCheck, check_file
+from edgedet.finetune.chosen_images import choose_images
 from edgedet.finetune.notes import qat_notes
 from edgedet.finetune.qat_trainer import MIN_LR_RATIO, QatTrainer
 from edgedet.finetune.resume import STATE_FILE, check_identity, load_state, save_state
-from edgedet.finetune.settings import require_checkpoint_classes, training_settings, weak_augmentation
+from edgedet.finetune.settings import training_settings, weak_augmentation
 from edgedet.graph.flatbuffer import serialize
 from edgedet.net.checkpoint import Checkpoint, load_checkpoint
 from edgedet.net.rtmdet import channels_last
@@ -50,7 +49,6 @@ from edgedet.training.processes import process_group
 MANIFEST_FILE = "calibration.json"
 REPORT_FILE = "report.json"
 HISTORY_FILE = "history.json"
-SELF_LABELLED_IMAGES = 64  # for the AP against the float model's own detections, when there are no annotations
 
 
 @dataclass(frozen=True)
@@ -282,24 +280,7 @@ def _set_up(request: QatRequest, hardware: Hardware) -> _Run:
     checkpoint = load_checkpoint(request.checkpoint).int8_form()
     if request.int16 not in ((), (AUTO,)):
         groups_of(prepare_model(checkpoint.build(), checkpoint.preprocess), request.int16)  # raises before long work
-    outputs = checkpoint.outputs
-    if request.images is not None:
-        train = load_folder(request.images, outputs.class_names, outputs.category_ids)
-    else:
-        train = request.data.load("train")
-        if not request.distill:
-            require_checkpoint_classes(checkpoint, train)
-    if request.images is not None and not request.data.folders and request.data.val_ann is None:
-        float_runtime = TorchRuntime(channels_last(checkpoint.build()), checkpoint.preprocess, outputs)
-        judge = self_labelled(float_runtime, train, SELF_LABELLED_IMAGES)
-        text = (
-            f"AP against the float model's own detections in {len(judge.images)} training images (no annotations given)"
-        )
-    else:
-        judge = request.data.load("valid")
-        if request.images is None:
-            require_same_classes(train, judge)
-        text = f"COCO AP of {len(judge.images)} images of split {judge.name}, {judge.ann_path}"
+    train, judge, text = choose_images(request.data, request.images, request.distill, checkpoint)
     config = replace(
         weak_augmentation(training_settings(checkpoint)),
         epochs=request.epochs, batch=request.batch, lr=request.lr, min_lr_ratio=MIN_LR_RATIO,

@@ -13,7 +13,8 @@ import numpy as np
 from torch import Tensor
 
 from edgedet.config import ACTIVATIONS, ModelConfig, ModelFile, PreprocessConfig, TrainConfig
-from edgedet.data.coco.split import CocoSplit, require_same_classes
+from edgedet.data.check.content import load_for_training
+from edgedet.data.coco.split import CocoSplit
 from edgedet.data.paths import DataPaths
 from edgedet.errors import ConfigError
 from edgedet.escape import json_text
@@ -181,9 +182,8 @@ def _substitute(request: SubstituteRequest, hardware: Hardware) -> SubstituteRep
     refuse_existing(request.out, request.resume)
     old = load_checkpoint(request.checkpoint)
     activation, attention = _what(request, old.model_config)
-    train, valid = request.data.load("train"), request.data.load("valid")
+    train, valid = load_for_training(request.data, old.preprocess)
     require_checkpoint_classes(old, train)
-    require_same_classes(train, valid)
     batches = list(image_batches(draw_images(train, request.images, request.seed), old.preprocess))
     if len(batches) > 1 and len(batches[-1]) < len(batches[0]):
         batches.pop()  # statistics of a small batch would count as much as those of a full one

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from edgedet.contracts import OutputSpec, PreprocessSpec
 from edgedet.data.bare_images import load_folder
+from edgedet.data.check.content import require_bright
 from edgedet.data.coco.split import CocoSplit, common_classes
 from edgedet.data.paths import DataPaths
 from edgedet.errors import ConfigError
@@ -292,6 +293,7 @@ def _calibration_split(request: QuantizeRequest, outputs: OutputSpec) -> CocoSpl
     if request.images is not None:
         return load_folder(request.images, outputs.class_names, outputs.category_ids)
     split = request.data.load("train")
+    require_bright(split)
     # Boxes are not used; pictures of other objects give other ranges.
     advice = "calibrate with the data that the checkpoint was trained on, or give a folder of pictures by `images`"
     common_classes(split, str(request.checkpoint), outputs.class_names, advice)

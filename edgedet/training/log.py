@@ -163,6 +163,8 @@ class TrainLog:
             self._writer.add_image(f"valid/{name}", picture, step, dataformats="HWC")
         self._writer.flush()
         self.message(ap.table.rstrip())
+        if ap.note:
+            self.message(f"note: {ap.note}")
 
 
 def _duration(seconds: float) -> str:

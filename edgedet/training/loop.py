@@ -10,7 +10,8 @@ from typing import Any, Literal
 from edgedet import __version__
 from edgedet.config import ModelFile, TrainConfig, changed_training_keys, load_model_file
 from edgedet.contracts import OutputSpec, PreprocessSpec
-from edgedet.data.coco.split import CocoSplit, most_detections, require_same_classes
+from edgedet.data.check.content import describe_left, load_for_training
+from edgedet.data.coco.split import CocoSplit, most_detections
 from edgedet.data.paths import DataPaths
 from edgedet.errors import CheckpointError, ConfigError
 from edgedet.escape import json_text
@@ -182,8 +183,7 @@ def _set_up(request: TrainRequest, hardware: Hardware) -> Run:
     if config.batch == 1 and preprocess.width == preprocess.height == 32:
         raise ConfigError("`imgsz` 32 with `batch` 1 leaves BatchNorm one value a channel; take a larger batch or size")
     refuse_existing(request.out, request.resume)
-    train_split, valid_split = request.data.load("train"), request.data.load("valid")
-    require_same_classes(train_split, valid_split)
+    train_split, valid_split = load_for_training(request.data, preprocess)
     outputs = OutputSpec(
         class_names=train_split.class_names,
         category_ids=train_split.category_ids,
@@ -326,6 +326,7 @@ def _announce(run: Run, trainer: Trainer, log: TrainLog) -> None:
     for note in run.start.notes if run.start is not None else ():
         log.message(note)
     for split in (run.train, run.valid):
+        log.message(describe_left(split, run.preprocess))
         for warning in split.warnings:
             log.message(f"warning: {split.name}: {warning.text}")
 

@@ -3,6 +3,8 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +44,10 @@ def noisy_detections(split: CocoSplit, seed: int = 0) -> dict[int, Detections]:
 
 def judged_by_pycocotools(split: CocoSplit, found: dict[int, Detections], folder: Path) -> tuple[str, COCOeval]:
     """The way of pycocotools' own demo: files, loadRes, evaluate, accumulate, summarize."""
-    (folder / "truth.json").write_text(json.dumps(split.to_coco_dict() | {"info": {}}))
+    content = split.to_coco_dict()
+    for number, annotation in enumerate(content["annotations"], start=1):  # BCCD begins at 0, which is never found
+        annotation["id"] = number
+    (folder / "truth.json").write_text(json.dumps(content | {"info": {}}))
     rows = [
         {
             "image_id": image_id,
@@ -165,3 +170,64 @@ def test_coco_ap_more_than_100_detections_count_as_the_contract_says() -> None:
     assert result.per_class[0].ap == pytest.approx(1.0)
     assert "area=   all | maxDets=200 ] = 1.000" in result.table.splitlines()[0]
     assert coco_ap(split, found, 5).table == coco_ap(split, found).table
+
+
+def numbered_anew(
+    split: CocoSplit, image: Callable[[int], int], category: Callable[[int], int], first: int
+) -> CocoSplit:
+    """The same split with other ids; annotations are numbered from `first`."""
+    truth = split.to_coco_dict()
+    truth["images"] = [{**entry, "id": image(entry["id"])} for entry in truth["images"]]
+    truth["categories"] = [{**entry, "id": category(entry["id"])} for entry in truth["categories"]]
+    truth["annotations"] = [
+        {**a, "id": number, "image_id": image(a["image_id"]), "category_id": category(a["category_id"])}
+        for number, a in enumerate(truth["annotations"], start=first)
+    ]
+    records = tuple(replace(record, image_id=image(record.image_id)) for record in split.images)
+    return replace(split, images=records, category_ids=tuple(map(category, split.category_ids)), _ground_truth=truth)
+
+
+@pytest.mark.parametrize(
+    ("image", "category"),
+    [
+        (lambda i: (i * 0x9E3779B97F4A7C15 + 12345) % 2**64, lambda c: c),  # hashes, on both sides of 2^63
+        (lambda i: i, lambda c: c if c % 2 else 2**63 + c),
+        (lambda i: 2**63 + i if i % 2 else i, lambda c: 2**64 - 1 - c),
+        (lambda i: -(2**63) + i, lambda c: -c),
+    ],
+)  # fmt: skip
+def test_coco_ap_64_bit_ids_give_the_same(
+    split: CocoSplit, image: Callable[[int], int], category: Callable[[int], int]
+) -> None:
+    found = noisy_detections(split)
+    plain = coco_ap(split, found)
+    other = numbered_anew(split, image, category, 1)
+    result = coco_ap(other, {image(image_id): detections for image_id, detections in found.items()})
+    assert result.stats == pytest.approx(plain.stats, rel=1e-12)  # means over classes in another order
+    assert result.per_class == plain.per_class
+
+
+def test_coco_ap_annotation_id_0_is_found_and_the_plain_number_told(split: CocoSplit, tmp_path: Path) -> None:
+    found = {r.image_id: detections_of(r.boxes, np.ones(len(r.labels)), r.labels) for r in split.images}
+    from_zero = numbered_anew(split, lambda i: i, lambda c: c, 0)
+    result = coco_ap(from_zero, found)
+    assert result.ap == pytest.approx(1.0)
+    assert coco_ap(split, found).note == ""
+    # pycocotools' own demo on the file with id 0
+    (tmp_path / "truth.json").write_text(json.dumps(from_zero.to_coco_dict() | {"info": {}}))
+    rows = [
+        {"image_id": r.image_id, "category_id": split.category_ids[label], "bbox": [x, y, x2 - x, y2 - y], "score": 1.0}
+        for r in split.images
+        for (x, y, x2, y2), label in zip(r.boxes.tolist(), r.labels.tolist(), strict=True)
+    ]
+    with contextlib.redirect_stdout(io.StringIO()):
+        (tmp_path / "truth.json").write_text(json.dumps(from_zero.to_coco_dict() | {"info": {}}))
+        (tmp_path / "found.json").write_text(json.dumps(rows))
+        truth = COCO(str(tmp_path / "truth.json"))
+        judge = COCOeval(truth, truth.loadRes(str(tmp_path / "found.json")), "bbox")
+        judge.evaluate()
+        judge.accumulate()
+        judge.summarize()
+    assert judge.stats[0] < 0.999
+    assert f"plain pycocotools prints AP {judge.stats[0]:.3f}, AP50 {judge.stats[1]:.3f}" in result.note
+    assert "annotation id 0" in result.note

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from edgedet.contracts import PreprocessSpec
-from edgedet.data.coco.split import CocoSplit, DataWarning, ImageRecord, require_same_classes
+from edgedet.data.check.content import examine_for_training
+from edgedet.data.coco.split import CocoSplit, DataWarning, ImageRecord
 from edgedet.data.paths import DataPaths
 from edgedet.data.pictures.headers import read_header
 from edgedet.data.pictures.preprocess import fitted_size, load_image
@@ -64,14 +65,24 @@ class DataReport:
 
     input_width: int  # px
     input_height: int  # px
-    splits: tuple[SplitReport, ...]
+    splits: tuple[SplitReport, ...]  # those that can be loaded: train, valid
     duplicates: tuple[tuple[str, str], ...]  # (train image, valid image) with the same pixels file
     advice: tuple[str, ...]
+    refusals: tuple[str, ...] = ()  # for what training refuses the data set, before its images are decoded
 
     @property
     def ok(self) -> bool:
-        """True when every image decodes."""
-        return not any(split.broken for split in self.splits)
+        """True when training takes the data set, and every image decodes."""
+        return not self.refusals and not any(split.broken for split in self.splits)
+
+    @property
+    def error(self) -> str:
+        """What training will end with; empty when `ok`."""
+        if self.refusals:
+            more = len(self.refusals) - 1
+            return self.refusals[0] + (f" ({more} more, see above)" if more else "")
+        broken = [problem for split in self.splits for problem in split.broken]
+        return "" if self.ok else f"{len(broken)} images do not decode, first {broken[0]}"
 
     def to_json(self) -> dict[str, Any]:
         """JSON-able dict."""
@@ -90,6 +101,8 @@ class DataReport:
                 f"{len(self.duplicates)} images are in train and in valid, e.g. {' = '.join(self.duplicates[0])}",
                 "",
             ]
+        if len(self.refusals) > 1:
+            lines += ["training will refuse this data set:"] + [f"  - {text}" for text in self.refusals] + [""]
         lines += ["advice:"] + [f"  - {sentence}" for sentence in self.advice or ("nothing stands out",)]
         return "\n".join(lines) + "\n"
 
@@ -102,33 +115,32 @@ def check_dataset(
     Args:
         data: root of the data set, or several of them, or explicit files.
         spec: preprocessing contract; its input size decides what is small.
-        progress: called with (images done, images in all).
+        progress: called with (images done, images in all), once for the headers of each split, once for all pixels.
     Returns:
-        The report. Broken images are listed in it.
+        The report. Broken images, and all that training refuses, are listed in it.
     Raises:
         ConfigError: no data set is given.
-        DataError: a split can't be loaded, or the splits list different categories.
     """
     paths = data if isinstance(data, DataPaths) else DataPaths(data)
-    train, valid = paths.load("train"), paths.load("valid")
-    require_same_classes(train, valid)
-    total = len(train.images) + len(valid.images)
+    loaded = examine_for_training(paths, spec, progress)
+    splits = [split for split in (loaded.train, loaded.valid) if split is not None]
+    total = sum(len(split.images) for split in splits)
     done = 0
-    files: list[list[_File]] = []
+    files: dict[str, list[_File]] = {"train": [], "valid": []}
     # Decoding releases the GIL.
     with ThreadPoolExecutor(max_workers=2) as pool:
-        for split in (train, valid):
-            found = []
+        for split in splits:
             for file in pool.map(_examine, split.images):
-                found.append(file)
+                files[split.name].append(file)
                 done += 1
                 if progress:
                     progress(done, total)
-            files.append(found)
-    reports = tuple(_report(split, found, spec) for split, found in zip((train, valid), files, strict=True))
-    duplicates = _duplicates(files[0], files[1])
-    advice = tuple(_advise(reports[0], reports[1], len(duplicates), spec))
-    return DataReport(spec.width, spec.height, reports, duplicates, advice)
+    reports = tuple(_report(split, files[split.name], spec) for split in splits)
+    duplicates = _duplicates(files["train"], files["valid"])
+    comparable = len(splits) == 2 and splits[0].class_names == splits[1].class_names
+    advice = tuple(_advise(reports[0], reports[1], len(duplicates), spec)) if comparable else ()
+    refusals = tuple(str(fault) for fault in loaded.faults)
+    return DataReport(spec.width, spec.height, reports, duplicates, advice, refusals)
 
 
 @dataclass(frozen=True)
@@ -219,13 +231,14 @@ def _advise(train: SplitReport, valid: SplitReport, duplicates: int, spec: Prepr
             advice.append(
                 f"{split.name}: {len(split.broken)} images don't decode: replace or remove them, or training stops"
             )
-    for area in AREAS:
+    objects = sum(valid.ap_boxes.values())
+    for area in AREAS if objects else ():
         if not valid.ap_boxes[area]:
             advice.append(f"no {area} objects in valid (area in image pixels), so AP_{area} will read -1")
     advice += _advise_classes(train, valid)
     boxes = sum(counts.boxes for counts in train.classes)
     tiny = sum(counts.tiny for counts in train.classes)
-    if tiny * 10 >= boxes:
+    if boxes and tiny * 10 >= boxes:
         advice.append(
             f"{tiny} of {boxes} training boxes ({100 * tiny / boxes:.0f} %) have a side below {TINY_SIDE_PX:g} px at "
             f"{spec.width}x{spec.height}: a larger --imgsz will find more of them"

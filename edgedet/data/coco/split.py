@@ -13,22 +13,27 @@ from typing import Any
 
 import numpy as np
 
+from edgedet.data.coco.facts import SourceFacts
 from edgedet.errors import DataError
 
 WARNING_TEXTS = {
     "classes_left_out": "selection of classes left out others",
     "annotation_id_duplicate": "annotations repeat an id and got a new one",
-    "annotation_id_zero": "annotation has id 0, which pycocotools never counts as found; number annotations from 1",
+    "annotation_id_zero": "annotation has id 0, which plain pycocotools never counts as found; it counts here",
     "annotation_without_image": "annotations belong to no image of the file and were dropped",
     "area_replaced": "annotations state an area that is no positive number; width x height is used",
     "box_clipped": "boxes reached outside their image and were clipped",
     "box_empty": "boxes have no width or height and were dropped",
+    "box_negative": "boxes have a negative width or height and were dropped; was the other corner meant?",
     "box_outside": "boxes lie wholly outside their image and were dropped",
     "category_unused_parent": "categories without annotations are only the parent of the others and were left out",
-    "exif_rotated": "images are turned by their EXIF orientation; boxes are taken to refer to the upright image",
-    "exif_boxes_turned": "images have boxes given for the stored, turned image; these were turned upright",
+    "exif_assumed": "images are turned by their EXIF orientation; whether boxes refer to the upright or the stored "
+    "pixels no size of an image shows, upright is assumed: look at them, and say `exif` if it is not so",
+    "exif_rotated": "images are turned by their EXIF orientation; boxes refer to the upright image",
+    "exif_boxes_turned": "images are turned by their EXIF orientation, and so are their boxes, made for stored pixels",
     "file_name_differs": "images have a file whose name is written in another way (accents, %20, back-slashes)",
     "file_name_duplicate": "images repeat the file of another image",
+    "image_odd": "images have something odd in their files that was passed over",
     "label_missing": "images have no label file and are taken to show no object",
     "label_without_image": "label files belong to no image and were left out",
     "shape_without_box": "shapes are no boxes (points, lines, cuboids, tags) and were left out",
@@ -77,6 +82,7 @@ class CocoSplit:
     category_ids: tuple[int, ...]  # ascending
     warnings: tuple[DataWarning, ...]
     _ground_truth: dict[str, Any] = field(repr=False, default_factory=dict)
+    sources: tuple[SourceFacts, ...] = ()  # what speaks against the annotation files that it was made of
 
     def __repr__(self) -> str:
         boxes = sum(len(record.labels) for record in self.images)

@@ -27,6 +27,7 @@ class RawImage:
     path: Path
     width: int  # px, as the annotations state it
     height: int  # px
+    stated: bool = True  # False: no size is stated, the two are the upright picture's
 
 
 @dataclass(frozen=True)
@@ -77,3 +78,4 @@ class Annotations:
     categories: tuple[Category, ...]  # by ascending id
     findings: Findings
     headers: Mapping[Path, ImageHeader] = field(default_factory=dict)  # of image files that had to be opened already
+    in_parts: bool = False  # the file gives boxes in parts of the image; they were multiplied by the upright size

@@ -62,6 +62,11 @@ def _value(entry: Any, key: str, kinds: tuple[type, ...], where: str) -> Any:
     if key not in entry:
         raise DataError(f"{where}: key {key!r} is missing, found {sorted(entry)}; fix the annotation file")
     value = entry[key]
+    if isinstance(value, int) and not -(2**63) <= value < 2**64:
+        raise DataError(
+            f"{where}: {key!r} has {len(f'{abs(value):x}') * 4} bits, expected a whole number of at most 64; fix the "
+            "annotation file"
+        )
     if isinstance(value, bool) or not isinstance(value, kinds):
         expected = " or ".join(kind.__name__ for kind in kinds)
         raise DataError(f"{where}: {key!r} must be {expected}, found {value!r:.60}; fix the annotation file")

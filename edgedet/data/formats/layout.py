@@ -82,11 +82,11 @@ def read_folder(data: Path, split: str, division: Division = NO_DIVISION) -> Ann
     if source is not None and source.whole:
         if division.off:
             return source.read() if split == "train" else None
-        return None if split == "test" else _draw(source.read(), split, division)
+        return None if split == "test" else draw(source.read(), split, division)
     if division.fraction is not None and not division.off and split != "test":
-        train = _find(data, "train")
-        if train is not None and _find(data, "valid") is None:
-            return _draw(train.read(), split, division)
+        train, valid = _find(data, "train"), _find(data, "valid")
+        if train is not None and (valid is None or not valid.read().instances):  # nothing to validate on
+            return draw(train.read(), split, division)
     if source is not None:
         return source.read()
     if not any(_find(data, other) for other in SPLITS if other != split):
@@ -121,8 +121,16 @@ def _what_is_there(data: Path) -> str:
     return f"the folder holds: {there}; or give the annotation file and the image folder explicitly"
 
 
-def _draw(everything: Annotations, split: str, division: Division) -> Annotations:
-    """The images that fall into train or valid."""
+def draw(everything: Annotations, split: str, division: Division) -> Annotations:
+    """The images that fall into train or valid.
+
+    Args:
+        everything: annotations without splits.
+        split: train or valid.
+        division: share and seed.
+    Raises:
+        DataError: no image falls into the split.
+    """
     fraction = VALID_FRACTION if division.fraction is None else division.fraction
     images = tuple(
         image

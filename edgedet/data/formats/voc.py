@@ -170,11 +170,12 @@ def _bbox(sides: tuple[float, float, float, float], from_zero: bool) -> tuple[fl
 def _image(data: Path, file: _File, image_id: int, headers: dict[Path, ImageHeader]) -> RawImage:
     path = _image_path(data, file)
     width, height = file.size
-    if not width:
+    stated = width > 0
+    if not stated:
         headers[path] = read_header(path)
         width, height = headers[path].upright_size
     name = path.relative_to(data).as_posix() if path.is_relative_to(data) else path.name
-    return RawImage(image_id, name, path, width, height)
+    return RawImage(image_id, name, path, width, height, stated)
 
 
 def _image_path(data: Path, file: _File) -> Path:

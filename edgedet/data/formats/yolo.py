@@ -65,7 +65,7 @@ def read_yolo(
     for image_id, image in enumerate(images, start=1):
         header = _header(image)
         headers[image.path] = header
-        raw = RawImage(image_id, image.name, image.path, *header.upright_size)
+        raw = RawImage(image_id, image.name, image.path, *header.upright_size, stated=False)
         raws.append(raw)
         label = label_path(image.path)
         if not label.is_file():
@@ -83,7 +83,7 @@ def read_yolo(
     if whole_folders:
         _count_lonely(labels, findings)
     categories = tuple(Category(index, name, "") for index, name in enumerate(names))
-    return Annotations(str(where), tuple(raws), tuple(instances), categories, findings, headers)
+    return Annotations(str(where), tuple(raws), tuple(instances), categories, findings, headers, in_parts=True)
 
 
 def _header(image: ListedImage) -> ImageHeader:

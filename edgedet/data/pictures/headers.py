@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import threading
 import warnings
 import zlib
 from dataclasses import dataclass
@@ -14,6 +15,11 @@ from edgedet.data.pictures.opening import FORMATS, open_image
 from edgedet.errors import DataError
 
 _ORIENTATION_TAG = 0x0112  # EXIF 2.32, tag 274
+
+# Pillow warns about odd metadata, palettes and sizes on stderr, while pixels are decoded in threads. `read_header`
+# hands over what it says about a file; its words never go to the terminal.
+warnings.filterwarnings("ignore", module=r"PIL(\.|$)")
+_RECORDING = threading.Lock()  # catch_warnings changes a list of the whole process
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm")  # of files taken for images
 
@@ -38,6 +44,8 @@ class ImageHeader:
     stored_height: int  # px
     mode: str  # Pillow's name: RGB, L, RGBA, P, CMYK, I;16, ...
     orientation: int  # EXIF, 1..8; 1: upright
+    wide: bool = False  # more than 8 bits a channel
+    note: str = ""  # what Pillow found odd in it, for example a damaged EXIF block; "" when nothing
 
     @property
     def upright_size(self) -> tuple[int, int]:
@@ -74,11 +82,14 @@ def read_header(path: Path) -> ImageHeader:
         DataError: not an image, or its header is damaged.
     """
     try:
-        # Pillow warns about large images here; load_image is the place where size matters.
-        with warnings.catch_warnings():
+        with _RECORDING, warnings.catch_warnings(record=True) as found:
+            warnings.simplefilter("always")
+            # Pillow warns about large images here; load_image is the place where size matters.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with open_image(path) as image:
-                return ImageHeader(image.width, image.height, image.mode, exif_orientation(image))
+                orientation, wide = exif_orientation(image), _is_wide(image)
+                note = " ".join(str(found[0].message).split()) if found else ""
+                return ImageHeader(image.width, image.height, image.mode, orientation, wide, note)
     except FileNotFoundError:
         raise
     except IMAGE_ERRORS as error:
@@ -86,3 +97,8 @@ def read_header(path: Path) -> ImageHeader:
             f"{path}: can't read the image header ({type(error).__name__}: {error}); "
             f"expected a file of {', '.join(FORMATS)}; replace the file"
         ) from error
+
+
+def _is_wide(image: Image.Image) -> bool:
+    """True when the file has more than 8 bits a channel, also where Pillow reduces them while it decodes (RGB)."""
+    return image.mode.startswith("I") or any(";16" in str(tile[3]) for tile in getattr(image, "tile", ()))

@@ -9,6 +9,7 @@ from torch.fx import GraphModule
 
 from edgedet.contracts import PreprocessSpec
 from edgedet.data.bare_images import load_folder
+from edgedet.data.check.content import require_bright
 from edgedet.data.coco.split import CocoSplit, common_classes
 from edgedet.exchange.onnx_in.clean import cleaned
 from edgedet.exchange.onnx_in.describe import describe_network
@@ -53,6 +54,7 @@ def quantize_onnx(
     require_out_folder(quantization.out, "`out`")
     watch = Stopwatch()
     split = load_folder(quantization.images, ()) if quantization.images is not None else quantization.data.load("train")
+    require_bright(split)
     watch.lap("list images")
     network = load_onnx(quantization.checkpoint, request.imgsz)
     if network.is_quantized:

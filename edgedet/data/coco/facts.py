@@ -1,0 +1,163 @@
+"""What speaks against one source of a split: numbers of boxes that mean something else, pixels that use few bits.
+
+A single box or picture shows neither; all of a data set together do. So every annotation file is looked at as a whole,
+before its boxes are clipped and before it is merged with others. What follows from it is decided in
+`edgedet.data.check.content`.
+
+Boxes: a box fits when it has area and lies inside its image, give or take 1 % of the sides. Where many don't, other
+readings of the same four numbers are tried; one that makes nearly all of them fit is the likely meaning.
+
+Pixels: cameras deliver 10, 12 or 14 bits in files of 16, whose pictures are almost black when 65535 is white.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from edgedet.data.formats.annotations import Annotations
+from edgedet.data.pictures.preprocess import load_image
+from edgedet.errors import DataError
+
+FIT_TOLERANCE = 0.01  # of the image's sides; at least 1 px
+UNIT_END = 1.05  # exporters of numbers in 0..1 round, and overhang a little
+LEAST_BOXES = 3  # that misfit; fewer prove nothing
+FITS_OTHERWISE = 0.98  # of the boxes: the other reading explains them
+DARK_IMAGES = 16  # 16-bit pictures that are looked at, spread over the source
+DARKEST_WHITE = 64  # of 255: a brightest pixel up to it uses at most 14 of 16 bits
+
+Reading = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class SourceFacts:
+    """One annotation file or folder of a split."""
+
+    where: str
+    boxes: int  # as stated, before any was dropped
+    misread: str = ""  # what speaks for another meaning of the boxes' numbers, with advice; empty: nothing
+    dark: str = ""  # the same of 16-bit pictures
+
+
+def source_facts(part: Annotations) -> SourceFacts:
+    """Look at the boxes and the 16-bit pictures of a source.
+
+    Args:
+        part: annotations of one file or folder, with the headers of its images.
+    Returns:
+        What speaks against them.
+    """
+    size_of = {image.image_id: (image.width, image.height) for image in part.images}
+    boxes = np.array([instance.bbox for instance in part.instances], np.float64).reshape(-1, 4)
+    sizes = np.array([size_of[instance.image_id] for instance in part.instances], np.float64).reshape(-1, 2)
+    return SourceFacts(part.where, len(boxes), misread_boxes(boxes, sizes), _dark_pictures(part))
+
+
+def misread_boxes(boxes: np.ndarray, sizes: np.ndarray) -> str:
+    """Say what the numbers of the boxes mean when they are no x, y, width, height in pixels.
+
+    Args:
+        boxes: float64 (N, 4), as stated.
+        sizes: float64 (N, 2), width and height of each box's image, px.
+    Returns:
+        A sentence with advice; empty when the boxes are what they should be, or nothing explains them.
+    """
+    count = len(boxes)
+    if not count:
+        return ""
+    # Images of a few pixels may have boxes of one.
+    unit = (np.abs(boxes) <= UNIT_END).all(axis=1) & (sizes.min(axis=1) > 4)
+    if 2 * unit.sum() > count:
+        return (
+            f"{unit.sum()} of {count} boxes lie in 0..1: their numbers look normalized by width and height; "
+            "multiply them by the size of their image, so that they are pixels"
+        )
+    with np.errstate(over="ignore", invalid="ignore"):  # numbers up to 1e308 come from files
+        misfits = int((~_fits(boxes, sizes)).sum())
+        for meaning, least_misfits, reading in _READINGS:
+            enough = misfits >= max(LEAST_BOXES, least_misfits * count)
+            if enough and _fits(reading(boxes, sizes), sizes).mean() >= FITS_OTHERWISE:
+                return (
+                    f"{misfits} of {count} boxes have no area or reach out of their image, but nearly "
+                    f"all fit when {meaning}; export them as the format wants them, in COCO as x, y, width, height in "
+                    "pixels"
+                )
+    return ""
+
+
+def _fits(boxes: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """Bool (N,): xywh boxes with area that lie inside their image."""
+    slack = np.maximum(1.0, FIT_TOLERANCE * sizes)
+    start, side = boxes[:, :2], boxes[:, 2:]
+    inside: np.ndarray = ((side > 0) & (start >= -slack) & (start + side <= sizes + slack)).all(axis=1)
+    return inside
+
+
+def _corners(boxes: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    return np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
+
+
+def _corners_of_centres(boxes: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """YOLO's rows are read as centre and size; a row of corners is then half a side too far left and up."""
+    return _corners(np.concatenate([boxes[:, :2] + boxes[:, 2:] / 2, boxes[:, 2:]], axis=1), sizes)
+
+
+def _centres(boxes: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    return np.concatenate([boxes[:, :2] - boxes[:, 2:] / 2, boxes[:, 2:]], axis=1)
+
+
+def _other_corner(boxes: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    return np.concatenate([boxes[:, :2] + np.minimum(boxes[:, 2:], 0), np.abs(boxes[:, 2:])], axis=1)
+
+
+def _y_first(boxes: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    return boxes[:, [1, 0, 3, 2]]
+
+
+# (what the numbers would be, part of the boxes that has to misfit as they are, the reading as xywh). Corners misfit
+# often: every box beyond the middle reaches out. Centres misfit at the borders only.
+_READINGS: tuple[tuple[str, float, Reading], ...] = (
+    ("their numbers are taken for corners (x1, y1, x2, y2)", 0.3, _corners),
+    (
+        "their rows are taken for corners (x1, y1, x2, y2) and not for centre and size",
+        0.3,
+        _corners_of_centres,
+    ),
+    ("negative widths and heights are taken to go to the left and up", 0.3, _other_corner),
+    ("y is taken to stand before x", 0.3, _y_first),
+    ("x and y are taken for the centre", 0.05, _centres),
+)
+
+
+def _dark_pictures(part: Annotations) -> str:
+    """What the 16-bit pictures of a source use of their range; empty when enough, or there are none."""
+    wide = [image.path for image in part.images if image.path in part.headers and part.headers[image.path].wide]
+    step = max(1, -(-len(wide) // DARK_IMAGES))
+    values = []
+    for path in wide[::step]:
+        try:
+            values.append(int(load_image(path).max()))
+        except DataError:  # broken pictures are reported where all are decoded
+            continue
+    return dark_text(values, len(wide))
+
+
+def dark_text(values: list[int], images: int) -> str:
+    """What to say about the brightest pixels of 16-bit pictures.
+
+    Args:
+        values: the brightest pixel of each picture that was looked at, 0..255 after the reduction to 8 bits.
+        images: 16-bit pictures in all.
+    Returns:
+        A sentence with advice; empty when their range is used, or there is none.
+    """
+    if not values or max(values) > DARKEST_WHITE:
+        return ""
+    bits = max(1, max(values) * 257 - 129).bit_length()  # 8 bits were rounded
+    return (
+        f"{images} pictures have 16 bits, of which about {bits} are used: the brightest pixel of {len(values)} of them "
+        f"is {max(values)} of 255 once 65535 is white, so they are almost black; multiply their values to the full 16 "
+        "bits, or save them with 8 bits"
+    )

@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from edgedet.data.coco.facts import dark_text, misread_boxes
+from edgedet.data.pictures.preprocess import load_image
+
+SIZES = np.full((40, 2), [128.0, 96.0])
+
+
+def boxes(count: int = 40) -> np.ndarray:
+    """xywh inside 128x96, spread over the image."""
+    rng = np.random.default_rng(0)
+    sides = rng.uniform(8, 40, (count, 2))
+    return np.concatenate([rng.uniform(0, SIZES[:count] - sides), sides], axis=1)
+
+
+def corners(xywh: np.ndarray) -> np.ndarray:
+    return np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], axis=1)
+
+
+def normalized(xywh: np.ndarray) -> np.ndarray:
+    return xywh / np.tile(SIZES[: len(xywh)], 2)
+
+
+def test_misread_boxes_right_ones_give_nothing() -> None:
+    assert misread_boxes(boxes(), SIZES) == ""
+    assert misread_boxes(np.zeros((0, 4)), np.zeros((0, 2))) == ""
+
+
+@pytest.mark.parametrize(
+    ("make", "cause"),
+    [
+        (normalized, "lie in 0..1"),
+        (lambda b: normalized(corners(b)), "lie in 0..1"),
+        (lambda b: np.concatenate([normalized(b)[:30], b[30:]]), "30 of 40 boxes lie in 0..1"),
+        (corners, r"taken for corners \(x1, y1, x2, y2\); "),
+        (lambda b: np.round(corners(b)), "taken for corners"),
+        (lambda b: np.concatenate([b[:, :2] + b[:, 2:], -b[:, 2:]], 1), "negative widths"),
+        (lambda b: np.concatenate([b[:, :2] + b[:, 2:] / 2, b[:, 2:]], 1), "for the centre"),
+        # a YOLO row of corners, read as centre and size
+        (lambda b: np.concatenate([b[:, :2] - (b[:, :2] + b[:, 2:]) / 2, b[:, :2] + b[:, 2:]], 1), "rows are taken"),
+    ],
+)  # fmt: skip
+def test_misread_boxes_names_the_likely_cause(make: Callable[[np.ndarray], np.ndarray], cause: str) -> None:
+    assert re.search(cause, misread_boxes(make(boxes()), SIZES))
+
+
+def test_misread_boxes_y_before_x_is_named() -> None:
+    wide = np.full((40, 2), [400.0, 96.0])
+    spread = boxes() * [3, 1, 3, 1]
+    assert "y is taken to stand before x" in misread_boxes(spread[:, [1, 0, 3, 2]], wide)
+
+
+def test_misread_boxes_few_sloppy_boxes_are_no_proof() -> None:
+    sloppy = boxes()
+    sloppy[:8, 2] += 130  # a fifth reaches out
+    assert misread_boxes(sloppy, SIZES) == ""
+    two = np.array([[60.0, 40, 100, 80], [70, 50, 120, 90]])
+    assert misread_boxes(two, SIZES[:2]) == ""
+
+
+def test_misread_boxes_one_large_object_in_each_image_is_right() -> None:
+    rng = np.random.default_rng(1)
+    start = rng.uniform(0, 10, (40, 2))
+    assert misread_boxes(np.concatenate([start, SIZES - start - rng.uniform(0, 10, (40, 2))], axis=1), SIZES) == ""
+
+
+def test_misread_boxes_huge_numbers_do_not_overflow() -> None:
+    huge = boxes()
+    huge[:, 2] = 1.7e308
+    assert misread_boxes(huge, SIZES) == ""
+
+
+@pytest.mark.parametrize(("bits", "dark"), [(10, True), (12, True), (14, True), (15, False), (16, False)])
+def test_dark_text_bits_that_are_used_decide(tmp_path: Path, bits: int, dark: bool) -> None:
+    pixels = np.zeros((8, 8), np.uint16)
+    pixels[0, 0] = 2**bits - 1
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    text = dark_text([int(load_image(tmp_path / "a.png").max())], 1)
+    assert bool(text) == dark
+    if dark:
+        assert f"about {bits} are used" in text
