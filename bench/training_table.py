@@ -2,7 +2,8 @@
 
     OMP_NUM_THREADS=1 .venv/bin/python bench/training_table.py --data ../shared/data/bccd --runs runs/training
 
-Finished trainings in --runs are kept, interrupted ones go on; --rows chooses. docs/training.json holds all digits.
+Finished trainings in --runs are kept, interrupted ones go on; --rows chooses; --trained-at REV measures trainings that
+an earlier commit made, with the rule's settings given, and says so. docs/training.json holds all digits.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from typing import Any
 from table import ROOT, commit_of
 
 from edgedet.config import load_model_file
-from edgedet.data.coco import CocoSplit, load_split
+from edgedet.data.coco.build import load_split
+from edgedet.data.coco.split import CocoSplit
 from edgedet.data.paths import DataPaths
 from edgedet.evaluate.evaluator import describe_machine, evaluate
 from edgedet.fileio import atomic_write_text
@@ -48,13 +50,20 @@ def main() -> int:
     parser.add_argument("--runs", type=Path, default=Path("runs/training"), help="default: %(default)s")
     parser.add_argument("--rows", nargs="+", default=list(ROWS), choices=list(ROWS))
     parser.add_argument("--imgsz", type=int, default=128, help="px; default: %(default)s")
+    parser.add_argument("--trained-at", metavar="REV", help="only measure the trainings in --runs, made at this commit")
     args = parser.parse_args()
     path = ROOT / "docs" / "training.json"
     content = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"rows": {}}
     split, images = load_split(args.data, "valid"), len(load_split(args.data, "train").images)
     for row in args.rows:
         content["rows"][row] = _measure(row, args, images, split)
-        content |= {"machine": describe_machine(), "imgsz": args.imgsz, "images": images, "valid": len(split.images)}
+        content |= {
+            "machine": describe_machine(),
+            "measured_at": commit_of(ROOT),
+            "imgsz": args.imgsz,
+            "images": images,
+            "valid": len(split.images),
+        }
         content["rows"] = {name: content["rows"][name] for name in ROWS if name in content["rows"]}
         atomic_write_text(path, json.dumps(content, indent=1) + "\n")
     atomic_write_text(path.with_suffix(".md"), render(content))
@@ -66,7 +75,8 @@ def _measure(row: str, args: argparse.Namespace, images: int, split: CocoSplit) 
     interval = () if epochs == "auto" else ("train.eval_interval=20",)
     out, overrides = args.runs / row, ("train.threads=1", *interval, *given)
     last = out / "last.pt"
-    if epochs is not None or not _finished(last, batch, seed, images):
+    made_before = args.trained_at is not None and last.exists()
+    if not made_before and (epochs is not None or not _finished(last, batch, seed, images)):
         size = (args.imgsz, args.imgsz)
         train(
             TrainRequest(
@@ -77,7 +87,7 @@ def _measure(row: str, args: argparse.Namespace, images: int, split: CocoSplit) 
     settings, history = checkpoint.info["identity"]["train"], checkpoint.info["history"]
     ap = evaluate(TorchRuntime.from_checkpoint(last), split).ap
     return {
-        "commit": commit_of(ROOT),
+        "commit": args.trained_at or commit_of(ROOT),
         "batch": batch,
         "seed": seed,
         "lr": settings["lr"],
@@ -114,8 +124,9 @@ def render(content: dict[str, Any]) -> str:
     commits = ", ".join(sorted({row["commit"] for row in rows.values()}))
     size = f"{content['imgsz']}x{content['imgsz']}"
     made = (
-        f"Made by bench/training_table.py at commit {commits} on {content['machine']}, one thread. Don't edit by hand; "
-        "docs/training.json holds all digits."
+        f"Trained at commit {commits}, measured at {content['measured_at']} by bench/training_table.py on "
+        f"{content['machine']}, one thread. Where the two differ, the rule's rate and epochs were given by hand. Don't "
+        "edit by hand; docs/training.json holds all digits."
     )
     return "\n".join(
         ("# Training: batch, rate and length", "", made, "", _TEXT, *_result(content, size), "", *table, "")
