@@ -94,7 +94,6 @@ def _measure(row: str, args: argparse.Namespace, images: int, split: CocoSplit) 
         "epochs": len(history),
         "steps": len(history) * steps_per_epoch(images, batch),
         "ap": ap.ap,
-        "ap_best": max(record["ap"] for record in history if record["ap"] is not None),
         "per_class": {line.name: line.ap for line in ap.per_class},
         "measured": [(record["epoch"], record["ap"]) for record in history if record["ap"] is not None],
     }
@@ -114,12 +113,12 @@ def render(content: dict[str, Any]) -> str:
     """docs/training.md from docs/training.json."""
     rows = content["rows"]
     classes = list(next(iter(rows.values()))["per_class"])
-    header = ["batch", "seed", "rate", "epochs", "steps", "AP", "best AP", *(f"AP {name}" for name in classes)]
+    header = ["batch", "seed", "rate", "epochs", "steps", "AP", *(f"AP {name}" for name in classes)]
     table = ["| " + " | ".join(header) + " |", "| " + " | ".join("---" for _ in header) + " |"]
     for name, row in rows.items():
         epochs = f"{row['epochs']}{_HOW.get(ROWS[name][2], ', given, and the rate, too')}"
         cells = [row["batch"], row["seed"], f"{row['lr']:g}", epochs, row["steps"], f"{row['ap']:.3f}"]
-        cells += [f"{row['ap_best']:.3f}", *(f"{row['per_class'][name]:.3f}" for name in classes)]
+        cells += [f"{row['per_class'][name]:.3f}" for name in classes]
         table.append("| " + " | ".join(map(str, cells)) + " |")
     commits = ", ".join(sorted({row["commit"] for row in rows.values()}))
     size = f"{content['imgsz']}x{content['imgsz']}"
