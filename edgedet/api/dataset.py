@@ -104,6 +104,7 @@ def open_dataset(
     rename: Mapping[str, str] | None = None,
     val_fraction: float | None = None,
     split_seed: int = 0,
+    exif: str = "auto",
 ) -> Dataset:
     """Open a data set of any known format: COCO, YOLO, Pascal VOC, CVAT, as Roboflow and Label Studio export them, too.
 
@@ -118,6 +119,7 @@ def open_dataset(
         val_fraction: part of train to validate on where there is no validation split; None: 0.2 where no split is
             named.
         split_seed: of that draw.
+        exif: what boxes of rotated photos refer to: upright or stored pixels; auto: as the sizes show.
     Returns:
         The data set; its splits are read when they are asked for.
     Raises:
@@ -146,6 +148,7 @@ def open_dataset(
             rename=tuple((rename or {}).items()),
             val_fraction=val_fraction,
             split_seed=split_seed,
+            exif=exif,
         )
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 from edgedet.api.dataset import Data, as_dataset, size_of
 from edgedet.api.model import CHECKPOINT, Model, load
@@ -17,7 +18,7 @@ def train(
     data: Data,
     out: PathLike | None = None,
     *,
-    epochs: int | None = None,
+    epochs: int | Literal["auto"] | None = None,
     imgsz: int | tuple[int, int] | None = None,
     batch: int | None = None,
     settings: Mapping[str, object] | None = None,
@@ -34,7 +35,7 @@ def train(
         model: name of a shipped network (`edgedet models` lists them), path of its .toml, or a model to start from.
         data: folder of a data set, or what `open_dataset` gave.
         out: folder of the run; None: runs/NAME-1 and so on.
-        epochs: None: the model's.
+        epochs: None: by the model file and the size of the data set; "auto": until AP no longer rises.
         imgsz: side, or (width, height), of the network's input, px, multiples of 32; None: the model's.
         batch: pictures a step; None: the model's.
         settings: keys of the model file, for example {"train.lr": 0.002, "channels": 1}.
