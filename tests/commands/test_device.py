@@ -87,7 +87,15 @@ def test_evaluate_device_belongs_to_checkpoints(
         (("evaluate", str(tiny_model), *data, "--device", "cpu"), "--device cpu: only checkpoints run on a device"),
         (("evaluate", "--detections", "x.json", *data, "--device", "cpu"), "--device cpu runs a checkpoint"),
         (
-            ("predict", str(checkpoint), "x.png", "--out", str(tmp_path / "p"), "--device", "x"),
+            (
+                "predict",
+                str(checkpoint),
+                str(tiny_coco_once / "train" / "0.png"),
+                "--out",
+                str(tmp_path / "p"),
+                "--device",
+                "x",
+            ),
             "--device 'x': expected",
         ),
     ):
