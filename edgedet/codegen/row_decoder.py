@@ -118,12 +118,8 @@ def row_decoder(
         The constants; detections are those of `decode_outputs`, bit by bit.
     Raises:
         ShapeError: the shapes do not fit the contract.
-        ConversionError: the numbers of a level lie in several tensors, or are too large for float.
+        ConversionError: the numbers of a level lie in several tensors.
     """
-    with np.errstate(over="ignore"):  # reported below
-        numbers = np.array([*spec.head.anchors, spec.head.offset], np.float32) * np.float32(max(size))
-    if not np.isfinite(numbers).all():
-        raise ConversionError("the contract's anchors or offset are too large for C's float; give them in px, or 0..1")
     return _Maker(spec, shapes, scales, zero_points, size).decoder()
 
 

@@ -56,4 +56,5 @@ def check_run(args: argparse.Namespace, checkpoint: Path | None, splits: Sequenc
 def check_checkpoint(path: Path, expected: str) -> None:
     """Raises CheckpointError when a file is not there."""
     if not path.exists():
-        raise CheckpointError(f"{path}: no such checkpoint; expected {expected}")
+        kind = "file" if ".onnx" in expected else "checkpoint"
+        raise CheckpointError(f"{path}: no such {kind}; expected {expected}")

@@ -30,7 +30,7 @@ TRAIN = ("train", "rtmdet_pico_relu6", "--out", "RUN")
         (("export", "a.pt", "--format", "onxx", "--out", "a.onnx"), "expected one of onnx"),
         (("quantize", "a.onnx", "--method", "qat", "--out", "RUN"), "--method qat: needs a checkpoint"),
         (("quantize", "a.onnx", "--out", "RUN"), "split train: no data set given"),
-        (("quantize", "a.onnx", "--images", "p", "--out", "RUN"), "a.onnx: no such checkpoint; expected an .onnx file"),
+        (("quantize", "a.onnx", "--images", "p", "--out", "RUN"), "a.onnx: no such file; expected an .onnx file"),
         (("quantize", "a.pt", "--effort", "high", "--out", "RUN"), "--effort 'high': expected one of fast, normal"),
     ],
 )  # fmt: skip

@@ -90,7 +90,7 @@ def contradicting(folder: Path) -> Path:
 
 
 BAD: dict[str, tuple[Callable[[Path], Path], str]] = {
-    "absent": (lambda f: f / "none.onnx", "can't be read"),
+    "absent": (lambda f: f / "none.onnx", "no such file; expected an .onnx file"),
     "truncated": (truncated, "truncated"),
     "garbage": (garbage, "not an ONNX model"),
     "old opset": (lambda f: plain(f, opset=6), "opset 6, expected 11 to 20"),
