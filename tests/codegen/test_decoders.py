@@ -53,7 +53,7 @@ def test_heat_map_takes_only_its_own_decoder_along(tmp_path: Path) -> None:
 def test_heat_map_contract_header(target: str, tmp_path: Path) -> None:
     report = deploy(heat_map(tmp_path), target, tmp_path / "out")
     text = (report.out / "contract.h").read_text()
-    assert '{"map_8", 0, 8, 8, 12, 4, 1, 0x1p-8f, -128, -25},' in text  # 103 / 256 is the first score above 0.4
+    assert '{"map_8", 0, 8, 8, 12, 4, 1, 0.00390625f, -128, -25},' in text  # 103 / 256 is the first above 0.4
     assert "#define EDGEDET_NUM_CLASSES 3" in text
     assert "NMS" not in text
 
