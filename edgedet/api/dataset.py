@@ -15,8 +15,7 @@ from edgedet.data.paths import DataPaths
 from edgedet.data.show import ShowRequest, show_dataset
 from edgedet.errors import ConfigError
 from edgedet.fileio import PathLike, as_path
-
-SPLITS = ("train", "valid", "test")
+from edgedet.options import SPLITS, split_name
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -47,7 +46,7 @@ class Dataset:
 
     def split(self, name: str) -> CocoSplit:
         """The split train, valid (or val) or test. Raises ConfigError for another name."""
-        known = "valid" if name == "val" else name
+        known = split_name(name)
         if known not in SPLITS:
             raise ConfigError(f"`split` {name!r}: expected one of {', '.join(SPLITS)}")
         chosen: CocoSplit = getattr(self, known)

@@ -11,7 +11,7 @@ from typing import TypeAlias
 import numpy as np
 from PIL import Image
 
-from edgedet.data.pictures.headers import IMAGE_SUFFIXES
+from edgedet.data.bare_images import list_images
 from edgedet.data.pictures.preprocess import upright_rgb
 from edgedet.errors import ConfigError, DataError, ShapeError
 from edgedet.fileio import PathLike
@@ -66,10 +66,7 @@ def _files(text: str) -> list[Path]:
     if path.is_file():
         return [path]
     if path.is_dir():
-        found = [p for p in path.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file()]
-        if not found:
-            raise DataError(f"{path}: holds no images; expected files that end in {', '.join(IMAGE_SUFFIXES)}")
-        return sorted(found)
+        return list_images(path)
     if glob.has_magic(text):
         matches = [Path(name) for name in glob.glob(os.path.expanduser(text), recursive=True)]
         found = [p for p in matches if p.is_file()]

@@ -53,8 +53,7 @@ def check_run(args: argparse.Namespace, checkpoint: Path | None, splits: Sequenc
         paths.require_named(split)
 
 
-def check_checkpoint(path: Path, expected: str) -> None:
-    """Raises CheckpointError when a file is not there."""
+def check_checkpoint(path: Path, expected: str, kind: str = "checkpoint") -> None:
+    """Raises CheckpointError when a file of a kind (a word for the message) is not there."""
     if not path.exists():
-        kind = "file" if ".onnx" in expected else "checkpoint"
         raise CheckpointError(f"{path}: no such {kind}; expected {expected}")

@@ -27,14 +27,19 @@ def load_folder(folder: Path, class_names: tuple[str, ...], category_ids: tuple[
         raise DataError(f"{folder}: is a file, expected a folder of images; give its folder by `images`")
     if not folder.is_dir():
         raise DataError(f"{folder}: image folder not found; check the path given by `images`")
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
-    if not paths:
-        raise DataError(f"{folder}: holds no images; expected files that end in {', '.join(IMAGE_SUFFIXES)}")
-    records = tuple(_record(number, path) for number, path in enumerate(paths, start=1))
+    records = tuple(_record(number, path) for number, path in enumerate(list_images(folder), start=1))
     ids = category_ids or tuple(range(len(class_names)))
     return CocoSplit(
         "train", folder, records, class_names, ids, (), ground_truth_of(records, class_names, ids)
     )  # fmt: skip
+
+
+def list_images(folder: Path) -> list[Path]:
+    """Image files below a folder by their suffix, sorted by path. Raises DataError when there is none."""
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
+    if not paths:
+        raise DataError(f"{folder}: holds no images; expected files that end in {', '.join(IMAGE_SUFFIXES)}")
+    return paths
 
 
 def ground_truth_of(

@@ -173,26 +173,23 @@ def evaluate(
     if decode is not None:
         runtime = OwnDecoder(runtime, decode)
     split, labels, left_out = match_classes(runtime.outputs.class_names, split)
-    objects = count_objects(split, split.images[: len(records)])
+    records = split.images[: len(records)]  # with the objects of the common classes
+    objects = count_objects(split, records)
     if not objects:  # there is no precision-recall curve to draw: what matters is what the chip reports
         score_threshold = max(score_threshold, runtime.outputs.score_threshold)
-    clock, found = Clock(), {}
+    clock = Clock()
     mine = records if share is None else share.mine(records)
-    detected = detect_records(runtime, mine, score_threshold, labels, clock)
-    for done, (record, detections) in enumerate(detected, start=1):
-        found[record.image_id] = detections
-        if progress is not None:
-            progress(done, len(mine))
+    found = _detect_all(runtime, mine, score_threshold, labels, clock, progress)
     if share is not None:
         found = share.gather(found)
-    operation = (
-        None if aim is None or not objects else operation_of(match(split, found), runtime.outputs.score_threshold, aim)
-    )
+    operation = None
+    if aim is not None and objects:
+        operation = operation_of(match(split, found), runtime.outputs.score_threshold, aim)
     ap = coco_ap(split, found, runtime.outputs.max_detections)
     return EvalReport(
         ap=ap,
         operation=operation,
-        reading=() if operation is None else read_ap(ap, operation, split.images[:max_images], runtime.preprocess),
+        reading=() if operation is None else read_ap(ap, operation, records, runtime.preprocess),
         timings=_mean(clock, max(1, len(mine))),
         runtime=runtime.name,
         arithmetic=runtime.arithmetic,
@@ -210,6 +207,24 @@ def evaluate(
         left_out=left_out,
         false_alarms=None if objects else count_false_alarms(found, split.class_names, score_threshold),
     )
+
+
+def _detect_all(
+    runtime: Runtime,
+    records: Sequence[ImageRecord],
+    score_threshold: float,
+    labels: np.ndarray,
+    clock: Clock,
+    progress: Progress | None,
+) -> dict[int, Detections]:
+    """Detections by image id, in labels of the data set; arguments as of `evaluate` and `detect_records`."""
+    found = {}
+    detected = detect_records(runtime, records, score_threshold, labels, clock)
+    for done, (record, detections) in enumerate(detected, start=1):
+        found[record.image_id] = detections
+        if progress is not None:
+            progress(done, len(records))
+    return found
 
 
 def match_classes(class_names: tuple[str, ...], split: CocoSplit) -> tuple[CocoSplit, np.ndarray, tuple[str, ...]]:

@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from edgedet.contracts import Detections
 from edgedet.data.coco.split import CocoSplit
-from edgedet.numerics.boxes import xyxy_to_xywh
+from edgedet.evaluate.coco_ap import load_detections
 
 HIT_IOU = 0.5  # what people mean by "found"; COCO's AP50
 
@@ -43,56 +42,19 @@ def match(split: CocoSplit, detections: Mapping[int, Detections], iou: float = H
     Returns:
         One entry for each class of the split.
     """
-    records = [record for record in split.images if record.image_id in detections]
-    truth, found = [], []
-    for number, record in enumerate(records, start=1):
-        truth += _rows(number, record.boxes, record.labels, crowd=record.crowd)
-        seen = detections[record.image_id]
-        found += _rows(number, seen.boxes, seen.labels, scores=seen.scores)
-    judge = COCOeval(_index(truth, len(records), split), _index(found, len(records), split), "bbox")
+    truth, found, image_ids = load_detections(split, detections)
+    judge = COCOeval(truth, found, "bbox")
+    judge.params.imgIds = image_ids
     judge.params.iouThrs = np.array([iou])
     judge.params.areaRng, judge.params.areaRngLbl = [[0, 1e10]], ["all"]
-    judge.params.maxDets = [max(1, *(len(one) for one in detections.values()))] if detections else [1]
+    judge.params.maxDets = [max([1, *(len(one) for one in detections.values())])]
     with redirect_stdout(io.StringIO()):
         judge.evaluate()
+    images = len(image_ids)
     return tuple(
-        _of_class(name, judge.evalImgs[label * len(records) : (label + 1) * len(records)])
+        _of_class(name, judge.evalImgs[label * images : (label + 1) * images])
         for label, name in enumerate(split.class_names)
     )
-
-
-def _rows(
-    image: int,
-    boxes: np.ndarray,
-    labels: np.ndarray,
-    *,
-    scores: np.ndarray | None = None,
-    crowd: np.ndarray | None = None,
-) -> list[dict[str, Any]]:
-    xywh = xyxy_to_xywh(boxes.astype(np.float64).reshape(-1, 4)).tolist()
-    return [
-        {
-            "image_id": image,
-            "category_id": int(label) + 1,
-            "bbox": box,
-            "area": box[2] * box[3],
-            "iscrowd": 0 if crowd is None else int(crowd[row]),
-            **({} if scores is None else {"score": float(scores[row])}),
-        }
-        for row, (box, label) in enumerate(zip(xywh, labels.tolist(), strict=True))
-    ]
-
-
-def _index(rows: list[dict[str, Any]], images: int, split: CocoSplit) -> COCO:
-    coco = COCO()
-    coco.dataset = {
-        "images": [{"id": number} for number in range(1, images + 1)],
-        "categories": [{"id": label} for label in range(1, len(split.class_names) + 1)],
-        "annotations": [{**row, "id": number} for number, row in enumerate(rows, start=1)],
-    }
-    with redirect_stdout(io.StringIO()):
-        coco.createIndex()
-    return coco
 
 
 def _of_class(name: str, per_image: list[dict[str, Any] | None]) -> Matches:

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
@@ -155,22 +155,25 @@ def picture_paths(image_paths: Sequence[Path], out: Path) -> list[Path]:
     return pictures
 
 
+def detection_rows(found: Detections, class_names: Sequence[str]) -> list[dict[str, Any]]:
+    """Detections as the JSON files of `predict` hold them, best first."""
+    rows = zip(found.labels.tolist(), found.scores.tolist(), found.boxes.tolist(), strict=True)
+    return [
+        {"class": class_names[label], "label": label, "score": score, "box_xyxy_px": box} for label, score, box in rows
+    ]
+
+
 def _to_json(predictions: Sequence[Prediction], runtime: Runtime, threshold: float) -> str:
     names = runtime.outputs.class_names
     images = []
     for prediction in predictions:
-        found = prediction.detections
-        rows = zip(found.labels.tolist(), found.scores.tolist(), found.boxes.tolist(), strict=True)
         images.append(
             {
                 "image": str(prediction.image),
                 "picture": prediction.picture.name,
                 "width": prediction.width,
                 "height": prediction.height,
-                "detections": [
-                    {"class": names[label], "label": label, "score": score, "box_xyxy_px": box}
-                    for label, score, box in rows
-                ],
+                "detections": detection_rows(prediction.detections, names),
             }
         )
     head = {"runtime": runtime.name, "arithmetic": runtime.arithmetic, "score_threshold": threshold}

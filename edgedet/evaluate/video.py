@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgedet.errors import DataError, missing_extra
+from edgedet.escape import json_text
 from edgedet.evaluate.detect import detect
-from edgedet.evaluate.predict import draw_detections
+from edgedet.evaluate.predict import detection_rows, draw_detections
 from edgedet.fileio import atomic_write_text
 
 if TYPE_CHECKING:
@@ -157,12 +157,6 @@ def _open(source: str) -> Iterator[_Video]:
 
 def _to_json(found: list[Detections], runtime: Runtime, source: str, threshold: float, rate: float) -> str:
     names = runtime.outputs.class_names
-    frames = [
-        [
-            {"class": names[label], "label": label, "score": score, "box_xyxy_px": box}
-            for label, score, box in zip(seen.labels.tolist(), seen.scores.tolist(), seen.boxes.tolist(), strict=True)
-        ]
-        for seen in found
-    ]
+    frames = [detection_rows(seen, names) for seen in found]
     head = {"video": source, "frames_per_second": rate, "runtime": runtime.name, "score_threshold": threshold}
-    return json.dumps({**head, "class_names": list(names), "frames": frames}, indent=1) + "\n"
+    return json_text({**head, "class_names": list(names), "frames": frames}, 1)

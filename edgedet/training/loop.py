@@ -191,7 +191,7 @@ def _set_up(request: TrainRequest, hardware: Hardware) -> Run:
     )
     images = len(train_split.images)
     fitted = fit_recipe(config, images, given)
-    if request.resume and not fitted_by_recipe(_last(request.out).info["identity"]):
+    if request.resume and not fitted_by_recipe(_last(request.out).info.get("identity")):
         fitted = replace(config, reference_batch=0)
     warm = request.start
     return Run(

@@ -58,8 +58,12 @@ def compare_settings(path: Path, before: Any, identity: dict[str, Any]) -> None:
 
 
 def fitted_by_recipe(before: Any) -> bool:
-    """Whether the settings of a run were fitted to its batch and data; False for one from before there was a rule."""
-    return "reference_batch" in before["train"]
+    """Whether the settings of a run were fitted to its batch and data; False for one from before there was a rule.
+
+    Settings that are none at all are `compare_settings`'s to refuse.
+    """
+    train = before.get("train") if isinstance(before, dict) else None
+    return isinstance(train, dict) and "reference_batch" in train
 
 
 def planned_before(before: Any, identity: dict[str, Any], done: int) -> dict[str, Any]:

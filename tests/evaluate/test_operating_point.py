@@ -12,6 +12,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from edgedet.contracts import Detections
+from edgedet.data.bare_images import ground_truth_of
 from edgedet.data.coco.split import CocoSplit
 from edgedet.data.paths import DataPaths
 from edgedet.errors import ConfigError
@@ -82,7 +83,8 @@ def test_match_crowds_are_neither_hits_nor_false_alarms(split: CocoSplit) -> Non
     record = split.images[0]
     crowd = replace(record, crowd=np.ones(len(record.labels), bool))
     found = {record.image_id: Detections(record.boxes, np.full(len(record.labels), 0.9, np.float32), record.labels)}
-    for matches in match(replace(split, images=(crowd,)), found):
+    truth = ground_truth_of((crowd,), split.class_names, split.category_ids)
+    for matches in match(replace(split, images=(crowd,), _ground_truth=truth), found):
         assert len(matches.scores) == 0
         assert matches.objects.sum() == 0
 

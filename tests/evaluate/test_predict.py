@@ -157,6 +157,11 @@ def test_predict_one_damaged_image_among_many_leaves_the_others(runtime: Int8Run
     paths = [good[0], bad, good[1]]
     predictions = predict(runtime, paths, tmp_path / "out", on_unreadable=lambda path, error: told.append(path))
     assert told == [bad]
+    told.clear()
+    no_image = tmp_path / "d.png"
+    no_image.write_text("no picture at all")
+    predict(runtime, [*good, no_image], tmp_path / "text", on_unreadable=lambda path, error: told.append(path))
+    assert told == [no_image]
     assert [prediction.image for prediction in predictions] == good
     assert [image["image"] for image in json.loads((tmp_path / "out" / "detections.json").read_text())["images"]] == [
         str(path) for path in good

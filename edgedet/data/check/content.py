@@ -16,6 +16,7 @@ in it (pictures without boxes calibrate a network well); what a step needs of it
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -178,12 +179,18 @@ def require_bright_files(paths: Sequence[Path]) -> None:
     """The same of pictures that belong to no data set.
 
     Args:
-        paths: image files; only those of 16 bits are decoded.
+        paths: image files; only those of 16 bits are decoded. Who runs a model on them meets those that can't be read,
+            so they are passed over here.
     Raises:
-        DataError: with advice, or a file can't be read.
+        DataError: with advice.
     """
-    wide = [path for path in paths if path.is_file() and read_header(path).wide]
-    text = dark_text([int(load_image(path).max()) for path in wide], len(wide))
+    wide, brightest = [], []
+    for path in paths:
+        with suppress(DataError):
+            if path.is_file() and read_header(path).wide:
+                brightest.append(int(load_image(path).max()))
+                wide.append(path)
+    text = dark_text(brightest, len(wide))
     if text:
         raise DataError(f"{wide[0]}: {text}")
 
