@@ -207,6 +207,7 @@ class Model:
         ram_bytes: int | None = None,
         image: PathLike | None = None,
         seed: int = 0,
+        name: str | None = None,
     ) -> DeployReport:
         """Write the sources that run an int8 file on a chip, with a self-test.
 
@@ -216,17 +217,18 @@ class Model:
             ram_bytes: largest arena that is allowed; None: any.
             image: picture of the self-test; None: a drawn one.
             seed: of the drawn picture.
+            name: target `c99`: what symbols and files begin with, so that several modules fit one image.
         Returns:
             What was written.
         Raises:
-            ConfigError: not an int8 file, an unknown target, or more RAM than allowed.
+            ConfigError: not an int8 file, an unknown target, a name that C does not take, or more RAM than allowed.
         """
         from edgedet.deploy.api import deploy
 
         self._require(INT8, to="deploy", instead="make it int8 with quantize() first")
         folder = self._beside(target) if out is None else as_path(out, "out")
         picture = None if image is None else as_path(image, "image")
-        return deploy(self.path, target, folder, ram_bytes=ram_bytes, image=picture, seed=seed)
+        return deploy(self.path, target, folder, ram_bytes=ram_bytes, image=picture, seed=seed, name=name)
 
     def inspect(self, against: PathLike | Model, data: Data, *, images: int = 32, seed: int = 0) -> Inspection:
         """Compare every layer of an int8 file with the checkpoint that it was made from.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,8 +17,9 @@ from edgedet.codegen.decoders import decoder_kernel, decoder_values
 from edgedet.codegen.emit.borders import EDK_TYPES
 from edgedet.codegen.kernel_files import kernel_files
 from edgedet.codegen.memory.picture import plan_picture
+from edgedet.codegen.module_name import UNNAMED, ModuleName
 from edgedet.codegen.program import CAMERA_HEIGHT, CAMERA_WIDTH, Program
-from edgedet.codegen.step_context import Call, input_name
+from edgedet.codegen.step_context import Call, Pool, input_name
 from edgedet.codegen.templates import contract_values, template_environment
 from edgedet.contracts import Detections, PreprocessSpec
 from edgedet.data.pictures.preprocess import quantization_table
@@ -31,13 +34,13 @@ _NETWORK_FILES = (
     "model.c",
     "model_data.h",
 )
+_BUILD_FILES = ("Makefile", "CMakeLists.txt")
 _PROJECT_FILES = (
     "model_data.c",
     "golden.h",
     "golden.c",
     "selftest.c",
-    "Makefile",
-    "CMakeLists.txt",
+    *_BUILD_FILES,
 )
 _BINARY_DATA = "model_data_binary.c"  # instead of model_data.c; 2 MB of numbers take a compiler seconds
 _CONTRACT_FILES = ("contract.h", "run.h", "run.c")
@@ -55,7 +58,11 @@ class GoldenVectors:
 
 
 def render_c99(
-    program: Program, model: Int8Model | None, model_sha256: str, golden: GoldenVectors | None
+    program: Program,
+    model: Int8Model | None,
+    model_sha256: str,
+    golden: GoldenVectors | None,
+    name: ModuleName = UNNAMED,
 ) -> dict[str, str]:
     """Text of every file but the manifest.
 
@@ -65,6 +72,7 @@ def render_c99(
         model_sha256: of the file, hexadecimal.
         golden: for the self-test; None: no self-test and no build files, and the constants are read
             from the files of `constant_files`: for a caller that compiles by itself.
+        name: with which symbols, macros, files and build targets begin.
     Returns:
         Path -> text.
     Raises:
@@ -83,13 +91,16 @@ def render_c99(
         values["contract"] = contract_values(model)
         values |= run
         names = (*names, *_CONTRACT_FILES)
-    own = [name for name in names if name.endswith(".c") and name not in ("golden.c", "selftest.c")]
-    values["sources"] = build_words([*own, *(name for name in kernels if name.endswith(".c"))])
-    environment = template_environment("c99")
+    own = [file for file in names if file.endswith(".c") and file not in ("golden.c", "selftest.c")]
+    values["own_sources"] = build_words(name.stem + file for file in own)
+    values["kernel_sources"] = build_words(file for file in kernels if file.endswith(".c"))
+    values["module_hash"] = _module_hash(program, model, model_sha256)
+    environment = template_environment("c99", name)
     texts = {}
-    for name in names:
-        extra = values["contract"] if name == "contract.h" else {}
-        texts[name] = environment.get_template(f"{name}.j2").render({**values, **extra})
+    for file in names:
+        extra = values["contract"] if file == "contract.h" else {}
+        stem = "" if file in _BUILD_FILES else name.stem
+        texts[stem + file] = environment.get_template(f"{file}.j2").render({**values, **extra})
     if golden is None:
         return {**texts, **kernels}
     picture = plan_picture(program.plan, f"arena of {program.plan.arena_bytes:,} bytes")
@@ -99,6 +110,13 @@ def render_c99(
 def constant_files(program: Program) -> dict[str, bytes]:
     """Files that model_data_binary.c includes, in the byte order of all targets (little endian)."""
     return {f"{pool.short_name}.bin": pool.little_endian() for pool in program.constants.pools}
+
+
+def _module_hash(program: Program, model: Int8Model | None, model_sha256: str) -> str:
+    """Eight digits that differ where the interface or the results of two modules could."""
+    contract = "" if model is None else f"{model.preprocess.to_json()} {model.outputs.to_json()}"
+    parts = (__version__, model_sha256, program.plan.to_text(), contract)
+    return hashlib.sha256("\n".join(parts).encode("utf-8")).hexdigest()[:8]
 
 
 def _plan_text(program: Program) -> str:
@@ -134,6 +152,7 @@ def _model_values(program: Program, model_sha256: str) -> dict[str, Any]:
         "steps": steps,
         "step_count": len(program.steps),
         "params": params,
+        "named_pools": _named_pools(constants.pools, params, steps),
         "headers": [f"{name}.h" for name in sorted(functions)],
         **{pool.short_name: pool.values() for pool in constants.pools},
         **{f"{pool.short_name}_crc32": zlib.crc32(pool.little_endian()) for pool in constants.pools},
@@ -188,6 +207,15 @@ def _steps(program: Program) -> tuple[list[dict[str, str]], list[dict[str, Any]]
         comment = f"step {number}: {kinds} -> {c_comment(output.name)} {_shape(output)}{done}"
         steps.append({"number": number, "comment": comment, "calls": lines})
     return params, steps
+
+
+def _named_pools(
+    pools: Sequence[Pool], params: Sequence[Mapping[str, str]], steps: Sequence[Mapping[str, Any]]
+) -> list[str]:
+    """Names of the pools that model.c mentions; a macro for another one would be unused."""
+    texts = [param["text"] for param in params] + [line for step in steps for line in step["calls"]]
+    words = set(re.findall(r"\w+", "\n".join(texts)))
+    return [pool.name for pool in pools if pool.name in words]
 
 
 def _lines(program: Program, number: int, call: Call, params: str) -> list[str]:

@@ -49,8 +49,8 @@ class Pool:
 
     @property
     def short_name(self) -> str:
-        """Without the prefix that all generated symbols have."""
-        return self.name.removeprefix("edgedet_")
+        """Of its files and values; the name is the macro for its array in model.c."""
+        return self.name.lower()
 
     def little_endian(self) -> bytes:
         """`values()` as little-endian memory holds them."""
@@ -61,9 +61,9 @@ class Pool:
 class Constants:
     """The constant arrays of a model."""
 
-    weights: Pool = field(default_factory=lambda: Pool("edgedet_weights", np.int8))
-    words: Pool = field(default_factory=lambda: Pool("edgedet_words", np.int32))
-    indices: Pool = field(default_factory=lambda: Pool("edgedet_indices", np.int16))
+    weights: Pool = field(default_factory=lambda: Pool("WEIGHTS", np.int8))
+    words: Pool = field(default_factory=lambda: Pool("WORDS", np.int32))
+    indices: Pool = field(default_factory=lambda: Pool("INDICES", np.int16))
 
     @property
     def pools(self) -> tuple[Pool, ...]:

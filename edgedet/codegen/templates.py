@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from edgedet.codegen.c_source import int8_rows
+from edgedet.codegen.module_name import UNNAMED, ModuleName
 from edgedet.data.pictures.preprocess import quantization_table
 from edgedet.errors import missing_extra
 from edgedet.escape import c_decimal, c_string, template_value
@@ -133,16 +134,17 @@ def _heat_map(model: Int8Model) -> dict[str, Any]:
     }
 
 
-def template_environment(target: str) -> Any:
+def template_environment(target: str, name: ModuleName = UNNAMED) -> Any:
     """The one jinja2.Environment of all generated sources; a missing value is an error.
 
     Args:
         target: folder of firmware_export whose templates come first; those of tflm follow: contract.h is the same.
+        name: of the module.
     """
     import jinja2
 
     templates = resource_dir("firmware_export")
-    return jinja2.Environment(
+    environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader([templates / target, templates / "tflm"]),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
@@ -151,3 +153,5 @@ def template_environment(target: str) -> Any:
         autoescape=False,  # C, not HTML; every text from outside goes through c_string or c_comment
         finalize=template_value,
     )
+    environment.globals.update(prefix=name.prefix, macro=name.macro, stem=name.stem, is_given=name.is_given)
+    return environment

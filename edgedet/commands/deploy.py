@@ -19,6 +19,7 @@ def add_deploy(commands: Commands) -> None:
         (
             "deploy runs/q/model_int8.tflite --target tflm --out firmware",
             "deploy runs/q/model_int8.tflite --target c99 --out module --ram 262144",
+            "deploy faces_int8.tflite --target c99 --name faces --out faces",
         ),
         _deploy,
     )
@@ -35,6 +36,11 @@ def add_deploy(commands: Commands) -> None:
         help="tflm: TFLite Micro, C++ (default); c99: plain C without an interpreter, planned arena",
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write")
+    parser.add_argument(
+        "--name",
+        metavar="NAME",
+        help="target c99: symbols, macros, files and libraries begin with it, so that several modules fit one image",
+    )
     parser.add_argument("--ram", type=byte_count, metavar="BYTES", help="largest arena that is allowed; 256k is 262144")
     parser.add_argument(
         "--image", type=Path, metavar="FILE", help="picture for the golden vectors (default: a drawn one)"
@@ -46,5 +52,7 @@ def _deploy(args: argparse.Namespace) -> int:
 
     refuse_checkpoint(args.model)
     require_out_folder(args.out, "--out")
-    print(deploy(args.model, args.target, args.out, ram_bytes=args.ram, image=args.image).text(), end="")
+    print(
+        deploy(args.model, args.target, args.out, ram_bytes=args.ram, image=args.image, name=args.name).text(), end=""
+    )
     return 0

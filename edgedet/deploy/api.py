@@ -7,6 +7,7 @@ from pathlib import Path
 
 from edgedet.codegen.memory.patch_search import PatchReport
 from edgedet.codegen.memory.plan import Plan
+from edgedet.codegen.module_name import module_name
 from edgedet.deploy.output_folder import (
     MANIFEST,
     check_replaceable,
@@ -93,6 +94,7 @@ def deploy(
     ram_bytes: int | None = None,
     image: Path | None = None,
     seed: int = 0,
+    name: str | None = None,
 ) -> DeployReport:
     """Write the sources that run a model on a target, with its arena, its contracts and a self-test.
 
@@ -108,10 +110,13 @@ def deploy(
             any.
         image: picture for the golden vectors; None: a drawn one.
         seed: of the drawn picture.
+        name: target c99: symbols, macros, files and build targets begin with it, so that several modules fit one image;
+            lower-case C identifier. None: with `edgedet`.
     Returns:
         What was written.
     Raises:
-        ConfigError: unknown target, an arena above `ram_bytes`, or `out` holds something else.
+        ConfigError: unknown target, a name that C does not take, an arena above `ram_bytes`, or `out` holds
+            something else.
         ConversionError: the file is damaged, or TFLite Micro computes other bytes than the simulator.
         UnsupportedOpError: the target has no kernel for an operator.
         ToolchainError: the extra of the target's name is missing, or TFLite Micro refuses the model.
@@ -119,13 +124,16 @@ def deploy(
     """
     if target not in TARGETS:
         raise ConfigError(f"unknown target {target!r}; edgedet deploys to {', '.join(TARGETS)}")
+    if name is not None and target != "c99":
+        raise ConfigError(f"target {target} has no name of its own; leave the name out, or choose target c99")
+    module = module_name(name)
     if ram_bytes is not None and ram_bytes < 1:
         raise ConfigError(f"the RAM limit must be at least 1 byte, got {ram_bytes}")
     check_replaceable(out)
     if target == "tflm":
         product = deploy_tflm(model, ram_bytes, image, seed)
     else:
-        product = deploy_c99(model, ram_bytes, image, seed)
+        product = deploy_c99(model, ram_bytes, image, seed, module)
     write_folder(out, product.sources, product.manifest)
     return DeployReport(
         target=target,

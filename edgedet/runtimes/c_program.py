@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from edgedet.codegen.decoders import decoder_scratch_bytes
 from edgedet.codegen.emit.compute import check_operators
+from edgedet.codegen.module_name import UNNAMED, ModuleName
 from edgedet.codegen.program import Program, build_program
 from edgedet.codegen.render import GoldenVectors, render_c99
 from edgedet.codegen.templates import require_jinja2
@@ -29,9 +30,9 @@ class CProgram:
         """Position among graph.outputs of each output of the generated interface."""
         return _output_positions(self.simulator.graph, self.model)
 
-    def texts(self, model_sha256: str, golden: GoldenVectors | None) -> dict[str, str]:
+    def texts(self, model_sha256: str, golden: GoldenVectors | None, name: ModuleName = UNNAMED) -> dict[str, str]:
         """Path -> text of every file; arguments and errors of `render_c99`."""
-        return render_c99(self.program, self.model, model_sha256, golden)
+        return render_c99(self.program, self.model, model_sha256, golden, name)
 
 
 def make_program(graph: Graph, model: Int8Model | None, ram_bytes: int | None = None, seed: int = 0) -> CProgram:

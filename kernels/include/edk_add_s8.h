@@ -5,6 +5,10 @@
 #include "edk_status.h"
 #include "edk_types.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* Both inputs are shifted left by 20 bits, scaled to twice the larger input scale, added or subtracted, and scaled to
  * the output; every scaling is the double-rounding one of edk_types.h.
  * Scales s1, s2, so: multiplier1/shift1 from s1 / (2 * max(s1, s2)), multiplier2/shift2 likewise,
@@ -28,5 +32,9 @@ typedef struct {
  * Returns EDK_OK, EDK_ERROR_NULL, EDK_ERROR_SHAPE or EDK_ERROR_RANGE; nothing is written unless EDK_OK.
  */
 edk_status edk_add_s8(const edk_add_params *params, const int8_t *input1, const int8_t *input2, int8_t *output);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -5,6 +5,10 @@
 #include "edk_status.h"
 #include "edk_types.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* The input is [outer][count][inner], dense; the output [outer][inner]. */
 typedef struct {
     int32_t outer, count, inner;
@@ -15,5 +19,9 @@ typedef struct {
  * Returns EDK_OK, EDK_ERROR_NULL or EDK_ERROR_SHAPE; nothing is written unless EDK_OK.
  */
 edk_status edk_arg_minmax_s8(const edk_arg_minmax_params *params, const int8_t *input, int32_t *output);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -4,9 +4,17 @@
 
 #include "edk_max_pool_s8.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* As edk_average_pool_s8, with strides in elements and limits inside int16. A window of more than 65535 taps is
  * EDK_ERROR_SHAPE: its sum might not fit 32 bits.
  */
 edk_status edk_average_pool_s16(const edk_pool_params *params, const int16_t *input, int16_t *output);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

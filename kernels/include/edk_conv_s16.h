@@ -5,6 +5,10 @@
 #include "edk_status.h"
 #include "edk_wide.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* weights: [out.channels][kernel_height][kernel_width][in.channels], -128 .. 127, zero point 0.
  * bias: two words per output channel, the lower 32 bits first.
  * |bias| + 32768 * (sum of |weights|) of a channel must stay below 2^47; whoever makes the parameters checks it.
@@ -23,5 +27,9 @@ typedef struct {
  * Returns EDK_OK, EDK_ERROR_NULL, EDK_ERROR_SHAPE or EDK_ERROR_RANGE; nothing is written unless EDK_OK.
  */
 edk_status edk_conv_s16(const edk_conv_s16_params *params, const int16_t *input, int16_t *output);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -5,6 +5,10 @@
 #include "edk_status.h"
 #include "edk_types.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* weights: [out.channels][kernel_height][kernel_width][in.channels], -128 .. 127, zero point 0; any alignment, but
  *     4 bytes (EDK_ALIGN) is quicker.
  * bias: one per output channel, with the input's zero point folded in:
@@ -37,5 +41,9 @@ size_t edk_conv_s8_scratch_bytes(const edk_conv_params *params);
  */
 edk_status edk_conv_s8(const edk_conv_params *params, const int8_t *input, int8_t *output, void *scratch,
                        size_t scratch_bytes);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

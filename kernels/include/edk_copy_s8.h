@@ -5,6 +5,10 @@
 #include "edk_status.h"
 #include "edk_types.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 typedef struct {
     edk_view in, out; /* same height, width and channels */
 } edk_copy_params;
@@ -15,5 +19,9 @@ typedef struct {
  * Returns EDK_OK, EDK_ERROR_NULL or EDK_ERROR_SHAPE; nothing is written unless EDK_OK.
  */
 edk_status edk_copy_s8(const edk_copy_params *params, const int8_t *input, int8_t *output);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -5,6 +5,10 @@
 #include "edk_status.h"
 #include "edk_types.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* out.channels must be a multiple of in.channels; output channel o reads input channel o / (out.channels / in.channels).
  * weights: [kernel_height][kernel_width][out.channels], -128 .. 127, zero point 0.
  * bias: as in edk_conv_s8.h, the input's zero point folded in. Accumulators: int32, same bound.
@@ -32,5 +36,9 @@ size_t edk_depthwise_conv_s8_scratch_bytes(const edk_depthwise_conv_params *para
  */
 edk_status edk_depthwise_conv_s8(const edk_depthwise_conv_params *params, const int8_t *input, int8_t *output,
                                  void *scratch, size_t scratch_bytes);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -5,6 +5,10 @@
 #include "edk_status.h"
 #include "edk_types.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* weights: [channels][depth]; bias with the input's zero point folded in, requant per output channel (repeat a single
  * scale), accumulators: as in edk_conv_s8.h.
  */
@@ -24,5 +28,9 @@ size_t edk_fully_connected_s8_scratch_bytes(const edk_fully_connected_params *pa
  */
 edk_status edk_fully_connected_s8(const edk_fully_connected_params *params, const int8_t *input, int8_t *output,
                                   void *scratch, size_t scratch_bytes);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -5,6 +5,10 @@
 #include "edk_status.h"
 #include "edk_types.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* The input is [outer][in_count][inner], dense; the output [outer][count][inner]. indices: count values of
  * 0 .. in_count - 1, in any order.
  */
@@ -18,5 +22,9 @@ typedef struct {
  * written unless EDK_OK.
  */
 edk_status edk_gather_s8(const edk_gather_params *params, const int8_t *input, int8_t *output);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

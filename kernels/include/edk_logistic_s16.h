@@ -5,6 +5,10 @@
 #include "edk_status.h"
 #include "edk_types.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 typedef struct {
     edk_view in, out;     /* same height, width and channels; strides in elements */
     int32_t multiplier;   /* 0 .. 65534; code * multiplier * 2^-shift counts steps of 1/12288 of the function's argument */
@@ -16,5 +20,9 @@ typedef struct {
  * Returns EDK_OK, EDK_ERROR_NULL, EDK_ERROR_SHAPE or EDK_ERROR_RANGE; nothing is written unless EDK_OK.
  */
 edk_status edk_logistic_s16(const edk_logistic_params *params, const int16_t *input, int16_t *output);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -6,6 +6,10 @@
 #include "edk_status.h"
 #include "edk_types.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* table: 256 entries, indexed by the byte of the code: 0 .. 127, then -128 .. -1 (numerics/tables.py). */
 typedef struct {
     edk_view in, out; /* same height, width and channels */
@@ -16,5 +20,9 @@ typedef struct {
  * Returns EDK_OK, EDK_ERROR_NULL or EDK_ERROR_SHAPE; nothing is written unless EDK_OK.
  */
 edk_status edk_lut_s8(const edk_lut_params *params, const int8_t *input, int8_t *output);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

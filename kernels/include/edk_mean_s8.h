@@ -5,6 +5,10 @@
 #include "edk_status.h"
 #include "edk_types.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* The input is [outer][count][inner], dense; the output [outer][inner]. MEAN over height and width of NHWC: outer = 1,
  * count = height * width, inner = channels.
  * multiplier/shift: for MEAN from the scale ratio with 1 / count folded in (numerics.integer.mean_multiplier), so that
@@ -22,5 +26,9 @@ typedef struct {
  * Returns EDK_OK, EDK_ERROR_NULL, EDK_ERROR_SHAPE or EDK_ERROR_RANGE; nothing is written unless EDK_OK.
  */
 edk_status edk_mean_s8(const edk_mean_params *params, const int8_t *input, int8_t *output);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -5,6 +5,10 @@
 #include "edk_broadcast.h"
 #include "edk_status.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* Both inputs and the output share scale and zero point. */
 typedef struct {
     edk_broadcast sizes;
@@ -15,5 +19,9 @@ typedef struct {
  * Returns EDK_OK, EDK_ERROR_NULL or EDK_ERROR_SHAPE; nothing is written unless EDK_OK.
  */
 edk_status edk_minmax_s8(const edk_minmax_params *params, const int8_t *input1, const int8_t *input2, int8_t *output);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -5,6 +5,10 @@
 #include "edk_status.h"
 #include "edk_types.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* The input is placed at (top, left, front) of the output; what it does not cover becomes `fill`.
  * top + in.height <= out.height, left + in.width <= out.width, front + in.channels <= out.channels.
  */
@@ -18,5 +22,9 @@ typedef struct {
  * Returns EDK_OK, EDK_ERROR_NULL, EDK_ERROR_SHAPE or EDK_ERROR_RANGE; nothing is written unless EDK_OK.
  */
 edk_status edk_pad_s8(const edk_pad_params *params, const int8_t *input, int8_t *output);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -5,6 +5,10 @@
 #include "edk_broadcast.h"
 #include "edk_status.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* in1 is the input, in2 the slopes. multiplier/shift from si / so, for codes from the zero point up;
  * slope_multiplier/slope_shift from si * s_slope / so, for those below.
  */
@@ -19,5 +23,9 @@ typedef struct {
  * Returns EDK_OK, EDK_ERROR_NULL, EDK_ERROR_SHAPE or EDK_ERROR_RANGE; nothing is written unless EDK_OK.
  */
 edk_status edk_prelu_s8(const edk_prelu_params *params, const int8_t *input, const int8_t *slope, int8_t *output);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -5,6 +5,10 @@
 #include "edk_status.h"
 #include "edk_types.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* The input is [outer][count][inner], dense; the output [outer][inner]. Both share scale and zero point. */
 typedef struct {
     int32_t outer, count, inner;
@@ -15,5 +19,9 @@ typedef struct {
  * Returns EDK_OK, EDK_ERROR_NULL or EDK_ERROR_SHAPE; nothing is written unless EDK_OK.
  */
 edk_status edk_reduce_minmax_s8(const edk_reduce_minmax_params *params, const int8_t *input, int8_t *output);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

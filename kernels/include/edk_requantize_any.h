@@ -5,6 +5,10 @@
 #include "edk_status.h"
 #include "edk_types.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 typedef struct {
     edk_view in, out;           /* same height, width and channels; strides in elements of the own type */
     edk_type in_type, out_type; /* EDK_INT8 or EDK_INT16 */
@@ -18,5 +22,9 @@ typedef struct {
  * Returns EDK_OK, EDK_ERROR_NULL, EDK_ERROR_SHAPE or EDK_ERROR_RANGE; nothing is written unless EDK_OK.
  */
 edk_status edk_requantize_any(const edk_requantize_any_params *params, const void *input, void *output);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

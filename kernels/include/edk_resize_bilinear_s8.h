@@ -5,6 +5,10 @@
 #include "edk_status.h"
 #include "edk_types.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* rows: three numbers for every output row (3 * out.height entries): input row above, input row below, and how much of
  * the second, in 1/1024; columns likewise. Made at export with the operator's rule.
  * Ranges: input rows 0 .. in.height - 1, shares 0 .. 1024. Input and output share scale and zero point;
@@ -21,5 +25,9 @@ typedef struct {
  * out of range; nothing is written unless EDK_OK.
  */
 edk_status edk_resize_bilinear_s8(const edk_resize_bilinear_params *params, const int8_t *input, int8_t *output);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

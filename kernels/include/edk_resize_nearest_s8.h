@@ -5,6 +5,10 @@
 #include "edk_status.h"
 #include "edk_types.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* rows: input row of every output row (out.height entries, 0 .. in.height - 1, not decreasing); columns likewise. Made
  * at export with the operator's float32 rule, so that the chip needs no floating point.
  * Input and output share scale and zero point; in.channels == out.channels.
@@ -20,5 +24,9 @@ typedef struct {
  * written unless EDK_OK.
  */
 edk_status edk_resize_nearest_s8(const edk_resize_nearest_params *params, const int8_t *input, int8_t *output);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

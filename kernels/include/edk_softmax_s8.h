@@ -5,6 +5,10 @@
 #include "edk_status.h"
 #include "edk_types.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 #define EDK_SOFTMAX_MAX_CHANNELS 4095 /* whose sum always fits the accumulator */
 
 /* exps: 256 entries: exp(-beta * scale * d) * 2^31 of every difference d = 0 .. 255 of a code to the largest one of its
@@ -20,5 +24,9 @@ typedef struct {
  * Returns EDK_OK, EDK_ERROR_NULL or EDK_ERROR_SHAPE; nothing is written unless EDK_OK.
  */
 edk_status edk_softmax_s8(const edk_softmax_params *params, const int8_t *input, int8_t *output);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -2,6 +2,10 @@
 #ifndef EDK_STATUS_H
 #define EDK_STATUS_H
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* Code and text of each status; enum and strings come from this one list. */
 #define EDK_STATUS_LIST(X)                                                          \
     X(EDK_OK, "ok")                                                                 \
@@ -30,5 +34,9 @@ static inline const char *edk_status_text(edk_status status)
     }
     return "unknown status";
 }
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

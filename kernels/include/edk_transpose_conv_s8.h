@@ -5,6 +5,10 @@
 #include "edk_status.h"
 #include "edk_types.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* Input (y, x) times the filter's tap (ky, kx) is added to output
  * (y * stride_height - pad_top + ky, x * stride_width - pad_left + kx), where that exists. Dilations must be 1.
  * weights: [out.channels][kernel_height][kernel_width][in.channels], -128 .. 127, zero point 0.
@@ -25,5 +29,9 @@ typedef struct {
  * Returns EDK_OK, EDK_ERROR_NULL, EDK_ERROR_SHAPE or EDK_ERROR_RANGE; nothing is written unless EDK_OK.
  */
 edk_status edk_transpose_conv_s8(const edk_transpose_conv_params *params, const int8_t *input, int8_t *output);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -6,6 +6,10 @@
 #include "edk_status.h"
 #include "edk_types.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 #define EDK_TRANSPOSE_AXES 6
 
 /* The output is dense with sizes size[0] .. size[5] (leading ones for fewer axes); its element (i0, .., i5) is input
@@ -20,5 +24,9 @@ typedef struct {
  * Returns EDK_OK, EDK_ERROR_NULL or EDK_ERROR_SHAPE; nothing is written unless EDK_OK.
  */
 edk_status edk_transpose_s8(const edk_transpose_params *params, const int8_t *input, int8_t *output);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -11,10 +11,19 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#if defined(__GNUC__)
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Alignment of a variable, in front of its type. Define EDK_ALIGN for a compiler that is not among these. */
+#ifndef EDK_ALIGN
+#if defined(__GNUC__) || defined(__clang__) || defined(__ARMCC_VERSION) || defined(__ICCARM__)
 #define EDK_ALIGN(bytes) __attribute__((aligned(bytes)))
+#elif defined(_MSC_VER)
+#define EDK_ALIGN(bytes) __declspec(align(bytes))
 #else
-#define EDK_ALIGN(bytes)
+#error "edgedet: how does this compiler align a variable? -D'EDK_ALIGN(bytes)=...'"
+#endif
 #endif
 
 /* Types of tensors. */
@@ -76,5 +85,9 @@ typedef struct {
 } edk_requant;
 
 #define EDK_REQUANT_NARROW 1
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

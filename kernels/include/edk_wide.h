@@ -4,6 +4,10 @@
 
 #include "edk_types.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* How accumulators of channel c become int16:
  *
  *     clip((accumulator * multiplier[c] + 2^(14 - shift[c])) >> (15 - shift[c]), act_min, act_max)
@@ -17,5 +21,9 @@ typedef struct {
     int16_t act_min;
     int16_t act_max;
 } edk_requant_wide;
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

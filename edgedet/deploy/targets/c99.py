@@ -11,6 +11,7 @@ import numpy as np
 
 from edgedet import __version__
 from edgedet.codegen.decoders import decoder_kernel
+from edgedet.codegen.module_name import UNNAMED, ModuleName
 from edgedet.codegen.program import Program
 from edgedet.codegen.render import GoldenVectors
 from edgedet.codegen.steps import macs_of
@@ -40,7 +41,14 @@ class C99Module:
     notes: tuple[str, ...]  # what was changed in the file
 
 
-def make_c99(path: Path, *, image: Path | None = None, ram_bytes: int | None = None, seed: int = 0) -> C99Module:
+def make_c99(
+    path: Path,
+    *,
+    image: Path | None = None,
+    ram_bytes: int | None = None,
+    seed: int = 0,
+    name: ModuleName = UNNAMED,
+) -> C99Module:
     """Generate the module of a file.
 
     Args:
@@ -48,6 +56,7 @@ def make_c99(path: Path, *, image: Path | None = None, ram_bytes: int | None = N
         image: picture for the golden vectors; None: a drawn one. Needs the metadata.
         ram_bytes: largest arena that is allowed.
         seed: of the drawn input and of the planner's search.
+        name: with which symbols, macros, files and build targets begin.
     Returns:
         The module; the same arguments give the same bytes.
     Raises:
@@ -68,7 +77,7 @@ def make_c99(path: Path, *, image: Path | None = None, ram_bytes: int | None = N
     with naming_file(path):
         made = make_program(graph, model, ram_bytes, seed)
     golden = _golden(made, image, seed)
-    texts = made.texts(sha256(data), golden)
+    texts = made.texts(sha256(data), golden, name)
     manifest = _manifest(path, data, made.program, model, golden, texts)
     return C99Module(texts, manifest, made.program, model, decoder, len(data), golden.source, loaded.notes)
 
@@ -156,9 +165,9 @@ def _manifest(
     }
 
 
-def deploy_c99(model: Path, ram_bytes: int | None, image: Path | None, seed: int) -> Product:
+def deploy_c99(model: Path, ram_bytes: int | None, image: Path | None, seed: int, name: ModuleName) -> Product:
     """Target c99; arguments and errors as in `edgedet.deploy.api.deploy`."""
-    module = make_c99(model, image=image, ram_bytes=ram_bytes, seed=seed)
+    module = make_c99(model, image=image, ram_bytes=ram_bytes, seed=seed, name=name)
     counts = Counter(operator.kind for operator in module.program.graph.operators)
     return Product(
         module.texts,
