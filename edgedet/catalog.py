@@ -17,6 +17,7 @@ from edgedet.graph.model import int8_model
 from edgedet.graph.summary import summarize
 from edgedet.net.rtmdet import STRIDES, head_width
 from edgedet.quantize.skeleton import skeleton_graph, weightless_detector
+from edgedet.terminal import COLUMNS
 
 CLASSES = 3  # of the sizes, when nobody says how many
 
@@ -95,7 +96,7 @@ def _section(title: str, values: dict[str, Any], skip: tuple[str, ...] = ()) -> 
         if key in skip:
             continue
         item = f"{key} {str(value).lower() if isinstance(value, bool) else value}"
-        if len(line) + len(item) > 118:
+        if len(line) + len(item) > COLUMNS - 2:
             lines.append(line.rstrip())
             line = " " * 12
         line += item + ", "

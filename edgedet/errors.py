@@ -80,4 +80,4 @@ def meant(word: str, known: Iterable[str]) -> str:
 def require_one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
     """Raises ConfigError, with the choices, when `value` is none of them."""
     if value not in allowed:
-        raise ConfigError(f"{name} must be one of {', '.join(allowed)}; got {value!r}")
+        raise ConfigError(f"{name} must be one of {', '.join(allowed)}; got {value!r}{meant(value, allowed)}")

@@ -87,11 +87,10 @@ def add_overrides_argument(parser: argparse.ArgumentParser, example: str) -> Non
     parser.add_argument(
         "--set",
         dest="overrides",
-        action="extend",
-        nargs="+",
+        action="append",
         default=[],
         metavar="KEY=VALUE",
-        help=f"change a key of the model file, for example {example}; unknown keys are errors",
+        help=f"change a key of the model file, for example {example}; several may follow each other",
     )
 
 

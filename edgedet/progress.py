@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from edgedet.terminal import is_quiet
+
 Progress = Callable[[int, int], None]  # (done, in all)
 
 _PLAIN_LINES = 5  # per run
@@ -22,6 +24,9 @@ def show_progress(title: str, unit: str = "images") -> Iterator[Progress]:
     Yields:
         A function of (units done, units in all).
     """
+    if is_quiet():
+        yield lambda done, total: None
+        return
     if not sys.stderr.isatty():
         yield _plain(title, unit)
         return

@@ -4,7 +4,42 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import sys
+import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+COLUMNS = 100  # that prose, tables and help fit into; paths and names may be longer
+_GAP = re.compile(r"(?<=\S) {2,}")  # between columns of a table
+_QUOTED = re.compile(r"`[^`]{1,90}`")
+_LONG_WORD = re.compile(r"\S{46}")
+_HARD_SPACE = "\N{NO-BREAK SPACE}"
+
+_QUIET: ContextVar[bool] = ContextVar("quiet", default=False)
+
+
+def is_quiet() -> bool:
+    """True where only results, warnings and errors are to be shown, no progress."""
+    return _QUIET.get()
+
+
+@contextmanager
+def quietly(quiet: bool) -> Iterator[None]:
+    """Show no progress inside, or show it."""
+    token = _QUIET.set(quiet)
+    try:
+        yield
+    finally:
+        _QUIET.reset(token)
+
+
+def announce(text: str) -> None:
+    """A line on stderr about what goes on, unless it is to be quiet."""
+    if not is_quiet():
+        sys.stderr.write(f"{text}\n")
+        sys.stderr.flush()
 
 
 def prepare_streams() -> None:
@@ -32,3 +67,30 @@ def drop_output() -> None:
             silent = os.open(os.devnull, os.O_WRONLY)
             os.dup2(silent, stream.fileno())
             os.close(silent)
+
+
+def show(text: str) -> None:
+    """Print a result: lines on stdout, those that are too long wrapped.
+
+    Args:
+        text: lines; a newline at the end is added when it is missing.
+    """
+    sys.stdout.write("".join(f"{line}\n" for long in text.removesuffix("\n").split("\n") for line in wrapped(long)))
+
+
+def wrapped(line: str) -> list[str]:
+    """A line as several of at most `COLUMNS`.
+
+    A line with a long path or name stays as it is, and what stands in backticks stays whole: both are to be copied.
+    What goes on stands below the last column of a table where that begins in the left two thirds, else four characters
+    further in than the line.
+    """
+    if len(line) <= COLUMNS or _LONG_WORD.search(line):
+        return [line]
+    last = max((gap.end() for gap in _GAP.finditer(line)), default=COLUMNS)
+    indent = last if last <= COLUMNS * 2 // 3 else len(line) - len(line.lstrip()) + 4
+    whole = _QUOTED.sub(lambda found: found[0].replace(" ", _HARD_SPACE), line)
+    lines = textwrap.wrap(
+        whole, COLUMNS, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False
+    )
+    return [part.replace(_HARD_SPACE, " ").rstrip() for part in lines]

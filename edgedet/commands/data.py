@@ -18,6 +18,7 @@ from edgedet.options import (
     whole_number,
     with_flags,
 )
+from edgedet.terminal import show
 
 
 def add_data_commands(commands: Commands) -> None:
@@ -117,7 +118,7 @@ def _data_check(args: argparse.Namespace) -> int:
     with show_progress("data check") as progress:
         report = check_dataset(data_paths(args), spec, progress=progress)
     if report.splits:
-        print(with_flags(report.to_text(), args), end="")
+        show(with_flags(report.to_text(), args))
     if not report.ok:
         raise DataError(report.error)
     return 0
@@ -129,7 +130,7 @@ def _data_convert(args: argparse.Namespace) -> int:
 
     with show_progress("data convert") as progress:
         report = convert_dataset(data_paths(args), args.out, args.to, progress)
-    print(report.text(), end="")
+    show(report.text())
     return 0
 
 
@@ -142,7 +143,7 @@ def _data_show(args: argparse.Namespace) -> int:
     )
     with show_progress("data show") as progress:
         count = show_dataset(request, progress)
-    print(f"{args.out}: {count} pictures of {args.split}")
+    show(f"{args.out}: {count} pictures of {args.split}")
     return 0
 
 
@@ -152,5 +153,5 @@ def _data_synth(args: argparse.Namespace) -> int:
 
     with show_progress("data synth") as progress:
         folder = make_synthetic(args.out, images=args.images, seed=args.seed, progress=progress)
-    print(f"{folder}: {args.images} images, seed {args.seed}")
+    show(f"{folder}: {args.images} images, seed {args.seed}")
     return 0

@@ -8,6 +8,7 @@ from pathlib import Path
 from edgedet.commands.shared import Commands, add_command, refuse_checkpoint
 from edgedet.fileio import require_out_folder
 from edgedet.options import byte_count
+from edgedet.terminal import show
 
 
 def add_deploy(commands: Commands) -> None:
@@ -52,7 +53,5 @@ def _deploy(args: argparse.Namespace) -> int:
 
     refuse_checkpoint(args.model)
     require_out_folder(args.out, "--out")
-    print(
-        deploy(args.model, args.target, args.out, ram_bytes=args.ram, image=args.image, name=args.name).text(), end=""
-    )
+    show(deploy(args.model, args.target, args.out, ram_bytes=args.ram, image=args.image, name=args.name).text())
     return 0

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from edgedet.config import load_model_file
-from edgedet.errors import CheckpointError, ConfigError
+from edgedet.errors import CheckpointError, ConfigError, meant
 from edgedet.fileio import require_out_folder
 from edgedet.options import data_paths
 
@@ -34,7 +34,8 @@ def check_choices(args: argparse.Namespace, choices: Mapping[str, Sequence[str]]
     for name, allowed in choices.items():
         value = getattr(args, name)
         if value is not None and value not in allowed:
-            raise ConfigError(f"--{name.replace('_', '-')} {value!r}: expected one of {', '.join(allowed)}")
+            option = f"--{name.replace('_', '-')}"
+            raise ConfigError(f"{option} {value!r}: expected one of {', '.join(allowed)}{meant(value, allowed)}")
 
 
 def check_run(args: argparse.Namespace, checkpoint: Path | None, splits: Sequence[str]) -> None:

@@ -13,6 +13,7 @@ from edgedet.evaluate.arguments import add_evaluate_arguments, run_evaluate
 from edgedet.fileio import require_out_folder
 from edgedet.options import add_device_argument, positive_int, threshold, with_flags
 from edgedet.runtimes.names import RUNTIME_HELP, RUNTIMES
+from edgedet.terminal import show
 
 
 def add_evaluate(commands: Commands) -> None:
@@ -39,7 +40,7 @@ def _evaluate(args: argparse.Namespace) -> int:
     if args.detections is not None and args.device is not None:
         raise ConfigError(f"--device {args.device} runs a checkpoint, but --detections holds results; leave one out")
     report = run_evaluate(args, lambda path, runtime: open_model(path, runtime, args.device))
-    print(with_flags(report.text(), args), end="")
+    show(with_flags(report.text(), args))
     return 0
 
 
@@ -68,7 +69,7 @@ def add_predict(commands: Commands) -> None:
         "paths on standard input, one a line",
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of pictures and detections.json")
-    parser.add_argument("--runtime", choices=RUNTIMES, help=RUNTIME_HELP)
+    parser.add_argument("--runtime", choices=RUNTIMES, metavar="RUNTIME", help=RUNTIME_HELP)
     parser.add_argument("--score-threshold", type=threshold, metavar="T", help="default: the model's")
     parser.add_argument("--frames", type=positive_int, metavar="N", help="of a video or camera (default: all)")
     add_device_argument(parser, note=", for a checkpoint")
@@ -109,8 +110,8 @@ def _predict_pictures(args: argparse.Namespace) -> int:
             on_unreadable=None if len(files) == 1 else lambda path, error: unreadable.append(str(error)),
         )
     for prediction in predictions:
-        print(f"{prediction.image}: {len(prediction.detections)} objects -> {prediction.picture}")
-    print(f"{args.out / DETECTIONS_FILE}: all detections ({runtime.name}: {runtime.arithmetic})")
+        show(f"{prediction.image}: {len(prediction.detections)} objects -> {prediction.picture}")
+    show(f"{args.out / DETECTIONS_FILE}: all detections ({runtime.name}: {runtime.arithmetic})")
     if not unreadable:
         return 0
     sys.stderr.write(f"error: {len(unreadable)} of {len(files)} images can't be read; the others are done:\n")
@@ -125,8 +126,8 @@ def _predict_video(args: argparse.Namespace, source: str) -> int:
     runtime = open_model(args.model, args.runtime, args.device)
     with show_progress("predict", "frames") as progress:
         report = predict_video(runtime, source, args.out, args.score_threshold, args.frames, progress)
-    print(f"{report.video}: {report.frames} frames, {report.objects} objects")
-    print(f"{report.detections}: all detections ({runtime.name}: {runtime.arithmetic})")
+    show(f"{report.video}: {report.frames} frames, {report.objects} objects")
+    show(f"{report.detections}: all detections ({runtime.name}: {runtime.arithmetic})")
     return 0
 
 

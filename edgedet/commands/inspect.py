@@ -15,6 +15,7 @@ from edgedet.options import (
     split_name,
     whole_number,
 )
+from edgedet.terminal import show
 
 
 def add_inspect(commands: Commands) -> None:
@@ -77,8 +78,8 @@ def _inspect(args: argparse.Namespace) -> int:
         "inspect.json": inspection.to_json(),
         "inspect.svg": layers_chart(f"Layers of {args.model}", points),
     }
-    print(inspection.text(args.top), end="")
+    show(inspection.text(args.top))
     for name, content in contents.items():
         atomic_write_text(folder / name, content)
-        print(f"wrote {folder / name}")
+        show(f"wrote {folder / name}")
     return 0

@@ -7,13 +7,11 @@ The commands stand in edgedet/commands/. Torch, OpenCV and the interpreters are 
 from __future__ import annotations
 
 import argparse
-import difflib
-import re
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
 
 from edgedet import __version__
+from edgedet.commands.completion import add_completion
 from edgedet.commands.data import add_data_commands
 from edgedet.commands.deploy import add_deploy
 from edgedet.commands.evaluate import add_evaluate, add_predict
@@ -25,8 +23,10 @@ from edgedet.commands.files.lint import add_lint
 from edgedet.commands.files.operators import add_operators
 from edgedet.commands.inspect import add_inspect
 from edgedet.commands.models import add_models
+from edgedet.commands.parser import HelpFormatter, Parser, fail
 from edgedet.commands.quantize.quantize import add_quantize
 from edgedet.commands.quantize.substitute import add_substitute
+from edgedet.commands.session import add_session_arguments, session
 from edgedet.commands.train import add_train
 from edgedet.errors import EdgedetError, missing_extra
 from edgedet.options import with_flags
@@ -51,6 +51,7 @@ EXTRAS = {
     "tensorflow": "onnx2tf",
     "openvino": "openvino",
     "executorch": "executorch",
+    "shtab": "completion",
 }
 
 # In the order in which a user needs them, and `--help` shows them.
@@ -70,6 +71,7 @@ ADD_COMMANDS = (
     add_deploy,
     add_export,
     add_operators,
+    add_completion,
 )
 
 
@@ -95,18 +97,19 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(argv: Sequence[str] | None) -> int:
     args = build_parser().parse_args(argv)
     try:
-        result: int = args.handler(args)
-        sys.stdout.flush()  # a reader that went away is noticed here, not at the interpreter's end
-        return result
+        with session(args, sys.argv[1:] if argv is None else argv):
+            result: int = args.handler(args)
+            sys.stdout.flush()  # a reader that went away is noticed here, not at the interpreter's end
+            return result
     except BrokenPipeError:
         raise
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
         if package not in EXTRAS:
             raise
-        return _fail(str(missing_extra(package, EXTRAS[package])))
+        return fail(str(missing_extra(package, EXTRAS[package])))
     except (EdgedetError, OSError) as error:
-        return _fail(with_flags(str(error), args))
+        return fail(with_flags(str(error), args))
     except KeyboardInterrupt:
         print("interrupted" + _how_to_go_on(args), file=sys.stderr)
         return 130
@@ -120,47 +123,16 @@ def _how_to_go_on(args: argparse.Namespace) -> str:
     return "; the same command with --resume goes on after the last epoch that was saved"
 
 
-def _fail(message: str) -> int:
-    """One line on stderr, whatever a message holds."""
-    print("error:", " ".join(message.split()), file=sys.stderr)
-    return 2
-
-
-# What other tools call it -> the command here.
-OTHER_WORDS = {
-    "test": "evaluate", "val": "evaluate", "eval": "evaluate", "detect": "predict", "infer": "predict",
-    "build": "deploy", "qat": "quantize --method qat", "finetune": "train --from CKPT", "check": "data check",
-    "benchmark": "evaluate",
-}  # fmt: skip
-
-
-def _meant(message: str) -> str:
-    """Which of argparse's choices a wrong one may have meant."""
-    found = re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)$", message)
-    if found is None:
-        return ""
-    choices = [choice.strip().strip("'") for choice in found[2].split(",")]
-    close = OTHER_WORDS.get(found[1]) if "evaluate" in choices else None
-    close = close or next(iter(difflib.get_close_matches(found[1], choices, n=1)), None)
-    return f"; did you mean {close}?" if close else ""
-
-
-class _Parser(argparse.ArgumentParser):
-    """Says in one line what is wrong with the arguments; the usage of some commands fills a screen."""
-
-    def error(self, message: str) -> NoReturn:
-        message = message.removeprefix("argument ")
-        self.exit(_fail(f"{message}{_meant(message)}; `{self.prog} --help` shows the options"))
-
-
 def build_parser() -> argparse.ArgumentParser:
     """All sub-commands with their options; `handler` of the parsed namespace runs one."""
-    parser: argparse.ArgumentParser = _Parser(
+    parser: argparse.ArgumentParser = Parser(
         prog="edgedet",
         description="An object detector from COCO images to int8 code on a microcontroller, nothing lost on the way.",
-        epilog="The usual way: data check, train, quantize, evaluate, deploy. `edgedet COMMAND --help` shows examples.",
+        epilog="The usual way: data check, train, quantize, evaluate, deploy.\n`edgedet COMMAND --help` has examples.",
+        formatter_class=HelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"edgedet {__version__}")
+    add_session_arguments(parser)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for add in ADD_COMMANDS:
         add(commands)

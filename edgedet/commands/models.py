@@ -8,6 +8,7 @@ import json
 from edgedet.commands.early import check_model_options
 from edgedet.commands.shared import Commands, add_command
 from edgedet.options import add_overrides_argument, image_size, positive_int
+from edgedet.terminal import show
 
 
 def add_models(commands: Commands) -> None:
@@ -43,15 +44,18 @@ def _models(args: argparse.Namespace) -> int:
 
     if args.model is not None:
         sizes = model_sizes(args.model, args.imgsz, args.classes, tuple(args.overrides))
-        print(json.dumps(sizes.to_json(), indent=1) if args.json else sizes.text(), end="\n" if args.json else "")
+        if args.json:
+            print(json.dumps(sizes.to_json(), indent=1))
+        else:
+            show(sizes.text())
         return 0
     with show_progress("models", "models") as progress:
         rows = all_model_sizes(args.imgsz, args.classes, tuple(args.overrides), progress)
     if args.json:
         print(json.dumps([row.to_json() for row in rows], indent=1))
         return 0
-    print(sizes_table(rows), end="")
-    print(
+    show(sizes_table(rows))
+    show(
         f"\nOf {args.classes} classes. RAM: arena of edgedet deploy --target c99. Flash: its constants, without code."
         "\n`edgedet models MODEL` shows all about one."
     )

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
+from edgedet.commands.parser import HelpFormatter, examples_text
+from edgedet.commands.session import add_session_arguments
 from edgedet.errors import ConfigError
 from edgedet.options import flags_of
 from edgedet.runtimes.names import CHECKPOINT_SUFFIXES
+from edgedet.terminal import COLUMNS
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
@@ -35,10 +39,11 @@ def add_command(
     parser = commands.add_parser(
         name,
         help=summary,
-        description=summary[0].upper() + summary[1:] + ".",
-        epilog="examples:\n" + "\n".join(f"  edgedet {example}" for example in examples),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description=textwrap.fill(summary[0].upper() + summary[1:] + ".", COLUMNS - 2),
+        epilog="examples:\n" + examples_text(examples),
+        formatter_class=HelpFormatter,
     )
+    add_session_arguments(parser.add_argument_group("what is shown"), argparse.SUPPRESS)
     parser.set_defaults(handler=handler, flags=lambda: flags_of(parser))
     return parser
 

@@ -20,6 +20,7 @@ from edgedet.options import (
     positive_number,
     whole_number,
 )
+from edgedet.terminal import show
 
 RISING = 0.005  # of AP, in the last tenth of a run
 
@@ -120,11 +121,11 @@ def _train(args: argparse.Namespace) -> int:
     )
     if not launched().first:
         return 0
-    print(f"best AP {result.best_ap:.3f}: {result.best}")
-    print(f"last AP {result.last_ap:.3f}: {result.last}")
+    show(f"best AP {result.best_ap:.3f}: {result.best}")
+    show(f"last AP {result.last_ap:.3f}: {result.last}")
     epochs = len(result.history)
     if result.rise > RISING:
-        print(
+        show(
             f"AP still rose by {result.rise:.3f} in the last tenth of {epochs} epochs: more may give more; the same "
             f"command with --resume --epochs {epochs + max(1, epochs // 2)} goes on from here"
         )

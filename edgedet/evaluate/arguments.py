@@ -36,7 +36,7 @@ def add_evaluate_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_data_arguments(parser)
     parser.add_argument("--split", type=split_name, choices=SPLITS, default="valid", help="default: %(default)s")
-    parser.add_argument("--runtime", choices=RUNTIMES, help=RUNTIME_HELP)
+    parser.add_argument("--runtime", choices=RUNTIMES, metavar="RUNTIME", help=RUNTIME_HELP)
     parser.add_argument("--images", type=positive_int, metavar="N", help="only the first N images of the split")
     parser.add_argument(
         "--score-threshold",

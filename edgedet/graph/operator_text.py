@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from edgedet.errors import ConfigError
 from edgedet.graph.operator_table import OperatorSupport, Trait, known_operators
+from edgedet.terminal import COLUMNS
 
 _HEAD = ("operator", "reader", "simulator", "C kernels", "TFLite Micro", "limits")
 _LEGEND = (
@@ -87,7 +88,7 @@ def _split(rows: Sequence[OperatorSupport]) -> tuple[list[OperatorSupport], list
 
 
 def _others(rows: Sequence[OperatorSupport], lead: str) -> list[str]:
-    return textwrap.wrap(lead + ", ".join(row.kind for row in rows), 120)
+    return textwrap.wrap(lead + ", ".join(row.kind for row in rows), COLUMNS)
 
 
 def _cells(row: OperatorSupport) -> tuple[str, ...]:

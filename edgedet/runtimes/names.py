@@ -24,7 +24,7 @@ CHECKPOINT_SUFFIXES = (".pt", ".pth")
 RUNTIME_HELP = (
     "sim: NumPy integer simulator, the chip's arithmetic; ref: TFLite's reference kernels; xnnpack: the "
     "interpreter's default kernels; tflm: TFLite Micro; c99: the generated C on this machine; qemu:...: the same C on "
-    "an emulated microcontroller, with instruction counts; torch: float checkpoint "
+    "an emulated microcontroller (qemu:cortex-m4, -m7, -m55), with instruction counts; torch: float checkpoint "
     "(default: sim for a .tflite, torch for a .pt)"
 )
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from edgedet.errors import missing_extra
 from edgedet.evaluate.evaluator import EvalReport
+from edgedet.terminal import is_quiet
 
 try:
     from rich.console import Console
@@ -66,7 +67,7 @@ class TrainLog:
         epochs: of the whole run.
         steps: iterations per epoch.
         done_epochs: epochs that an earlier part of the run finished; their later TensorBoard points are dropped.
-        quiet: nothing on the terminal (tests, benchmarks).
+        quiet: nothing on the terminal (tests, benchmarks), as with `edgedet --quiet`.
         writes: False: neither terminal nor files; of several processes only one writes.
     """
 
@@ -79,7 +80,7 @@ class TrainLog:
         quiet: bool = False,
         writes: bool = True,
     ) -> None:
-        quiet = quiet or not writes
+        quiet = quiet or not writes or is_quiet()
         self._epochs, self._steps, self._quiet, self._open = epochs, steps, quiet, False
         purge_step = done_epochs * steps if done_epochs else None
         self._writer = SummaryWriter(str(out / "tensorboard"), purge_step=purge_step) if writes else None

@@ -65,7 +65,7 @@ def test_main_help_shows_examples_that_parse(command: str, capfd: pytest.Capture
     text = capfd.readouterr().out
     examples = [
         shlex.split(line.partition(" < ")[0])[1:]
-        for line in text.partition("examples:\n")[2].splitlines()
+        for line in text.partition("examples:\n")[2].replace("\\\n", "").splitlines()
         if line.strip()
     ]
     assert examples

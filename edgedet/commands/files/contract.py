@@ -13,6 +13,7 @@ from edgedet.errors import ConfigError
 from edgedet.fileio import require_out_file
 from edgedet.head_spec import CODINGS, HEADS, SCORES, UNITS
 from edgedet.options import positive_int, threshold
+from edgedet.terminal import show
 
 if TYPE_CHECKING:
     from edgedet.contract.request import ContractRequest
@@ -60,7 +61,9 @@ def add_contract_arguments(
 
 
 def _add_outputs(group: argparse._ArgumentGroup, classes: str) -> None:
-    group.add_argument("--head", choices=HEADS, help="what decodes the outputs; none: nothing (a classifier)")
+    group.add_argument(
+        "--head", choices=HEADS, metavar="HEAD", help=f"what decodes the outputs: {', '.join(HEADS)} (a classifier)"
+    )
     group.add_argument(classes, metavar="A,B,C|FILE", help="names (default: the appended label file)")
     group.add_argument("--category-ids", type=_whole_numbers, metavar="ID,...", help="COCO category id of each class")
     group.add_argument("--layout", choices=("sscma",), help="outputs of equal shape are in SSCMA's order; head rtmdet")
@@ -75,7 +78,12 @@ def _add_outputs(group: argparse._ArgumentGroup, classes: str) -> None:
     group.add_argument(
         "--ssd-ratios", type=_numbers, metavar="R,...", help="of computed anchors (default: 1,2,1/2,3,1/3)"
     )
-    group.add_argument("--boxes", choices=CODINGS, help="how boxes are coded (default: as is usual for the head)")
+    group.add_argument(
+        "--boxes",
+        choices=CODINGS,
+        metavar="CODING",
+        help=f"how boxes are coded: {', '.join(CODINGS)} (default: as is usual for the head)",
+    )
     group.add_argument("--scores", choices=SCORES, help="what makes scores of class values (default: found)")
     group.add_argument("--unit", choices=UNITS, help="of boxes that are decoded in the graph (default: found)")
     group.add_argument("--offset", type=float, metavar="CELLS", help="of priors inside a cell (yolov8 0.5, others 0)")
@@ -101,7 +109,7 @@ def _contract(args: argparse.Namespace) -> int:
     if args.out is not None:
         require_out_file(args.out, "--out")
     request = contract_request(args, args.model, args.out, _parse_outputs(args.outputs), args.classes)
-    print(contract(request).text(), end="")
+    show(contract(request).text())
     return 0
 
 

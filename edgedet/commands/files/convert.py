@@ -8,6 +8,7 @@ from pathlib import Path
 from edgedet.commands.shared import Commands, add_command, refuse_checkpoint
 from edgedet.errors import ConfigError
 from edgedet.fileio import require_out_file
+from edgedet.terminal import show
 
 
 def add_convert(commands: Commands) -> None:
@@ -46,16 +47,16 @@ def _convert(args: argparse.Namespace) -> int:
     if args.int8 and args.out is None:
         raise ConfigError("--int8 writes a file; give its name with --out")
     graph = read_tflite(args.model)
-    print(summarize(graph).to_text())
+    show(summarize(graph).to_text())
     outside = outside_bytes(args.model.read_bytes())
     if outside:
-        print(f"behind the flatbuffer  {outside:,} bytes of data, which TFLite Micro ignores; --out moves them inside")
+        show(f"behind the flatbuffer  {outside:,} bytes of data, which TFLite Micro ignores; --out moves them inside")
     if args.int8:
         graph, notes = to_int8(graph, str(args.model))
         if not notes:
             raise ConfigError(f"{args.model} is int8 from end to end, so there is nothing for --int8 to convert")
-        print("\n".join(notes))
+        show("\n".join(notes))
     if args.out is not None:
         write_tflite(graph, args.out)
-        print(f"wrote {args.out}")
+        show(f"wrote {args.out}")
     return 0

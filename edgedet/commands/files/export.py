@@ -8,6 +8,7 @@ from pathlib import Path
 from edgedet.commands.shared import Commands, add_command
 from edgedet.errors import ConfigError
 from edgedet.options import image_size, positive_int, with_flags
+from edgedet.terminal import show
 
 
 def add_export(commands: Commands) -> None:
@@ -57,7 +58,7 @@ def _export(args: argparse.Namespace) -> int:
     from edgedet.exchange.export.api import ExportRequest, export, list_formats
 
     if args.list:
-        print(list_formats(), end="")
+        show(list_formats())
         return 0
     missing = [
         name for name, value in (("MODEL", args.model), ("--format", args.format), ("--out", args.out)) if not value
@@ -73,5 +74,5 @@ def _export(args: argparse.Namespace) -> int:
         opset=args.opset,
         centre_priors=args.centre_priors,
     )
-    print(with_flags(export(request).text(), args), end="")
+    show(with_flags(export(request).text(), args))
     return 0

@@ -11,6 +11,7 @@ from edgedet.config import ACTIVATIONS
 from edgedet.contracts import INTERPOLATIONS
 from edgedet.errors import ConfigError
 from edgedet.options import image_size, positive_number
+from edgedet.terminal import show
 
 # No import of edgedet.exchange.checkpoints here: it needs torch. A test compares.
 PRESETS = ("mmdet", "mmyolo", "sscma")
@@ -93,7 +94,7 @@ def _import(args: argparse.Namespace) -> int:
         network=Choices(args.activation, args.boxes, args.bn_eps, args.name),
     )
     if args.list:
-        print(describe_keys(list_keys(request)), end="")
+        print(describe_keys(list_keys(request)), end="")  # a row a key, for grep
     else:
-        print(import_checkpoint(request).text(), end="")
+        show(import_checkpoint(request).text())
     return 0

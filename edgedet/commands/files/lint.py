@@ -7,6 +7,7 @@ from pathlib import Path
 
 from edgedet.commands.shared import Commands, add_command
 from edgedet.escape import json_text
+from edgedet.terminal import show
 
 
 def add_lint(commands: Commands) -> None:
@@ -36,5 +37,5 @@ def _lint(args: argparse.Namespace) -> int:
     report = lint(args.model)
     if args.json is not None:
         atomic_write_text(args.json, json_text(report.to_json()))
-    print(report.text(), end="")
+    show(report.text())
     return 1 if args.strict and report.count("error") + report.count("warning") else 0

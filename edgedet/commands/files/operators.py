@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 
 from edgedet.commands.shared import Commands, add_command
 from edgedet.errors import ConfigError
+from edgedet.terminal import show
 
 
 def add_operators(commands: Commands) -> None:
@@ -31,9 +33,9 @@ def _operators(args: argparse.Namespace) -> int:
         raise ConfigError(f"--markdown prints the whole table, found {', '.join(args.kinds)}; leave the names out")
     rows = select_operators(args.kinds)
     if args.markdown:
-        print(markdown(), end="")
+        sys.stdout.write(markdown())
     elif args.json:
         print(json.dumps([row.to_json() for row in rows], indent=1))
     else:
-        print(table_text(rows), end="")
+        show(table_text(rows))
     return 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,6 +33,7 @@ from edgedet.options import (
     whole_number,
     with_flags,
 )
+from edgedet.terminal import announce, show
 
 if TYPE_CHECKING:
     from edgedet.finetune.qat import QatRequest
@@ -205,7 +205,7 @@ def _quantize(args: argparse.Namespace) -> int:
     if substituted:
         substitution = substitute_request(args, args.out / FOLDER, args.tune_epochs or TUNE_EPOCHS)
     request = ChainRequest(quantization, substitution, args.waterfall, args.waterfall_images)
-    speaking = ChainEvents(lambda text: print(with_flags(text, args), end=""), _announce, show_progress)
+    speaking = ChainEvents(lambda text: show(with_flags(text, args)), _announce, show_progress)
     run_chain(request, speaking if launched().first else ChainEvents())
     return 0
 
@@ -222,7 +222,7 @@ def _quantize_onnx(args: argparse.Namespace) -> int:
 
     with show_progress("calibrate") as progress:
         report = quantize_onnx(request, progress, _announce)
-    print(report.text(), end="")
+    show(report.text())
     return 0
 
 
@@ -276,4 +276,4 @@ def _refuse_step_options(args: argparse.Namespace) -> None:
 
 
 def _announce(step: str) -> None:
-    print(f"quantize: {step}", file=sys.stderr, flush=True)
+    announce(f"quantize: {step}")

@@ -18,6 +18,7 @@ from edgedet.options import (
     positive_number,
     whole_number,
 )
+from edgedet.terminal import show
 
 if TYPE_CHECKING:
     from edgedet.finetune.substitute import SubstituteRequest
@@ -78,7 +79,7 @@ def _substitute(args: argparse.Namespace) -> int:
 
     report = substitute_checkpoint(substitute_request(args, args.out, args.epochs, batch=args.batch, lr=args.lr))
     if launched().first:
-        print(report.text(), end="")
+        show(report.text())
     return 0
 
 

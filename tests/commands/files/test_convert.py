@@ -34,7 +34,7 @@ def test_convert_shows_what_it_does_not_support_and_writes_it_again(
         "behind the flatbuffer  355 bytes of data, which TFLite Micro ignores; --out moves them inside",
         f"wrote {out}",
     ):
-        assert line in shown.splitlines()
+        assert " ".join(line.split()) in " ".join(shown.split())
     assert read_tflite(out) == read_tflite(path)
     with zipfile.ZipFile(out) as archive:
         assert archive.read("labels.txt") == b"cat\ndog\n"
