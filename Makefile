@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 comma := ,
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-models test-onnx fuzz lint format bench clean distclean
+.PHONY: help venv demo test faults fuzz test-models test-onnx lint format bench clean distclean
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -27,6 +27,7 @@ help:
 	@echo "make test-models: every shipped network through the whole chain, some minutes"
 	@echo "make test-onnx  the tests that cross-check with onnx2tf and TensorFlow"
 	@echo "make fuzz       10,000 damaged files of each kind, an hour; make fuzz SECONDS=300: as many as fit into 5 minutes"
+	@echo "make faults     kills, full disks and disk errors at every system call of the commands that write; needs gcc"
 	@echo "make lint       ruff and mypy;  make format: let ruff mend what it can"
 	@echo "make bench      speed and memory, with pytest-benchmark"
 	@echo "make clean      caches and demo output;  make distclean: .venv too"
@@ -69,6 +70,8 @@ SECONDS ?=
 FUZZ_SEED ?= 0
 fuzz: $(VENV)/installed
 	$(PY) tests/fuzz/run.py --seed $(FUZZ_SEED) $(if $(SECONDS),--seconds $(SECONDS),--count 10000 --write docs/reliability.md)
+faults: $(VENV)/installed
+	$(PY) tests/faults/run.py --write
 
 lint: $(VENV)/installed
 	$(PY) -m ruff check .

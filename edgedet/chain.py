@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
@@ -11,12 +12,14 @@ from edgedet.data.check.content import require_judgeable
 from edgedet.data.coco.split import CocoSplit
 from edgedet.diagnose.waterfall import Waterfall, WaterfallRequest, add_to_report, measure_waterfall
 from edgedet.errors import ConfigError
-from edgedet.fileio import atomic_write_text, require_out_folder
+from edgedet.fileio import require_out_folder
 from edgedet.finetune.qat import QatReport, QatRequest, qat_checkpoint, qat_hardware
 from edgedet.finetune.resume import STATE_FILE
 from edgedet.finetune.substitute import SubstituteReport, SubstituteRequest, substitute_checkpoint
 from edgedet.finetune.swap import prepare_substituted
 from edgedet.net.checkpoint import load_checkpoint
+from edgedet.outputs.folder import added_files
+from edgedet.outputs.lock import hold_output
 from edgedet.progress import Progress
 from edgedet.quantize.api import QuantizeReport, QuantizeRequest, quantize_checkpoint
 from edgedet.quantize.calibration.range_choice import require_layers
@@ -91,6 +94,12 @@ def run_chain(request: ChainRequest, events: ChainEvents | None = None) -> Chain
     if isinstance(quantization, QatRequest):
         qat_hardware(quantization)  # raises
     require_out_folder(quantization.out, "`out`")
+    with hold_output(quantization.out, launched().first):
+        return _run(request, events)
+
+
+def _run(request: ChainRequest, events: ChainEvents) -> ChainResult:
+    quantization = request.quantization
     split = quantization.data.load("valid") if request.waterfall else None
     if split is not None:
         require_judgeable(split)
@@ -147,6 +156,8 @@ def _waterfall(
     ]
     picture = model.with_name(PICTURE_FILE)
     title = f"AP of {model.name}, {waterfall.images} images of {waterfall.split}"
-    atomic_write_text(picture, waterfall_chart(title, bars))
-    add_to_report(waterfall, model.with_name(REPORT_FILE))
+    with added_files(model.parent, REPORT_FILE) as folder:
+        (folder / PICTURE_FILE).write_text(waterfall_chart(title, bars), encoding="utf-8")
+        shutil.copyfile(model.with_name(REPORT_FILE), folder / REPORT_FILE)
+        add_to_report(waterfall, folder / REPORT_FILE)
     return waterfall, picture

@@ -40,6 +40,10 @@ class ConversionError(EdgedetError):
     """A graph can't be converted, read or written exactly."""
 
 
+class OutputError(EdgedetError):
+    """A file or folder can't be written: no space, a quota, no permission, or its folder is gone."""
+
+
 class ToolchainError(EdgedetError):
     """A program or an optional package that this step needs is missing or failed."""
 

@@ -1,16 +1,28 @@
-"""Writing files so that a reader never sees half of one."""
+"""Writing single files so that a reader never sees half of one."""
 
 from __future__ import annotations
 
+import errno
 import os
-import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeAlias
 
-from edgedet.errors import ConfigError
+from edgedet.errors import ConfigError, OutputError
+from edgedet.outputs.failures import naming_output
+from edgedet.outputs.lock import is_held
+from edgedet.outputs.swap import sync_file, sync_folder
+from edgedet.outputs.workshop import remove_leftovers, workshop
+
+_KINDS = (
+    (stat.S_ISFIFO, "a pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
 
 PathLike: TypeAlias = str | os.PathLike[str]
 
@@ -19,16 +31,37 @@ PathLike: TypeAlias = str | os.PathLike[str]
 def atomic_path(path: Path) -> Iterator[Path]:
     """Give a temporary path beside `path`; rename it to `path` when the block ends well, remove it when it does not.
 
+    What a killed process left of an earlier attempt is removed.
+
     Args:
         path: final path; its folder is created when absent.
     Yields:
         A path in the same folder (so that the rename is atomic), not existing yet.
+    Raises:
+        OutputError: it can't be written; what was there is still there.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
-        temporary = Path(folder) / path.name
-        yield temporary
-        os.replace(temporary, path)
+    kind = special_kind(path)
+    if kind:
+        raise OutputError(f"{path}: is {kind}, which would be replaced; expected a new name, or a file")
+    with naming_output(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not is_held(path.parent):
+            remove_leftovers(path)
+        with workshop(path) as folder:
+            temporary = folder / path.name
+            yield temporary
+            sync_file(temporary)
+            os.replace(temporary, path)
+            sync_folder(path.parent)
+
+
+def special_kind(path: Path) -> str:
+    """`a pipe`, `a socket` or `a device`; empty for files, folders and names that are free."""
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:
+        return ""
+    return next((name for test, name in _KINDS if test(mode)), "")
 
 
 def require_out_file(path: Path, option: str) -> None:
@@ -38,10 +71,12 @@ def require_out_file(path: Path, option: str) -> None:
         path: of the file, which may exist.
         option: that named it, for the message.
     Raises:
-        ConfigError: it is a folder, or its folder can be neither made nor written to.
+        ConfigError: it is a folder, pipe, socket or device, or its folder can be neither made nor written to.
     """
     if path.is_dir():
         raise ConfigError(f"{option} {path}: is a folder, expected the name of a file")
+    if kind := special_kind(path):
+        raise ConfigError(f"{option} {path}: is {kind}, which would be replaced; expected a new name, or a file")
     _require_writable(path.parent, f"{option} {path}")
 
 
@@ -55,7 +90,7 @@ def require_out_folder(path: Path, option: str) -> None:
         ConfigError: it is a file, or it can be neither made nor written to.
     """
     if os.path.lexists(path) and not path.is_dir():
-        raise ConfigError(f"{option} {path}: is a file, expected a folder or a new name")
+        raise ConfigError(f"{option} {path}: is {special_kind(path) or 'a file'}, expected a folder or a new name")
     _require_writable(path, f"{option} {path}")
 
 
@@ -65,18 +100,27 @@ def _require_writable(folder: Path, what: str) -> None:
     if not nearest.is_dir():
         raise ConfigError(f"{what}: {nearest} is a file, expected a folder there; give another path")
     try:
-        with tempfile.TemporaryDirectory(prefix=".edgedet.", dir=nearest):
-            pass
+        _try_to_write(nearest)
     except OSError as error:
         raise ConfigError(
             f"{what}: nothing can be written in {nearest} ({error.strerror}); give another path"
         ) from error
 
 
-def remove_unfinished(path: Path) -> None:
-    """Remove what a process that was killed inside `atomic_path(path)` left beside `path`."""
-    for leftover in path.parent.glob(f".{path.name}.*"):
-        shutil.rmtree(leftover, ignore_errors=True)
+def _try_to_write(folder: Path) -> None:
+    """Make a file without a name, of which nothing is left whatever happens; where there is no such thing, a folder."""
+    try:
+        os.close(os.open(folder, os.O_TMPFILE | os.O_WRONLY, 0o600))
+    except (OSError, AttributeError) as error:
+        if isinstance(error, OSError) and error.errno not in (
+            errno.EOPNOTSUPP,
+            errno.EISDIR,
+            errno.EINVAL,
+            errno.ENOENT,
+        ):
+            raise
+        with tempfile.TemporaryDirectory(prefix=".edgedet.", dir=folder):
+            pass
 
 
 def atomic_write_bytes(path: Path, data: bytes) -> None:

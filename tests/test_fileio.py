@@ -1,15 +1,16 @@
 from __future__ import annotations
 
+import os
+import socket
 from pathlib import Path
 
 import pytest
 
-from edgedet.errors import ConfigError
+from edgedet.errors import ConfigError, OutputError
 from edgedet.fileio import (
     atomic_path,
     atomic_write_bytes,
     atomic_write_text,
-    remove_unfinished,
     require_out_file,
     require_out_folder,
 )
@@ -71,9 +72,38 @@ def test_require_out_folder_where_nobody_can_write() -> None:
             check(Path(path), "--out")
 
 
-def test_remove_unfinished_takes_only_what_belongs_to_the_file(tmp_path: Path) -> None:
-    for name in (".a.pt.x1", ".b.pt.x1"):
+def test_atomic_path_removes_what_a_killed_run_left_and_nothing_else(tmp_path: Path) -> None:
+    for name in (".a.pt.abcd1234.edgedet", ".b.pt.abcd1234.edgedet", ".a.pt.mine", ".a.pt.abcd1234"):
         (tmp_path / name).mkdir()
-    (tmp_path / "a.pt").write_text("whole")
-    remove_unfinished(tmp_path / "a.pt")
-    assert sorted(p.name for p in tmp_path.iterdir()) == [".b.pt.x1", "a.pt"]
+    atomic_write_text(tmp_path / "a.pt", "whole")
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        ".a.pt.abcd1234",
+        ".a.pt.mine",
+        ".b.pt.abcd1234.edgedet",
+        "a.pt",
+    ]
+
+
+def test_atomic_path_leaves_the_hidden_folder_of_a_living_run_alone(tmp_path: Path) -> None:
+    path = tmp_path / "a.pt"
+    with atomic_path(path) as first:
+        first.write_text("first")
+        atomic_write_text(path, "second")
+        assert first.is_file()
+    assert path.read_text() == "first"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_out_file_pipes_sockets_and_devices_are_refused_at_once(tmp_path: Path) -> None:
+    pipe, address = tmp_path / "pipe", tmp_path / "socket"
+    os.mkfifo(pipe)
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(address))
+    for path, kind in ((pipe, "a pipe"), (address, "a socket"), (Path("/dev/null"), "a device")):
+        with pytest.raises(ConfigError, match=rf"--json {path}: is {kind}"):
+            require_out_file(path, "--json")
+        with pytest.raises(ConfigError, match=rf"--out {path}: is {kind}"):
+            require_out_folder(path, "--out")
+        with pytest.raises(OutputError, match=rf"{path}: is {kind}"):
+            atomic_write_text(path, "no")
+    assert Path("/dev/null").is_char_device()

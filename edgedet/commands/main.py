@@ -30,6 +30,7 @@ from edgedet.commands.session import add_session_arguments, session
 from edgedet.commands.train import add_train
 from edgedet.errors import EdgedetError, missing_extra
 from edgedet.options import with_flags
+from edgedet.outputs.failures import os_error_text
 from edgedet.terminal import drop_output, prepare_streams
 from edgedet.threads import let_threads_sleep, limit_blas_threads
 
@@ -108,8 +109,10 @@ def _run(argv: Sequence[str] | None) -> int:
         if package not in EXTRAS:
             raise
         return fail(str(missing_extra(package, EXTRAS[package])))
-    except (EdgedetError, OSError) as error:
+    except EdgedetError as error:
         return fail(with_flags(str(error), args))
+    except OSError as error:
+        return fail(os_error_text(error))
     except KeyboardInterrupt:
         print("interrupted" + _how_to_go_on(args), file=sys.stderr)
         return 130

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,9 @@ from edgedet.data.formats.layout import SPLITS
 from edgedet.data.paths import DataPaths
 from edgedet.data.write import FORMATS, Named, finish, image_folder, write_split
 from edgedet.errors import ConfigError, require_one_of
-from edgedet.fileio import atomic_path, require_out_folder
+from edgedet.fileio import require_out_folder
+from edgedet.outputs.folder import new_folder
+from edgedet.outputs.lock import hold_output
 
 
 @dataclass(frozen=True)
@@ -56,30 +58,14 @@ def convert_dataset(
     """
     require_one_of("`to`", form, FORMATS)
     require_out_folder(out, "`out`")
-    if out.is_dir() and any(out.iterdir()):
-        raise ConfigError(f"`out` {out}: is not empty; give a new name")
-    splits = [split for name in SPLITS if (split := data.load_if_present(name)) is not None]
-    if not splits:
-        splits = [data.load("train")]  # raises, and says what is missing
-    total, done = sum(len(split.images) for split in splits), 0
-    taken: set[str] = set()
-    left_out = 0
-    with atomic_path(out) as folder:
-        for split in splits:
-            if form != "voc":  # whose splits share their folders
-                taken = set()
-            images = _named(split, taken)
-            target = image_folder(folder, form, split.name)
-            target.mkdir(parents=True, exist_ok=True)
-            for image in images:
-                shutil.copyfile(image.record.path, target / image.name)
-                done += 1
-                if progress:
-                    progress(done, total)
-            left_out += write_split(folder, form, split, images)
-        finish(folder, form, splits)
-        if out.is_dir():
-            out.rmdir()  # empty; a folder can't be renamed onto it on every system
+    with hold_output(out):
+        if out.is_dir() and any(out.iterdir()):
+            raise ConfigError(f"`out` {out}: is not empty; give a new name")
+        splits = [split for name in SPLITS if (split := data.load_if_present(name)) is not None]
+        if not splits:
+            splits = [data.load("train")]  # raises, and says what is missing
+        with new_folder(out, "") as folder:
+            left_out = _write(folder, splits, form, progress)
     return ConvertReport(
         out=out,
         form=form,
@@ -88,6 +74,27 @@ def convert_dataset(
         left_out=left_out,
         warnings=tuple((split.name, warning) for split in splits for warning in split.warnings),
     )
+
+
+def _write(folder: Path, splits: Sequence[CocoSplit], form: str, progress: Callable[[int, int], None] | None) -> int:
+    """Copy the images and write their annotations; gives the number of boxes that were left out."""
+    total, done = sum(len(split.images) for split in splits), 0
+    taken: set[str] = set()
+    left_out = 0
+    for split in splits:
+        if form != "voc":  # whose splits share their folders
+            taken = set()
+        images = _named(split, taken)
+        target = image_folder(folder, form, split.name)
+        target.mkdir(parents=True, exist_ok=True)
+        for image in images:
+            shutil.copyfile(image.record.path, target / image.name)
+            done += 1
+            if progress:
+                progress(done, total)
+        left_out += write_split(folder, form, split, images)
+    finish(folder, form, splits)
+    return left_out
 
 
 def _named(split: CocoSplit, taken: set[str]) -> list[Named]:

@@ -17,6 +17,7 @@ from edgedet.deploy.targets.c99 import deploy_c99
 from edgedet.deploy.targets.tflm import deploy_tflm
 from edgedet.errors import ConfigError
 from edgedet.graph.tflm_ops import OperatorUse
+from edgedet.outputs.lock import hold_output
 from edgedet.runtimes.tflm_arena import ArenaReport
 
 TARGETS = ("tflm", "c99")
@@ -129,12 +130,13 @@ def deploy(
     module = module_name(name)
     if ram_bytes is not None and ram_bytes < 1:
         raise ConfigError(f"the RAM limit must be at least 1 byte, got {ram_bytes}")
-    check_replaceable(out)
-    if target == "tflm":
-        product = deploy_tflm(model, ram_bytes, image, seed)
-    else:
-        product = deploy_c99(model, ram_bytes, image, seed, module)
-    write_folder(out, product.sources, product.manifest)
+    with hold_output(out):
+        check_replaceable(out)
+        if target == "tflm":
+            product = deploy_tflm(model, ram_bytes, image, seed)
+        else:
+            product = deploy_c99(model, ram_bytes, image, seed, module)
+        write_folder(out, product.sources, product.manifest)
     return DeployReport(
         target=target,
         out=out,

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from edgedet.errors import ConfigError, ToolchainError
+from edgedet.errors import ConfigError
 from edgedet.escape import json_text
+from edgedet.outputs.folder import new_folder
 
 MANIFEST = "manifest.json"
 FORMAT = "edgedet-deploy"
@@ -61,27 +60,18 @@ def check_replaceable(out: Path) -> None:
 
 
 def write_folder(out: Path, texts: Mapping[str, str], manifest: Mapping[str, Any]) -> None:
-    """Write to a temporary folder beside `out`, then swap the two by renaming.
+    """Write the folder, which appears whole and takes the place of an earlier deployment in one step.
 
     Args:
         out: folder; an earlier one is replaced.
         texts: path inside `out`, with slashes -> text.
         manifest: JSON-able.
     Raises:
-        ToolchainError: no permission or no space.
+        OutputError: no permission or no space; an earlier deployment is still there.
     """
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as temporary:
-            fresh, old = Path(temporary) / "new", Path(temporary) / "old"
-            fresh.mkdir()
-            for name, text in texts.items():
-                path = fresh / name
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_text(text, encoding="utf-8")
-            (fresh / MANIFEST).write_text(json_text(manifest, 2), encoding="utf-8")
-            if out.exists():
-                os.rename(out, old)
-            os.rename(fresh, out)
-    except OSError as error:
-        raise ToolchainError(f"{out}: can't be written ({error.strerror}); check permissions and free space") from error
+    with new_folder(out, MANIFEST) as fresh:
+        for name, text in texts.items():
+            path = fresh / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        (fresh / MANIFEST).write_text(json_text(manifest, 2), encoding="utf-8")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,7 +27,7 @@ AP_TOLERANCE = 0.005  # between the network that was trained and the file; large
 class FileCheck:
     """A file that was measured and accepted."""
 
-    path: Path
+    path: Path  # where it is until it gets its name
     ap: float
     tolerance: float  # AP, that it may have been away from the expected one
     arithmetic: str  # which arithmetic and package measured it
@@ -53,7 +52,7 @@ def ap_tolerance(split: CocoSplit) -> float:
 def check_file(
     data: bytes, out: Path, runtime: str, split: CocoSplit, expected_ap: float, trained: Runtime
 ) -> FileCheck:
-    """Write a model, measure it, and give it its name unless its AP is lower than chance explains.
+    """Write a model, and measure whether it may get its name: unless its AP is lower than chance explains.
 
     Args:
         data: bytes of the `.tflite`.
@@ -65,13 +64,13 @@ def check_file(
         trained: that network, run on the images once more when the file's AP is lower by more than `ap_tolerance`:
             the tolerance is then `ERRORS` standard errors of the difference, if that is more.
     Returns:
-        The accepted file, OUT/model_int8.tflite.
+        The accepted file, which is still OUT/model_int8.rejected.tflite: the caller gives it its name together with its
+        report.
     Raises:
         ConversionError: the AP of the file is lower by more than the tolerance. The file is
             OUT/model_int8.rejected.tflite, and OUT/model_int8.tflite is gone, an older one included.
     """
     candidate, accepted = out / REJECTED_FILE, out / MODEL_FILE
-    accepted.unlink(missing_ok=True)
     atomic_write_bytes(candidate, data)
     available = any(importlib.util.find_spec(name) for name in ("ai_edge_litert", "tflite_runtime"))
     used = runtime if available or runtime != "ref" else "sim"
@@ -80,12 +79,12 @@ def check_file(
     if not expected_ap - ap <= tolerance:
         tolerance = max(tolerance, ERRORS * ap_difference_error(trained, opened, split))
     if not expected_ap - ap <= tolerance:
+        accepted.unlink(missing_ok=True)
         raise ConversionError(
             f"{candidate}: AP {ap:.4f} ({used}: {opened.arithmetic}), but the fake-quantized network that was "
             f"trained has {expected_ap:.4f}; expected at most {tolerance:.4f} less, {ERRORS:g} standard errors of the "
             f"difference on these {len(split.images)} images. The file is kept under this name for `edgedet inspect`; "
             f"there is no {MODEL_FILE}. Please report it with the checkpoint"
         )
-    os.replace(candidate, accepted)
     absent = "" if used == runtime else "; no LiteRT installed, so the reference kernels themselves were not run"
-    return FileCheck(accepted, ap, tolerance, f"{used}: {opened.arithmetic}{absent}")
+    return FileCheck(candidate, ap, tolerance, f"{used}: {opened.arithmetic}{absent}")

@@ -14,22 +14,23 @@ from edgedet import __version__
 from edgedet.config import QatRecipe, TrainConfig
 from edgedet.data.coco.split import CocoSplit
 from edgedet.data.paths import DataPaths
-from edgedet.errors import CheckpointError, ConfigError
-from edgedet.escape import json_text
+from edgedet.errors import ConfigError
 from edgedet.evaluate.evaluator import EvalReport, evaluate, sha256_of
-from edgedet.fileio import atomic_write_text, require_out_folder
+from edgedet.fileio import require_out_folder
 from edgedet.finetune.calibrated import calibrated_graph
-from edgedet.finetune.check_file import CHECK_RUNTIMES, FileCheck, check_file
+from edgedet.finetune.check_file import CHECK_RUNTIMES, MODEL_FILE, FileCheck, check_file
 from edgedet.finetune.chosen_images import choose_images
 from edgedet.finetune.notes import qat_notes
 from edgedet.finetune.qat_trainer import MIN_LR_RATIO, QatTrainer
-from edgedet.finetune.resume import STATE_FILE, check_identity, load_state, save_state
+from edgedet.finetune.resume import STATE_FILE, check_identity, load_state, save_history, save_state
 from edgedet.finetune.settings import training_settings, weak_augmentation
 from edgedet.graph.flatbuffer import serialize
 from edgedet.net.checkpoint import Checkpoint, load_checkpoint
 from edgedet.net.rtmdet import channels_last
 from edgedet.net.runtime import TorchRuntime
+from edgedet.outputs.lock import hold_output
 from edgedet.progress import Stopwatch
+from edgedet.quantize.api import write_quantized
 from edgedet.quantize.calibration.images import (
     ImageFiles,
     Manifest,
@@ -46,9 +47,7 @@ from edgedet.training.hardware import Hardware, choose_hardware, describe_hardwa
 from edgedet.training.log import EpochRecord, TrainLog
 from edgedet.training.processes import process_group
 
-MANIFEST_FILE = "calibration.json"
 REPORT_FILE = "report.json"
-HISTORY_FILE = "history.json"
 
 
 @dataclass(frozen=True)
@@ -212,6 +211,7 @@ def qat_checkpoint(request: QatRequest) -> QatReport:
     with (
         torch_threads(request.threads or max(1, usable_cores() // processes.local_count)),
         process_group(processes, hardware.device),
+        hold_output(request.out, processes.first),
     ):
         return _qat(request, hardware)
 
@@ -261,10 +261,8 @@ def _write(
     clock.lap("convert")
     checked = check_file(data, request.out, request.runtime, run.judge, aps[-1], run.runtime(frozen))
     clock.lap("file AP")
-    notes = qat_notes(aps, left_out)
-    report = _report(run, checked, aps, int16_names(frozen), clock.laps, notes)
-    atomic_write_text(request.out / MANIFEST_FILE, manifest.to_json())
-    atomic_write_text(report.report, json_text(report.to_json()))
+    report = _report(run, checked, aps, int16_names(frozen), clock.laps, qat_notes(aps, left_out))
+    write_quantized(request.out, data, manifest, report.to_json())
     return report
 
 
@@ -272,11 +270,6 @@ def _set_up(request: QatRequest, hardware: Hardware) -> _Run:
     require_out_folder(request.out, "`out`")
     if not request.resume and (request.out / STATE_FILE).exists():
         raise ConfigError(f"{request.out} already holds a QAT run; go on with it by `resume`, or give another `out`")
-    if request.resume and not (request.out / STATE_FILE).is_file():
-        raise CheckpointError(
-            f"{request.out / STATE_FILE}: no QAT run to resume: none was started there, or its first epoch did not "
-            "end; start it without `resume`"
-        )
     checkpoint = load_checkpoint(request.checkpoint).int8_form()
     if request.int16 not in ((), (AUTO,)):
         groups_of(prepare_model(checkpoint.build(), checkpoint.preprocess), request.int16)  # raises before long work
@@ -287,7 +280,7 @@ def _set_up(request: QatRequest, hardware: Hardware) -> _Run:
         ema_decay=request.ema_decay, eval_interval=1, bf16=False, threads=request.threads,
     )  # fmt: skip
     run = _Run(request, checkpoint, config, train, judge, text, hardware)
-    if request.resume:
+    if request.resume and (request.out / STATE_FILE).is_file():
         check_identity(request.out / STATE_FILE, _identity(run))
     return run
 
@@ -296,7 +289,9 @@ def _train(run: _Run, trainer: QatTrainer, ap_float: float, ap_start: float, clo
     """All epochs that are not done yet."""
     out, config, writes = run.request.out, run.config, run.hardware.processes.first
     identity = _identity(run)
-    history = load_state(out / STATE_FILE, identity, trainer) if run.request.resume else []
+    found = run.request.resume and (out / STATE_FILE).is_file()
+    if (history := load_state(out / STATE_FILE, identity, trainer) if found else []) and writes:  # may be one behind
+        save_history(out, history)
     training = validation = 0.0
     with TrainLog(out, config.epochs, trainer.steps, len(history), run.request.quiet, writes) as log:
         log.message(
@@ -317,7 +312,7 @@ def _train(run: _Run, trainer: QatTrainer, ap_float: float, ap_start: float, clo
             log.epoch(history[-1])
             if writes:
                 save_state(out / STATE_FILE, identity, history, trainer)
-                atomic_write_text(out / HISTORY_FILE, json_text([asdict(r) for r in history]))
+                save_history(out, history)
     clock.laps += [("training", training), ("validation", validation)]
     return history
 
@@ -350,7 +345,7 @@ def _report(
     request = run.request
     ap_float, ap_start, ap_qat = aps
     return QatReport(
-        model=checked.path,
+        model=request.out / MODEL_FILE,
         report=request.out / REPORT_FILE,
         sha256=sha256_of(checked.path),
         model_bytes=checked.path.stat().st_size,

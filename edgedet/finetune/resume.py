@@ -6,16 +6,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
 
-import torch
-
 from edgedet.errors import CheckpointError, ConfigError
-from edgedet.fileio import atomic_path
-from edgedet.net.checkpoint import is_format, read_torch_file
+from edgedet.escape import json_text
+from edgedet.fileio import atomic_write_text
+from edgedet.net.checkpoint import is_format, read_torch_file, write_torch_file
 from edgedet.training.log import EpochRecord
 from edgedet.training.resume import compare_settings, damaged_state
 from edgedet.typed import require_plain
 
-STATE_FILE = "qat_last.pt"
+STATE_FILE, HISTORY_FILE = "qat_last.pt", "history.json"
 _FORMAT = "edgedet-qat-state"
 _VERSION = 1
 
@@ -46,8 +45,12 @@ def save_state(path: Path, identity: dict[str, Any], history: list[EpochRecord],
         "history": [asdict(record) for record in history],
         "state": trainer.state(),
     }
-    with atomic_path(path) as temporary:
-        torch.save(content, temporary)
+    write_torch_file(content, path)
+
+
+def save_history(out: Path, history: list[EpochRecord]) -> None:
+    """Write OUT/history.json: the records of the epochs done."""
+    atomic_write_text(out / HISTORY_FILE, json_text([asdict(record) for record in history]))
 
 
 def load_state(path: Path, identity: dict[str, Any], trainer: Resumable) -> list[EpochRecord]:

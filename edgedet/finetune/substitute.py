@@ -28,11 +28,12 @@ from edgedet.graph.summary import summarize
 from edgedet.net.checkpoint import Checkpoint, load_checkpoint
 from edgedet.net.rtmdet import channels_last
 from edgedet.net.runtime import TorchRuntime
+from edgedet.outputs.lock import hold_output
 from edgedet.quantize.api import quantize_model
 from edgedet.quantize.calibration.images import draw_images, image_batches
 from edgedet.runtimes.tflm_arena import measure_arena
 from edgedet.training.hardware import Hardware, choose_hardware
-from edgedet.training.loop import Run, TrainResult, refuse_existing, run_training
+from edgedet.training.loop import Run, TrainResult, refuse_existing, require_statistics, run_training
 from edgedet.training.processes import process_group
 from edgedet.training.warm_start import Start
 
@@ -173,14 +174,15 @@ def substitute_checkpoint(request: SubstituteRequest) -> SubstituteReport:
         CheckpointError, DataError, ConfigError: what does not fit; nothing was written.
         EdgedetError: training diverged.
     """
+    refuse_existing(request.out, request.resume)
     hardware = choose_hardware(request.device, request.precision, request.workers)
-    with process_group(hardware.processes, hardware.device):
+    with process_group(hardware.processes, hardware.device), hold_output(request.out, hardware.processes.first):
         return _substitute(request, hardware)
 
 
 def _substitute(request: SubstituteRequest, hardware: Hardware) -> SubstituteReport:
-    refuse_existing(request.out, request.resume)
     old = load_checkpoint(request.checkpoint)
+    require_statistics(request.batch, old.preprocess)
     activation, attention = _what(request, old.model_config)
     train, valid = load_for_training(request.data, old.preprocess)
     require_checkpoint_classes(old, train)

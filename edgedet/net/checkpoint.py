@@ -8,7 +8,7 @@ import warnings
 import zipfile
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 import torch
 from torch import Tensor
@@ -19,6 +19,7 @@ from edgedet.errors import CheckpointError, ConfigError
 from edgedet.fileio import atomic_path
 from edgedet.net.families import build_detector, int8_form
 from edgedet.net.rtmdet import RTMDet
+from edgedet.outputs.failures import RememberingFile
 from edgedet.typed import build, require_plain, shown
 
 FORMAT = "edgedet-checkpoint"
@@ -76,8 +77,24 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
     }
     if checkpoint.resume is not None:
         content["resume"] = checkpoint.resume
-    with atomic_path(path) as temporary:
-        torch.save(content, temporary)
+    write_torch_file(content, path)
+
+
+def write_torch_file(content: dict[str, Any], path: Path) -> None:
+    """`torch.save` to a file that appears whole, with the system's reason when it can't be written.
+
+    Args:
+        content: tensors, text and numbers.
+        path: of the file, which may exist.
+    Raises:
+        OutputError: it can't be written; what was there is still there.
+    """
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        remembering = RememberingFile(file)
+        try:
+            torch.save(content, cast(IO[bytes], remembering))  # whose `write` is all that is called
+        except RuntimeError as error:  # about positions in the file; the reason is lost in C++
+            raise remembering.error or error from error
 
 
 def load_checkpoint(path: Path) -> Checkpoint:

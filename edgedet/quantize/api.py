@@ -18,14 +18,17 @@ from edgedet.data.coco.split import CocoSplit, common_classes
 from edgedet.data.paths import DataPaths
 from edgedet.errors import ConfigError
 from edgedet.escape import json_text
-from edgedet.fileio import atomic_write_bytes, atomic_write_text, require_out_folder
+from edgedet.fileio import require_out_folder
 from edgedet.graph.flatbuffer import serialize
 from edgedet.graph.graph import Graph
 from edgedet.net.checkpoint import load_checkpoint
+from edgedet.outputs.folder import added_files
+from edgedet.outputs.lock import hold_output
 from edgedet.progress import Stopwatch
 from edgedet.quantize.calibration.calibrate import calibrate
 from edgedet.quantize.calibration.images import (
     ImageFiles,
+    Manifest,
     check_enough,
     check_not_constant,
     draw_images,
@@ -55,6 +58,8 @@ METHODS = ("ptq",)
 MODEL_FILE = "model_int8.tflite"
 MANIFEST_FILE = "calibration.json"
 REPORT_FILE = "report.json"
+# About the model of an earlier run; they go with it.
+STALE_FILES = frozenset({"waterfall.svg", "model_int8.rejected.tflite", "inspect.csv", "inspect.json", "inspect.svg"})
 FEW_IMAGES = 32  # calibration images, below which the report warns
 
 
@@ -222,7 +227,7 @@ def quantize_checkpoint(
 ) -> QuantizeReport:
     """Quantize a checkpoint and write the model, the calibration manifest and the report.
 
-    Nothing is written before everything is computed; each file appears whole.
+    Nothing is written before everything is computed; the files appear, and replace earlier ones, all at once.
 
     Args:
         request: what and how.
@@ -234,12 +239,13 @@ def quantize_checkpoint(
         CheckpointError, DataError, ConfigError, ConversionError, UnsupportedOpError: nothing was written.
     """
     require_out_folder(request.out, "`out`")
-    watch = Stopwatch()
-    checkpoint = load_checkpoint(request.checkpoint).int8_form()
-    network = FloatNetwork(checkpoint.build(), checkpoint.preprocess, checkpoint.outputs)
-    watch.lap("load")
-    split = _calibration_split(request, checkpoint.outputs)
-    return quantize_network(network, split, request, watch, progress, on_step)
+    with hold_output(request.out):
+        watch = Stopwatch()
+        checkpoint = load_checkpoint(request.checkpoint).int8_form()
+        network = FloatNetwork(checkpoint.build(), checkpoint.preprocess, checkpoint.outputs)
+        watch.lap("load")
+        split = _calibration_split(request, checkpoint.outputs)
+        return quantize_network(network, split, request, watch, progress, on_step)
 
 
 def quantize_network(
@@ -282,10 +288,25 @@ def quantize_network(
     watch.lap("convert")
     report = _report(request, QuantizedModel(result.frozen, graph), result, data, len(records), watch.laps)
     report = replace(report, notes=(*network.notes, *report.notes))
-    atomic_write_text(report.manifest, manifest.to_json())
-    atomic_write_bytes(report.model, data)
-    atomic_write_text(report.report, json_text(report.to_json()))
+    write_quantized(request.out, data, manifest, report.to_json())
     return report
+
+
+def write_quantized(out: Path, data: bytes, manifest: Manifest, report: dict[str, Any]) -> None:
+    """Write model, calibration manifest and report, which replace earlier ones all at once.
+
+    Args:
+        out: folder.
+        data: bytes of the `.tflite`.
+        manifest: of the calibration images.
+        report: JSON-able.
+    Raises:
+        OutputError: they can't be written; earlier ones are still there.
+    """
+    with added_files(out, REPORT_FILE, STALE_FILES) as folder:
+        (folder / MODEL_FILE).write_bytes(data)
+        (folder / MANIFEST_FILE).write_text(manifest.to_json(), encoding="utf-8")
+        (folder / REPORT_FILE).write_text(json_text(report), encoding="utf-8")
 
 
 def _calibration_split(request: QuantizeRequest, outputs: OutputSpec) -> CocoSplit:

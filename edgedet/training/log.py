@@ -11,8 +11,9 @@ from types import TracebackType
 
 import numpy as np
 
-from edgedet.errors import missing_extra
+from edgedet.errors import OutputError, missing_extra
 from edgedet.evaluate.evaluator import EvalReport
+from edgedet.outputs.failures import naming_output
 from edgedet.terminal import is_quiet
 
 try:
@@ -83,7 +84,11 @@ class TrainLog:
         quiet = quiet or not writes or is_quiet()
         self._epochs, self._steps, self._quiet, self._open = epochs, steps, quiet, False
         purge_step = done_epochs * steps if done_epochs else None
-        self._writer = SummaryWriter(str(out / "tensorboard"), purge_step=purge_step) if writes else None
+        self._folder = out / "tensorboard"
+        self._writer: SummaryWriter | None = None
+        if writes:
+            with naming_output(self._folder):
+                self._writer = SummaryWriter(str(self._folder), purge_step=purge_step)
         self._console = Console(file=sys.stderr, quiet=quiet)
         columns = (
             TextColumn("{task.description}"),
@@ -106,8 +111,14 @@ class TrainLog:
         self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._progress.stop()
-        if self._writer is not None:
-            self._writer.close()
+        if self._writer is None:
+            return
+        try:
+            with naming_output(self._folder):
+                self._writer.close()
+        except OutputError:
+            if value is None:  # otherwise the error that ends the run is more important
+                raise
 
     def message(self, text: str) -> None:
         """A line for the reader."""
@@ -128,9 +139,9 @@ class TrainLog:
         if self._writer is None:
             return
         for name, value in (("loss", losses.total), ("loss_cls", losses.cls), ("loss_box", losses.box)):
-            self._writer.add_scalar(f"train/{name}", value, step)
-        self._writer.add_scalar("train/positives_per_image", losses.positives, step)
-        self._writer.add_scalar("train/lr", lr, step)
+            self._scalar(f"train/{name}", value, step)
+        self._scalar("train/positives_per_image", losses.positives, step)
+        self._scalar("train/lr", lr, step)
         text = f"loss {losses.total:.3f} cls {losses.cls:.3f} box {losses.box:.3f} lr {lr:.2e}"
         self._progress.update(
             self._task, completed=step + 1, losses=text, description=f"epoch {step // self._steps + 1}/{self._epochs}"
@@ -140,7 +151,7 @@ class TrainLog:
         """After each epoch."""
         if self._writer is None:
             return
-        self._writer.add_scalar("train/images_per_second", record.images_per_second, record.epoch * self._steps)
+        self._scalar("train/images_per_second", record.images_per_second, record.epoch * self._steps)
         done = record.epoch - self._done_before
         remaining = (time.monotonic() - self._start) / done * (self._epochs - record.epoch)
         ap = "" if record.ap is None else f"  AP {record.ap:.3f}"
@@ -157,15 +168,23 @@ class TrainLog:
             return
         ap = report.ap
         for name, value in (("AP", ap.ap), ("AP50", ap.ap50), ("AP75", ap.ap75)):
-            self._writer.add_scalar(f"valid/{name}", value, step)
+            self._scalar(f"valid/{name}", value, step)
         for row in ap.per_class:
-            self._writer.add_scalar(f"valid_class/{row.name}", row.ap, step)
+            self._scalar(f"valid_class/{row.name}", row.ap, step)
         for name, picture in pictures:
-            self._writer.add_image(f"valid/{name}", picture, step, dataformats="HWC")
-        self._writer.flush()
+            with naming_output(self._folder):
+                self._writer.add_image(f"valid/{name}", picture, step, dataformats="HWC")
+        with naming_output(self._folder):
+            self._writer.flush()
         self.message(ap.table.rstrip())
         if ap.note:
             self.message(f"note: {ap.note}")
+
+    def _scalar(self, name: str, value: float, step: int) -> None:
+        """One point of a curve; an error of the thread that writes comes up here."""
+        assert self._writer is not None
+        with naming_output(self._folder):
+            self._writer.add_scalar(name, value, step)
 
 
 def _duration(seconds: float) -> str:

@@ -15,8 +15,10 @@ from edgedet.data.coco.split import CocoSplit, most_detections
 from edgedet.data.paths import DataPaths
 from edgedet.errors import CheckpointError, ConfigError
 from edgedet.escape import json_text
-from edgedet.fileio import atomic_write_text, remove_unfinished, require_out_folder
+from edgedet.fileio import atomic_write_text, require_out_folder
 from edgedet.net.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from edgedet.outputs.lock import hold_output
+from edgedet.training.changes import DataWatch
 from edgedet.training.course import Course, open_course, planned_course
 from edgedet.training.hardware import Hardware, choose_hardware, describe_hardware
 from edgedet.training.loader import steps_per_epoch
@@ -110,10 +112,11 @@ def train(request: TrainRequest) -> TrainResult:
         ConfigError: unknown model or key, an image size that is not divisible by 32, OUT holds another run, or a device
             that is not there.
         DataError: the data set is wrong.
-        CheckpointError: --resume without a usable OUT/last.pt.
+        CheckpointError: --resume with a damaged OUT/last.pt; without one, the run starts anew and says so.
+        OutputError: OUT can't be written; the last checkpoint is still there.
     """
     hardware = choose_hardware(request.device, request.precision, request.workers)
-    with process_group(hardware.processes, hardware.device):
+    with process_group(hardware.processes, hardware.device), hold_output(request.out, hardware.processes.first):
         return run_training(_set_up(request, hardware))
 
 
@@ -125,9 +128,11 @@ def run_training(run: Run) -> TrainResult:
     Returns:
         Paths and AP.
     Raises:
-        ConfigError: --resume of another run.
-        CheckpointError: --resume without a usable OUT/last.pt.
+        ConfigError: --resume of another run, or one image of 32x32 a step.
+        CheckpointError: --resume with a damaged OUT/last.pt.
+        OutputError: OUT can't be written; the last checkpoint is still there.
     """
+    require_statistics(run.file.train.batch, run.preprocess)
     start = run.start or Start(None, "")
     trainer = Trainer(
         run.file,
@@ -154,7 +159,10 @@ def _train_epochs(run: Run, trainer: Trainer, history: list[EpochRecord]) -> Non
     """All epochs that are not done yet; their records are appended."""
     config, writes = run.file.train, run.hardware.processes.first
     steps = steps_per_epoch(len(run.train.images), config.batch)
+    watch = DataWatch(run.train, run.valid)
     with TrainLog(run.out, _course(run, history).epochs, steps, len(history), run.quiet, writes) as log:
+        if run.resume and not history:
+            log.message(f"note: {run.out / LAST} is not there: no epoch was finished; training starts anew")
         _announce(run, trainer, log)
         while (epoch := len(history)) < (course := _course(run, history)).epochs:
             trainer.course = course
@@ -168,6 +176,8 @@ def _train_epochs(run: Run, trainer: Trainer, history: list[EpochRecord]) -> Non
             history.append(record)
             if writes:
                 _save(run, trainer, history)
+                if warning := watch.warning():
+                    log.message(warning)
 
 
 def _course(run: Run, history: list[EpochRecord]) -> Course:
@@ -180,8 +190,7 @@ def _course(run: Run, history: list[EpochRecord]) -> Course:
 def _set_up(request: TrainRequest, hardware: Hardware) -> Run:
     file, preprocess = _model_and_input(request)
     config, given = _given_settings(request, file)
-    if config.batch == 1 and preprocess.width == preprocess.height == 32:
-        raise ConfigError("`imgsz` 32 with `batch` 1 leaves BatchNorm one value a channel; take a larger batch or size")
+    require_statistics(config.batch, preprocess)
     refuse_existing(request.out, request.resume)
     train_split, valid_split = load_for_training(request.data, preprocess)
     outputs = OutputSpec(
@@ -191,7 +200,8 @@ def _set_up(request: TrainRequest, hardware: Hardware) -> Run:
     )
     images = len(train_split.images)
     fitted = fit_recipe(config, images, given)
-    if request.resume and not fitted_by_recipe(_last(request.out).info.get("identity")):
+    earlier = _last(request.out) if request.resume else None
+    if earlier is not None and not fitted_by_recipe(earlier.info.get("identity")):
         fitted = replace(config, reference_batch=0)
     warm = request.start
     return Run(
@@ -234,6 +244,12 @@ def _model_and_input(request: TrainRequest) -> tuple[ModelFile, PreprocessSpec]:
     return file, file.preprocess.spec(request.imgsz)
 
 
+def require_statistics(batch: int, preprocess: PreprocessSpec) -> None:
+    """Raises ConfigError when BatchNorm would have no variance to compute: one image of one cell at the last stride."""
+    if batch == 1 and preprocess.width == preprocess.height == 32:
+        raise ConfigError("`imgsz` 32 with `batch` 1 leaves BatchNorm one value a channel; take a larger batch or size")
+
+
 def refuse_existing(out: Path, resume: bool) -> None:
     """Raises ConfigError when nothing can be written in `out`, or it holds a run that nobody asked to go on with."""
     require_out_folder(out, "`out`")
@@ -266,11 +282,10 @@ def _fingerprint(split: CocoSplit) -> dict[str, Any]:
 
 
 def _resume(run: Run, trainer: Trainer) -> list[EpochRecord]:
-    """Bring the trainer to the state of OUT/last.pt; return the history so far."""
-    path = run.out / LAST
-    checkpoint = _last(run.out)
-    remove_unfinished(path)
-    remove_unfinished(run.out / BEST)
+    """Bring the trainer to the state of OUT/last.pt; return the history so far, which is empty when there is none."""
+    path, checkpoint = run.out / LAST, _last(run.out)
+    if checkpoint is None:
+        return []
     assert checkpoint.resume is not None
     before = checkpoint.info.get("identity")
     with damaged_state(path):
@@ -279,15 +294,19 @@ def _resume(run: Run, trainer: Trainer) -> list[EpochRecord]:
     compare_settings(path, before, planned)
     with damaged_state(path):
         trainer.load_state(checkpoint.weights, checkpoint.resume)
+    if run.hardware.processes.first:  # the interrupted run may have ended between the two files
+        _write_history(run.out, checkpoint.info["history"])
     return history
 
 
-def _last(out: Path) -> Checkpoint:
-    """OUT/last.pt, which has a state to resume from.
+def _last(out: Path) -> Checkpoint | None:
+    """OUT/last.pt, which has a state to resume from; None when the run was interrupted before its first epoch ended.
 
     Raises:
-        CheckpointError: there is none, or it holds no such state.
+        CheckpointError: it is damaged, or holds no such state.
     """
+    if not (out / LAST).exists():
+        return None
     checkpoint = load_checkpoint(out / LAST)
     if checkpoint.resume is None:
         raise CheckpointError(f"{out / LAST}: holds no state to resume from; start anew without `resume`")
@@ -297,7 +316,7 @@ def _last(out: Path) -> Checkpoint:
 def _save(run: Run, trainer: Trainer, history: list[EpochRecord]) -> None:
     """Write best.pt first, then last.pt: whoever resumes from last.pt finds a best.pt that is not older."""
     record = history[-1]
-    info = {
+    info: dict[str, Any] = {
         "edgedet": __version__,
         "identity": _identity(run),
         "epoch": record.epoch,
@@ -309,7 +328,11 @@ def _save(run: Run, trainer: Trainer, history: list[EpochRecord]) -> None:
     if record.ap is not None and record.ap == best:
         save_checkpoint(checkpoint, run.out / BEST)
     save_checkpoint(replace(checkpoint, resume=trainer.state()), run.out / LAST)
-    atomic_write_text(run.out / HISTORY, json_text(info["history"]))
+    _write_history(run.out, info["history"])
+
+
+def _write_history(out: Path, records: list[dict[str, Any]]) -> None:
+    atomic_write_text(out / HISTORY, json_text(records))
 
 
 def _announce(run: Run, trainer: Trainer, log: TrainLog) -> None:

@@ -175,6 +175,16 @@ def test_substitute_checkpoint_tunes_and_reports(request_: SubstituteRequest) ->
     assert substitute_checkpoint(replace(request_, resume=True)).ap_tuned == report.ap_tuned
 
 
+def test_substitute_checkpoint_one_value_a_channel_is_refused(
+    request_: SubstituteRequest, silu: Checkpoint, tmp_path: Path
+) -> None:
+    spec = replace(silu.preprocess, width=32, height=32)
+    save_checkpoint(replace(silu, preprocess=spec), tmp_path / "small.pt")
+    with pytest.raises(ConfigError, match="`imgsz` 32 with `batch` 1"):
+        substitute_checkpoint(replace(request_, checkpoint=tmp_path / "small.pt", batch=1))
+    assert not request_.out.exists()
+
+
 def test_substitute_checkpoint_bad_input_writes_nothing(request_: SubstituteRequest, tmp_path: Path) -> None:
     loaded = load_checkpoint(request_.checkpoint)
     save_checkpoint(replace(loaded, outputs=OutputSpec(("green", "red"))), tmp_path / "turned.pt")

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -16,10 +17,11 @@ import torch
 
 from edgedet.config import load_model_file
 from edgedet.data.paths import DataPaths
-from edgedet.errors import CheckpointError, ConfigError, EdgedetError
+from edgedet.errors import ConfigError, DataError, EdgedetError
 from edgedet.evaluate.evaluator import evaluate
 from edgedet.net.checkpoint import load_checkpoint, save_checkpoint
 from edgedet.net.runtime import TorchRuntime
+from edgedet.outputs.lock import hold_output
 from edgedet.training.course import open_course
 from edgedet.training.loader import steps_per_epoch
 from edgedet.training.log import EpochRecord, TrainLog
@@ -212,7 +214,7 @@ def test_train_into_an_existing_run_is_refused(tiny_coco: Path, tmp_path: Path) 
 def test_train_resume_with_edited_annotations_is_refused(tiny_coco: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     train(_request(tiny_coco, out, epochs=1))
-    leftover = out / ".last.pt.killed"
+    leftover = out / ".last.pt.abcd1234.edgedet"
     leftover.mkdir()
     train(_request(tiny_coco, out, epochs=1, resume=True))
     assert not leftover.exists()
@@ -237,10 +239,54 @@ def test_train_diverging_keeps_the_last_good_checkpoint(tiny_coco: Path, tmp_pat
     assert not (tmp_path / "run" / "last.pt").exists() or load_checkpoint(tmp_path / "run" / "last.pt")
 
 
-def test_train_resume_without_a_run_says_so(tiny_coco: Path, tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match=r"last\.pt: no such checkpoint"):
-        train(_request(tiny_coco, tmp_path / "none", resume=True))
-    assert not (tmp_path / "none").exists()
+def test_train_resume_without_a_finished_epoch_starts_anew_and_says_so(tiny_coco: Path, tmp_path: Path, capsys) -> None:
+    """Killed in the first epoch, a run leaves nothing to go on from, at most a best.pt of its own."""
+    whole = train(_request(tiny_coco, tmp_path / "whole", epochs=1))
+    out = tmp_path / "killed"
+    out.mkdir()
+    (out / "best.pt").write_bytes(b"half a run")
+    resumed = train(_request(tiny_coco, out, epochs=1, resume=True, quiet=False))
+    assert f"note: {out}/last.pt is not there: no epoch was finished; training starts anew" in capsys.readouterr().err
+    assert _losses([asdict(r) for r in resumed.history]) == _losses([asdict(r) for r in whole.history])
+    assert load_checkpoint(out / "best.pt").info["epoch"] == 1
+
+
+def test_train_resume_completes_a_history_that_is_one_epoch_behind(tiny_coco: Path, tmp_path: Path) -> None:
+    train(_request(tiny_coco, tmp_path / "run", epochs=2))
+    history = tmp_path / "run" / "history.json"
+    whole = history.read_text()
+    history.write_text(json.dumps(json.loads(whole)[:1]))
+    train(_request(tiny_coco, tmp_path / "run", epochs=2, resume=True))
+    assert history.read_text() == whole
+
+
+def test_train_second_run_into_the_same_folder_is_refused_with_the_first(tiny_coco: Path, tmp_path: Path) -> None:
+    errors = []
+
+    def second() -> None:
+        try:
+            train(_request(tiny_coco, tmp_path / "run"))
+        except ConfigError as error:
+            errors.append(str(error))
+
+    with hold_output(tmp_path / "run"):
+        thread = threading.Thread(target=second)
+        thread.start()
+        thread.join()
+    assert len(errors) == 1
+    assert "is writing there" in errors[0]
+    assert not (tmp_path / "run").exists()
+
+
+def test_train_image_that_vanishes_ends_the_run_with_its_name(tiny_coco: Path, tmp_path: Path, monkeypatch) -> None:
+    def remove(self: TrainLog, record: EpochRecord) -> None:
+        for path in (tiny_coco / "valid").glob("*.png"):
+            path.unlink(missing_ok=True)
+
+    monkeypatch.setattr(TrainLog, "epoch", remove)
+    with pytest.raises(DataError, match=r"tiny/valid/\d\.png: image file not found"):
+        train(_request(tiny_coco, tmp_path / "run", epochs=3))
+    assert load_checkpoint(tmp_path / "run" / "last.pt").info["epoch"] >= 1
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from pathlib import Path
 from PIL import Image
 
 from edgedet.errors import DataError
+from edgedet.fileio import special_kind
 
 # Pillow goes by the first bytes, whatever the file is called. Its other formats are left out: EPS starts Ghostscript,
 # and rare decoders are where damaged files find faults.
@@ -22,10 +23,12 @@ def open_image(path: Path) -> Image.Image:
     Returns:
         Pillow's image, to be closed by the caller.
     Raises:
-        DataError: more pixels than `MAX_PIXELS`.
+        DataError: more pixels than `MAX_PIXELS`, or a pipe, a socket or a device, which is not waited for.
         FileNotFoundError: no such file.
         Exception: one of `headers.IMAGE_ERRORS`: no image of these formats, or damaged.
     """
+    if kind := special_kind(path):
+        raise DataError(f"{path}: is {kind}, expected an image file; remove it from the data set")
     try:
         image = Image.open(path, formats=FORMATS)
     except Image.DecompressionBombError as error:

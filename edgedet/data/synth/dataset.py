@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,6 +15,8 @@ from PIL import Image
 from edgedet.data.formats.coco_layout import ROBOFLOW_FILE
 from edgedet.errors import ConfigError, DataError, missing_extra
 from edgedet.fileio import PathLike, as_path
+from edgedet.outputs.folder import new_folder
+from edgedet.outputs.lock import hold_output
 
 CLASS_NAMES = ("mask", "no_mask")  # category ids 1 and 2
 MANIFEST = "synth.json"
@@ -82,34 +82,35 @@ def make_synthetic(
     """
     out = as_path(out, "out")
     spec = SynthSpec(images, seed, size[0], size[1], valid_fraction)
-    if _is_finished(out, spec):
-        if progress:
-            progress(images, images)
-        return out
-    try:
-        import cv2
-    except ImportError as error:
-        raise missing_extra("cv2", "train") from error
-    threads = cv2.getNumThreads()
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as folder:
-        building = Path(folder) / out.name
-        # The pictures are too small for OpenCV's threads to pay.
-        cv2.setNumThreads(1)
+    with hold_output(out):
+        if _is_finished(out, spec):
+            if progress:
+                progress(images, images)
+            return out
         try:
-            done = 0
-            for number, (split, count) in enumerate(spec.counts.items()):
-                for index in _draw_split(building / split, spec, number, count):
-                    if progress:
-                        progress(done + index + 1, images)
-                done += count
-        finally:
-            cv2.setNumThreads(threads)
-        (building / MANIFEST).write_text(json.dumps(_manifest(spec), indent=1) + "\n", encoding="utf-8")
-        if out.is_dir():
-            out.rmdir()  # empty, _is_finished made sure
-        os.replace(building, out)
+            import cv2
+        except ImportError as error:
+            raise missing_extra("cv2", "train") from error
+        threads = cv2.getNumThreads()
+        with new_folder(out, MANIFEST) as building:
+            # The pictures are too small for OpenCV's threads to pay.
+            cv2.setNumThreads(1)
+            try:
+                _draw(building, spec, progress)
+            finally:
+                cv2.setNumThreads(threads)
     return out
+
+
+def _draw(building: Path, spec: SynthSpec, progress: Callable[[int, int], None] | None) -> None:
+    """Draw both splits, then write what the folder is."""
+    done = 0
+    for number, (split, count) in enumerate(spec.counts.items()):
+        for index in _draw_split(building / split, spec, number, count):
+            if progress:
+                progress(done + index + 1, spec.images)
+        done += count
+    (building / MANIFEST).write_text(json.dumps(_manifest(spec), indent=1) + "\n", encoding="utf-8")
 
 
 def _manifest(spec: SynthSpec) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from edgedet.exchange.checkpoints.torch_file import TorchFile, open_torch_file
 from edgedet.fileio import require_out_file
 from edgedet.net.checkpoint import FORMAT, Checkpoint, is_format, require_dense, save_checkpoint
 from edgedet.net.families import build_detector
+from edgedet.outputs.lock import hold_output
 
 _SHOWN = 12  # keys that an error names
 _COUNTER = ".num_batches_tracked"  # of BatchNorms; without effect on outputs
@@ -91,8 +92,9 @@ def import_checkpoint(request: ImportRequest) -> ImportReport:
     require_out_file(request.out, "`out`")
     if request.out.exists() and request.checkpoint.exists() and request.out.samefile(request.checkpoint):
         raise ConfigError(f"`out` {request.out}: is the file to import, which would be lost; give a new name")
-    report = _read(request)
-    save_checkpoint(report.checkpoint, request.out)
+    with hold_output(request.out):
+        report = _read(request)
+        save_checkpoint(report.checkpoint, request.out)
     return report
 
 

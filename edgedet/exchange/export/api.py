@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +12,12 @@ from edgedet.errors import ConfigError, ConversionError
 from edgedet.exchange.export.check import Check
 from edgedet.exchange.export.formats import CHECKPOINT, INT8_FILE, Format, find_format, list_formats, require_libraries
 from edgedet.fileio import require_out_file
+from edgedet.outputs.failures import naming_output
+from edgedet.outputs.lock import hold_output
+from edgedet.outputs.swap import sync_file
+from edgedet.outputs.workshop import dead_workshops, workshop
+
+MADE, MOVING = "made", "moving"  # in the hidden folder: the result; names of its files, while they are moved
 
 __all__ = ["ExportReport", "ExportRequest", "export", "list_formats"]
 
@@ -74,9 +79,11 @@ def export(request: ExportRequest) -> ExportReport:
     wanted = find_format(request.format)
     _check_source(request, wanted)
     _check_options(request, wanted)
+    if request.out.parent.is_dir():
+        _remove_half(request.out)
     _check_out(request, wanted)
     require_libraries(wanted)
-    with _workshop(request.out) as (made, work):
+    with hold_output(request.out), naming_output(request.out), _workshop(request.out) as (made, work):
         check, notes = _write(request, wanted, made / request.out.name, work)
         sizes = [
             (path.name, _bytes_of(path)) for path in sorted(made.iterdir(), key=lambda p: p.name != request.out.name)
@@ -131,9 +138,8 @@ def _check_out(request: ExportRequest, wanted: Format) -> None:
 @contextmanager
 def _workshop(out: Path) -> Iterator[tuple[Path, Path]]:
     """Two empty folders on the file system of `out`: for the result, and for intermediate files; gone afterwards."""
-    nearest = next(path for path in out.absolute().parents if path.is_dir())
-    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=nearest) as folder:
-        made, work = Path(folder) / "made", Path(folder) / "work"
+    with workshop(out.absolute()) as folder:
+        made, work = folder / MADE, folder / "work"
         made.mkdir()
         work.mkdir()
         yield made, work
@@ -141,9 +147,22 @@ def _workshop(out: Path) -> Iterator[tuple[Path, Path]]:
 
 def _move_all(made: Path, out: Path) -> None:
     """Give files their names, the one that was asked for last, so that it never stands alone."""
-    out.parent.mkdir(parents=True, exist_ok=True)
+    for path in made.rglob("*"):
+        if path.is_file():
+            sync_file(path)
+    (made.parent / MOVING).write_text("\0".join(path.name for path in made.iterdir()), encoding="utf-8")
     for path in sorted(made.iterdir(), key=lambda p: p.name == out.name):
         os.replace(path, out.with_name(path.name))
+
+
+def _remove_half(out: Path) -> None:
+    """Remove files that a killed export named before `out` itself, which is still in its hidden folder."""
+    for folder in dead_workshops(out.absolute()):
+        if not (folder / MOVING).is_file() or not (folder / MADE / out.name).exists():
+            continue
+        for name in (folder / MOVING).read_text(encoding="utf-8").split("\0"):
+            if not (folder / MADE / name).exists():
+                out.with_name(name).unlink(missing_ok=True)
 
 
 def _bytes_of(path: Path) -> int:

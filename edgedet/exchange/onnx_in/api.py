@@ -21,6 +21,7 @@ from edgedet.exchange.onnx_in.request import OnnxRequest
 from edgedet.exchange.onnx_in.take_over import take_over
 from edgedet.exchange.onnx_in.to_fx import fx_from_onnx
 from edgedet.fileio import require_out_folder
+from edgedet.outputs.lock import hold_output
 from edgedet.progress import Stopwatch
 from edgedet.quantize.api import FloatNetwork, QuantizeReport, quantize_network
 from edgedet.quantize.calibration.images import image_batches
@@ -52,19 +53,22 @@ def quantize_onnx(
     """
     quantization = request.quantization
     require_out_folder(quantization.out, "`out`")
-    watch = Stopwatch()
-    split = load_folder(quantization.images, ()) if quantization.images is not None else quantization.data.load("train")
-    require_bright(split)
-    watch.lap("list images")
-    network = load_onnx(quantization.checkpoint, request.imgsz)
-    if network.is_quantized:
-        return take_over(network, request, split, watch)
-    imported = import_network(network, request, split)
-    if split.class_names and imported.outputs.class_names:
-        advice = "calibrate with the data that the network was trained on, or with `images` DIR"
-        common_classes(split, str(network.path), imported.outputs.class_names, advice)
-    watch.lap("import")
-    return quantize_network(imported, split, quantization, watch, progress, on_step)
+    with hold_output(quantization.out):
+        watch = Stopwatch()
+        split = (
+            load_folder(quantization.images, ()) if quantization.images is not None else quantization.data.load("train")
+        )
+        require_bright(split)
+        watch.lap("list images")
+        network = load_onnx(quantization.checkpoint, request.imgsz)
+        if network.is_quantized:
+            return take_over(network, request, split, watch)
+        imported = import_network(network, request, split)
+        if split.class_names and imported.outputs.class_names:
+            advice = "calibrate with the data that the network was trained on, or with `images` DIR"
+            common_classes(split, str(network.path), imported.outputs.class_names, advice)
+        watch.lap("import")
+        return quantize_network(imported, split, quantization, watch, progress, on_step)
 
 
 def import_network(network: OnnxNetwork, request: OnnxRequest, split: CocoSplit) -> FloatNetwork:

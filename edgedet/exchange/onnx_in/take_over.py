@@ -7,7 +7,6 @@ from collections import Counter
 
 from edgedet.data.coco.split import CocoSplit
 from edgedet.errors import ConversionError
-from edgedet.escape import json_text
 from edgedet.exchange.onnx_in.clean import cleaned
 from edgedet.exchange.onnx_in.describe import describe_network
 from edgedet.exchange.onnx_in.heads.structure import structure_of
@@ -17,10 +16,9 @@ from edgedet.exchange.onnx_in.qdq.graph import frozen_of_pairs
 from edgedet.exchange.onnx_in.qdq.pairs import without_pairs
 from edgedet.exchange.onnx_in.request import OnnxRequest
 from edgedet.exchange.onnx_in.to_fx import fx_from_onnx
-from edgedet.fileio import atomic_write_bytes, atomic_write_text
 from edgedet.graph.flatbuffer import serialize
 from edgedet.progress import Stopwatch
-from edgedet.quantize.api import MANIFEST_FILE, MODEL_FILE, REPORT_FILE, QuantizeReport
+from edgedet.quantize.api import MANIFEST_FILE, MODEL_FILE, REPORT_FILE, QuantizeReport, write_quantized
 from edgedet.quantize.calibration.images import image_batches, make_manifest
 from edgedet.quantize.fx.to_graph import QuantizedModel, graph_from_fx
 from edgedet.quantize.ptq.pipeline import PtqOptions
@@ -59,9 +57,7 @@ def take_over(network: OnnxNetwork, request: OnnxRequest, split: CocoSplit, watc
     same = f"scales, zero points and codes are the file's; {check.text()}"
     report = _report(request, QuantizedModel(frozen, graph), data, watch, (*network.notes, *described.notes, same))
     manifest = make_manifest((), split, preprocess, METHOD, request.quantization.seed)
-    atomic_write_text(report.manifest, manifest.to_json())
-    atomic_write_bytes(report.model, data)
-    atomic_write_text(report.report, json_text(report.to_json()))
+    write_quantized(request.quantization.out, data, manifest, report.to_json())
     return report
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import resource
 import struct
 import subprocess
@@ -66,3 +67,11 @@ def test_load_image_transparent_pixels_are_the_same_in_every_strip(tmp_path: Pat
     Image.fromarray(rgba).save(tmp_path / "a.png")
     colour, alpha = rgba[..., :3].astype(int), rgba[..., 3:].astype(int)
     assert (load_image(tmp_path / "a.png") == (colour * alpha + 255 * (255 - alpha) + 127) // 255).all()
+
+
+def test_open_image_pipes_and_devices_are_refused_without_waiting(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.png")
+    (tmp_path / "b.png").symlink_to("/dev/zero")
+    for name, kind in (("a.png", "a pipe"), ("b.png", "a device")):
+        with pytest.raises(DataError, match=rf"{name}: is {kind}, expected an image file"):
+            load_image(tmp_path / name)

@@ -1,0 +1,136 @@
+"""A finished folder takes the place of an earlier one: whoever looks finds the old one or the new one."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import shutil
+from pathlib import Path
+
+from edgedet.outputs.names import is_hidden_part, old_path
+
+_AT_FDCWD, _RENAME_EXCHANGE = -100, 2
+_CANT_EXCHANGE = {errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP}
+_CANT_LINK = {errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.EXDEV, errno.ENOSYS, errno.EACCES}
+
+
+def exchange(one: Path, other: Path) -> bool:
+    """Exchange two existing files or folders of one file system in one step.
+
+    Returns:
+        False: this system or file system can't; nothing was changed.
+    Raises:
+        OSError: it could, but failed.
+    """
+    call = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if call is None:
+        return False
+    if call(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE) == 0:
+        return True
+    code = ctypes.get_errno()
+    if code in _CANT_EXCHANGE:
+        return False
+    raise OSError(code, os.strerror(code), str(other))
+
+
+def put_in_place(fresh: Path, out: Path) -> None:
+    """Give a folder its name; what was there is then at `fresh`, or removed.
+
+    Where folders can't be exchanged, the old one waits under a hidden name for the moment between two renamings; if the
+    process is killed there, `find_old_state` brings it back.
+    """
+    if out.is_dir() and any(out.iterdir()):
+        shutil.copymode(out, fresh)
+        if not exchange(fresh, out):
+            old = old_path(out)
+            os.rename(out, old)
+            os.rename(fresh, out)
+            shutil.rmtree(old, ignore_errors=True)
+    else:
+        os.rename(fresh, out)
+    sync_folder(out.parent)
+
+
+def find_old_state(out: Path) -> None:
+    """Bring back an earlier folder whose successor did not get its name; one that has a successor goes."""
+    old = old_path(out)
+    if not old.is_dir():
+        return
+    if os.path.lexists(out):
+        shutil.rmtree(old, ignore_errors=True)
+    else:
+        os.rename(old, out)
+
+
+def can_swap(out: Path) -> bool:
+    """Whether a folder can be replaced as a whole: not a mounted one, nor one that somebody's shell is in."""
+    if not out.is_dir():
+        return True
+    here = Path(os.path.realpath(os.curdir))
+    return not out.is_mount() and out != here and out not in here.parents and os.access(out.parent, os.W_OK)
+
+
+def carry_over(old: Path, fresh: Path, without: frozenset[str] = frozenset()) -> None:
+    """Add to a new folder what only the old one has, without copying where the file system links files.
+
+    Args:
+        old: folder; stays as it is.
+        fresh: folder; what it has stays.
+        without: names in `old` that are left behind.
+    """
+    with os.scandir(old) as entries:
+        for entry in entries:
+            if is_hidden_part(entry.name) or entry.name in without:
+                continue
+            target = fresh / entry.name
+            if entry.is_dir(follow_symlinks=False):
+                target.mkdir(exist_ok=True)
+                shutil.copymode(entry.path, target)
+                carry_over(Path(entry.path), target)
+            elif not os.path.lexists(target):
+                _link(entry.path, target)
+
+
+def _link(source: str, target: Path) -> None:
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except OSError as error:
+        if error.errno not in _CANT_LINK:
+            raise
+        shutil.copy2(source, target, follow_symlinks=False)
+
+
+def move_in(fresh: Path, out: Path, seal: str) -> None:
+    """Move files into a folder that can't be replaced as a whole: the seal goes first and comes last.
+
+    Whoever finds no seal knows that the rest is not whole.
+    """
+    files = sorted(path.relative_to(fresh) for path in fresh.rglob("*") if not path.is_dir() or path.is_symlink())
+    if len(files) > 1 and Path(seal) in files:
+        (out / seal).unlink(missing_ok=True)
+    for name in sorted(files, key=lambda name: name == Path(seal)):
+        (out / name).parent.mkdir(parents=True, exist_ok=True)
+        os.replace(fresh / name, out / name)
+    sync_folder(out)
+
+
+def sync_file(path: Path) -> None:
+    """Bring the content of a file to the disk, so that its renaming never comes there before it."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def sync_folder(path: Path) -> None:
+    """Bring the names of a folder to the disk, where its file system can do that."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF):
+            raise
+    finally:
+        os.close(handle)
