@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from edgedet.commands.results import add_json_argument, give
 from edgedet.commands.shared import Commands, add_command
 from edgedet.errors import DataError
 from edgedet.options import (
@@ -45,6 +46,7 @@ def add_data_commands(commands: Commands) -> None:
         "--imgsz", type=image_size, default=(192, 192), metavar="N|WxH", help="input size of the network (default: 192)"
     )
     check.add_argument("--resize", choices=("letterbox", "stretch"), default="letterbox", help="default: %(default)s")
+    add_json_argument(check)
     _add_convert(actions)
     _add_show(actions)
     synth = add_command(
@@ -80,6 +82,7 @@ def _add_convert(actions: Commands) -> None:
         default="coco",
         help="coco: in Roboflow's layout (default: %(default)s)",
     )
+    add_json_argument(convert)
 
 
 def _add_show(actions: Commands) -> None:
@@ -119,6 +122,7 @@ def _data_check(args: argparse.Namespace) -> int:
         report = check_dataset(data_paths(args), spec, progress=progress)
     if report.splits:
         show(with_flags(report.to_text(), args))
+        give(args, report.to_json())
     if not report.ok:
         raise DataError(report.error)
     return 0
@@ -131,6 +135,7 @@ def _data_convert(args: argparse.Namespace) -> int:
     with show_progress("data convert") as progress:
         report = convert_dataset(data_paths(args), args.out, args.to, progress)
     show(report.text())
+    give(args, report.to_json())
     return 0
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from edgedet.commands.results import add_json_argument, give
 from edgedet.commands.shared import Commands, add_command, refuse_checkpoint
 from edgedet.fileio import require_out_folder
 from edgedet.options import byte_count
@@ -46,6 +47,7 @@ def add_deploy(commands: Commands) -> None:
     parser.add_argument(
         "--image", type=Path, metavar="FILE", help="picture for the golden vectors (default: a drawn one)"
     )
+    add_json_argument(parser)
 
 
 def _deploy(args: argparse.Namespace) -> int:
@@ -53,5 +55,7 @@ def _deploy(args: argparse.Namespace) -> int:
 
     refuse_checkpoint(args.model)
     require_out_folder(args.out, "--out")
-    show(deploy(args.model, args.target, args.out, ram_bytes=args.ram, image=args.image, name=args.name).text())
+    report = deploy(args.model, args.target, args.out, ram_bytes=args.ram, image=args.image, name=args.name)
+    show(report.text())
+    give(args, report.to_json())
     return 0

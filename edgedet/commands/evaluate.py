@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from edgedet.api.opening import open_model
+from edgedet.commands.results import add_json_argument, give
 from edgedet.commands.shared import Commands, add_command
 from edgedet.errors import ConfigError
 from edgedet.evaluate.arguments import add_evaluate_arguments, run_evaluate
@@ -33,6 +34,7 @@ def add_evaluate(commands: Commands) -> None:
         _evaluate,
     )
     add_evaluate_arguments(parser)
+    add_json_argument(parser)
     add_device_argument(parser, note=", for a checkpoint")
 
 
@@ -41,6 +43,7 @@ def _evaluate(args: argparse.Namespace) -> int:
         raise ConfigError(f"--device {args.device} runs a checkpoint, but --detections holds results; leave one out")
     report = run_evaluate(args, lambda path, runtime: open_model(path, runtime, args.device))
     show(with_flags(report.text(), args))
+    give(args, report.to_json())
     return 0
 
 
@@ -73,6 +76,7 @@ def add_predict(commands: Commands) -> None:
     parser.add_argument("--score-threshold", type=threshold, metavar="T", help="default: the model's")
     parser.add_argument("--frames", type=positive_int, metavar="N", help="of a video or camera (default: all)")
     add_device_argument(parser, note=", for a checkpoint")
+    add_json_argument(parser)
 
 
 def _predict(args: argparse.Namespace) -> int:
@@ -112,6 +116,7 @@ def _predict_pictures(args: argparse.Namespace) -> int:
     for prediction in predictions:
         show(f"{prediction.image}: {len(prediction.detections)} objects -> {prediction.picture}")
     show(f"{args.out / DETECTIONS_FILE}: all detections ({runtime.name}: {runtime.arithmetic})")
+    give(args, (args.out / DETECTIONS_FILE).read_text(encoding="utf-8"))
     if not unreadable:
         return 0
     sys.stderr.write(f"error: {len(unreadable)} of {len(files)} images can't be read; the others are done:\n")
@@ -128,6 +133,7 @@ def _predict_video(args: argparse.Namespace, source: str) -> int:
         report = predict_video(runtime, source, args.out, args.score_threshold, args.frames, progress)
     show(f"{report.video}: {report.frames} frames, {report.objects} objects")
     show(f"{report.detections}: all detections ({runtime.name}: {runtime.arithmetic})")
+    give(args, report.detections.read_text(encoding="utf-8"))
     return 0
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from edgedet.commands.results import add_json_argument, give
 from edgedet.commands.shared import Commands, add_command, refuse_checkpoint
 from edgedet.options import (
     SPLITS,
@@ -49,6 +50,7 @@ def add_inspect(commands: Commands) -> None:
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="folder of inspect.csv, .json and .svg (default: beside the model)"
     )
+    add_json_argument(parser)
 
 
 def _inspect(args: argparse.Namespace) -> int:
@@ -82,4 +84,5 @@ def _inspect(args: argparse.Namespace) -> int:
     for name, content in contents.items():
         atomic_write_text(folder / name, content)
         show(f"wrote {folder / name}")
+    give(args, contents["inspect.json"])
     return 0

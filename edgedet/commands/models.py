@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import json
 
 from edgedet.commands.early import check_model_options
+from edgedet.commands.results import add_json_argument, give
 from edgedet.commands.shared import Commands, add_command
 from edgedet.options import add_overrides_argument, image_size, positive_int
 from edgedet.terminal import show
@@ -33,7 +33,7 @@ def add_models(commands: Commands) -> None:
         "--classes", type=positive_int, default=3, metavar="N", help="number of classes (default: %(default)s)"
     )
     add_overrides_argument(parser, "channels=1")
-    parser.add_argument("--json", action="store_true", help="print JSON, the model files' sections included")
+    add_json_argument(parser, bare=True)
 
 
 def _models(args: argparse.Namespace) -> int:
@@ -44,16 +44,12 @@ def _models(args: argparse.Namespace) -> int:
 
     if args.model is not None:
         sizes = model_sizes(args.model, args.imgsz, args.classes, tuple(args.overrides))
-        if args.json:
-            print(json.dumps(sizes.to_json(), indent=1))
-        else:
-            show(sizes.text())
+        show(sizes.text())
+        give(args, sizes.to_json())
         return 0
     with show_progress("models", "models") as progress:
         rows = all_model_sizes(args.imgsz, args.classes, tuple(args.overrides), progress)
-    if args.json:
-        print(json.dumps([row.to_json() for row in rows], indent=1))
-        return 0
+    give(args, [row.to_json() for row in rows])
     show(sizes_table(rows))
     show(
         f"\nOf {args.classes} classes. RAM: arena of edgedet deploy --target c99. Flash: its constants, without code."

@@ -51,7 +51,7 @@ class Parser(argparse.ArgumentParser):
         """As argparse does, after a look for options that this command does not have."""
         argv = list(sys.argv[1:] if args is None else args)
         if self._subparsers is None:  # else they are of a sub-command
-            argv = self._spread_overrides(argv)
+            argv = self._bare_json(self._spread_overrides(argv))
             self._refuse_unknown(argv)
         found, rest = super().parse_known_args(argv, namespace)
         if self._subparsers is None and rest:
@@ -73,6 +73,18 @@ class Parser(argparse.ArgumentParser):
                 inside = word == "--set"
             spread.append(word)
         return spread
+
+    def _bare_json(self, argv: list[str]) -> list[str]:
+        """`models --json MODEL` as `models --json=- MODEL`: a file that is meant to be read must not be overwritten."""
+        action = self._option_string_actions.get("--json")
+        if action is None or action.nargs != "?":
+            return argv
+        words: list[str] = []
+        for word in argv:
+            if word == "-" and words[-1:] == ["--json=-"]:
+                continue
+            words.append("--json=-" if word == "--json" else word)
+        return words
 
     def _refuse_unknown(self, argv: Sequence[str]) -> None:
         """Name an unknown option before what is missing because of it: `--agianst` before the absence of --against."""

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, TextIO, cast
 
 from edgedet import __version__
+from edgedet.commands.results import results_apart
 from edgedet.errors import ConfigError
 from edgedet.fileio import require_out_file
 from edgedet.terminal import quietly
@@ -70,6 +71,7 @@ def session(args: argparse.Namespace, argv: Sequence[str]) -> Iterator[None]:
         log = stack.enter_context(_logged(args.log_file)) if args.log_file is not None else None
         sinks = [*([sys.stderr] if args.verbose else []), *([log] if log is not None and not args.verbose else [])]
         stack.enter_context(_explained(sinks, argv))
+        stack.enter_context(results_apart(args))
         yield
 
 

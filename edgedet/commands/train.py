@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from edgedet.commands.early import check_model_options, check_run
+from edgedet.commands.results import add_json_argument, give
 from edgedet.commands.shared import Commands, add_command, holds_run
 from edgedet.errors import ConfigError
 from edgedet.options import (
@@ -72,6 +73,7 @@ def add_train(commands: Commands) -> None:
     _add_start(parser)
     parser.add_argument("--seed", type=whole_number, default=0, metavar="S", help="default: %(default)s")
     add_training_device_arguments(parser)
+    add_json_argument(parser)
 
 
 def _add_start(parser: argparse.ArgumentParser) -> None:
@@ -121,6 +123,7 @@ def _train(args: argparse.Namespace) -> int:
     )
     if not launched().first:
         return 0
+    give(args, result.to_json())
     show(f"best AP {result.best_ap:.3f}: {result.best}")
     show(f"last AP {result.last_ap:.3f}: {result.last}")
     epochs = len(result.history)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from edgedet.contracts import OutputSpec, PreprocessSpec
 
@@ -73,6 +74,20 @@ class ContractReport:
     input_dtype: str
     c_decoder: str  # `levels`, `rows`, `cells`, or "": C does not decode the outputs; see graph/c_decoder.py
     why_no_c_decoder: str
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-able dict: both contracts as the file holds them, and the tensors that they speak of."""
+        names = ("role", "name", "shape", "dtype")
+        return {
+            "model": str(self.model),
+            "written": None if self.written is None else str(self.written),
+            "preprocess": self.preprocess.to_json(),
+            "outputs": self.outputs.to_json(),
+            "tensors": [dict(zip(names, tensor, strict=True)) for tensor in self.tensors],
+            "notes": list(self.notes),
+            "c_decoder": self.c_decoder,
+            "why_no_c_decoder": self.why_no_c_decoder,
+        }
 
     def text(self) -> str:
         """Lines for a person."""

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from edgedet.data.coco.split import CocoSplit, DataWarning
 from edgedet.data.formats.layout import SPLITS
@@ -27,6 +28,12 @@ class ConvertReport:
     boxes: dict[str, int]
     left_out: int  # crowd boxes, where the format has none
     warnings: tuple[tuple[str, DataWarning], ...]  # (split, put right while reading)
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-able dict: counts by split, and what was put right."""
+        warnings = [{"split": split, "text": warning.text} for split, warning in self.warnings]
+        counts = {"images": dict(self.images), "boxes": dict(self.boxes), "left_out": self.left_out}
+        return {"out": str(self.out), "format": self.form, **counts, "warnings": warnings}
 
     def text(self) -> str:
         """Lines for people, each with its line end."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from edgedet.codegen.memory.patch_search import PatchReport
 from edgedet.codegen.memory.plan import Plan
@@ -25,6 +27,11 @@ _WITHOUT_CONTRACT = {  # what is left, and what is missing
     "tflm": ("TFLite Micro's tensors", "contract.h"),
     "c99": ("edgedet_invoke()", "edgedet_run() from image to detections"),
 }
+# What proves that it works on the chip: the self-test compares every output byte with the golden ones.
+_NEXT = {
+    "tflm": "add {out} and TFLite Micro to the firmware, and compare with the golden vectors on the chip",
+    "c99": "`make -C {out}` builds it and runs its self-test here: PASS or FAIL",
+}
 
 
 @dataclass(frozen=True)
@@ -45,6 +52,24 @@ class DeployReport:
     golden_source: str  # where the golden input comes from
     unchecked: str  # target tflm: why the golden outputs are TFLite Micro's alone; empty: the simulator gives the same
     notes: tuple[str, ...] = ()  # what was changed in the file
+    constant_bytes: int = 0  # in the flash, without code: target c99 weights and other constants, tflm the model
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-able dict; everything about the target stands in its manifest, the last of the files."""
+        return {
+            "target": self.target,
+            "out": str(self.out),
+            "files": [str(path) for path in self.files],
+            "model_bytes": self.model_bytes,
+            "constant_bytes": self.constant_bytes,
+            "arena_bytes": self.arena_bytes,
+            "operators": {use.kind: use.count for use in self.operators},
+            "has_contract": self.has_contract,
+            "decoder": self.decoder,
+            "golden_source": self.golden_source,
+            "unchecked": self.unchecked,
+            "notes": list(self.notes),
+        }
 
     def __str__(self) -> str:
         return self.text()
@@ -55,6 +80,7 @@ class DeployReport:
             f"target:    {self.target}",
             f"model:     {self.model_bytes:,} bytes",
             *(f"changed:   {note}" for note in self.notes),
+            f"flash:     {self.constant_bytes:,} bytes of constants; code comes on top",
             "operators: " + ", ".join(f"{use.kind} {use.count}" for use in self.operators),
         ]
         if self.arena is not None:
@@ -83,7 +109,9 @@ class DeployReport:
             lines.append(
                 f"           outputs by TFLite Micro alone, not cross-checked by the simulator: {self.unchecked}"
             )
-        lines += [f"wrote      {path}" for path in self.files]
+        size = sum(path.stat().st_size for path in self.files)
+        lines.append(f"wrote:     {len(self.files)} files, {size:,} bytes, in {self.out} ({MANIFEST} lists them)")
+        lines.append(f"next:      {_NEXT[self.target].format(out=shlex.quote(str(self.out)))}")
         return "\n".join(lines) + "\n"
 
 
@@ -150,6 +178,7 @@ def deploy(
         has_contract=product.has_contract,
         decoder=product.decoder,
         notes=product.notes,
+        constant_bytes=product.manifest.get("weights_bytes", product.model_bytes),
         golden_source=product.golden_source,
         unchecked=product.unchecked,
     )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from edgedet.errors import ConfigError, EdgedetError
 from edgedet.evaluate.arguments import add_evaluate_arguments, run_evaluate
+from edgedet.fileio import atomic_write_text, require_out_file
 from edgedet.options import flags_of, with_flags
 from edgedet.runtimes.names import choose_runtime
 from edgedet.terminal import prepare_streams
@@ -33,12 +34,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         "runtimes ref, xnnpack and tflm; never torch.",
     )
     add_evaluate_arguments(parser)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the report to FILE")
     parser.set_defaults(flags=lambda: flags_of(parser))
     limit_blas_threads()
     prepare_streams()
     args = parser.parse_args(argv)
     try:
-        sys.stdout.write(run_evaluate(args, _open).text())
+        if args.json is not None:
+            require_out_file(args.json, "`json`")  # before the model is opened, which may compile C
+        report = run_evaluate(args, _open)
+        if args.json is not None:
+            atomic_write_text(args.json, report.to_json())
+        sys.stdout.write(report.text())
     except (EdgedetError, OSError) as error:
         sys.stderr.write(f"error: {with_flags(str(error), args)}\n")
         return 2

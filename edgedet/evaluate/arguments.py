@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgedet.errors import ConfigError
-from edgedet.fileio import atomic_write_text, require_out_file
 from edgedet.options import (
     SPLITS,
     add_data_arguments,
@@ -54,29 +53,23 @@ def add_evaluate_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="AIM",
         help="propose score thresholds for the best F1 (f1), or for precision=P or recall=R; of a model (default: f1)",
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the report to FILE")
 
 
 def run_evaluate(args: argparse.Namespace, open_model: Callable[[Path, str | None], Runtime]) -> EvalReport:
-    """Evaluate as the options say; writes the JSON report when one is asked for.
+    """Evaluate as the options say.
 
     Args:
         args: parsed options of `add_evaluate_arguments`.
         open_model: opens a model file in the runtime of this name.
     Returns:
-        The report, to be printed.
+        The report, to be printed or written.
     """
     refuse_idle_options(args)
-    if args.json is not None:
-        require_out_file(args.json, "`json`")  # before the model is opened, which may compile C
     runtime = None if args.model is None else open_model(args.model, args.runtime)
     split = data_paths(args).load(args.split)
     for warning in split.warnings:
         sys.stderr.write(f"warning: {split.name}: {warning.text}\n")
-    report = _of_detections(args, split) if runtime is None else _of_model(args, split, runtime)
-    if args.json is not None:
-        atomic_write_text(args.json, report.to_json())
-    return report
+    return _of_detections(args, split) if runtime is None else _of_model(args, split, runtime)
 
 
 def refuse_idle_options(args: argparse.Namespace) -> None:

@@ -65,6 +65,11 @@ class TrainResult:
     history: tuple[EpochRecord, ...]
     settled: bool = False  # the run ended because AP no longer rose
 
+    def to_json(self) -> dict[str, Any]:
+        """JSON-able dict: checkpoints, AP, and one entry an epoch."""
+        values = {"best": str(self.best), "last": str(self.last), "best_ap": self.best_ap, "last_ap": self.last_ap}
+        return {**values, "settled": self.settled, "history": [asdict(record) for record in self.history]}
+
     @property
     def rise(self) -> float:
         """How much AP rose in the last tenth of the epochs (or since the measurement before); 0: it did not.

@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgedet.commands.results import add_json_argument, give
 from edgedet.commands.shared import Commands, add_command, refuse_checkpoint
 from edgedet.contracts import RESIZE_MODES
 from edgedet.errors import ConfigError
@@ -40,6 +41,7 @@ def add_contract(commands: Commands) -> None:
         "--out", type=Path, metavar="FILE2", help="write the file with its contracts (default: only show)"
     )
     add_contract_arguments(parser, "outputs", "input", "decoding")
+    add_json_argument(parser)
 
 
 def add_contract_arguments(
@@ -109,7 +111,9 @@ def _contract(args: argparse.Namespace) -> int:
     if args.out is not None:
         require_out_file(args.out, "--out")
     request = contract_request(args, args.model, args.out, _parse_outputs(args.outputs), args.classes)
-    show(contract(request).text())
+    report = contract(request)
+    show(report.text())
+    give(args, report.to_json())
     return 0
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import asdict
 from pathlib import Path
 
+from edgedet.commands.results import add_json_argument, give
 from edgedet.commands.shared import Commands, add_command, refuse_checkpoint
 from edgedet.errors import ConfigError
 from edgedet.fileio import require_out_file
@@ -33,6 +35,7 @@ def add_convert(commands: Commands) -> None:
         help="with --out: int8 from end to end: a uint8 file becomes the int8 file that gives the same codes less 128, "
         "and float32, uint8 or int16 inputs and outputs the int8 tensors behind their QUANTIZE or DEQUANTIZE",
     )
+    add_json_argument(parser)
 
 
 def _convert(args: argparse.Namespace) -> int:
@@ -47,7 +50,9 @@ def _convert(args: argparse.Namespace) -> int:
     if args.int8 and args.out is None:
         raise ConfigError("--int8 writes a file; give its name with --out")
     graph = read_tflite(args.model)
-    show(summarize(graph).to_text())
+    summary = summarize(graph)
+    notes: tuple[str, ...] = ()
+    show(summary.to_text())
     outside = outside_bytes(args.model.read_bytes())
     if outside:
         show(f"behind the flatbuffer  {outside:,} bytes of data, which TFLite Micro ignores; --out moves them inside")
@@ -59,4 +64,5 @@ def _convert(args: argparse.Namespace) -> int:
     if args.out is not None:
         write_tflite(graph, args.out)
         show(f"wrote {args.out}")
+    give(args, {**asdict(summary), "changed": list(notes), "out": None if args.out is None else str(args.out)})
     return 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from edgedet.commands.results import add_json_argument, give
 from edgedet.commands.shared import Commands, add_command
 from edgedet.errors import ConfigError
 from edgedet.options import image_size, positive_int, with_flags
@@ -52,6 +53,7 @@ def add_export(commands: Commands) -> None:
         action="store_true",
         help="format sscma: move the distances, because the firmware counts them from the centres of the cells",
     )
+    add_json_argument(parser)
 
 
 def _export(args: argparse.Namespace) -> int:
@@ -74,5 +76,7 @@ def _export(args: argparse.Namespace) -> int:
         opset=args.opset,
         centre_priors=args.centre_priors,
     )
-    show(with_flags(export(request).text(), args))
+    report = export(request)
+    show(with_flags(report.text(), args))
+    give(args, report.to_json())
     return 0

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import asdict
 from pathlib import Path
 
 from edgedet.commands.early import check_checkpoint
+from edgedet.commands.results import add_json_argument, give
 from edgedet.commands.shared import Commands, add_command
 from edgedet.config import ACTIVATIONS
 from edgedet.contracts import INTERPOLATIONS
@@ -63,6 +65,7 @@ def add_import(commands: Commands) -> None:
     )
     group.add_argument("--weights", choices=TABLES, help="table to take (default: state_dict, the averaged weights)")
     group.add_argument("--name", metavar="NAME", help="of the model (default: the shipped model most like it)")
+    add_json_argument(parser)
 
 
 def _numbers(text: str) -> tuple[float, ...]:
@@ -94,7 +97,11 @@ def _import(args: argparse.Namespace) -> int:
         network=Choices(args.activation, args.boxes, args.bn_eps, args.name),
     )
     if args.list:
-        print(describe_keys(list_keys(request)), end="")  # a row a key, for grep
+        rows = list_keys(request)
+        print(describe_keys(rows), end="")  # a row a key, for grep
+        give(args, [asdict(row) for row in rows])
     else:
-        show(import_checkpoint(request).text())
+        report = import_checkpoint(request)
+        show(report.text())
+        give(args, report.to_json())
     return 0

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from edgedet.commands.results import add_json_argument, give
 from edgedet.commands.shared import Commands, add_command
-from edgedet.escape import json_text
 from edgedet.terminal import show
 
 
@@ -25,17 +25,13 @@ def add_lint(commands: Commands) -> None:
     )
     parser.add_argument("model", type=Path, metavar="FILE", help=".tflite of any maker, checkpoint (.pt), or .onnx")
     parser.add_argument("--strict", action="store_true", help="exit with 1 when there is an error or a warning")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the findings to FILE")
+    add_json_argument(parser)
 
 
 def _lint(args: argparse.Namespace) -> int:
-    from edgedet.fileio import atomic_write_text, require_out_file
     from edgedet.lint.api import lint
 
-    if args.json is not None:
-        require_out_file(args.json, "--json")
     report = lint(args.model)
-    if args.json is not None:
-        atomic_write_text(args.json, json_text(report.to_json()))
     show(report.text())
+    give(args, report.to_json())
     return 1 if args.strict and report.count("error") + report.count("warning") else 0

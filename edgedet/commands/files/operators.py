@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 
+from edgedet.commands.results import add_json_argument, give
 from edgedet.commands.shared import Commands, add_command
 from edgedet.errors import ConfigError
 from edgedet.terminal import show
@@ -22,7 +22,7 @@ def add_operators(commands: Commands) -> None:
     )
     parser.add_argument("kinds", nargs="*", metavar="KIND", help="TFLite's name of an operator (default: all)")
     form = parser.add_mutually_exclusive_group()
-    form.add_argument("--json", action="store_true", help="print JSON, traits of the operators included")
+    add_json_argument(form, bare=True)
     form.add_argument("--markdown", action="store_true", help="print docs/operators.md, always whole")
 
 
@@ -34,8 +34,7 @@ def _operators(args: argparse.Namespace) -> int:
     rows = select_operators(args.kinds)
     if args.markdown:
         sys.stdout.write(markdown())
-    elif args.json:
-        print(json.dumps([row.to_json() for row in rows], indent=1))
     else:
         show(table_text(rows))
+    give(args, [row.to_json() for row in rows])
     return 0

@@ -23,6 +23,7 @@ from edgedet.commands.quantize.substitute import (
     substitutes,
 )
 from edgedet.commands.quantize.waterfall import add_waterfall_arguments, check_waterfall
+from edgedet.commands.results import add_json_argument, give
 from edgedet.commands.shared import Commands, add_command, holds_run
 from edgedet.errors import ConfigError
 from edgedet.options import (
@@ -101,6 +102,7 @@ def add_quantize(commands: Commands) -> None:
     add_substitution_arguments(parser)
     add_waterfall_arguments(parser)
     add_onnx_arguments(parser)
+    add_json_argument(parser)
 
 
 def _choices(name: str) -> str:
@@ -197,7 +199,7 @@ def _quantize(args: argparse.Namespace) -> int:
     quantization: QatRequest | QuantizeRequest
     quantization = qat_request(args) if args.method == "qat" else _ptq_request(args)
 
-    from edgedet.chain import ChainEvents, ChainRequest, run_chain
+    from edgedet.chain import REPORT_FILE, ChainEvents, ChainRequest, run_chain
     from edgedet.progress import show_progress
     from edgedet.training.processes import launched
 
@@ -206,7 +208,9 @@ def _quantize(args: argparse.Namespace) -> int:
         substitution = substitute_request(args, args.out / FOLDER, args.tune_epochs or TUNE_EPOCHS)
     request = ChainRequest(quantization, substitution, args.waterfall, args.waterfall_images)
     speaking = ChainEvents(lambda text: show(with_flags(text, args)), _announce, show_progress)
-    run_chain(request, speaking if launched().first else ChainEvents())
+    result = run_chain(request, speaking if launched().first else ChainEvents())
+    if launched().first:
+        give(args, result.model.with_name(REPORT_FILE).read_text(encoding="utf-8"))
     return 0
 
 
@@ -223,6 +227,7 @@ def _quantize_onnx(args: argparse.Namespace) -> int:
     with show_progress("calibrate") as progress:
         report = quantize_onnx(request, progress, _announce)
     show(report.text())
+    give(args, report.to_json())
     return 0
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgedet.commands.quantize.qat import add_run_arguments
+from edgedet.commands.results import add_json_argument, give
 from edgedet.commands.shared import Commands, add_command, holds_run
 from edgedet.config import ACTIVATIONS
 from edgedet.errors import ConfigError
@@ -49,6 +50,7 @@ def add_substitute(commands: Commands) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="RUN", help="folder of the fine-tuning run")
     parser.add_argument("--seed", type=whole_number, default=0, metavar="S", help="default: %(default)s")
     add_run_arguments(parser)
+    add_json_argument(parser)
 
 
 def add_substitution_arguments(parser: argparse.ArgumentParser) -> None:
@@ -80,6 +82,7 @@ def _substitute(args: argparse.Namespace) -> int:
     report = substitute_checkpoint(substitute_request(args, args.out, args.epochs, batch=args.batch, lr=args.lr))
     if launched().first:
         show(report.text())
+        give(args, report.to_json())
     return 0
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -60,6 +61,12 @@ class ImportReport:
     def keys(self, fate: str) -> tuple[str, ...]:
         """Keys of the file (or, where it lacks them, edgedet's names) with this fate."""
         return tuple(row.source or row.name for row in self.rows if row.fate == fate)
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-able dict: the checkpoint, what was found out about it, and every key."""
+        name = self.checkpoint.model_config.name
+        rows = [asdict(row) for row in self.rows]
+        return {"out": str(self.out), "model": name, "facts": list(self.facts), "keys": rows}
 
     def text(self) -> str:
         """Lines for people, each with its line end."""

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from edgedet.errors import ConfigError, ConversionError
 from edgedet.exchange.export.check import Check
@@ -52,6 +53,11 @@ class ExportReport:
 
     def __str__(self) -> str:
         return self.text()
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-able dict: the files, what the check found, notes."""
+        files = [{"path": str(path), "bytes": size} for path, size in self.files]
+        return {"format": self.format, "files": files, "check": self.check.text(), "notes": list(self.notes)}
 
     def text(self) -> str:
         """Lines for a terminal, newline at the end."""
