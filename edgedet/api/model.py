@@ -217,7 +217,7 @@ class Model:
             ram_bytes: largest arena that is allowed; None: any.
             image: picture of the self-test; None: a drawn one.
             seed: of the drawn picture.
-            name: target `c99`: what symbols and files begin with, so that several modules fit one image.
+            name: what symbols and files begin with, so that several modules fit one image.
         Returns:
             What was written.
         Raises:

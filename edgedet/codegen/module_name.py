@@ -31,6 +31,11 @@ class ModuleName:
         return self.prefix.upper()
 
     @property
+    def camel(self) -> str:
+        """Prefix of types and functions of C++."""
+        return "".join(word.capitalize() for word in self.prefix.split("_"))
+
+    @property
     def is_given(self) -> bool:
         """Whether several such modules fit one image."""
         return bool(self.stem)

@@ -87,9 +87,8 @@ def render_c99(
     names = (*_NETWORK_FILES, _BINARY_DATA) if golden is None else (*_NETWORK_FILES, *_PROJECT_FILES)
     if model is not None:
         # `outputs` of both stand for the same tensors; each template has its own view of them.
-        run = _run_values(program, model)
         values["contract"] = contract_values(model)
-        values |= run
+        values |= {**run_values(model), **_scratch_values(program)}
         names = (*names, *_CONTRACT_FILES)
     own = [file for file in names if file.endswith(".c") and file not in ("golden.c", "selftest.c")]
     values["own_sources"] = build_words(name.stem + file for file in own)
@@ -127,8 +126,26 @@ def _kernels(program: Program, model: Int8Model | None) -> dict[str, str]:
     functions = {call.kernel for calls in program.calls for call in calls if call.params_type}
     headers = ["edk_status.h", "edk_types.h"]
     if model is not None:
-        name = _preprocess_function(model.preprocess)
-        functions |= {name, f"{name}_scratch_bytes", *_RUN_FUNCTIONS, decoder_kernel(model)}
+        functions |= run_functions(model)
+    return _kernel_texts(functions, headers)
+
+
+def run_kernels(model: Int8Model) -> dict[str, str]:
+    """Kernels around the network: from a frame to its input, from its outputs to detections.
+
+    Returns:
+        Path in the project -> text.
+    """
+    return _kernel_texts(run_functions(model), ["edk_status.h", "edk_types.h"])
+
+
+def run_functions(model: Int8Model) -> set[str]:
+    """Names of those kernels."""
+    name = _preprocess_function(model.preprocess)
+    return {name, f"{name}_scratch_bytes", *_RUN_FUNCTIONS, decoder_kernel(model)}
+
+
+def _kernel_texts(functions: set[str], headers: Sequence[str]) -> dict[str, str]:
     root = resource_dir("kernels")
     return {f"kernels/{name}": text for name, text in kernel_files(root, sorted(functions), headers).items()}
 
@@ -252,7 +269,8 @@ def _golden_values(golden: GoldenVectors) -> dict[str, Any]:
     }
 
 
-def _run_values(program: Program, model: Int8Model) -> dict[str, Any]:
+def run_values(model: Int8Model) -> dict[str, Any]:
+    """Values of run_constants.c.j2, which every target with C around the network shares."""
     contract = contract_values(model)
     table = quantization_table(model.preprocess, model.input_scale, model.input_zero_point)
     if model.preprocess.channel_order == "BGR":  # the kernel reads RGB frames and tables; run.c swaps its result
@@ -268,6 +286,12 @@ def _run_values(program: Program, model: Int8Model) -> dict[str, Any]:
         "max_candidates": contract["max_candidates"],
         "camera_width": CAMERA_WIDTH,
         "camera_height": CAMERA_HEIGHT,
+    }
+
+
+def _scratch_values(program: Program) -> dict[str, Any]:
+    """Where edgedet_run() finds scratch in the arena."""
+    return {
         "preprocess_scratch_offset": program.preprocess_scratch[0],
         "preprocess_scratch_bytes": program.preprocess_scratch[1],
         "detect_scratch_offset": program.detect_scratch[0],

@@ -138,14 +138,15 @@ def template_environment(target: str, name: ModuleName = UNNAMED) -> Any:
     """The one jinja2.Environment of all generated sources; a missing value is an error.
 
     Args:
-        target: folder of firmware_export whose templates come first; those of tflm follow: contract.h is the same.
+        target: folder of firmware_export whose templates come first; those of tflm and c99 follow: contract.h, the
+            tables of run.c and the kernels' part of CMakeLists.txt are the same.
         name: of the module.
     """
     import jinja2
 
     templates = resource_dir("firmware_export")
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader([templates / target, templates / "tflm"]),
+        loader=jinja2.FileSystemLoader([templates / target, templates / "tflm", templates / "c99"]),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -153,5 +154,7 @@ def template_environment(target: str, name: ModuleName = UNNAMED) -> Any:
         autoescape=False,  # C, not HTML; every text from outside goes through c_string or c_comment
         finalize=template_value,
     )
-    environment.globals.update(prefix=name.prefix, macro=name.macro, stem=name.stem, is_given=name.is_given)
+    environment.globals.update(
+        prefix=name.prefix, macro=name.macro, camel=name.camel, stem=name.stem, is_given=name.is_given
+    )
     return environment

@@ -41,7 +41,7 @@ def add_deploy(commands: Commands) -> None:
     parser.add_argument(
         "--name",
         metavar="NAME",
-        help="target c99: symbols, macros, files and libraries begin with it, so that several modules fit one image",
+        help="symbols, macros, files and libraries begin with it, so that several modules fit one image",
     )
     parser.add_argument("--ram", type=byte_count, metavar="BYTES", help="largest arena that is allowed; 256k is 262144")
     parser.add_argument(

@@ -139,8 +139,8 @@ def deploy(
             any.
         image: picture for the golden vectors; None: a drawn one.
         seed: of the drawn picture.
-        name: target c99: symbols, macros, files and build targets begin with it, so that several modules fit one image;
-            lower-case C identifier. None: with `edgedet`.
+        name: symbols, macros, files and build targets begin with it, so that several modules fit one image; lower-case
+            C identifier. None: with `edgedet`.
     Returns:
         What was written.
     Raises:
@@ -153,15 +153,13 @@ def deploy(
     """
     if target not in TARGETS:
         raise ConfigError(f"unknown target {target!r}; edgedet deploys to {', '.join(TARGETS)}")
-    if name is not None and target != "c99":
-        raise ConfigError(f"target {target} has no name of its own; leave the name out, or choose target c99")
     module = module_name(name)
     if ram_bytes is not None and ram_bytes < 1:
         raise ConfigError(f"the RAM limit must be at least 1 byte, got {ram_bytes}")
     with hold_output(out):
         check_replaceable(out)
         if target == "tflm":
-            product = deploy_tflm(model, ram_bytes, image, seed)
+            product = deploy_tflm(model, ram_bytes, image, seed, module)
         else:
             product = deploy_c99(model, ram_bytes, image, seed, module)
         write_folder(out, product.sources, product.manifest)

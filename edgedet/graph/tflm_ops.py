@@ -131,6 +131,18 @@ RESOLVER_METHODS = {
     "ZEROS_LIKE": "AddZerosLike",
 }
 
+# Kernels for int8 alone: with CMSIS-NN they leave out those for other types. Every resolver method of these takes them.
+INT8_REGISTRATIONS = {
+    "ADD": "Register_ADD_INT8",
+    "AVERAGE_POOL_2D": "Register_AVERAGE_POOL_2D_INT8",
+    "CONV_2D": "Register_CONV_2D_INT8",
+    "DEPTHWISE_CONV_2D": "Register_DEPTHWISE_CONV_2D_INT8",
+    "FULLY_CONNECTED": "Register_FULLY_CONNECTED_INT8",
+    "MAX_POOL_2D": "Register_MAX_POOL_2D_INT8",
+    "MUL": "Register_MUL_INT8",
+    "SOFTMAX": "Register_SOFTMAX_INT8",
+}
+
 
 @dataclass(frozen=True)
 class OperatorUse:
@@ -139,6 +151,12 @@ class OperatorUse:
     kind: str  # name in BuiltinOperator, or "CUSTOM (name)"
     count: int
     method: str  # of MicroMutableOpResolver; empty for other targets
+    registration: str = ""  # what the method is given, a kernel for int8 alone; empty: the one for all types
+
+    @property
+    def custom(self) -> str:
+        """Name of a custom operator; empty for TFLite's own."""
+        return self.kind.removeprefix("CUSTOM (")[:-1] if self.kind.startswith("CUSTOM (") else ""
 
 
 def operators_used(graph: Graph, source: str) -> tuple[OperatorUse, ...]:
@@ -159,4 +177,17 @@ def operators_used(graph: Graph, source: str) -> tuple[OperatorUse, ...]:
             f"{source}: TFLite Micro has no kernel for {', '.join(missing)}; replace these operators in the model. "
             f"It has kernels for {', '.join(RESOLVER_METHODS)}"
         )
-    return tuple(OperatorUse(kind, counts[kind], RESOLVER_METHODS[kind]) for kind in sorted(counts))
+    return tuple(
+        OperatorUse(kind, counts[kind], RESOLVER_METHODS[kind], _int8_registration(graph, kind))
+        for kind in sorted(counts)
+    )
+
+
+def _int8_registration(graph: Graph, kind: str) -> str:
+    """Kernel for int8 alone, where one exists and every operator of the kind computes from int8 to int8."""
+    for operator in graph.operators:
+        if operator.kind == kind:
+            ends = (*operator.inputs[:2], *operator.outputs)  # activations, and weights where there are any
+            if any(index < 0 or graph.tensors[index].dtype != "int8" for index in ends):
+                return ""
+    return INT8_REGISTRATIONS.get(kind, "")

@@ -4,6 +4,10 @@
 
 #include <stddef.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* Handle of a file, or -1. write: 0 to read, 1 to write anew. */
 int semihosting_open(const char *name, int write);
 /* 1 when all bytes were read or written, else 0. */
@@ -16,5 +20,9 @@ void semihosting_close(int handle);
 void semihosting_print(const char *text);
 /* End the emulation with an exit status. */
 void semihosting_exit(int status) __attribute__((noreturn));
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

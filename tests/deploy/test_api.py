@@ -37,6 +37,10 @@ def array_body(text: str, name: str) -> str:
     return found.group(1)
 
 
+def files_of(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
 def golden_arrays(report: DeployReport, names: list[str]) -> list[np.ndarray]:
     text = text_of(report, "golden.cc")
     return [np.array([int(v) for v in array_body(text, n).replace(",", " ").split()], np.int8) for n in names]
@@ -62,8 +66,10 @@ def test_deploy_golden_vectors_are_what_tflm_computes(deployed: DeployReport, ti
 
 def test_deploy_resolver_registers_exactly_the_operators(deployed: DeployReport, tiny_model: Path) -> None:
     text = text_of(deployed, "op_resolver.h")
-    added = re.findall(r"if \(resolver\.(Add\w+)\(\) != kTfLiteOk\) return kTfLiteError;", text)
-    assert added == ["AddConv2D", "AddDepthwiseConv2D", "AddLogistic", "AddMaxPool2D"]
+    added = re.findall(r"if \(resolver\.(Add\w+)\((.*?)\) != kTfLiteOk\) return kTfLiteError;", text)
+    kernels = ["CONV_2D", "DEPTHWISE_CONV_2D", None, "MAX_POOL_2D"]
+    assert [method for method, _ in added] == ["AddConv2D", "AddDepthwiseConv2D", "AddLogistic", "AddMaxPool2D"]
+    assert [kernel for _, kernel in added] == [f"tflite::Register_{k}_INT8()" if k else "" for k in kernels]
     assert "kEdgedetOperatorKinds = 4;" in text
     assert {o.kind: o.count for o in deployed.operators} == {
         "CONV_2D": 11,
@@ -93,7 +99,10 @@ def test_deploy_contract_positions_and_thresholds_follow_the_names(deployed: Dep
 
 def test_deploy_manifest_hashes_match_every_file(deployed: DeployReport, tiny_model: Path) -> None:
     manifest = json.loads(text_of(deployed, MANIFEST))
-    assert {path.name for path in deployed.out.iterdir()} == {*manifest["files"], MANIFEST}
+    assert {path.relative_to(deployed.out).as_posix() for path in files_of(deployed.out)} == {
+        *manifest["files"],
+        MANIFEST,
+    }
     assert deployed.files == tuple(deployed.out / name for name in (*manifest["files"], MANIFEST))
     for name, entry in manifest["files"].items():
         data = (deployed.out / name).read_bytes()
@@ -104,9 +113,9 @@ def test_deploy_manifest_hashes_match_every_file(deployed: DeployReport, tiny_mo
 
 
 def test_deploy_twice_replaces_the_folder_with_identical_bytes(deployed: DeployReport, tiny_model: Path) -> None:
-    before = {path.name: path.read_bytes() for path in deployed.out.iterdir()}
+    before = {path: path.read_bytes() for path in files_of(deployed.out)}
     deploy(tiny_model, "tflm", deployed.out)
-    assert {path.name: path.read_bytes() for path in deployed.out.iterdir()} == before
+    assert {path: path.read_bytes() for path in files_of(deployed.out)} == before
     assert [path.name for path in deployed.out.parent.iterdir()] == [deployed.out.name]
 
 

@@ -6,7 +6,7 @@ import pytest
 import tflite
 
 from edgedet.errors import UnsupportedOpError
-from edgedet.graph.graph import Graph, Operator
+from edgedet.graph.graph import Graph, NoOptions, Operator, Tensor
 from edgedet.graph.tflm_ops import RESOLVER_METHODS, OperatorUse, operators_used
 
 
@@ -52,7 +52,19 @@ def test_resolver_methods_cover_the_operators_of_other_makers_files(shared_dir: 
 
 def test_operators_used_repeated_kinds_are_counted_once_each() -> None:
     used = operators_used(graph_of("CONV_2D", "ADD", "CONV_2D"), "m.tflite")
-    assert used == (OperatorUse("ADD", 1, "AddAdd"), OperatorUse("CONV_2D", 2, "AddConv2D"))
+    assert [(use.kind, use.count, use.method) for use in used] == [("ADD", 1, "AddAdd"), ("CONV_2D", 2, "AddConv2D")]
+
+
+@pytest.mark.parametrize(("dtype", "registration"), [("int8", "Register_ADD_INT8"), ("int16", "")])
+def test_operators_used_int8_kernels_only_where_all_operators_are_int8(dtype: str, registration: str) -> None:
+    tensors = tuple(Tensor(name, (1, 4), kind) for name, kind in (("a", "int8"), ("b", dtype), ("c", dtype)))
+    adds = (Operator("ADD", (0, 0), (0,), NoOptions()), Operator("ADD", (1, 1), (2,), NoOptions()))
+    (used,) = operators_used(Graph(tensors, adds, (0, 1), (2,)), "m.tflite")
+    assert used == OperatorUse("ADD", 2, "AddAdd", registration)
+
+
+def test_operator_use_custom_has_its_own_name() -> None:
+    assert (OperatorUse("CUSTOM (ethos-u)", 1, "AddEthosU").custom, OperatorUse("ADD", 1, "").custom) == ("ethos-u", "")
 
 
 def test_operators_used_unknown_operator_lists_the_supported_ones() -> None:

@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 
 from edgedet import __version__
+from edgedet.codegen.module_name import ModuleName
 from edgedet.codegen.templates import require_jinja2
 from edgedet.deploy.golden import Golden, check_equal, drawn_input, golden_input
 from edgedet.deploy.output_folder import FORMAT, FORMAT_VERSION, file_table, sha256
 from edgedet.deploy.targets.product import Product
-from edgedet.deploy.targets.tflm_plan import PLAN_NAME, with_offline_plan
-from edgedet.deploy.targets.tflm_sources import render_sources
+from edgedet.deploy.targets.tflm_plan import PLAN_NAME, least_bytes, with_offline_plan
+from edgedet.deploy.targets.tflm_sources import TflmModel, render_sources
 from edgedet.errors import ConfigError, ConversionError, ToolchainError, UnsupportedOpError
 from edgedet.graph.check import refuse_compiled
 from edgedet.graph.flatbuffer import bytes_inside, parse_tflite, serialize
@@ -70,7 +71,7 @@ class _Measured:
     outputs: tuple[np.ndarray, ...]  # in the order of the file
 
 
-def deploy_tflm(path: Path, ram_bytes: int | None, image: Path | None, seed: int) -> Product:
+def deploy_tflm(path: Path, ram_bytes: int | None, image: Path | None, seed: int, name: ModuleName) -> Product:
     """Target tflm; arguments and errors as in `edgedet.deploy.api.deploy`."""
     require_jinja2("tflm")
     require_tflite_micro()
@@ -85,9 +86,11 @@ def deploy_tflm(path: Path, ram_bytes: int | None, image: Path | None, seed: int
         check_equal(source.output_names, source.ordered(simulated), outputs)
     origin = f"drawn with seed {seed}" if image is None else f"image {image.name}, sha256 {sha256(image.read_bytes())}"
     golden = Golden(origin, inputs, outputs, refusal)
-    sources = render_sources(
-        measured.data, source.graph, source.model, sha256(source.data), operators, measured.arena, golden
-    )
+    chip = TflmModel(
+        measured.data, measured.graph, source.model, sha256(source.data), operators, measured.arena,
+        least_bytes(source.graph),
+    )  # fmt: skip
+    sources = render_sources(chip, golden, name)
     manifest = _manifest(source, measured, operators, golden, sources)
     return Product(
         sources, manifest, len(measured.data), operators, measured.arena.total_bytes, origin,

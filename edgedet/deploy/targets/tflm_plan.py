@@ -14,7 +14,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from edgedet.codegen.memory.offsets import Lifetime, place
+from edgedet.codegen.memory.offsets import Lifetime, lower_bound, place
 from edgedet.graph.graph import Graph
 from edgedet.graph.tflite.dtypes import tensor_bytes
 
@@ -43,6 +43,11 @@ def with_offline_plan(graph: Graph, seed: int = 0) -> Graph:
     plan[:3] = _VERSION, _SUBGRAPH, len(graph.tensors)
     plan[3 + np.array(list(lifetimes), np.int64)] = offsets
     return replace(graph, metadata=(*graph.metadata, (PLAN_NAME, plan.astype("<i4").tobytes())))
+
+
+def least_bytes(graph: Graph) -> int:
+    """Bytes of the activations that live at once, where most do: no arena of TFLM is smaller."""
+    return lower_bound(list(_lifetimes(graph).values()))[0]
 
 
 def _lifetimes(graph: Graph) -> dict[int, Lifetime]:

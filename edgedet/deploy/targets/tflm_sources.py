@@ -2,80 +2,159 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from edgedet import __version__
 from edgedet.codegen.c_source import byte_rows, int8_rows
+from edgedet.codegen.decoders import decoder_scratch_bytes
+from edgedet.codegen.module_name import ModuleName
+from edgedet.codegen.program import CAMERA_HEIGHT, CAMERA_WIDTH, preprocess_scratch_bytes
+from edgedet.codegen.render import run_kernels, run_values
 from edgedet.codegen.templates import contract_values, require_jinja2, template_environment
 from edgedet.deploy.golden import Golden
-from edgedet.escape import c_comment, c_identifier, c_string
+from edgedet.escape import build_words, c_comment, c_decimal, c_identifier, c_string
 from edgedet.graph.graph import Graph
 from edgedet.graph.model import Int8Model
+from edgedet.graph.tflite.dtypes import tensor_bytes
 from edgedet.graph.tflm_ops import OperatorUse
+from edgedet.resources import resource_dir
+from edgedet.runtimes.protocol import decode_raw
 from edgedet.runtimes.tflm_arena import ArenaReport
 
-_MODEL_FILES = ("model_data.h", "model_data.cc", "op_resolver.h")
+_NETWORK_FILES = ("model_data.h", "model_data.cc", "op_resolver.h", "network.h", "network.cc", "selftest.cc")
+_BUILD_FILES = ("CMakeLists.txt", "cortex-m.cmake", "qemu/board.cmake")
+_TFLITE_TYPES = {  # members of TfLiteType
+    "int8": "kTfLiteInt8",
+    "uint8": "kTfLiteUInt8",
+    "int16": "kTfLiteInt16",
+    "int32": "kTfLiteInt32",
+    "int64": "kTfLiteInt64",
+    "float32": "kTfLiteFloat32",
+    "bool": "kTfLiteBool",
+}
 
 
-def render_sources(
-    data: bytes,
-    graph: Graph,
-    model: Int8Model | None,
-    model_sha256: str,
-    operators: tuple[OperatorUse, ...],
-    arena: ArenaReport,
-    golden: Golden,
-) -> dict[str, str]:
-    """Text of every source file.
+@dataclass(frozen=True, eq=False)
+class TflmModel:
+    """What goes onto the chip."""
+
+    data: bytes
+    graph: Graph  # the same model
+    model: Int8Model | None  # with its contracts; None: the file has none that C code can follow
+    source_sha256: str  # of the file that was given, hexadecimal
+    operators: tuple[OperatorUse, ...]  # that the resolver registers
+    arena: ArenaReport
+    least_arena_bytes: int  # of the tensors that live at once
+
+
+def render_sources(chip: TflmModel, golden: Golden, name: ModuleName) -> dict[str, str]:
+    """Text of every file of the project but the manifest.
 
     Args:
-        data: bytes of the model that goes onto the chip.
-        graph: the same model.
-        model: with its contracts; None: the file has none that C code can follow, and contract.h is left out.
-        model_sha256: of the file that was given, hexadecimal.
-        operators: that the resolver registers.
-        arena: its size.
+        chip: the model; without contracts contract.h, preprocessing and decoding are left out.
         golden: inputs and outputs for the self-test; outputs in contract order where there is a contract.
+        name: with which symbols, macros, files and build targets begin.
     Returns:
-        File name -> text.
+        Path -> text.
     Raises:
-        ToolchainError: Jinja2 or the templates are missing.
+        ToolchainError: Jinja2, a template or a kernel is missing.
     """
     require_jinja2("tflm")
-    environment = template_environment("tflm")
+    environment = template_environment("tflm", name)
+    kernels = {} if chip.model is None else run_kernels(chip.model)
     values = {
         "edgedet_version": __version__,
-        "model_sha256": model_sha256,
-        "model_bytes": len(data),
-        "model_rows": byte_rows(data),
-        "operators": operators,
-        "operator_total": sum(operator.count for operator in operators),
-        "arena": arena,
+        "has_contract": chip.model is not None,
+        "kernel_sources": build_words(path for path in kernels if path.endswith(".c")),
         "golden_source": c_comment(golden.source, 300),
+        **_network_values(chip),
     }
-    templates = {name: name for name in _MODEL_FILES}
-    if model is not None:
-        templates["contract.h"] = "contract.h"
-        values |= contract_values(model)
-        values |= _contract_golden(model, golden)
-        templates |= {"golden.h": "golden.h", "golden.cc": "golden.cc"}
+    templates = {file: file for file in _NETWORK_FILES}
+    if chip.model is not None:
+        values |= {**contract_values(chip.model), **_contract_golden(chip.model, golden)}
+        templates |= {file: file for file in ("contract.h", "golden.h", "golden.cc")}
     else:
-        values |= _tensor_golden(graph, golden)
+        values |= _tensor_golden(chip.graph, golden)
         templates |= {"golden.h": "golden_tensors.h", "golden.cc": "golden_tensors.cc"}
-    return {name: environment.get_template(f"{template}.j2").render(values) for name, template in templates.items()}
+    texts = {
+        name.stem + file: environment.get_template(f"{template}.j2").render(values)
+        for file, template in templates.items()
+    }
+    if chip.model is not None:
+        # run_values() has another view of `outputs`' neighbours than contract.h: levels, tables, scratch.
+        run = {**values, **run_values(chip.model), **_scratch_values(chip.model)}
+        texts |= {
+            name.stem + file: environment.get_template(f"{file}.j2").render(run) for file in ("detect.h", "detect.c")
+        }
+    texts |= {file: environment.get_template(f"{file}.j2").render(values) for file in _BUILD_FILES}
+    return {**texts, **_board_files(), **kernels}
+
+
+def _network_values(chip: TflmModel) -> dict[str, Any]:
+    return {
+        "model_sha256": chip.source_sha256,
+        "model_bytes": len(chip.data),
+        "model_rows": byte_rows(chip.data),
+        "model_crc32": zlib.crc32(chip.data),
+        "operators": chip.operators,
+        "operator_total": sum(operator.count for operator in chip.operators),
+        "arena": chip.arena,
+        "least_arena_bytes": chip.least_arena_bytes,
+        "network_inputs": [_end(chip.graph, index) for index in chip.graph.inputs],
+        "network_outputs": [_end(chip.graph, index) for index in chip.graph.outputs],
+    }
+
+
+def _end(graph: Graph, index: int) -> dict[str, Any]:
+    """An input or output, and what TFLite Micro must say of it."""
+    tensor = graph.tensors[index]
+    affine = tensor.quantization
+    return {
+        "name": c_string(tensor.name),
+        "type": tensor.dtype,
+        "tflite_type": _TFLITE_TYPES[tensor.dtype],
+        "bytes": tensor_bytes(tensor),
+        "scale": c_decimal(0.0 if affine is None else float(affine.scale[0])),
+        "zero_point": 0 if affine is None else int(affine.zero_point[0]),
+    }
+
+
+def _scratch_values(model: Int8Model) -> dict[str, int]:
+    """Memory of preprocessing and decoding, which run one after the other."""
+    decode = decoder_scratch_bytes(model)
+    prepare = preprocess_scratch_bytes(model.preprocess, CAMERA_WIDTH, CAMERA_HEIGHT)
+    return {"scratch_bytes": max(decode, prepare), "decode_bytes": decode}
+
+
+def _board_files() -> dict[str, str]:
+    """Start-up code, memory maps and printing on QEMU's boards."""
+    folder = resource_dir("firmware_export") / "qemu"
+    names = [path.name for path in sorted(folder.iterdir()) if path.suffix in (".c", ".h", ".ld")]
+    return {f"qemu/{name}": (folder / name).read_text(encoding="utf-8") for name in names if name != "main.c"} | {
+        "qemu/tflm_log.c": (resource_dir("firmware_export") / "tflm" / "tflm_log.c").read_text(encoding="utf-8")
+    }
 
 
 def _contract_golden(model: Int8Model, golden: Golden) -> dict[str, Any]:
     """Of one int8 input, and int8 outputs that the contract names."""
+    found = decode_raw(model, golden.outputs)
     return {
         "golden_input_rows": int8_rows(golden.inputs[0]),
         "golden_input_bytes": golden.inputs[0].size,
         "golden_outputs": [
             {"name": c_identifier(name), "rows": int8_rows(array), "bytes": array.size}
             for name, array in zip(model.outputs.tensor_names, golden.outputs, strict=True)
+        ],
+        "golden_detections": [
+            {"box": [c_decimal(side) for side in box], "score": c_decimal(score), "label": label}
+            for box, score, label in zip(
+                found.boxes.tolist(), found.scores.tolist(), found.labels.tolist(), strict=True
+            )
         ],
     }
 

@@ -160,8 +160,3 @@ def test_deploy_a_name_that_c_does_not_take_is_refused(models: dict[str, Path], 
     with pytest.raises(ConfigError, match="lower-case letters, digits and single underscores"):
         deploy(models["cells"], "c99", tmp_path / "out", name=name)
     assert not (tmp_path / "out").exists()
-
-
-def test_deploy_tflm_with_a_name_is_refused(models: dict[str, Path], tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="target tflm has no name"):
-        deploy(models["cells"], "tflm", tmp_path / "out", name="cells")
