@@ -146,7 +146,7 @@ class Coco(Kind):
 
 
 class Checkpoint(Kind):
-    """Files of torch.save: values, pickles, zip members and bytes; read as edgedet's own, and by `edgedet import`."""
+    """Files of torch.save, as `train` writes them: values, pickles, zip members and bytes."""
 
     suffix = ".pt"
 
@@ -155,7 +155,7 @@ class Checkpoint(Kind):
 
         from edgedet.net.families import build_detector
 
-        file = load_model_file("rtmdet_pico_relu6", ("widen=0.0625",))
+        file = load_model_file("rtmdet_pico_relu6", ("widen=0.0625", "deepen=0.1", "stacked_convs=1"))
         weights = build_detector(file.model, 2).state_dict()
         contracts = (file.preprocess.spec((64, 64)).to_json(), OutputSpec(("a", "b")).to_json())
         spec = {"model": asdict(file.model), "preprocess": contracts[0], "outputs": contracts[1]}
@@ -166,10 +166,21 @@ class Checkpoint(Kind):
             "spec": spec,
             "info": {"epoch": 3, "identity": {"train": asdict(file.train), "seed": 0}, "history": [{"epoch": 1}]},
         }
-        self._meta = {"cfg": "model = dict(backbone=dict(deepen_factor=0.33))", "dataset_meta": {"classes": ["a", "b"]}}
+        self._meta = {
+            "cfg": "model = dict(backbone=dict(act_cfg=dict(type='ReLU6')))",
+            "dataset_meta": {"classes": ["a", "b"]},
+        }
         self._weights = weights
         self._torch = torch
-        self._sound = self._saved({**self._frame, "state_dict": weights})
+        self._sound = self._saved(self._whole(self._frame, weights))
+
+    def _whole(self, frame: dict[str, Any], weights: dict[str, Any]) -> dict[str, Any]:
+        return {**frame, "state_dict": weights}
+
+    def _described(self, rng: np.random.Generator) -> dict[str, Any]:
+        """What stands beside the weights, damaged."""
+        damaged: dict[str, Any] = trees.damage_tree(rng, self._frame, self._odd)
+        return damaged
 
     def _saved(self, content: Any, zip_form: bool = True) -> bytes:
         buffer = io.BytesIO()
@@ -203,14 +214,12 @@ class Checkpoint(Kind):
     def damaged(self, rng: np.random.Generator) -> bytes:
         match int(rng.integers(5)):
             case 0 | 1:
-                frame = trees.damage_tree(rng, self._frame, self._odd)
-                return self._saved({**frame, "state_dict": self._weights})
+                return self._saved(self._whole(self._described(rng), self._weights))
             case 2:
                 weights = dict(self._weights)
                 for _ in range(int(rng.integers(1, 4))):
                     weights[list(weights)[int(rng.integers(len(weights)))]] = self._odd(rng)
-                content = {"state_dict": weights, "meta": trees.damage_tree(rng, self._meta, self._odd)}
-                return self._saved(content if rng.random() < 0.5 else {**self._frame, **content}, rng.random() < 0.7)
+                return self._saved(self._whole(self._frame, weights), rng.random() < 0.7)
             case 3:
                 return self._other_zip(rng)
         data: bytes = trees.damage_bytes(rng, self._sound, None if rng.random() < 0.5 else 4096)
@@ -224,22 +233,39 @@ class Checkpoint(Kind):
                 data = source.read(name)
                 if name.endswith("data.pkl"):
                     data = trees.damage_bytes(rng, data)
-                elif rng.random() < 0.01:
+                elif rng.random() < 0.001:
                     continue
-                packed = zipfile.ZIP_DEFLATED if rng.random() < 0.02 else zipfile.ZIP_STORED
-                target.writestr(name, data + bytes(1 << 24 if rng.random() < 0.001 else 0), compress_type=packed)
+                packed = zipfile.ZIP_DEFLATED if rng.random() < 0.0005 else zipfile.ZIP_STORED
+                target.writestr(name, data + bytes(1 << 24 if rng.random() < 0.0005 else 0), compress_type=packed)
         return buffer.getvalue()
+
+    def read(self, path: Path) -> None:
+        from edgedet.net.checkpoint import load_checkpoint
+
+        load_checkpoint(path)
+
+
+class Foreign(Checkpoint):
+    """Checkpoints of other makers: weights with MMDetection's names, a configuration as text, classes."""
+
+    def _whole(self, frame: dict[str, Any], weights: dict[str, Any]) -> dict[str, Any]:
+        return {"state_dict": weights, "meta": frame.get("meta", self._meta)}
+
+    def _described(self, rng: np.random.Generator) -> dict[str, Any]:
+        return {"meta": trees.damage_tree(rng, self._meta, self._odd)}
 
     def read(self, path: Path) -> None:
         from edgedet.errors import EdgedetError
         from edgedet.exchange.checkpoints.api import ImportRequest, import_checkpoint, list_keys
-        from edgedet.net.checkpoint import load_checkpoint
+        from edgedet.exchange.checkpoints.architecture import Choices
+        from edgedet.exchange.checkpoints.contracts import InputChoices
 
+        inputs, network = InputChoices(preset="mmdet", imgsz=(64, 64)), Choices(bn_eps=1e-5)
+        imported = ImportRequest(path, path.with_name("imported.pt"), inputs=inputs, network=network)
         refused = None
-        imported = ImportRequest(path, path.with_name("imported.pt"))
-        for reader in (load_checkpoint, lambda _: list_keys(imported), lambda _: import_checkpoint(imported)):
+        for reader in (list_keys, import_checkpoint):
             try:
-                reader(path)
+                reader(imported)
             except EdgedetError as error:
                 refused = refused or error
         if refused is not None:
@@ -333,6 +359,7 @@ KINDS: dict[str, type[Kind]] = {
     "metadata": Metadata,
     "coco": Coco,
     "checkpoint": Checkpoint,
+    "import": Foreign,
     "toml": Toml,
     "image": ImageFile,
 }
@@ -341,7 +368,8 @@ TITLES = {
     "flatbuffer": "`.tflite`: bytes and graphs",
     "metadata": "contracts inside a `.tflite`, written as C when they are accepted",
     "coco": "COCO annotations",
-    "checkpoint": "checkpoints, and `edgedet import`",
+    "checkpoint": "checkpoints",
+    "import": "checkpoints of other makers, by `edgedet import`",
     "toml": "model TOMLs",
     "image": "pictures of all formats",
 }
