@@ -29,7 +29,7 @@ _WITHOUT_CONTRACT = {  # what is left, and what is missing
 }
 # What proves that it works on the chip: the self-test compares every output byte with the golden ones.
 _NEXT = {
-    "tflm": "add {out} and TFLite Micro to the firmware, and compare with the golden vectors on the chip",
+    "tflm": "`cmake -S {out} -B build -DTFLM_ROOT=...` builds it and its self-test (docs/tflm.md)",
     "c99": "`make -C {out}` builds it and runs its self-test here: PASS or FAIL",
 }
 
@@ -109,8 +109,7 @@ class DeployReport:
             lines.append(
                 f"           outputs by TFLite Micro alone, not cross-checked by the simulator: {self.unchecked}"
             )
-        size = sum(path.stat().st_size for path in self.files)
-        lines.append(f"wrote:     {len(self.files)} files, {size:,} bytes, in {self.out} ({MANIFEST} lists them)")
+        lines.append(f"wrote:     {len(self.files)} files in {self.out} ({MANIFEST} lists them)")
         lines.append(f"next:      {_NEXT[self.target].format(out=shlex.quote(str(self.out)))}")
         return "\n".join(lines) + "\n"
 
