@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 comma := ,
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test faults fuzz test-models test-onnx lint format bench clean distclean
+.PHONY: help venv demo test faults fuzz test-models test-onnx lint format format-c bench clean distclean
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -81,6 +81,9 @@ lint: $(VENV)/installed
 format: $(VENV)/installed
 	$(PY) -m ruff format .
 	$(PY) -m ruff check --fix .
+
+format-c:
+	clang-format -i kernels/include/*.h kernels/src/*.[ch] firmware_export/qemu/*.[ch]
 
 bench: $(VENV)/installed
 	$(PY) -m pytest -q bench --benchmark-columns=min,median,max,rounds

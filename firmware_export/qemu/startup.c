@@ -44,7 +44,9 @@ __attribute__((section(".vectors"), used)) static const vector vectors[16] = {
     fault, /* BusFault */
     fault, /* UsageFault */
     fault, /* SecureFault */
-    NULL, NULL, NULL,
+    NULL,
+    NULL,
+    NULL,
     fault, /* SVCall */
     fault, /* DebugMonitor */
     NULL,

@@ -10,8 +10,8 @@ extern "C" {
 #endif
 
 typedef struct {
-    edk_view in, out;   /* same height, width and channels; strides in elements of the own type */
-    edk_type in_type;   /* EDK_INT8, EDK_UINT8 or EDK_INT16 */
+    edk_view in, out; /* same height, width and channels; strides in elements of the own type */
+    edk_type in_type; /* EDK_INT8, EDK_UINT8 or EDK_INT16 */
     float scale;
     int32_t zero_point; /* a code of the input */
 } edk_dequantize_params;

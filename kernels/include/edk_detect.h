@@ -33,14 +33,14 @@ extern "C" {
 
 /* Constants of one stride level. */
 typedef struct edk_detect_level {
-    int32_t height; /* cells, ceil(input height / stride) */
-    int32_t width;  /* cells, ceil(input width / stride) */
-    int32_t stride; /* input px per cell */
-    float cls_scale; /* > 0, finite */
-    float box_scale; /* > 0, finite */
-    int16_t cls_zero_point; /* -128..127, subtracted from q */
-    int16_t box_zero_point; /* -128..127, subtracted from q */
-    int16_t q_threshold; /* -128..128, smallest q that is a candidate; 128: none. decode.quantized_threshold */
+    int32_t height;           /* cells, ceil(input height / stride) */
+    int32_t width;            /* cells, ceil(input width / stride) */
+    int32_t stride;           /* input px per cell */
+    float cls_scale;          /* > 0, finite */
+    float box_scale;          /* > 0, finite */
+    int16_t cls_zero_point;   /* -128..127, subtracted from q */
+    int16_t box_zero_point;   /* -128..127, subtracted from q */
+    int16_t q_threshold;      /* -128..128, smallest q that is a candidate; 128: none. decode.quantized_threshold */
     const float *score_table; /* [256], score of q at [q + 128] */
 } edk_detect_level;
 
@@ -53,8 +53,8 @@ typedef struct edk_detect_params {
 } edk_detect_params;
 
 typedef struct edk_detection {
-    float box[4]; /* x1, y1, x2, y2, px of the network's input; edk_image_box maps them to the image */
-    float score;  /* 0..1 */
+    float box[4];  /* x1, y1, x2, y2, px of the network's input; edk_image_box maps them to the image */
+    float score;   /* 0..1 */
     int32_t label; /* 0..num_classes - 1 */
 } edk_detection;
 
@@ -81,8 +81,8 @@ size_t edk_detect_scratch_bytes(int32_t max_candidates);
  * `scratch`. Nothing is written unless EDK_OK.
  */
 edk_status edk_detect(const edk_detect_params *params, const int8_t *const *outputs, void *scratch,
-                      size_t scratch_bytes, int32_t max_candidates, edk_detection *detections,
-                      int32_t max_detections, int32_t *count);
+                      size_t scratch_bytes, int32_t max_candidates, edk_detection *detections, int32_t max_detections,
+                      int32_t *count);
 
 #ifdef __cplusplus
 }

@@ -40,9 +40,9 @@ extern "C" {
 enum {
     EDK_BOX_DISTANCES, /* left, top, right, bottom in strides from ((column + offset) * stride, (row + offset) * stride) */
     EDK_BOX_CELLS,     /* centre ((x + column) * stride, (y + row) * stride), sides in strides or in anchors */
-    EDK_BOX_ANCHORS,   /* y, x, height, width: centre and sides relative to the row's anchor */
-    EDK_BOX_CENTRE,    /* x, y, width, height in px */
-    EDK_BOX_CORNERS    /* x1, y1, x2, y2 in px */
+    EDK_BOX_ANCHORS, /* y, x, height, width: centre and sides relative to the row's anchor */
+    EDK_BOX_CENTRE,  /* x, y, width, height in px */
+    EDK_BOX_CORNERS  /* x1, y1, x2, y2 in px */
 };
 
 /* What the score of a class is, before the objectness. */
@@ -82,10 +82,11 @@ typedef struct edk_detect_rows_level {
     edk_detect_codes obj_codes;
     const double *cls_powers; /* [256], > 0; EDK_SCORE_SOFTMAX, else not used */
     const double *bin_powers; /* [256], > 0; where there are bins, else not used */
-    const float *anchor_px;   /* EDK_BOX_CELLS: [anchors] of width, height, or NULL: the stride. EDK_BOX_ANCHORS: [rows] of
-                               * centre x, centre y, width, height */
-    int16_t cls_threshold;    /* -128..128, smallest code that can be a candidate */
-    int16_t obj_threshold;    /* likewise, of the objectness */
+    /* EDK_BOX_CELLS: [anchors] of width, height, or NULL: the stride. EDK_BOX_ANCHORS: [rows] of centre x, centre y,
+     * width, height */
+    const float *anchor_px;
+    int16_t cls_threshold; /* -128..128, smallest code that can be a candidate */
+    int16_t obj_threshold; /* likewise, of the objectness */
 } edk_detect_rows_level;
 
 /* The output contract, as `edgedet deploy` writes it into the generated code. */

@@ -10,8 +10,9 @@ extern "C" {
 #endif
 
 typedef struct {
-    edk_view in, out;     /* same height, width and channels; strides in elements */
-    int32_t multiplier;   /* 0 .. 65534; code * multiplier * 2^-shift counts steps of 1/12288 of the function's argument */
+    edk_view in, out; /* same height, width and channels; strides in elements */
+    /* 0 .. 65534; code * multiplier * 2^-shift counts steps of 1/12288 of the function's argument */
+    int32_t multiplier;
     int8_t shift;         /* 0 .. 31 */
     const int32_t *table; /* 256 values in units of 2^-16, one every 512 steps (edgedet/numerics/int16.py) */
 } edk_logistic_params;

@@ -59,8 +59,9 @@ typedef struct edk_preprocess_params {
     int32_t input_width;  /* px, 1..EDK_MAX_SIDE */
     int32_t input_height; /* px */
     edk_resize_mode resize;
-    uint8_t pad_value;   /* of all channels, before quantization */
-    const int8_t *table; /* int8 [3][256], [channel][pixel value]: edgedet.data.pictures.preprocess.quantization_table; grey: [256] */
+    uint8_t pad_value; /* of all channels, before quantization */
+    /* int8 [3][256], [channel][pixel value]: edgedet.data.pictures.preprocess.quantization_table; grey: [256] */
+    const int8_t *table;
 } edk_preprocess_params;
 
 /* Bytes of scratch that edk_preprocess needs: 3 * image width for one row, 2 bytes for each coefficient (about

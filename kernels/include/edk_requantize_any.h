@@ -13,7 +13,7 @@ typedef struct {
     edk_view in, out;           /* same height, width and channels; strides in elements of the own type */
     edk_type in_type, out_type; /* EDK_INT8 or EDK_INT16 */
     int32_t multiplier;
-    int8_t shift;               /* -31 .. 14; from input scale / output scale */
+    int8_t shift; /* -31 .. 14; from input scale / output scale */
     int32_t zero_point, out_zero_point;
 } edk_requantize_any_params;
 

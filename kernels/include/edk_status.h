@@ -7,13 +7,13 @@ extern "C" {
 #endif
 
 /* Code and text of each status; enum and strings come from this one list. */
-#define EDK_STATUS_LIST(X)                                                          \
-    X(EDK_OK, "ok")                                                                 \
-    X(EDK_ERROR_NULL, "a pointer that is needed is null")                           \
-    X(EDK_ERROR_SHAPE, "sizes, strides or padding contradict each other")           \
-    X(EDK_ERROR_RANGE, "a zero point, activation limit or option is out of range")  \
-    X(EDK_ERROR_SCRATCH, "the scratch memory is too small")                         \
-    X(EDK_ERROR_ALIGNMENT, "a pointer is not aligned as its header asks")           \
+#define EDK_STATUS_LIST(X)                                                         \
+    X(EDK_OK, "ok")                                                                \
+    X(EDK_ERROR_NULL, "a pointer that is needed is null")                          \
+    X(EDK_ERROR_SHAPE, "sizes, strides or padding contradict each other")          \
+    X(EDK_ERROR_RANGE, "a zero point, activation limit or option is out of range") \
+    X(EDK_ERROR_SCRATCH, "the scratch memory is too small")                        \
+    X(EDK_ERROR_ALIGNMENT, "a pointer is not aligned as its header asks")          \
     X(EDK_ERROR_CAPACITY, "a fixed-size buffer is too small for the result")
 
 typedef enum {

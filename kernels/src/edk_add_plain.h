@@ -11,10 +11,9 @@ static inline void edk_add_run(const edk_add_params *p, const int8_t *input1, co
 {
     for (int32_t i = 0; i < count; i++) {
         const int32_t a = (*input1 - p->zero_point1) * (1 << 20), b = (*input2 - p->zero_point2) * (1 << 20);
-        const int32_t sum =
-            edk_scale(a, p->multiplier1, p->shift1) + sign * edk_scale(b, p->multiplier2, p->shift2);
-        output[i] = edk_clip_code(edk_scale(sum, p->out_multiplier, p->out_shift), p->out_zero_point, p->act_min,
-                                  p->act_max);
+        const int32_t sum = edk_scale(a, p->multiplier1, p->shift1) + sign * edk_scale(b, p->multiplier2, p->shift2);
+        output[i] =
+            edk_clip_code(edk_scale(sum, p->out_multiplier, p->out_shift), p->out_zero_point, p->act_min, p->act_max);
         input1 += p->in1.channel;
         input2 += p->in2.channel;
     }

@@ -117,34 +117,34 @@ static inline void edk_conv_block_fill(edk_conv_block *block, int slot, const in
     }
 }
 
+/* clang-format off: assembly, a line an instruction */
 /* Eight taps of four windows; `load` brings eight weights to w0 and w1. Registers of LDM must be named; r7 is left out,
  * since it may be the frame pointer. */
-#define EDK_EIGHT_TAPS(load)              \
-    load                                  \
-    "sxtb16 %[t], %[w0]\n"                \
-    "ldmia %[p]!, {r4, r5, r6, r8}\n"     \
-    "smlad %[a0], r4, %[t], %[a0]\n"      \
-    "smlad %[a1], r5, %[t], %[a1]\n"      \
-    "smlad %[a2], r6, %[t], %[a2]\n"      \
-    "smlad %[a3], r8, %[t], %[a3]\n"      \
-    "sxtb16 %[w0], %[w0], ror #8\n"       \
-    "ldmia %[p]!, {r4, r5, r6, r8}\n"     \
-    "smlad %[a0], r4, %[w0], %[a0]\n"     \
-    "smlad %[a1], r5, %[w0], %[a1]\n"     \
-    "smlad %[a2], r6, %[w0], %[a2]\n"     \
-    "smlad %[a3], r8, %[w0], %[a3]\n"     \
-    "sxtb16 %[t], %[w1]\n"                \
-    "ldmia %[p]!, {r4, r5, r6, r8}\n"     \
-    "smlad %[a0], r4, %[t], %[a0]\n"      \
-    "smlad %[a1], r5, %[t], %[a1]\n"      \
-    "smlad %[a2], r6, %[t], %[a2]\n"      \
-    "smlad %[a3], r8, %[t], %[a3]\n"      \
-    "sxtb16 %[w1], %[w1], ror #8\n"       \
-    "ldmia %[p]!, {r4, r5, r6, r8}\n"     \
-    "smlad %[a0], r4, %[w1], %[a0]\n"     \
-    "smlad %[a1], r5, %[w1], %[a1]\n"     \
-    "smlad %[a2], r6, %[w1], %[a2]\n"     \
-    "smlad %[a3], r8, %[w1], %[a3]\n"
+#define EDK_EIGHT_TAPS(load)               \
+    load "sxtb16 %[t], %[w0]\n"            \
+         "ldmia %[p]!, {r4, r5, r6, r8}\n" \
+         "smlad %[a0], r4, %[t], %[a0]\n"  \
+         "smlad %[a1], r5, %[t], %[a1]\n"  \
+         "smlad %[a2], r6, %[t], %[a2]\n"  \
+         "smlad %[a3], r8, %[t], %[a3]\n"  \
+         "sxtb16 %[w0], %[w0], ror #8\n"   \
+         "ldmia %[p]!, {r4, r5, r6, r8}\n" \
+         "smlad %[a0], r4, %[w0], %[a0]\n" \
+         "smlad %[a1], r5, %[w0], %[a1]\n" \
+         "smlad %[a2], r6, %[w0], %[a2]\n" \
+         "smlad %[a3], r8, %[w0], %[a3]\n" \
+         "sxtb16 %[t], %[w1]\n"            \
+         "ldmia %[p]!, {r4, r5, r6, r8}\n" \
+         "smlad %[a0], r4, %[t], %[a0]\n"  \
+         "smlad %[a1], r5, %[t], %[a1]\n"  \
+         "smlad %[a2], r6, %[t], %[a2]\n"  \
+         "smlad %[a3], r8, %[t], %[a3]\n"  \
+         "sxtb16 %[w1], %[w1], ror #8\n"   \
+         "ldmia %[p]!, {r4, r5, r6, r8}\n" \
+         "smlad %[a0], r4, %[w1], %[a0]\n" \
+         "smlad %[a1], r5, %[w1], %[a1]\n" \
+         "smlad %[a2], r6, %[w1], %[a2]\n" \
+         "smlad %[a3], r8, %[w1], %[a3]\n"
 
 /* What the assembly below keeps on the stack: it has no register to spare. */
 typedef struct {
@@ -167,25 +167,25 @@ typedef struct {
 typedef char edk_conv_run_layout[offsetof(edk_conv_run, sums) == 64 ? 1 : -1];
 
 /* Accumulator to code: multiplier in r5, exponent in r6, half and zero point in r8. */
-#define EDK_FINISH_SUM(sum)             \
-    "lsl " sum ", " sum ", #1\n"        \
-    "smmulr " sum ", " sum ", r5\n"     \
-    "add " sum ", " sum ", r8\n"        \
-    "asr " sum ", " sum ", r6\n"        \
+#define EDK_FINISH_SUM(sum)         \
+    "lsl " sum ", " sum ", #1\n"    \
+    "smmulr " sum ", " sum ", r5\n" \
+    "add " sum ", " sum ", r8\n"    \
+    "asr " sum ", " sum ", r6\n"    \
     "ssat " sum ", #8, " sum "\n"
 
 /* The same with ties of negative numbers, and clipped to w0 .. w1. */
-#define EDK_FINISH_SIGNED(sum)                  \
-    "lsl " sum ", " sum ", #1\n"                \
-    "smmulr " sum ", " sum ", r5\n"             \
-    "add " sum ", " sum ", " sum ", asr #31\n"  \
-    "add " sum ", " sum ", r8\n"                \
-    "asr " sum ", " sum ", r6\n"                \
-    "cmp " sum ", %[w0]\n"                      \
-    "it lt\n"                                   \
-    "movlt " sum ", %[w0]\n"                    \
-    "cmp " sum ", %[w1]\n"                      \
-    "it gt\n"                                   \
+#define EDK_FINISH_SIGNED(sum)                 \
+    "lsl " sum ", " sum ", #1\n"               \
+    "smmulr " sum ", " sum ", r5\n"            \
+    "add " sum ", " sum ", " sum ", asr #31\n" \
+    "add " sum ", " sum ", r8\n"               \
+    "asr " sum ", " sum ", r6\n"               \
+    "cmp " sum ", %[w0]\n"                     \
+    "it lt\n"                                  \
+    "movlt " sum ", %[w0]\n"                   \
+    "cmp " sum ", %[w1]\n"                     \
+    "it gt\n"                                  \
     "movgt " sum ", %[w1]\n"
 
 #define EDK_COPY_FOUR_WORDS "ldmia %[p]!, {r4, r5, r6, r8}\nstmia %[t]!, {r4, r5, r6, r8}\n"
@@ -197,84 +197,97 @@ typedef char edk_conv_run_layout[offsetof(edk_conv_run, sums) == 64 ? 1 : -1];
  * The state is copied below the stack pointer and read from there: clang gives every memory operand a register of its own,
  * and there are 13 in all, r7 left out. No operand may be in memory, since the stack pointer moves.
  */
-#define EDK_CONV_RUN(name, load)                                                                                      \
-    static inline void name(edk_conv_run *state, const int8_t *weights)                                               \
-    {                                                                                                                 \
-        const edk_conv_run *p = state;                                                                                \
-        const int8_t *w = weights;                                                                                    \
-        uint32_t a0, a1, a2, a3, t, w0, w1;                                                                           \
-        __asm__ volatile("sub sp, sp, #72\n"                                                                          \
-                         "mov %[t], sp\n"                                                                             \
-                         EDK_COPY_FOUR_WORDS EDK_COPY_FOUR_WORDS EDK_COPY_FOUR_WORDS EDK_COPY_FOUR_WORDS              \
-                         "ldr %[t], [sp, #32]\n"                                                                      \
-                         "3:\n"                                                                                       \
-                         "ldr %[p], [sp, #4]\n"                                                                       \
-                         "ldr %[a0], [%[p], %[t], lsl #2]\n"                                                          \
-                         "ldr %[p], [sp, #0]\n"                                                                       \
-                         "ldr %[t], [sp, #40]\n"                                                                      \
-                         "mov %[a1], %[a0]\n"                                                                         \
-                         "mov %[a2], %[a0]\n"                                                                         \
-                         "mov %[a3], %[a0]\n"                                                                         \
-                         "tst %[t], #8\n"                                                                             \
-                         "add %[t], %[t], %[w]\n"                                                                     \
-                         "str %[t], [sp, #64]\n"                                                                      \
-                         "bne 2f\n"                                                                                   \
-                         "1:\n" EDK_EIGHT_TAPS(load) "2:\n" EDK_EIGHT_TAPS(load)                                      \
-                         "ldr %[t], [sp, #64]\n"                                                                      \
-                         "cmp %[w], %[t]\n"                                                                           \
-                         "bne 1b\n"                                                                                   \
-                         "ldr r4, [sp, #52]\n"                                                                        \
-                         "cmp r4, #" EDK_TEXT(EDK_FINISH_NARROW) "\n"                                                 \
-                         "blt 6f\n"                                                                                   \
-                         "ldr %[p], [sp, #44]\n"                                                                      \
-                         "ldr %[t], [sp, #32]\n"                                                                      \
-                         "sub %[w], %[w], %[p]\n"                                                                     \
-                         "ldr %[p], [sp, #8]\n"                                                                       \
-                         "ldr r5, [%[p], %[t], lsl #2]\n"                                                             \
-                         "ldr %[p], [sp, #12]\n"                                                                      \
-                         "ldrsb r6, [%[p], %[t]]\n"                                                                   \
-                         "ldr r8, [sp, #48]\n"                                                                        \
-                         "neg r6, r6\n"                                                                               \
-                         "sub %[p], r6, #1\n"                                                                         \
-                         "lsl r8, r8, %[p]\n"                                                                         \
-                         "cmp r4, #" EDK_TEXT(EDK_FINISH_NARROW) "\n"                                                 \
-                         "beq 5f\n" EDK_FINISH_SUM("%[a0]") EDK_FINISH_SUM("%[a1]") EDK_FINISH_SUM("%[a2]")           \
-                         EDK_FINISH_SUM("%[a3]")                                                                      \
-                         "4:\n"                                                                                       \
-                         "ldr %[w0], [sp, #16]\n"                                                                     \
-                         "ldr %[w1], [sp, #20]\n"                                                                     \
-                         "strb %[a0], [%[w0], %[t]]\n"                                                                \
-                         "strb %[a1], [%[w1], %[t]]\n"                                                                \
-                         "ldr %[w0], [sp, #24]\n"                                                                     \
-                         "ldr %[w1], [sp, #28]\n"                                                                     \
-                         "strb %[a2], [%[w0], %[t]]\n"                                                                \
-                         "strb %[a3], [%[w1], %[t]]\n"                                                                \
-                         "ldr %[p], [sp, #36]\n"                                                                      \
-                         "add %[t], %[t], #1\n"                                                                       \
-                         "str %[t], [sp, #32]\n"                                                                      \
-                         "cmp %[t], %[p]\n"                                                                           \
-                         "bne 3b\n"                                                                                   \
-                         "b 6f\n"                                                                                     \
-                         "5:\n"                                                                                       \
-                         "ldr %[w0], [sp, #56]\n"                                                                     \
-                         "ldr %[w1], [sp, #60]\n" EDK_FINISH_SIGNED("%[a0]") EDK_FINISH_SIGNED("%[a1]")               \
-                         EDK_FINISH_SIGNED("%[a2]") EDK_FINISH_SIGNED("%[a3]")                                        \
-                         "b 4b\n"                                                                                     \
-                         "6:\n"                                                                                       \
-                         "add sp, sp, #72\n"                                                                          \
-                         : [w] "+r"(w), [p] "+r"(p), [a0] "=&r"(a0), [a1] "=&r"(a1), [a2] "=&r"(a2), [a3] "=&r"(a3),  \
-                           [t] "=&r"(t), [w0] "=&r"(w0), [w1] "=&r"(w1)                                               \
-                         :                                                                                            \
-                         : "r4", "r5", "r6", "r8", "cc", "memory");                                                   \
-        state->sums[0] = (int32_t)a0;                                                                                 \
-        state->sums[1] = (int32_t)a1;                                                                                 \
-        state->sums[2] = (int32_t)a2;                                                                                 \
-        state->sums[3] = (int32_t)a3;                                                                                 \
+#define EDK_CONV_RUN(name, load)                                                                                       \
+    static inline void name(edk_conv_run *state, const int8_t *weights)                                                \
+    {                                                                                                                  \
+        const edk_conv_run *p = state;                                                                                 \
+        const int8_t *w = weights;                                                                                     \
+        uint32_t a0, a1, a2, a3, t, w0, w1;                                                                            \
+        __asm__ volatile(                                                                                              \
+            "sub sp, sp, #72\n"                                                                                        \
+            "mov %[t], sp\n" EDK_COPY_FOUR_WORDS EDK_COPY_FOUR_WORDS EDK_COPY_FOUR_WORDS EDK_COPY_FOUR_WORDS           \
+            "ldr %[t], [sp, #32]\n"                                                                                    \
+            "3:\n"                                                                                                     \
+            "ldr %[p], [sp, #4]\n"                                                                                     \
+            "ldr %[a0], [%[p], %[t], lsl #2]\n"                                                                        \
+            "ldr %[p], [sp, #0]\n"                                                                                     \
+            "ldr %[t], [sp, #40]\n"                                                                                    \
+            "mov %[a1], %[a0]\n"                                                                                       \
+            "mov %[a2], %[a0]\n"                                                                                       \
+            "mov %[a3], %[a0]\n"                                                                                       \
+            "tst %[t], #8\n"                                                                                           \
+            "add %[t], %[t], %[w]\n"                                                                                   \
+            "str %[t], [sp, #64]\n"                                                                                    \
+            "bne 2f\n"                                                                                                 \
+            "1:\n" EDK_EIGHT_TAPS(load) "2:\n" EDK_EIGHT_TAPS(                                                         \
+                load) "ldr %[t], [sp, #64]\n"                                                                          \
+                      "cmp %[w], %[t]\n"                                                                               \
+                      "bne 1b\n"                                                                                       \
+                      "ldr r4, [sp, #52]\n"                                                                            \
+                      "cmp r4, #" EDK_TEXT(                                                                            \
+                          EDK_FINISH_NARROW) "\n"                                                                      \
+                                             "blt 6f\n"                                                                \
+                                             "ldr %[p], [sp, #44]\n"                                                   \
+                                             "ldr %[t], [sp, #32]\n"                                                   \
+                                             "sub %[w], %[w], %[p]\n"                                                  \
+                                             "ldr %[p], [sp, #8]\n"                                                    \
+                                             "ldr r5, [%[p], %[t], lsl #2]\n"                                          \
+                                             "ldr %[p], [sp, #12]\n"                                                   \
+                                             "ldrsb r6, [%[p], %[t]]\n"                                                \
+                                             "ldr r8, [sp, #48]\n"                                                     \
+                                             "neg r6, r6\n"                                                            \
+                                             "sub %[p], r6, #1\n"                                                      \
+                                             "lsl r8, r8, %[p]\n"                                                      \
+                                             "cmp r4, #" EDK_TEXT(                                                     \
+                                                 EDK_FINISH_NARROW) "\n"                                               \
+                                                                    "beq 5f\n" EDK_FINISH_SUM("%[a0]") EDK_FINISH_SUM( \
+                                                                        "%[a1]") EDK_FINISH_SUM("%[a2]")               \
+                                                                        EDK_FINISH_SUM(                                \
+                                                                            "%[a3]") "4:\n"                            \
+                                                                                     "ldr %[w0], [sp, #16]\n"          \
+                                                                                     "ldr %[w1], [sp, #20]\n"          \
+                                                                                     "strb %[a0], [%[w0], %[t]]\n"     \
+                                                                                     "strb %[a1], [%[w1], %[t]]\n"     \
+                                                                                     "ldr %[w0], [sp, #24]\n"          \
+                                                                                     "ldr %[w1], [sp, #28]\n"          \
+                                                                                     "strb %[a2], [%[w0], %[t]]\n"     \
+                                                                                     "strb %[a3], [%[w1], %[t]]\n"     \
+                                                                                     "ldr %[p], [sp, #36]\n"           \
+                                                                                     "add %[t], %[t], #1\n"            \
+                                                                                     "str %[t], [sp, #32]\n"           \
+                                                                                     "cmp %[t], %[p]\n"                \
+                                                                                     "bne 3b\n"                        \
+                                                                                     "b 6f\n"                          \
+                                                                                     "5:\n"                            \
+                                                                                     "ldr %[w0], [sp, #56]\n"          \
+                                                                                     "ldr %[w1], [sp, "                \
+                                                                                     "#60]\n" EDK_FINISH_SIGNED(       \
+                                                                                         "%[a0]")                      \
+                                                                                         EDK_FINISH_SIGNED("%[a1]")    \
+                                                                                             EDK_FINISH_SIGNED(        \
+                                                                                                 "%[a2]")              \
+                                                                                                 EDK_FINISH_SIGNED(    \
+                                                                                                     "%[a3]") "b 4b\n" \
+                                                                                                              "6:\n"   \
+                                                                                                              "add "   \
+                                                                                                              "sp, "   \
+                                                                                                              "sp, "   \
+                                                                                                              "#72\n"  \
+            : [w] "+r"(w), [p] "+r"(p), [a0] "=&r"(a0), [a1] "=&r"(a1), [a2] "=&r"(a2), [a3] "=&r"(a3), [t] "=&r"(t),  \
+              [w0] "=&r"(w0), [w1] "=&r"(w1)                                                                           \
+            :                                                                                                          \
+            : "r4", "r5", "r6", "r8", "cc", "memory");                                                                 \
+        state->sums[0] = (int32_t)a0;                                                                                  \
+        state->sums[1] = (int32_t)a1;                                                                                  \
+        state->sums[2] = (int32_t)a2;                                                                                  \
+        state->sums[3] = (int32_t)a3;                                                                                  \
     }
 
-EDK_CONV_RUN(edk_conv_run_aligned, "ldrd %[w0], %[w1], [%[w]], #8\n") /* LDRD needs an address that is a multiple of 4 */
+EDK_CONV_RUN(edk_conv_run_aligned,
+             "ldrd %[w0], %[w1], [%[w]], #8\n") /* LDRD needs an address that is a multiple of 4 */
 EDK_CONV_RUN(edk_conv_run_any, "ldr %[w0], [%[w]], #4\nldr %[w1], [%[w]], #4\n")
 
+/* clang-format on */
 static inline void edk_conv_run_filters(edk_conv_run *run, const int8_t *weights)
 {
     if (((uintptr_t)weights | (uintptr_t)run->back) % 4 == 0) {
@@ -302,9 +315,20 @@ static inline void edk_conv_block_multiply(const edk_conv_block *block, int fill
     const edk_conv_params *params = block->params;
     const edk_requant *r = &params->requant;
     const int32_t back = block->padded - block->taps, channels = params->out.channels;
-    edk_conv_run run = {block->patch,  params->bias, r->multiplier, r->shift,
-                        {out[0], out[1], out[2], out[3]}, 0, channels - (back != 0), block->padded, back,
-                        2 * r->zero_point + 1, block->finish, r->act_min, r->act_max, {0}};
+    edk_conv_run run = {block->patch,
+                        params->bias,
+                        r->multiplier,
+                        r->shift,
+                        {out[0], out[1], out[2], out[3]},
+                        0,
+                        channels - (back != 0),
+                        block->padded,
+                        back,
+                        2 * r->zero_point + 1,
+                        block->finish,
+                        r->act_min,
+                        r->act_max,
+                        {0}};
     if (filled < EDK_CONV_PIXELS || block->finish == EDK_FINISH_ANY) {
         run.finish = EDK_FINISH_ANY;
         for (int32_t o = 0; o < channels; o++) {

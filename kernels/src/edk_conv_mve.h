@@ -94,9 +94,8 @@ static inline void edk_dot_2x3(const int8_t *w0, const int8_t *w1, const int8_t 
                      "vmladava.s8 %[c1], q1, q4\n"
                      "letp lr, 1b\n"
                      "2:\n"
-                     : [a0] "+Te"(a0), [a1] "+Te"(a1), [b0] "+Te"(b0), [b1] "+Te"(b1), [c0] "+Te"(c0),
-                       [c1] "+Te"(c1), [w0] "+r"(w0), [w1] "+r"(w1), [p0] "+r"(p0), [p1] "+r"(p1), [p2] "+r"(p2),
-                       [n] "+r"(n)
+                     : [a0] "+Te"(a0), [a1] "+Te"(a1), [b0] "+Te"(b0), [b1] "+Te"(b1), [c0] "+Te"(c0), [c1] "+Te"(c1),
+                       [w0] "+r"(w0), [w1] "+r"(w1), [p0] "+r"(p0), [p1] "+r"(p1), [p2] "+r"(p2), [n] "+r"(n)
                      :
                      : "q0", "q1", "q2", "q3", "q4", "cc", "memory");
     sums[0] = a0;

@@ -94,39 +94,42 @@ static inline void edk_planes_rows(const edk_planes *b, const int8_t *upper, con
     }
 }
 
+/* clang-format off: assembly, a line an instruction */
 /* Four outputs with neighbouring windows of one channel. A column's words are in named registers, since LDM needs
  * them in order; r7 is left out, since it may be the frame pointer. Each column is read at four offsets. */
-#define EDK_PLANE_DOT4(name, weights_column, column, back)                                                             \
-    static inline void name(const uint32_t *window, const uint32_t *weights, const uint32_t *end, int32_t sums[4])    \
-    {                                                                                                                  \
-        int32_t s0 = sums[0], s1 = sums[1], s2 = sums[2], s3 = sums[3];                                                \
-        __asm__ volatile("1:\n" weights_column column("%[s0]") column("%[s1]") column("%[s2]") column("%[s3]")         \
-                         "sub %[x], %[x], #" back "\n"                                                                 \
-                         "cmp %[w], %[end]\n"                                                                          \
-                         "bne 1b\n"                                                                                    \
-                         : [s0] "+r"(s0), [s1] "+r"(s1), [s2] "+r"(s2), [s3] "+r"(s3), [w] "+r"(weights),              \
-                           [x] "+r"(window)                                                                            \
-                         : [end] "r"(end)                                                                              \
-                         : "r4", "r5", "r6", "r8", "r9", "r10", "cc", "memory");                                       \
-        sums[0] = s0;                                                                                                  \
-        sums[1] = s1;                                                                                                  \
-        sums[2] = s2;                                                                                                  \
-        sums[3] = s3;                                                                                                  \
+#define EDK_PLANE_DOT4(name, weights_column, column, back)                                                         \
+    static inline void name(const uint32_t *window, const uint32_t *weights, const uint32_t *end, int32_t sums[4]) \
+    {                                                                                                              \
+        int32_t s0 = sums[0], s1 = sums[1], s2 = sums[2], s3 = sums[3];                                            \
+        __asm__ volatile(                                                                                          \
+            "1:\n" weights_column column("%[s0]") column("%[s1]") column("%[s2]")                                  \
+                column("%[s3]") "sub %[x], %[x], #" back "\n"                                                      \
+                                "cmp %[w], %[end]\n"                                                               \
+                                "bne 1b\n"                                                                         \
+            : [s0] "+r"(s0), [s1] "+r"(s1), [s2] "+r"(s2), [s3] "+r"(s3), [w] "+r"(weights), [x] "+r"(window)      \
+            : [end] "r"(end)                                                                                       \
+            : "r4", "r5", "r6", "r8", "r9", "r10", "cc", "memory");                                                \
+        sums[0] = s0;                                                                                              \
+        sums[1] = s1;                                                                                              \
+        sums[2] = s2;                                                                                              \
+        sums[3] = s3;                                                                                              \
     }
 
-#define EDK_COLUMN_2(sum)                  \
-    "ldmia %[x]!, {r8, r9}\n"              \
-    "smlad " sum ", r8, r4, " sum "\n"     \
+#define EDK_COLUMN_2(sum)              \
+    "ldmia %[x]!, {r8, r9}\n"          \
+    "smlad " sum ", r8, r4, " sum "\n" \
     "smlad " sum ", r9, r5, " sum "\n"
-#define EDK_COLUMN_3(sum)                  \
-    "ldmia %[x]!, {r8, r9, r10}\n"         \
-    "smlad " sum ", r8, r4, " sum "\n"     \
-    "smlad " sum ", r9, r5, " sum "\n"     \
+#define EDK_COLUMN_3(sum)              \
+    "ldmia %[x]!, {r8, r9, r10}\n"     \
+    "smlad " sum ", r8, r4, " sum "\n" \
+    "smlad " sum ", r9, r5, " sum "\n" \
     "smlad " sum ", r10, r6, " sum "\n"
 
 /* Four columns forward for four outputs, three back: the next tap's column. */
 EDK_PLANE_DOT4(edk_plane_dot4_of_2, "ldmia %[w]!, {r4, r5}\n", EDK_COLUMN_2, "24")
 EDK_PLANE_DOT4(edk_plane_dot4_of_3, "ldmia %[w]!, {r4, r5, r6}\n", EDK_COLUMN_3, "36")
+
+/* clang-format on */
 
 /* One output. */
 static inline int32_t edk_plane_dot(const uint32_t *window, const uint32_t *weights, const uint32_t *end, int32_t sum)
@@ -191,8 +194,7 @@ static inline void edk_depthwise_core(const edk_depthwise_conv_params *p, const 
     }
     int channel = 0;
     const int32_t pairs = (p->window.kernel_height + 1) / 2;
-    const edk_planes b = {p, (uint32_t *)scratch,
-                          (uint32_t *)scratch + EDK_PLANES * p->window.kernel_width * pairs,
+    const edk_planes b = {p, (uint32_t *)scratch, (uint32_t *)scratch + EDK_PLANES * p->window.kernel_width * pairs,
                           edk_plane_columns(p) * pairs, pairs};
     const int finish = edk_finish_of(&p->requant);
     for (; channel + EDK_PLANES <= p->out.channels; channel += EDK_PLANES) {

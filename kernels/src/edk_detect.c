@@ -9,8 +9,9 @@ static edk_status check_level(const edk_detect_level *level)
     if (level->score_table == NULL) {
         return EDK_ERROR_NULL;
     }
-    if (!edk_is_scale(level->cls_scale) || !edk_is_scale(level->box_scale) || level->cls_zero_point < -128 || level->cls_zero_point > 127 || level->box_zero_point < -128 ||
-        level->box_zero_point > 127 || level->q_threshold < -128 || level->q_threshold > 128) {
+    if (!edk_is_scale(level->cls_scale) || !edk_is_scale(level->box_scale) || level->cls_zero_point < -128 ||
+        level->cls_zero_point > 127 || level->box_zero_point < -128 || level->box_zero_point > 127 ||
+        level->q_threshold < -128 || level->q_threshold > 128) {
         return EDK_ERROR_RANGE;
     }
     if (level->height < 1 || level->width < 1 || level->stride < 1 || level->stride > EDK_MAX_INPUT_SIDE ||
@@ -114,8 +115,8 @@ static int decode(const void *decoder, const edk_detect_candidate *candidate, ed
 }
 
 edk_status edk_detect(const edk_detect_params *params, const int8_t *const *outputs, void *scratch,
-                      size_t scratch_bytes, int32_t max_candidates, edk_detection *detections,
-                      int32_t max_detections, int32_t *count)
+                      size_t scratch_bytes, int32_t max_candidates, edk_detection *detections, int32_t max_detections,
+                      int32_t *count)
 {
     const size_t needed_bytes = edk_detect_scratch_bytes(max_candidates);
     if (params == NULL || outputs == NULL || scratch == NULL || detections == NULL || count == NULL ||

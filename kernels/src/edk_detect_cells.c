@@ -13,9 +13,9 @@ static inline double rounded(double product)
 
 static edk_status check_params(const edk_detect_cells_params *params)
 {
-    if (!edk_is_scale(params->scale) || params->zero_point < -128 ||
-        params->zero_point > 127 || params->q_threshold <= params->zero_point || params->q_threshold > 128 ||
-        params->num_classes < 1 || params->background < 0 || params->background > 1) {
+    if (!edk_is_scale(params->scale) || params->zero_point < -128 || params->zero_point > 127 ||
+        params->q_threshold <= params->zero_point || params->q_threshold > 128 || params->num_classes < 1 ||
+        params->background < 0 || params->background > 1) {
         return EDK_ERROR_RANGE;
     }
     if (params->stride < 1 || params->stride > EDK_MAX_INPUT_SIDE ||
@@ -58,7 +58,8 @@ static int32_t root_of(int32_t *links, int32_t cell)
 }
 
 /* Joins the object of a cell with that of an earlier cell, when both are of one class. */
-static void join(const edk_detect_cells_params *params, const int8_t *map, int32_t *links, int32_t cell, int32_t earlier)
+static void join(const edk_detect_cells_params *params, const int8_t *map, int32_t *links, int32_t cell,
+                 int32_t earlier)
 {
     if (links[earlier] == NO_OBJECT || class_of(params, map, earlier) != class_of(params, map, cell)) {
         return;

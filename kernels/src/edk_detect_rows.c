@@ -162,8 +162,9 @@ static void box_numbers(const edk_detect_rows_params *params, const edk_detect_r
 {
     const int32_t step = level->box.channel_step;
     for (int32_t i = 0; i < 4; ++i) {
-        numbers[i] = params->bins > 0 ? expected_bin(level->bin_powers, box + (ptrdiff_t)i * params->bins * step, step, params->bins)
-                                      : value_of(&level->box_codes[i], box[(ptrdiff_t)i * step]);
+        numbers[i] = params->bins > 0
+                         ? expected_bin(level->bin_powers, box + (ptrdiff_t)i * params->bins * step, step, params->bins)
+                         : value_of(&level->box_codes[i], box[(ptrdiff_t)i * step]);
     }
 }
 

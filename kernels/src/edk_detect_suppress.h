@@ -22,10 +22,10 @@ static inline int edk_detect_overlaps(const edk_detection *a, float area_a, cons
     if (a->box[2] <= b->box[0] || b->box[2] <= a->box[0] || a->box[3] <= b->box[1] || b->box[3] <= a->box[1]) {
         return 0; /* most pairs end here */
     }
-    const float width = (a->box[2] < b->box[2] ? a->box[2] : b->box[2]) -
-                        (a->box[0] > b->box[0] ? a->box[0] : b->box[0]);
-    const float height = (a->box[3] < b->box[3] ? a->box[3] : b->box[3]) -
-                         (a->box[1] > b->box[1] ? a->box[1] : b->box[1]);
+    const float width =
+        (a->box[2] < b->box[2] ? a->box[2] : b->box[2]) - (a->box[0] > b->box[0] ? a->box[0] : b->box[0]);
+    const float height =
+        (a->box[3] < b->box[3] ? a->box[3] : b->box[3]) - (a->box[1] > b->box[1] ? a->box[1] : b->box[1]);
     const float shared = edk_rounded(width * height);
     return shared > nms_iou * ((area_a + area_b) - shared);
 }

@@ -13,8 +13,8 @@ static void multiply_run(const edk_mul_params *p, const int8_t *input1, const in
 {
     for (int i = 0; i < p->channels; i++) {
         const int32_t product = (*input1 - p->zero_point1) * (*input2 - p->zero_point2);
-        output[i] = edk_clip_code(edk_scale(product, p->multiplier, p->shift), p->out_zero_point, p->act_min,
-                                  p->act_max);
+        output[i] =
+            edk_clip_code(edk_scale(product, p->multiplier, p->shift), p->out_zero_point, p->act_min, p->act_max);
         input1 += p->in1.channel;
         input2 += p->in2.channel;
     }

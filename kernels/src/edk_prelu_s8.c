@@ -12,9 +12,9 @@ static void slope_run(const void *params, const void *inputs, const void *slopes
     const int step = p->sizes.in1.channel, slope_step = p->sizes.in2.channel;
     for (int i = 0; i < p->sizes.channels; i++, input += step, slope += slope_step) {
         const int32_t x = *input - p->zero_point;
-        const int32_t scaled = x >= 0 ? edk_scale(x, p->multiplier, p->shift)
-                                      : edk_scale(x * (*slope - p->slope_zero_point), p->slope_multiplier,
-                                                  p->slope_shift);
+        const int32_t scaled = x >= 0
+                                   ? edk_scale(x, p->multiplier, p->shift)
+                                   : edk_scale(x * (*slope - p->slope_zero_point), p->slope_multiplier, p->slope_shift);
         output[i] = edk_clip_code(scaled, p->out_zero_point, -128, 127);
     }
 }

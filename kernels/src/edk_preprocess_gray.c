@@ -66,8 +66,8 @@ static void make_row_rgb565(const edk_row_filter *filter, int32_t width, uint8_t
             const uint32_t red = value >> 11;
             const uint32_t green = value >> 5 & 0x3fU;
             const uint32_t blue = value & 0x1fU;
-            sum += filter->coefficients[tap] *
-                   luma(red << 3 | red >> 2, green << 2 | green >> 4, blue << 3 | blue >> 2);
+            sum +=
+                filter->coefficients[tap] * luma(red << 3 | red >> 2, green << 2 | green >> 4, blue << 3 | blue >> 2);
             pixel += filter->stride_bytes;
         }
         row[x] = (uint8_t)(sum >> COEFFICIENT_BITS);

@@ -8,7 +8,7 @@
 typedef struct edk_preprocess_layout {
     int32_t taps_x; /* coefficients of an output pixel, at most */
     int32_t taps_y;
-    size_t first_x;        /* byte offset of uint16 [new_width]; at 0 are the coefficients, uint16 [new_width][taps_x] */
+    size_t first_x; /* byte offset of uint16 [new_width]; at 0 are the coefficients, uint16 [new_width][taps_x] */
     size_t coefficients_y; /* byte offset of uint16 [taps_y] */
     size_t row;            /* byte offset of uint8 [image_width][channels] */
     size_t bytes;          /* of all */

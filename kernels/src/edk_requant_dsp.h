@@ -23,9 +23,7 @@ static inline edk_channel edk_channel_of(const edk_requant *r, int channel)
     edk_channel c;
     c.multiplier = r->multiplier[channel];
     c.exponent = -r->shift[channel];
-    c.rounding = (r->flags & EDK_REQUANT_NARROW) != 0
-                     ? (1 << (c.exponent - 1)) + r->zero_point * (1 << c.exponent)
-                     : 0;
+    c.rounding = (r->flags & EDK_REQUANT_NARROW) != 0 ? (1 << (c.exponent - 1)) + r->zero_point * (1 << c.exponent) : 0;
     return c;
 }
 

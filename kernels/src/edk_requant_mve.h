@@ -32,9 +32,8 @@ static inline edk_codes edk_codes_of(const edk_requant *r)
 }
 
 /* Accumulators to codes, as int32. right: shift where it is negative, else 0; left: shift where positive (ANY only). */
-static inline __attribute__((always_inline)) int32x4_t edk_finish4(const edk_codes *codes, int finish, int32x4_t x,
-                                                                   int32x4_t multiplier, int32x4_t right,
-                                                                   int32x4_t left)
+static inline __attribute__((always_inline)) int32x4_t
+edk_finish4(const edk_codes *codes, int finish, int32x4_t x, int32x4_t multiplier, int32x4_t right, int32x4_t left)
 {
     if (finish == EDK_FINISH_ANY) {
         x = vshlq_s32(x, left);

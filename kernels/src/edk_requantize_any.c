@@ -23,14 +23,16 @@ edk_status edk_requantize_any(const edk_requantize_any_params *params, const voi
     if (!range_ok(p)) {
         return EDK_ERROR_RANGE;
     }
-    const int32_t low = edk_lowest(p->out_type) - p->out_zero_point, high = edk_highest(p->out_type) - p->out_zero_point;
+    const int32_t low = edk_lowest(p->out_type) - p->out_zero_point,
+                  high = edk_highest(p->out_type) - p->out_zero_point;
     for (int y = 0; y < p->in.height; y++) {
         for (int x = 0; x < p->in.width; x++) {
             const ptrdiff_t from = (ptrdiff_t)y * p->in.row_stride + (ptrdiff_t)x * p->in.pixel_stride;
             const ptrdiff_t to = (ptrdiff_t)y * p->out.row_stride + (ptrdiff_t)x * p->out.pixel_stride;
             for (int c = 0; c < p->in.channels; c++) {
                 const int32_t offset = edk_code_at(input, from + c, p->in_type) - p->zero_point;
-                const int32_t code = edk_clip(edk_scale(offset, p->multiplier, p->shift), low, high) + p->out_zero_point;
+                const int32_t code =
+                    edk_clip(edk_scale(offset, p->multiplier, p->shift), low, high) + p->out_zero_point;
                 if (p->out_type == EDK_INT16) {
                     ((int16_t *)output)[to + c] = (int16_t)code;
                 } else {

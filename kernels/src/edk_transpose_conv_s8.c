@@ -73,8 +73,7 @@ edk_status edk_transpose_conv_s8(const edk_transpose_conv_params *params, const 
     }
     const edk_window *w = &params->window;
     for (int y = 0; y < params->out.height; y++) {
-        const taps_of_axis rows =
-            meeting_taps(y, w->pad_top, w->stride_height, w->kernel_height, params->in.height);
+        const taps_of_axis rows = meeting_taps(y, w->pad_top, w->stride_height, w->kernel_height, params->in.height);
         int8_t *row = output + (ptrdiff_t)y * params->out.row_stride;
         for (int x = 0; x < params->out.width; x++) {
             const taps_of_axis columns =
