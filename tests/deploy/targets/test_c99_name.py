@@ -69,6 +69,17 @@ def test_two_modules_in_one_image_give_their_golden_outputs_in_turns(
 
 
 @pytest.mark.toolchain
+def test_one_model_twice_in_one_image_gives_its_golden_outputs_in_turns(
+    models: dict[str, Path], modules: dict[str, Path], tmp_path: Path, require_tool: Callable[..., str]
+) -> None:
+    twice = {"faces": modules["faces"], "cells": deploy(models["faces"], "c99", tmp_path / "cells", name="cells").out}
+    command = [require_tool("gcc"), "-std=c99", "-O1", "-DSAME_MODEL=1", *WARNINGS, *includes(twice), str(MAIN)]
+    built = run([*command, *sources(twice), "-o", "twice"], tmp_path)
+    assert (built.returncode, built.stderr) == (0, "")
+    assert run([str(tmp_path / "twice")], tmp_path).stdout == "PASS\n"
+
+
+@pytest.mark.toolchain
 def test_two_modules_on_cortex_m4_give_their_golden_outputs_in_turns(
     modules: dict[str, Path], tmp_path: Path, require_tool: Callable[..., str]
 ) -> None:
