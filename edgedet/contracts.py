@@ -6,7 +6,7 @@ header; nothing else decides how a pixel becomes a number or what an output mean
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from edgedet.errors import ConfigError, require_one_of
@@ -169,3 +169,23 @@ def require_trainable_size(width: int, height: int) -> None:
             raise ConfigError(
                 f"input {name} must be a positive multiple of 32, at most {MAX_SIDE_PX}, got {side!r}; try {nearest}"
             )
+
+
+@dataclass(frozen=True)
+class NmsChoice:
+    """Other limits of decoding than the contract's, for a run; the file stays as it is."""
+
+    nms_iou: float | None = None  # inside (0, 1]; None: the contract's
+    max_detections: int | None = None  # of an image; None: the contract's
+
+    def applied(self, outputs: OutputSpec) -> OutputSpec:
+        """A contract with these limits; raises ConfigError where they are out of range or the head has no NMS."""
+        if self.nms_iou is not None and outputs.head.coding in ("detections", "cells", "none"):
+            raise ConfigError(
+                f"`nms_iou` {self.nms_iou:g}: the head {outputs.head.kind} has no NMS outside its network; leave it out"
+            )
+        given = {name: value for name, value in asdict(self).items() if value is not None}
+        return replace(outputs, **given)
+
+
+AS_IN_CONTRACT = NmsChoice()

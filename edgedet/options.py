@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from edgedet.errors import ConfigError
 
 if TYPE_CHECKING:
+    from edgedet.contracts import NmsChoice
     from edgedet.data.paths import DataPaths
 
 SPLITS = ("train", "valid", "test")
@@ -181,6 +182,23 @@ def refuse_other_splits(args: argparse.Namespace, split: str) -> None:
     idle = [f"`{name}`" for other, names in files.items() if other != split for name in names if getattr(args, name)]
     if idle:
         raise ConfigError(f"{', '.join(idle)}: not of the split {split}, which is read; leave it out, or give `split`")
+
+
+def add_nms_arguments(parser: argparse._ActionsContainer) -> None:
+    """Add limits of decoding, for this run."""
+    parser.add_argument(
+        "--nms-iou", type=positive_number, metavar="IOU", help="of a model: suppress boxes above it (default: its own)"
+    )
+    parser.add_argument(
+        "--max-detections", type=positive_int, metavar="N", help="of a model, per image (default: its own)"
+    )
+
+
+def nms_choice(args: argparse.Namespace) -> NmsChoice:
+    """What the options of `add_nms_arguments` say."""
+    from edgedet.contracts import NmsChoice
+
+    return NmsChoice(args.nms_iou, args.max_detections)
 
 
 def positive_number(text: str) -> float:

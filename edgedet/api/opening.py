@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgedet.contracts import AS_IN_CONTRACT, NmsChoice
 from edgedet.errors import ConfigError
 from edgedet.runtimes.names import choose_runtime
 
@@ -12,13 +13,14 @@ if TYPE_CHECKING:
     from edgedet.runtimes.protocol import Runtime
 
 
-def open_model(path: Path, runtime: str | None, device: str | None = None) -> Runtime:
+def open_model(path: Path, runtime: str | None, device: str | None = None, nms: NmsChoice = AS_IN_CONTRACT) -> Runtime:
     """Open a `.tflite` or a checkpoint.
 
     Args:
         path: model file; its suffix decides.
         runtime: as `--runtime`; None takes the default of the kind of file.
         device: as `--device`, of checkpoints; None: auto.
+        nms: other limits of decoding than the contract's.
     Returns:
         The runtime.
     Raises:
@@ -29,9 +31,9 @@ def open_model(path: Path, runtime: str | None, device: str | None = None) -> Ru
         from edgedet.net.device import choose_device
         from edgedet.net.runtime import TorchRuntime
 
-        return TorchRuntime.from_checkpoint(path, choose_device(device or "auto"))
+        return TorchRuntime.from_checkpoint(path, choose_device(device or "auto"), nms)
     if device is not None:
         raise ConfigError(f"`device` {device}: only checkpoints run on a device; {path} runs as `runtime` {name}")
     from edgedet.runtimes.open import open_runtime
 
-    return open_runtime(path, name)
+    return open_runtime(path, name, nms)

@@ -12,7 +12,7 @@ from edgedet.commands.shared import Commands, add_command
 from edgedet.errors import ConfigError
 from edgedet.evaluate.arguments import add_evaluate_arguments, run_evaluate
 from edgedet.fileio import require_out_folder
-from edgedet.options import add_device_argument, positive_int, threshold, with_flags
+from edgedet.options import add_device_argument, add_nms_arguments, nms_choice, positive_int, threshold, with_flags
 from edgedet.runtimes.names import RUNTIME_HELP, RUNTIMES
 from edgedet.terminal import show
 
@@ -41,7 +41,7 @@ def add_evaluate(commands: Commands) -> None:
 def _evaluate(args: argparse.Namespace) -> int:
     if args.detections is not None and args.device is not None:
         raise ConfigError(f"--device {args.device} runs a checkpoint, but --detections holds results; leave one out")
-    report = run_evaluate(args, lambda path, runtime: open_model(path, runtime, args.device))
+    report = run_evaluate(args, lambda path, runtime, nms: open_model(path, runtime, args.device, nms))
     show(with_flags(report.text(), args))
     give(args, report.to_json())
     return 0
@@ -74,6 +74,7 @@ def add_predict(commands: Commands) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of pictures and detections.json")
     parser.add_argument("--runtime", choices=RUNTIMES, metavar="RUNTIME", help=RUNTIME_HELP)
     parser.add_argument("--score-threshold", type=threshold, metavar="T", help="default: the model's")
+    add_nms_arguments(parser)
     parser.add_argument("--frames", type=positive_int, metavar="N", help="of a video or camera (default: all)")
     add_device_argument(parser, note=", for a checkpoint")
     add_json_argument(parser)
@@ -102,7 +103,7 @@ def _predict_pictures(args: argparse.Namespace) -> int:
 
     sources = [line for source in args.images for line in (_listed() if source == "-" else [source])]
     files = find_files(sources)
-    runtime = open_model(args.model, args.runtime, args.device)
+    runtime = open_model(args.model, args.runtime, args.device, nms_choice(args))
     unreadable: list[str] = []
     with show_progress("predict") as progress:
         predictions = predict(
@@ -128,7 +129,7 @@ def _predict_video(args: argparse.Namespace, source: str) -> int:
     from edgedet.evaluate.video import predict_video
     from edgedet.progress import show_progress
 
-    runtime = open_model(args.model, args.runtime, args.device)
+    runtime = open_model(args.model, args.runtime, args.device, nms_choice(args))
     with show_progress("predict", "frames") as progress:
         report = predict_video(runtime, source, args.out, args.score_threshold, args.frames, progress)
     show(f"{report.video}: {report.frames} frames, {report.objects} objects")

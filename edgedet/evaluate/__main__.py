@@ -17,6 +17,7 @@ from edgedet.terminal import prepare_streams
 from edgedet.threads import limit_blas_threads
 
 if TYPE_CHECKING:
+    from edgedet.contracts import NmsChoice
     from edgedet.runtimes.protocol import Runtime
 
 
@@ -55,13 +56,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _open(path: Path, runtime: str | None) -> Runtime:
+def _open(path: Path, runtime: str | None, nms: NmsChoice) -> Runtime:
     name = choose_runtime(path, runtime)
     if name == "torch":
         raise ConfigError(f"{path}: checkpoints need torch; run `edgedet evaluate {path} ...`")
     from edgedet.runtimes.open import open_runtime
 
-    return open_runtime(path, name)
+    return open_runtime(path, name, nms)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,9 @@ from edgedet.errors import ConfigError
 from edgedet.options import (
     SPLITS,
     add_data_arguments,
+    add_nms_arguments,
     data_paths,
+    nms_choice,
     positive_int,
     refuse_other_splits,
     split_name,
@@ -21,6 +23,7 @@ from edgedet.options import (
 from edgedet.runtimes.names import RUNTIME_HELP, RUNTIMES
 
 if TYPE_CHECKING:  # `--help` should not wait for NumPy and pycocotools
+    from edgedet.contracts import NmsChoice
     from edgedet.data.coco.split import CocoSplit
     from edgedet.evaluate.evaluator import EvalReport
     from edgedet.runtimes.protocol import Runtime
@@ -43,6 +46,7 @@ def add_evaluate_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="T",
         help="of a model: detections below it are dropped (default: 0.001, for the whole precision-recall curve)",
     )
+    add_nms_arguments(parser)
     parser.add_argument(
         "--per-operator",
         action="store_true",
@@ -55,17 +59,17 @@ def add_evaluate_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run_evaluate(args: argparse.Namespace, open_model: Callable[[Path, str | None], Runtime]) -> EvalReport:
+def run_evaluate(args: argparse.Namespace, open_model: Callable[[Path, str | None, NmsChoice], Runtime]) -> EvalReport:
     """Evaluate as the options say.
 
     Args:
         args: parsed options of `add_evaluate_arguments`.
-        open_model: opens a model file in the runtime of this name.
+        open_model: opens a model file in the runtime of this name, with these limits of decoding.
     Returns:
         The report, to be printed or written.
     """
     refuse_idle_options(args)
-    runtime = None if args.model is None else open_model(args.model, args.runtime)
+    runtime = None if args.model is None else open_model(args.model, args.runtime, nms_choice(args))
     split = data_paths(args).load(args.split)
     for warning in split.warnings:
         sys.stderr.write(f"warning: {split.name}: {warning.text}\n")
@@ -74,7 +78,7 @@ def run_evaluate(args: argparse.Namespace, open_model: Callable[[Path, str | Non
 
 def refuse_idle_options(args: argparse.Namespace) -> None:
     """Raises ConfigError for an option that would have no effect in this mode."""
-    of_models = ("runtime", "per_operator", "score_threshold", "operating_point")
+    of_models = ("runtime", "per_operator", "score_threshold", "operating_point", "nms_iou", "max_detections")
     values = {name: getattr(args, name) for name in of_models}
     idle = [
         f"`{name}`" for name, value in values.items() if value is not None and value is not False

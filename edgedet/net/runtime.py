@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from edgedet.contracts import RTMDET_HEAD, Detections, OutputSpec, PreprocessSpec
+from edgedet.contracts import AS_IN_CONTRACT, RTMDET_HEAD, Detections, NmsChoice, OutputSpec, PreprocessSpec
 from edgedet.data.pictures.preprocess import normalize
 from edgedet.errors import ShapeError
 from edgedet.net.checkpoint import load_checkpoint
@@ -40,10 +40,11 @@ class TorchRuntime:
         self.arithmetic = f"float32, torch {torch.__version__}{where}"
 
     @classmethod
-    def from_checkpoint(cls, path: Path, device: torch.device = CPU) -> TorchRuntime:
-        """Open a checkpoint of edgedet, on a device of `choose_device`. Raises CheckpointError."""
+    def from_checkpoint(cls, path: Path, device: torch.device = CPU, nms: NmsChoice = AS_IN_CONTRACT) -> TorchRuntime:
+        """Open a checkpoint of edgedet, on a device of `choose_device`. Raises CheckpointError, ConfigError."""
         checkpoint = load_checkpoint(path)
-        return cls(channels_last(checkpoint.build()).to(device), checkpoint.preprocess, checkpoint.outputs)
+        outputs = nms.applied(checkpoint.outputs)
+        return cls(channels_last(checkpoint.build()).to(device), checkpoint.preprocess, outputs)
 
     def prepare(self, pixels: np.ndarray) -> np.ndarray:
         """Normalize pixels, uint8 (height, width, channels), to the network's float32 input, (1, ...) in front."""

@@ -8,8 +8,10 @@ lives there because nothing here imports torch.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+from edgedet.contracts import AS_IN_CONTRACT, NmsChoice
 from edgedet.errors import ConfigError, naming_file
 from edgedet.graph.model import Int8Model, load_int8_model
 from edgedet.runtimes.interpreters import open_default_kernels, open_reference, open_tflm
@@ -18,7 +20,7 @@ from edgedet.runtimes.protocol import Int8Runtime, Run
 from edgedet.simulate.simulator import Simulator
 
 
-def open_runtime(path: Path, name: str = "sim") -> Int8Runtime:
+def open_runtime(path: Path, name: str = "sim", nms: NmsChoice = AS_IN_CONTRACT) -> Int8Runtime:
     """Open an int8 `.tflite` in one of the int8 runtimes.
 
     Args:
@@ -27,10 +29,11 @@ def open_runtime(path: Path, name: str = "sim") -> Int8Runtime:
             (the interpreter's default kernels), `tflm` (TFLite Micro's reference kernels), `c99` (the generated C on
             this machine, its decoder included where C has one), `qemu:cortex-m4`, `-m7` or
             `-m55` (the same C on an emulated microcontroller).
+        nms: other limits of decoding than the contract's; generated C is made with them.
     Returns:
         The runtime, ready to invoke.
     Raises:
-        ConfigError: unknown name.
+        ConfigError: unknown name, or `nms` does not fit the head.
         ConversionError: the file is missing, damaged, not int8 or lacks metadata.
         ToolchainError: the interpreter's package is missing or rejects the file.
     """
@@ -44,6 +47,7 @@ def open_runtime(path: Path, name: str = "sim") -> Int8Runtime:
     if name not in known:
         raise ConfigError(f"runtime must be one of {', '.join(known)} for a .tflite; got {name!r}")
     model = load_int8_model(path)
+    model = replace(model, outputs=nms.applied(model.outputs))
     if name.startswith("qemu:"):
         with naming_file(path):
             return _open_qemu(model, name)

@@ -1,0 +1,53 @@
+"""Other limits of decoding than the contract's, for a run."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from edgedet.commands.main import main
+from edgedet.contracts import NmsChoice, OutputSpec
+from edgedet.errors import ConfigError
+from edgedet.evaluate.detect import detect
+from edgedet.head_spec import HeadSpec
+from edgedet.runtimes.open import open_runtime
+
+
+def found(model: Path, picture: Path, runtime: str, nms: NmsChoice) -> list[list[float]]:
+    """Boxes, scores and labels at a low threshold."""
+    found = detect(open_runtime(model, runtime, nms), picture, 0.05).in_input
+    return [[*box, score, label] for box, score, label in zip(found.boxes, found.scores, found.labels, strict=True)]
+
+
+def test_limits_hold_in_numpy_and_c(toy_model: Path, toy_data: Path) -> None:
+    pytest.importorskip("jinja2")
+    picture = sorted((toy_data / "valid").glob("*.png"))[0]
+    usual = found(toy_model, picture, "sim", NmsChoice())
+    one = NmsChoice(nms_iou=0.1, max_detections=100)
+    fewer = found(toy_model, picture, "sim", one)
+    assert 3 < len(fewer) < len(usual)
+    three = NmsChoice(max_detections=3)
+    assert found(toy_model, picture, "sim", three) == usual[:3]
+    assert found(toy_model, picture, "c99", one) == fewer
+    assert found(toy_model, picture, "c99", three) == usual[:3]
+
+
+def test_predict_takes_them_and_leaves_the_file(
+    toy_model: Path, toy_data: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    before = toy_model.read_bytes()
+    argv = ["predict", str(toy_model), str(toy_data / "valid"), "--out", str(tmp_path / "o"), "--json", "-"]
+    assert main([*argv, "--max-detections", "2"]) == 0
+    assert {len(image["detections"]) for image in json.loads(capfd.readouterr().out)["images"]} == {2}
+    assert toy_model.read_bytes() == before
+    assert main([*argv, "--nms-iou", "1.5"]) == 2
+    assert "nms_iou must be inside (0, 1]" in capfd.readouterr().err
+
+
+def test_head_without_nms_refuses_its_limit() -> None:
+    fomo = replace(OutputSpec(("a",), (8,)), head=HeadSpec("fomo", "cells", tensors=("cls_8",)))
+    with pytest.raises(ConfigError, match=r"`nms_iou` 0\.5: the head fomo has no NMS"):
+        NmsChoice(nms_iou=0.5).applied(fomo)
