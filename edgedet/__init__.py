@@ -8,6 +8,7 @@
     print(model.evaluate(data), chip.evaluate(data))          # COCO AP of both
     chip.predict("photos/*.jpg")[0].draw().show()
     chip.deploy("c99", out="firmware")
+    edgedet.report("runs/one", "runs/other", out="both.html") # each run has its report.html
 
     model = edgedet.load("runs/mine")                         # a run's folder, .pt, .tflite or .onnx
 
@@ -26,11 +27,12 @@ if TYPE_CHECKING:
     from edgedet.api.dataset import Dataset, open_dataset
     from edgedet.api.detections import Detections
     from edgedet.api.model import Model, load
+    from edgedet.api.pages import report
     from edgedet.api.training import train
     from edgedet.errors import EdgedetError
 
 __version__ = "0.1.0"
-__all__ = ["Dataset", "Detections", "EdgedetError", "Model", "__version__", "load", "open_dataset", "train"]
+__all__ = ["Dataset", "Detections", "EdgedetError", "Model", "__version__", "load", "open_dataset", "report", "train"]
 
 _HOMES = {
     "Dataset": "edgedet.api.dataset",
@@ -39,6 +41,7 @@ _HOMES = {
     "Model": "edgedet.api.model",
     "load": "edgedet.api.model",
     "open_dataset": "edgedet.api.dataset",
+    "report": "edgedet.api.pages",
     "train": "edgedet.api.training",
 }
 

@@ -43,6 +43,8 @@ ALLOWED: dict[str, set[str]] = {
     "runtimes": {"numerics", "graph", "simulate", "data", "codegen"},
     "evaluate": {"numerics", "graph", "data", "runtimes", "options"},
     "deploy": {"numerics", "graph", "simulate", "data", "codegen", "runtimes"},
+    # report.html of a run folder.
+    "page": {"numerics", "data", "runtimes", "evaluate", "report"},
     # What a file of another maker means.
     "contract": {"numerics", "graph"},
     # The writers of int8 formats compare with the simulator, those of float formats with the torch network.

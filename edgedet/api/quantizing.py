@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgedet.api.pages import finish_quantize, request_settings, tell
 from edgedet.data.paths import DataPaths
 from edgedet.errors import ConfigError
 
@@ -49,7 +50,9 @@ def quantize(model: Path, data: DataPaths, out: Path, asked: Quantization) -> Qu
     Raises:
         EdgedetError: data, network or options can't be used.
     """
-    return _qat(model, data, out, asked) if asked.method == "qat" else _ptq(model, data, out, asked)
+    report = _qat(model, data, out, asked) if asked.method == "qat" else _ptq(model, data, out, asked)
+    tell(finish_quantize(out, report.model, model, data, request_settings(asked)), quiet=True)
+    return report
 
 
 def _ptq(model: Path, data: DataPaths, out: Path, asked: Quantization) -> QuantizeReport:

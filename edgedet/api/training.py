@@ -51,8 +51,10 @@ def train(
         ConfigError: unknown model, key or device, a wrong size, or `out` holds another run.
         DataError: the data set is wrong.
     """
+    from edgedet.api.pages import finish_train, tell
     from edgedet.training.loop import TrainRequest
     from edgedet.training.loop import train as run
+    from edgedet.training.processes import launched
     from edgedet.training.warm_start import WarmStart
 
     start = None
@@ -65,24 +67,25 @@ def train(
     if resume and out is None:
         raise ConfigError("`resume`: which run? give its folder as `out`")
     name = Path(model.path.parent.name if isinstance(model, Model) else model).stem
-    result = run(
-        TrainRequest(
-            model=None if start is not None else str(model),
-            data=as_dataset(data).paths,
-            out=next_run(name) if out is None else as_path(out, "out"),
-            imgsz=None if imgsz is None else size_of(imgsz),
-            epochs=epochs,
-            batch=batch,
-            overrides=tuple(f"{key}={_value(value)}" for key, value in (settings or {}).items()),
-            resume=resume,
-            seed=seed,
-            quiet=quiet,
-            start=start,
-            device=device,
-            precision=precision,
-            workers=workers,
-        )
+    request = TrainRequest(
+        model=None if start is not None else str(model),
+        data=as_dataset(data).paths,
+        out=next_run(name) if out is None else as_path(out, "out"),
+        imgsz=None if imgsz is None else size_of(imgsz),
+        epochs=epochs,
+        batch=batch,
+        overrides=tuple(f"{key}={_value(value)}" for key, value in (settings or {}).items()),
+        resume=resume,
+        seed=seed,
+        quiet=quiet,
+        start=start,
+        device=device,
+        precision=precision,
+        workers=workers,
     )
+    result = run(request)
+    if launched().first:
+        tell(finish_train(request, result.best), quiet)
     return Model(result.best, CHECKPOINT, device=device, report=result)
 
 

@@ -7,6 +7,7 @@ The commands stand in edgedet/commands/. Torch, OpenCV and the interpreters are 
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from collections.abc import Sequence
 
@@ -26,6 +27,7 @@ from edgedet.commands.models import add_models
 from edgedet.commands.parser import HelpFormatter, Parser, fail
 from edgedet.commands.quantize.quantize import add_quantize
 from edgedet.commands.quantize.substitute import add_substitute
+from edgedet.commands.report import add_report
 from edgedet.commands.session import add_session_arguments, session
 from edgedet.commands.train import add_train
 from edgedet.errors import EdgedetError, missing_extra
@@ -70,6 +72,7 @@ ADD_COMMANDS = (
     add_evaluate,
     add_predict,
     add_deploy,
+    add_report,
     add_export,
     add_operators,
     add_completion,
@@ -97,6 +100,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(argv: Sequence[str] | None) -> int:
     args = build_parser().parse_args(argv)
+    args.command_line = shlex.join(["edgedet", *(sys.argv[1:] if argv is None else argv)])
     try:
         with session(args, sys.argv[1:] if argv is None else argv):
             result: int = args.handler(args)

@@ -100,27 +100,27 @@ def _train(args: argparse.Namespace) -> int:
     check_model_options(args.model, args.overrides, args.imgsz)
     check_run(args, None, ("train", "valid"))
 
+    from edgedet.api.pages import finish_train
     from edgedet.training.loop import TrainRequest, train
     from edgedet.training.processes import launched
     from edgedet.training.warm_start import WarmStart
 
     scale = 1.0 if args.backbone_lr_scale is None else args.backbone_lr_scale
     start = None if args.start is None else WarmStart(args.start, args.freeze, scale, args.remake_head)
-    result = train(
-        TrainRequest(
-            model=args.model,
-            data=data_paths(args),
-            out=args.out,
-            imgsz=args.imgsz,
-            epochs=args.epochs,
-            batch=args.batch,
-            overrides=tuple(args.overrides),
-            resume=args.resume,
-            seed=args.seed,
-            start=start,
-            **device_options(args),
-        )
+    request = TrainRequest(
+        model=args.model,
+        data=data_paths(args),
+        out=args.out,
+        imgsz=args.imgsz,
+        epochs=args.epochs,
+        batch=args.batch,
+        overrides=tuple(args.overrides),
+        resume=args.resume,
+        seed=args.seed,
+        start=start,
+        **device_options(args),
     )
+    result = train(request)
     if not launched().first:
         return 0
     give(args, result.to_json())
@@ -132,4 +132,5 @@ def _train(args: argparse.Namespace) -> int:
             f"AP still rose by {result.rise:.3f} in the last tenth of {epochs} epochs: more may give more; the same "
             f"command with --resume --epochs {epochs + max(1, epochs // 2)} goes on from here"
         )
+    show(finish_train(request, result.best, args.command_line))
     return 0

@@ -211,6 +211,7 @@ def _quantize(args: argparse.Namespace) -> int:
     result = run_chain(request, speaking if launched().first else ChainEvents())
     if launched().first:
         give(args, result.model.with_name(REPORT_FILE).read_text(encoding="utf-8"))
+        show(_finish(args, quantization, result.model))
     return 0
 
 
@@ -228,7 +229,16 @@ def _quantize_onnx(args: argparse.Namespace) -> int:
         report = quantize_onnx(request, progress, _announce)
     show(report.text())
     give(args, report.to_json())
+    show(_finish(args, request.quantization, report.model))
     return 0
+
+
+def _finish(args: argparse.Namespace, request: QatRequest | QuantizeRequest, model: Path) -> str:
+    """Make the page; a line that says where it is."""
+    from edgedet.api.pages import finish_quantize, request_settings
+
+    settings = request_settings(request)
+    return finish_quantize(request.out, model, request.checkpoint, request.data, settings, args.command_line)
 
 
 def _can_resume(args: argparse.Namespace) -> bool:

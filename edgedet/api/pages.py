@@ -1,0 +1,172 @@
+"""report.html at the end of a run, and on demand."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgedet.api.opening import open_model
+from edgedet.data.paths import DataPaths
+from edgedet.errors import ConfigError, EdgedetError
+from edgedet.fileio import PathLike, as_path, require_out_file
+from edgedet.outputs.lock import hold_output
+from edgedet.page.found import save_found
+from edgedet.page.measure import find_objects
+from edgedet.page.pages import write_comparison, write_page
+from edgedet.page.pictures import jpeg
+from edgedet.page.record import LabelCounts, count_labels, new_record, save_record
+from edgedet.page.run_files import DATA, FLOAT, INT8, PAGE, RECORD
+
+if TYPE_CHECKING:
+    from edgedet.training.loop import TrainRequest
+
+_SAMPLES = 8  # augmented pictures
+
+
+def report(*runs: PathLike, out: PathLike | None = None) -> Path:
+    """Make the page of a run again, or one page that compares several.
+
+    Args:
+        runs: folders of train, quantize, substitute or inspect.
+        out: HTML file of a comparison; None: comparison.html in the current folder. One run's page is its report.html.
+    Returns:
+        The file: it needs nothing else, open it in a browser.
+    Raises:
+        ConfigError: a folder is no run, or `out` with one run.
+        ToolchainError: Jinja2 is missing.
+    """
+    folders = [as_path(run, "runs") for run in runs]
+    if not folders:
+        raise ConfigError("`runs`: expected at least one folder of a run")
+    if len(folders) == 1:
+        if out is not None:
+            raise ConfigError(f"`out` {out}: only for several runs; the page of one is {folders[0] / PAGE}")
+        return write_page(folders[0])
+    path = Path("comparison.html") if out is None else as_path(out, "out")
+    require_out_file(path, "`out`")
+    return write_comparison(folders, path)
+
+
+def finish_train(request: TrainRequest, best: Path, command: str = "") -> str:
+    """Make the page of a training that has ended.
+
+    Args:
+        request: what was trained.
+        best: its checkpoint.
+        command: as typed; empty: from Python.
+    Returns:
+        A line for the user: where the page is, or why there is none. It never raises: the results are complete.
+    """
+
+    def gather(folder: Path, notes: list[str]) -> tuple[LabelCounts, ...]:
+        runtime = open_model(best, None)
+        valid, train = request.data.load("valid"), request.data.load("train")
+        save_found(find_objects(runtime, valid), folder / FLOAT)
+        _draw_augmented(request, folder, notes)
+        return tuple(count_labels(split, runtime.preprocess) for split in (train, valid))
+
+    files = [request.out / "best.pt", request.out / "last.pt"]
+    return _finish("train", request.out, command, _settings(request), files, gather)
+
+
+def finish_quantize(
+    out: Path, model: Path, checkpoint: Path, data: DataPaths, settings: Sequence[tuple[str, str]], command: str = ""
+) -> str:
+    """Make the page of a quantization that has ended.
+
+    Args:
+        out: folder of the run.
+        model: its int8 file.
+        checkpoint: float network, .pt or .onnx.
+        data: data set; its validation split is measured, when it has one.
+        settings: what was asked for.
+        command: as typed; empty: from Python.
+    Returns:
+        As `finish_train`.
+    """
+
+    def gather(folder: Path, notes: list[str]) -> tuple[LabelCounts, ...]:
+        if not data.folders and data.val_ann is None:
+            notes.append("AP is not measured: no data set with validation images was given.")
+            return ()
+        valid = data.load_if_present("valid")
+        if valid is None:
+            notes.append("AP is not measured: the data set has no validation split.")
+            return ()
+        runtime = open_model(model, None)
+        found = find_objects(runtime, valid)
+        save_found(found, folder / INT8)
+        if checkpoint.suffix.lower() == ".onnx":
+            notes.append("The float network is an ONNX file and is not measured here.")
+        else:
+            save_found(find_objects(open_model(checkpoint, None), valid, len(found.split.images)), folder / FLOAT)
+        return (count_labels(valid, runtime.preprocess),)
+
+    return _finish("quantize", out, command, settings, [model, checkpoint], gather)
+
+
+def tell(line: str, quiet: bool = False) -> None:
+    """Show what `finish_...` says, on stderr; when quiet, only that there is no page."""
+    if not quiet or line.startswith("note"):
+        sys.stderr.write(f"{line}\n")
+
+
+def _finish(
+    kind: str,
+    out: Path,
+    command: str,
+    settings: Sequence[tuple[str, str]],
+    files: Sequence[Path],
+    gather: Callable[[Path, list[str]], tuple[LabelCounts, ...]],
+) -> str:
+    folder, notes = out / DATA, list[str]()
+    labels: tuple[LabelCounts, ...] = ()
+    try:
+        with hold_output(out):
+            for stale in (out / PAGE, folder / RECORD, folder / FLOAT, folder / INT8, *folder.glob("augmented_*.jpg")):
+                stale.unlink(missing_ok=True)
+            try:
+                labels = gather(folder, notes)
+            except (EdgedetError, OSError) as error:
+                notes.append(f"Pictures and AP are missing here: {error}")
+            save_record(new_record(kind, command, settings, files, notes, labels), folder / RECORD)
+            return f"report: {write_page(out)}"
+    except Exception as error:
+        return f"note: {out / PAGE} was not made ({type(error).__name__}: {error}); the results are complete"
+
+
+def _draw_augmented(request: TrainRequest, folder: Path, notes: list[str]) -> None:
+    from edgedet.config import load_model_file
+    from edgedet.data.show import augmented_tiles
+    from edgedet.fileio import atomic_write_bytes
+
+    if request.model is None:
+        notes.append(
+            "Augmented pictures are not drawn: the network was that of a checkpoint, its settings are not known."
+        )
+        return
+    file = load_model_file(request.model, request.overrides)
+    spec = file.preprocess.spec(request.imgsz)
+    tiles = augmented_tiles(request.data.load("train"), spec, file.train, _SAMPLES, request.seed, None)
+    for place, tile in enumerate(tiles):
+        atomic_write_bytes(folder / f"augmented_{place}.jpg", jpeg(tile.pixels))
+
+
+def _settings(request: object) -> list[tuple[str, str]]:
+    """Fields of a request as text; data sets by their options."""
+    rows: list[tuple[str, str]] = []
+    for field in fields(request):  # type: ignore[arg-type]
+        value = getattr(request, field.name)
+        if isinstance(value, DataPaths):
+            rows += [(name, text) for name, text in _settings(value) if text not in ("None", "")]
+        elif field.name not in ("quiet", "resume") and value is not None:
+            rows.append((field.name, ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)))
+    return rows
+
+
+def request_settings(request: object) -> list[tuple[str, str]]:
+    """Fields of a request, for the page."""
+    return _settings(request)

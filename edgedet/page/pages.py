@@ -1,0 +1,198 @@
+"""The page of one run, and the page that compares several."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from edgedet.fileio import atomic_write_text
+from edgedet.page import sections
+from edgedet.page.blocks import Page, Picture, Section, Table, number, words
+from edgedet.page.judge import Judged, judge
+from edgedet.page.render import render
+from edgedet.page.run_files import PAGE, Epoch, RunFiles, read_run
+from edgedet.report.curves import Line, line_chart
+
+_RISING = 0.005  # of AP, in the last tenth of a run, as `edgedet train` says it
+
+
+def write_page(folder: Path) -> Path:
+    """Make report.html of a run folder from what it holds.
+
+    Args:
+        folder: of the run.
+    Returns:
+        The file.
+    Raises:
+        ConfigError: it is no run.
+        ToolchainError: Jinja2 is missing.
+    """
+    path = folder / PAGE
+    atomic_write_text(path, render(run_page(read_run(folder))))
+    return path
+
+
+def write_comparison(folders: Sequence[Path], out: Path) -> Path:
+    """Make one page of several runs.
+
+    Args:
+        folders: of the runs, at least two.
+        out: file.
+    Returns:
+        The file.
+    Raises:
+        ConfigError: one of them is no run.
+    """
+    atomic_write_text(out, render(comparison([read_run(folder) for folder in folders])))
+    return out
+
+
+def run_page(run: RunFiles) -> Page:
+    """Everything that the page of one run says."""
+    judged, notes = judge_both(run), list(run.notes)
+    parts: list[Section] = []
+    if run.history:
+        parts.append(sections.training(run.history))
+    if judged:
+        parts += [sections.accuracy(judged), sections.curves(judged)]
+        pictures, absent = sections.worst(judged)
+        parts.append(pictures)
+        notes += absent
+    if "waterfall" in run.results:
+        parts.append(sections.waterfall(run.results["waterfall"]))
+    elif run.results:
+        notes.append("No waterfall: it is measured by `edgedet quantize --waterfall`.")
+    if run.layers:
+        parts.append(sections.layers(run.layers))
+    if run.results:
+        parts.append(sections.int8_file(run.results))
+    if run.record is not None and (run.record.labels or run.augmented):
+        shown = tuple(Picture(path.read_bytes(), "") for path in run.augmented)
+        parts.append(sections.labels(run.record, [replace(p, caption=f"sample {n}") for n, p in enumerate(shown, 1)]))
+    parts.append(sections.run_facts(run))
+    return Page(f"{run.kind}: {run.folder.name}", verdict(run, judged), _facts(run, judged), tuple(parts), tuple(notes))
+
+
+def judge_both(run: RunFiles) -> tuple[tuple[str, Judged], ...]:
+    """Float and int8, as far as they were measured, on the same images."""
+    found = [(name, one) for name, one in (("float", run.found_float), ("int8", run.found_int8)) if one is not None]
+    images = min((len(one.split.images) for _, one in found), default=0)
+    return tuple((name, judge(one.first(images))) for name, one in found)
+
+
+def verdict(run: RunFiles, judged: Sequence[tuple[str, Judged]]) -> str:
+    """One sentence."""
+    if len(judged) == 2:
+        before, after = judged[0][1].ap.ap, judged[1][1].ap.ap
+        kept = f"int8 gives AP {after:.3f}, float AP {before:.3f}, on {judged[1][1].found.where}"
+        change = after - before
+        lost = "int8 loses nothing" if change >= -0.0005 else f"int8 loses {-change:.3f}"
+        return f"{kept}: {lost}."
+    measured = [e for e in run.history if e.ap is not None and e.ap >= 0]
+    if measured:
+        return _training_verdict(measured, run.history[-1].epoch)
+    if judged:
+        return f"{judged[0][0]} gives AP {judged[0][1].ap.ap:.3f} on {judged[0][1].found.where}."
+    if run.layers:
+        first = max(run.layers, key=lambda layer: layer["sensitivity"])
+        return f"Of {len(run.layers)} layers, {first['name']} changes the outputs most when it becomes int8."
+    return "The int8 file is made; its AP was not measured here."
+
+
+def _training_verdict(measured: Sequence[Epoch], epochs: int) -> str:
+    best = max(measured, key=lambda e: e.ap or 0.0)
+    says = f"AP {best.ap:.3f} on the validation images, at epoch {best.epoch} of {epochs}"
+    early = [e for e in measured[:-1] if e.epoch <= 0.9 * measured[-1].epoch]
+    if not early:
+        return f"{says}."
+    rise = (measured[-1].ap or 0.0) - (early[-1].ap or 0.0)
+    if rise > _RISING:
+        return f"{says}; it still rose by {rise:.3f} in the last tenth: more epochs may give more."
+    return f"{says}; it no longer rose at the end."
+
+
+def _facts(run: RunFiles, judged: Sequence[tuple[str, Judged]]) -> tuple[tuple[str, str], ...]:
+    facts = []
+    for name, one in judged:
+        facts += [(f"AP {name}", f"{one.ap.ap:.3f}"), (f"AP50 {name}", f"{one.ap.ap50:.3f}")]
+    if judged:
+        facts.append((f"F1 {judged[-1][0]}", f"{judged[-1][1].operation.now[-1].f1:.3f}"))
+    if run.history:
+        facts.append(("epochs", str(run.history[-1].epoch)))
+    if "model_bytes" in run.results:
+        facts.append(("int8 file, bytes", f"{run.results['model_bytes']:,}"))
+    return tuple(facts)
+
+
+def comparison(runs: Sequence[RunFiles]) -> Page:
+    """Several runs beside each other."""
+    names = _names(runs)
+    judged = [judge_both(run) for run in runs]
+    rows = []
+    for name, run, one in zip(names, runs, judged, strict=True):
+        last = one[-1][1] if one else None
+        stats = [number(last.ap.stats[place] if last else None) for place in range(6)]
+        best = max((e.ap for e in run.history if e.ap is not None), default=None)
+        f1 = number(last.operation.now[-1].f1 if last else None)
+        rows.append(
+            (words(name), words(run.kind), words(one[-1][0] if one else "–"), *stats, f1, number(best),
+             number(len(run.history) or None, 0), number(run.results.get("model_bytes"), 0),
+             number(len(last.found.split.images) if last else None, 0))
+        )  # fmt: skip
+    head = ("run", "made by", "form", "AP", "AP50", "AP75", "small", "medium", "large", "F1", "best AP of training",
+            "epochs", "bytes", "images")  # fmt: skip
+    parts = [Section("Runs", tables=(Table(head, tuple(rows)),)), *_curves(names, runs), *_classes(names, judged)]
+    parts.append(Section("What differs", tables=_differences(names, runs)))
+    scored = [(one[-1][1].ap.ap, name) for name, one in zip(names, judged, strict=True) if one]
+    best_run = max(scored, default=None)
+    says = (
+        f"{best_run[1]} has the highest AP, {best_run[0]:.3f}."
+        if best_run
+        else "None of these runs has its AP measured."
+    )
+    if len({one[-1][1].found.where for one in judged if one}) > 1:
+        says += " Mind that they were measured on different pictures."
+    notes = [f"{name}: {note}" for name, run in zip(names, runs, strict=True) for note in run.notes]
+    return Page(
+        f"{len(runs)} runs: {', '.join(names)}", says, (), tuple(p for p in parts if p.tables or p.charts), tuple(notes)
+    )
+
+
+def _names(runs: Sequence[RunFiles]) -> list[str]:
+    short = [run.folder.resolve().name for run in runs]
+    return short if len(set(short)) == len(short) else [str(run.folder) for run in runs]
+
+
+def _curves(names: Sequence[str], runs: Sequence[RunFiles]) -> list[Section]:
+    trained = [(name, run.history) for name, run in zip(names, runs, strict=True) if run.history]
+    if not trained:
+        return []
+    losses = [Line(name, tuple((e.epoch, e.loss) for e in history)) for name, history in trained]
+    aps = [Line(name, tuple((e.epoch, e.ap) for e in history if e.ap is not None)) for name, history in trained]
+    charts = (line_chart("Loss", losses, "epoch"), line_chart("AP on the validation images", aps, "epoch"))
+    return [Section("Training", charts=charts)]
+
+
+def _classes(names: Sequence[str], judged: Sequence[Sequence[tuple[str, Judged]]]) -> list[Section]:
+    columns = [
+        (name, {row.name: row.ap for row in one[-1][1].ap.per_class})
+        for name, one in zip(names, judged, strict=True)
+        if one
+    ]
+    known = list(dict.fromkeys(cls for _, values in columns for cls in values))
+    if not known:
+        return []
+    rows = tuple((words(cls), *(number(values.get(cls)) for _, values in columns)) for cls in known)
+    return [Section("AP of each class", tables=(Table(("class", *(name for name, _ in columns)), rows),))]
+
+
+def _differences(names: Sequence[str], runs: Sequence[RunFiles]) -> tuple[Table, ...]:
+    settings = [dict(run.record.settings) if run.record else {} for run in runs]
+    keys = list(dict.fromkeys(key for one in settings for key in one))
+    rows = tuple(
+        (words(key), *(words(one.get(key, "–")) for one in settings))
+        for key in keys
+        if len({one.get(key) for one in settings}) > 1
+    )
+    return (Table(("setting", *names), rows),) if rows else ()

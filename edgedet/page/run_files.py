@@ -1,0 +1,113 @@
+"""What lies in a run folder, for its page; what is absent is None, with a sentence about it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from edgedet.errors import ConfigError, DataError
+from edgedet.page.found import Found, load_found
+from edgedet.page.record import RunRecord, load_record
+
+PAGE = "report.html"
+DATA = "report_data"  # folder of what only the page needs
+RECORD, FLOAT, INT8 = "run.json", "found_float.npz", "found_int8.npz"
+_RESULTS = ("history.json", "report.json", "inspect.json", RECORD)
+
+Read = TypeVar("Read")
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """A line of history.json."""
+
+    epoch: int
+    loss: float
+    cls: float
+    box: float
+    ap: float | None
+
+
+@dataclass(frozen=True, eq=False)
+class RunFiles:
+    """A run folder, as far as a page shows it."""
+
+    folder: Path
+    record: RunRecord | None
+    history: tuple[Epoch, ...]  # empty: not a training
+    results: dict[str, Any]  # report.json of a quantization; empty: none
+    layers: tuple[dict[str, Any], ...]  # of inspect.json
+    found_float: Found | None
+    found_int8: Found | None
+    augmented: tuple[Path, ...]  # JPEGs
+    notes: tuple[str, ...]  # what is absent or damaged
+
+    @property
+    def kind(self) -> str:
+        """What made the folder."""
+        if self.record is not None:
+            return self.record.kind
+        return "train" if self.history else "quantize" if self.results else "inspect"
+
+
+def is_run(folder: Path) -> bool:
+    """True when a folder holds something that a page shows."""
+    return any((folder / name).is_file() for name in _RESULTS) or (folder / DATA / RECORD).is_file()
+
+
+def read_run(folder: Path) -> RunFiles:
+    """Read a run folder.
+
+    Args:
+        folder: of train, quantize, substitute or inspect.
+    Raises:
+        ConfigError: it is no run.
+    """
+    if not is_run(folder):
+        raise ConfigError(f"{folder}: expected the folder of a run ({', '.join(_RESULTS[:3])}), found none of them")
+    notes: list[str] = []
+
+    def attempt(name: str, read: Callable[[Path], Read], absent: str = "") -> Read | None:
+        path = folder / name
+        if not path.is_file():
+            notes.extend([absent] if absent else [])
+            return None
+        try:
+            return read(path)
+        except (DataError, OSError, ValueError, KeyError, TypeError) as error:
+            notes.append(f"{name} can't be read: {error}")
+            return None
+
+    record = attempt(f"{DATA}/{RECORD}", load_record, "How it was run is not recorded: the folder has no run.json.")
+    history = attempt("history.json", _history) or ()
+    results = attempt("report.json", _object) or {}
+    layers = tuple((attempt("inspect.json", _object) or {}).get("layers", ()))
+    run = RunFiles(
+        folder,
+        record,
+        history,
+        results,
+        layers,
+        attempt(f"{DATA}/{FLOAT}", load_found),
+        attempt(f"{DATA}/{INT8}", load_found),
+        tuple(sorted((folder / DATA).glob("augmented_*.jpg"))),
+        (*notes, *(record.notes if record is not None else ())),
+    )
+    return run
+
+
+def _object(path: Path) -> dict[str, Any]:
+    content = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(content, dict):
+        raise DataError("expected a JSON object")
+    return content
+
+
+def _history(path: Path) -> tuple[Epoch, ...]:
+    return tuple(
+        Epoch(int(row["epoch"]), float(row["loss"]), float(row["cls"]), float(row["box"]), row.get("ap"))
+        for row in json.loads(path.read_text(encoding="utf-8"))
+    )
