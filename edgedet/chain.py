@@ -11,6 +11,7 @@ from pathlib import Path
 from edgedet.data.check.content import require_judgeable
 from edgedet.data.coco.split import CocoSplit
 from edgedet.diagnose.waterfall import Waterfall, WaterfallRequest, add_to_report, measure_waterfall
+from edgedet.drawing.charts import Bar, waterfall_chart
 from edgedet.errors import ConfigError
 from edgedet.fileio import require_out_folder
 from edgedet.finetune.qat import QatReport, QatRequest, qat_checkpoint, qat_hardware
@@ -23,7 +24,6 @@ from edgedet.outputs.lock import hold_output
 from edgedet.progress import Progress
 from edgedet.quantize.api import QuantizeReport, QuantizeRequest, quantize_checkpoint
 from edgedet.quantize.calibration.range_choice import require_layers
-from edgedet.report.charts import Bar, waterfall_chart
 from edgedet.training.loop import LAST
 from edgedet.training.processes import launched
 

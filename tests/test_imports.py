@@ -35,16 +35,16 @@ ALLOWED: dict[str, set[str]] = {
     "graph": {"numerics"},
     "simulate": {"numerics", "graph"},
     "data": {"numerics"},
-    "report": set(),
+    "drawing": set(),
     # Option groups of the command line that name a data set.
     "options": {"data"},
-    "codegen": {"numerics", "graph", "data", "report"},
+    "codegen": {"numerics", "graph", "data", "drawing"},
     # Every form in which a file runs on this computer, the generated C among them.
     "runtimes": {"numerics", "graph", "simulate", "data", "codegen"},
     "evaluate": {"numerics", "graph", "data", "runtimes", "options"},
     "deploy": {"numerics", "graph", "simulate", "data", "codegen", "runtimes"},
     # report.html of a run folder.
-    "page": {"numerics", "data", "runtimes", "evaluate", "report"},
+    "page": {"numerics", "data", "runtimes", "evaluate", "drawing"},
     # What a file of another maker means.
     "contract": {"numerics", "graph"},
     # The writers of int8 formats compare with the simulator, those of float formats with the torch network.
@@ -61,7 +61,7 @@ ALLOWED: dict[str, set[str]] = {
     # What each model needs on the chip.
     "catalog": {"graph", "net", "quantize", "codegen"},
     # The whole way as one function.
-    "chain": {"data", "net", "training", "quantize", "finetune", "diagnose", "report"},
+    "chain": {"data", "net", "training", "quantize", "finetune", "diagnose", "drawing"},
     # Findings about a file; only lint.checkpoint needs torch.
     "lint": {"graph", "exchange", "net", "quantize"},
 }

@@ -55,9 +55,9 @@ def add_inspect(commands: Commands) -> None:
 
 def _inspect(args: argparse.Namespace) -> int:
     from edgedet.diagnose.inspect import InspectRequest, inspect_model
+    from edgedet.drawing.charts import LayerPoint, layers_chart
     from edgedet.fileio import atomic_write_text, require_out_folder
     from edgedet.progress import show_progress
-    from edgedet.report.charts import LayerPoint, layers_chart
 
     refuse_checkpoint(args.model)
     refuse_other_splits(args, args.split)

@@ -45,7 +45,7 @@ class Section:
 
     title: str
     texts: tuple[str, ...] = ()
-    charts: tuple[str, ...] = ()  # SVG of edgedet.report
+    charts: tuple[str, ...] = ()  # SVG of edgedet.drawing
     tables: tuple[Table, ...] = ()
     pictures: tuple[Picture, ...] = ()
     wide: bool = False  # pictures as pairs

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from edgedet.drawing.curves import Line, line_chart
 from edgedet.fileio import atomic_write_text
 from edgedet.page import sections
 from edgedet.page.blocks import Page, Picture, Section, Table, number, words
 from edgedet.page.judge import Judged, judge
 from edgedet.page.render import render
 from edgedet.page.run_files import PAGE, Epoch, RunFiles, read_run
-from edgedet.report.curves import Line, line_chart
 
 _RISING = 0.005  # of AP, in the last tenth of a run, as `edgedet train` says it
 

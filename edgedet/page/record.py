@@ -20,6 +20,7 @@ from edgedet.evaluate.reading import input_sides
 from edgedet.fileio import atomic_write_text
 
 PACKAGES = ("edgedet", "numpy", "torch", "ai-edge-litert", "tflite-micro", "pycocotools")
+RESULTS = ("model_int8.tflite", "best.pt")  # what the pictures of a page were measured with
 SIDE_EDGES_PX = (0, 4, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
 
 
@@ -130,6 +131,13 @@ def load_record(path: Path) -> RunRecord:
         return RunRecord(**content)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{path}: is damaged ({type(error).__name__}); remove it, or repeat the run") from error
+
+
+def belongs_to(record: RunRecord, folder: Path) -> bool:
+    """False when a result in the folder is no longer the one that was recorded."""
+    recorded = {name: sha256 for name, _, sha256 in record.files}
+    present = [folder / name for name in RESULTS if name in recorded and (folder / name).is_file()]
+    return all(_sha256(path) == recorded[path.name] for path in present)
 
 
 def _versions() -> list[tuple[str, str]]:

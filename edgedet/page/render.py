@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from edgedet import __version__
+from edgedet.drawing.curves import inline_svg
 from edgedet.errors import missing_extra
 from edgedet.escape import html_text
 from edgedet.page.blocks import Page
-from edgedet.report.curves import inline_svg
 
 
 def render(page: Page) -> str:

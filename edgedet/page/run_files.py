@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from edgedet.errors import ConfigError, DataError
 from edgedet.page.found import Found, load_found
-from edgedet.page.record import RunRecord, load_record
+from edgedet.page.record import RunRecord, belongs_to, load_record
 
 PAGE = "report.html"
 DATA = "report_data"  # folder of what only the page needs
@@ -85,18 +85,21 @@ def read_run(folder: Path) -> RunFiles:
     history = attempt("history.json", _history) or ()
     results = attempt("report.json", _object) or {}
     layers = tuple((attempt("inspect.json", _object) or {}).get("layers", ()))
-    run = RunFiles(
+    found_float, found_int8 = attempt(f"{DATA}/{FLOAT}", load_found), attempt(f"{DATA}/{INT8}", load_found)
+    if record is not None and not belongs_to(record, folder):
+        notes.append(f"{DATA} belongs to another model than the one in the folder and is not shown.")
+        record = found_float = found_int8 = None
+    return RunFiles(
         folder,
         record,
         history,
         results,
         layers,
-        attempt(f"{DATA}/{FLOAT}", load_found),
-        attempt(f"{DATA}/{INT8}", load_found),
+        found_float,
+        found_int8,
         tuple(sorted((folder / DATA).glob("augmented_*.jpg"))),
         (*notes, *(record.notes if record is not None else ())),
     )
-    return run
 
 
 def _object(path: Path) -> dict[str, Any]:

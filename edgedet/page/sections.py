@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from edgedet.drawing.charts import LayerPoint, layers_chart
+from edgedet.drawing.curves import Line, changes_chart, histogram, line_chart
 from edgedet.page.blocks import Cell, Picture, Section, Table, number, words
 from edgedet.page.judge import Judged
 from edgedet.page.pictures import worst_pictures
 from edgedet.page.record import SIDE_EDGES_PX, RunRecord
 from edgedet.page.run_files import Epoch, RunFiles
-from edgedet.report.charts import LayerPoint, layers_chart
-from edgedet.report.curves import Line, changes_chart, histogram, line_chart
 
 _CONFUSION = (
     "In the table: rows are what is there, columns what the model says at its score threshold. Coloured cells off the "

@@ -40,7 +40,7 @@ def photos(tmp_path: Path) -> Path:
 def test_import_needs_no_numpy_and_names_what_it_has() -> None:
     code = "import sys, edgedet; print('numpy' in sys.modules, 'torch' in sys.modules, *dir(edgedet))"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-    names = ["Dataset", "Detections", "EdgedetError", "Model", "__version__", "load", "open_dataset", "train"]
+    names = ["Dataset", "Detections", "EdgedetError", "Model", "__version__", "load", "open_dataset", "report", "train"]
     assert out == ["False", "False", *names]
 
 
@@ -52,7 +52,7 @@ def test_train_stays_the_function_when_the_trainer_is_loaded() -> None:
 
 
 def test_unknown_name_lists_what_there_is() -> None:
-    with pytest.raises(AttributeError, match=r"no attribute 'YOLO'; it has .*load, open_dataset, train"):
+    with pytest.raises(AttributeError, match=r"no attribute 'YOLO'; it has .*load, open_dataset, report, train"):
         _ = edgedet.YOLO
 
 

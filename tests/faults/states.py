@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 TIMES = {"seconds", "images_per_second"}
+PAGE = {"report.html", "report_data"}  # made of the results when they are complete; a page of others is not shown
 
 
 def state_of(path: Path) -> dict[str, str]:
@@ -21,7 +22,7 @@ def state_of(path: Path) -> dict[str, str]:
     return {
         file.relative_to(path).as_posix(): _digest(file.name, file.read_bytes())
         for file in sorted(path.rglob("*"))
-        if file.is_file() and "tensorboard" not in file.relative_to(path).parts
+        if file.is_file() and not {"tensorboard", *PAGE} & set(file.relative_to(path).parts)
     }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from edgedet.codegen.memory.plan import Buffer, Plan
-from edgedet.report.svg import INK, Svg
+from edgedet.drawing.svg import INK, Svg
 
 _WIDTH, _HEIGHT = 1100, 560  # px, of the drawing area
 _LEFT, _TOP, _BOTTOM = 90, 40, 60

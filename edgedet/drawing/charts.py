@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from edgedet.report.svg import BLUE, GREY, LIGHT, ORANGE, RED, Svg
+from edgedet.drawing.svg import BLUE, GREY, LIGHT, ORANGE, RED, Svg
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,8 @@ from __future__ import annotations
 import math
 from xml.etree import ElementTree
 
-from edgedet.report.charts import Bar, LayerPoint, layers_chart, waterfall_chart
-from edgedet.report.svg import RED, Svg
+from edgedet.drawing.charts import Bar, LayerPoint, layers_chart, waterfall_chart
+from edgedet.drawing.svg import RED, Svg
 
 NAMESPACE = "{http://www.w3.org/2000/svg}"
 

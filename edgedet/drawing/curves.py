@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from edgedet.report.svg import BLUE, GREY, INK, LIGHT, ORANGE, RED, Svg
+from edgedet.drawing.svg import BLUE, GREY, INK, LIGHT, ORANGE, RED, Svg
 
 PALETTE = (BLUE, ORANGE, "#3c9a5f", RED, "#8457a8", "#2a9d9d", "#a8673a", GREY)
 _VARIABLES = {INK: "ink", GREY: "grey", LIGHT: "light", BLUE: "blue", ORANGE: "orange", RED: "red"}

@@ -1,0 +1,186 @@
+"""report.html of a run folder: what it says, against the functions behind it, and how a browser shows it."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import edgedet
+from edgedet.api.pages import finish_quantize
+from edgedet.commands.main import main
+from edgedet.data.paths import DataPaths
+from edgedet.errors import ConfigError, DataError
+from edgedet.evaluate.evaluator import evaluate
+from edgedet.page.found import load_found, save_found
+from edgedet.page.judge import judge
+from edgedet.page.measure import find_objects
+from edgedet.page.pages import write_page
+from edgedet.page.run_files import DATA, FLOAT, INT8, RECORD, read_run
+from edgedet.runtimes.open import open_runtime
+
+EVIL = '</td><script>alert("x")</script>'
+STEPS = [
+    {"key": "float", "label": "float", "ap": 0.412, "ap50": 0.7, "images": 6, "after": "", "change": 0.0, "note": ""},
+    {"key": "weights", "label": "weights int8", "ap": 0.409, "ap50": 0.7, "images": 6, "after": "float",
+     "change": -0.003, "note": EVIL},
+]  # fmt: skip
+LAYERS = [
+    {"name": "stem", "cumulative_db": 40.0, "alone_db": 41.0, "sensitivity": 0.01},
+    {"name": EVIL, "cumulative_db": None, "alone_db": None, "sensitivity": 0.3},
+]
+
+
+@pytest.fixture(scope="module")
+def run_folder(tmp_path_factory: pytest.TempPathFactory, toy_model: Path, toy_data: Path) -> Path:
+    """A folder with everything that a page shows."""
+    out = tmp_path_factory.mktemp("runs") / "toy & <b>"
+    out.mkdir()
+    shutil.copy(toy_model, out / "model_int8.tflite")
+    waterfall = {"steps": STEPS, "guilty": "", "guilty_drop": 0.005, "split": "valid", "images": 6}
+    report = {"model_bytes": 1234, "operators": {"CONV_2D": 3}, "steps": [], "notes": [EVIL], "waterfall": waterfall}
+    (out / "report.json").write_text(json.dumps(report))
+    epochs = [
+        {"epoch": e, "loss": 2 / e, "cls": 1 / e, "box": 1 / e, "ap": None if e % 2 else e / 50} for e in range(1, 21)
+    ]
+    (out / "history.json").write_text(json.dumps(epochs))
+    (out / "inspect.json").write_text(json.dumps({"layers": LAYERS}))
+    model, onnx = out / "model_int8.tflite", out / "float.onnx"
+    line = finish_quantize(out, model, onnx, DataPaths(toy_data), [("seed", "7"), ("note", EVIL)], "edgedet quantize x")
+    assert line.startswith("report: ")
+    shutil.copy(out / DATA / INT8, out / DATA / FLOAT)
+    write_page(out)
+    return out
+
+
+def test_judge_gives_what_evaluate_gives(toy_model: Path, toy_data: Path, tmp_path: Path) -> None:
+    runtime, split = open_runtime(toy_model, "sim"), DataPaths(toy_data).load("valid")
+    expected = evaluate(runtime, split)
+    save_found(find_objects(runtime, split), tmp_path / "found.npz")
+    judged = judge(load_found(tmp_path / "found.npz"))
+    assert judged.ap.stats == pytest.approx(expected.ap.stats, abs=1e-12)
+    assert judged.ap.per_class == expected.ap.per_class
+
+
+def test_confusion_every_object_stands_in_its_row(run_folder: Path) -> None:
+    found = load_found(run_folder / DATA / INT8)
+    judged = judge(found)
+    objects = np.bincount(np.concatenate([r.labels for r in found.split.images]), minlength=3)
+    assert judged.confusion[:3].sum(axis=1).tolist() == objects.tolist()
+    strong = [d.labels[d.scores >= found.score_threshold] for d in found.detections.values()]
+    assert judged.confusion[:, :3].sum(axis=0).tolist() == np.bincount(np.concatenate(strong), minlength=3).tolist()
+    assert sum(e.missed for e in judged.errors) == judged.confusion[:3, 3].sum()
+
+
+def test_find_objects_stops_in_time(toy_model: Path, toy_data: Path) -> None:
+    found = find_objects(open_runtime(toy_model, "sim"), DataPaths(toy_data).load("valid"), seconds=0.0)
+    assert found.where == "the first 1 of 6 images of valid"
+
+
+def test_page_needs_nothing_else_and_escapes_everything(run_folder: Path) -> None:
+    text = (run_folder / "report.html").read_text(encoding="utf-8")
+    assert EVIL not in text
+    assert "&lt;/td&gt;&lt;script&gt;" in text
+    assert not re.search(r"""(?:src|href)=["'](?!data:|#)""", text)
+    assert text.count("<script>") == 1
+    assert len(text) < 5_000_000
+
+
+def test_page_of_absent_and_damaged_files_says_so(run_folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(run_folder, out)
+    (out / DATA / INT8).write_bytes(b"PK\x03\x04 broken")
+    (out / DATA / RECORD).unlink()
+    (out / "history.json").write_text("[1")
+    notes = " ".join(read_run(out).notes)
+    assert "found_int8.npz" in notes
+    assert "run.json" in notes
+    assert "history.json" in notes
+    assert "found_int8.npz" in write_page(out).read_text()
+    with pytest.raises(DataError, match="damaged"):
+        load_found(out / DATA / INT8)
+
+
+def test_page_of_another_model_is_not_shown(run_folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(run_folder, out)
+    (out / "model_int8.tflite").write_bytes(b"another")
+    run = read_run(out)
+    assert (run.record, run.found_int8) == (None, None)
+    assert "belongs to another model" in run.notes[-1]
+
+
+def test_finish_page_fails_results_stay(run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(run_folder, out)
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    line = finish_quantize(out, out / "model_int8.tflite", out / "x.onnx", DataPaths(), [])
+    assert line.startswith("note: ")
+    assert "the results are complete" in line
+    assert not (out / "report.html").exists()
+    assert (out / "model_int8.tflite").is_file()
+
+
+def test_report_without_a_run_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(ConfigError, match="expected the folder of a run"):
+        edgedet.report(tmp_path)
+    assert main(["report", str(tmp_path), "--out", str(tmp_path / "x.html")]) == 2
+    assert "only for several runs" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_report_of_two_runs_compares_them(run_folder: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(run_folder, other)
+    record = json.loads((other / DATA / RECORD).read_text())
+    (other / DATA / RECORD).write_text(json.dumps({**record, "settings": [["seed", "8"]]}))
+    out = tmp_path / "both.html"
+    assert main(["report", str(run_folder), str(other), "--out", str(out)]) == 0
+    text = out.read_text()
+    assert "What differs" in text
+    assert "toy &amp; &lt;b&gt;" in text
+
+
+@pytest.mark.toolchain
+def test_page_in_a_browser(run_folder: Path, require_tool: Callable[..., str], repo_dir: Path) -> None:
+    browser, driver = require_tool("chromium"), require_tool("chromedriver")
+    spec = importlib.util.spec_from_file_location("report_pictures", repo_dir / "bench" / "report_pictures.py")
+    assert spec is not None
+    assert spec.loader is not None
+    pictures = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(pictures)
+    with pictures.chromium(browser, driver) as opened:
+        for width_px in (400, 1400):
+            for dark in (False, True):
+                pictures.show(opened, run_folder / "report.html", width_px, 900, dark)
+                wide = opened.execute_script("return document.documentElement.scrollWidth")
+                assert wide <= width_px, f"{wide} px wide at {width_px}"
+                luma = opened.execute_script("return getComputedStyle(document.body).backgroundColor")
+                assert (luma == "rgb(255, 255, 255)") is not dark
+        sizes = opened.execute_script(
+            "return [...document.images].map(i => [i.complete, i.naturalWidth, i.clientWidth])"
+        )
+        assert sizes
+        assert all(complete and natural > 0 and shown > 0 for complete, natural, shown in sizes)
+        charts = opened.execute_script("return [...document.querySelectorAll('svg')].map(s => s.clientHeight)")
+        assert len(charts) >= 8
+        assert min(charts) > 50
+        assert opened.execute_script(SORT) == [[2.0, 1.0], [1.0, 2.0]]
+        assert [entry["message"] for entry in opened.get_log("browser")] == []
+
+
+SORT = """
+const table = [...document.querySelectorAll("table")].find(t => t.textContent.includes("loss"));
+const column = () => [...table.tBodies[0].rows].map(r => Number(r.cells[1].dataset.v)).slice(0, 2);
+const button = table.querySelectorAll("th button")[1];
+button.click(); const down = column();
+button.click(); const all = [...table.tBodies[0].rows].map(r => Number(r.cells[1].dataset.v));
+return [down, all.slice(-2).map(v => v)];
+"""
