@@ -162,7 +162,7 @@ def _settings(request: object) -> list[tuple[str, str]]:
         value = getattr(request, field.name)
         if isinstance(value, DataPaths):
             rows += [(name, text) for name, text in _settings(value) if text not in ("None", "")]
-        elif field.name not in ("quiet", "resume") and value is not None:
+        elif field.name not in ("quiet", "resume") and value not in (None, ()):
             rows.append((field.name, ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)))
     return rows
 

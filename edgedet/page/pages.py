@@ -74,10 +74,10 @@ def run_page(run: RunFiles) -> Page:
     return Page(f"{run.kind}: {run.folder.name}", verdict(run, judged), _facts(run, judged), tuple(parts), tuple(notes))
 
 
-def judge_both(run: RunFiles) -> tuple[tuple[str, Judged], ...]:
-    """Float and int8, as far as they were measured, on the same images."""
+def judge_both(run: RunFiles, most: int | None = None) -> tuple[tuple[str, Judged], ...]:
+    """Float and int8, as far as they were measured, on the same images; `most`: only the first so many."""
     found = [(name, one) for name, one in (("float", run.found_float), ("int8", run.found_int8)) if one is not None]
-    images = min((len(one.split.images) for _, one in found), default=0)
+    images = min([len(one.split.images) for _, one in found] + ([most] if most else []), default=0)
     return tuple((name, judge(one.first(images))) for name, one in found)
 
 
@@ -128,7 +128,7 @@ def _facts(run: RunFiles, judged: Sequence[tuple[str, Judged]]) -> tuple[tuple[s
 def comparison(runs: Sequence[RunFiles]) -> Page:
     """Several runs beside each other."""
     names = _names(runs)
-    judged = [judge_both(run) for run in runs]
+    judged = [judge_both(run, _common_images(runs)) for run in runs]
     rows = []
     for name, run, one in zip(names, runs, judged, strict=True):
         last = one[-1][1] if one else None
@@ -151,12 +151,20 @@ def comparison(runs: Sequence[RunFiles]) -> Page:
         if best_run
         else "None of these runs has its AP measured."
     )
-    if len({one[-1][1].found.where for one in judged if one}) > 1:
+    if len(scored) > 1 and _common_images(runs) is None:
         says += " Mind that they were measured on different pictures."
     notes = [f"{name}: {note}" for name, run in zip(names, runs, strict=True) for note in run.notes]
     return Page(
         f"{len(runs)} runs: {', '.join(names)}", says, (), tuple(p for p in parts if p.tables or p.charts), tuple(notes)
     )
+
+
+def _common_images(runs: Sequence[RunFiles]) -> int | None:
+    """How many first images all runs were measured on; None: they were measured on different ones."""
+    found = [one for run in runs for one in (run.found_float, run.found_int8) if one is not None]
+    count = min((len(one.split.images) for one in found), default=0)
+    first = {tuple(record.path for record in one.split.images[:count]) for one in found}
+    return count if count and len(first) == 1 else None
 
 
 def _names(runs: Sequence[RunFiles]) -> list[str]:
@@ -170,8 +178,10 @@ def _curves(names: Sequence[str], runs: Sequence[RunFiles]) -> list[Section]:
         return []
     losses = [Line(name, tuple((e.epoch, e.loss) for e in history)) for name, history in trained]
     aps = [Line(name, tuple((e.epoch, e.ap) for e in history if e.ap is not None)) for name, history in trained]
-    charts = (line_chart("Loss", losses, "epoch"), line_chart("AP on the validation images", aps, "epoch"))
-    return [Section("Training", charts=charts)]
+    charts = [line_chart("Loss", losses, "epoch")]
+    if any(len(line.points) > 1 for line in aps):
+        charts.append(line_chart("AP on the validation images", aps, "epoch"))
+    return [Section("Training", charts=tuple(charts))]
 
 
 def _classes(names: Sequence[str], judged: Sequence[Sequence[tuple[str, Judged]]]) -> list[Section]:
