@@ -21,6 +21,7 @@ from edgedet.page.record import LabelCounts, count_labels, new_record, save_reco
 from edgedet.page.run_files import DATA, FLOAT, INT8, PAGE, RECORD
 
 if TYPE_CHECKING:
+    from edgedet.finetune.substitute import SubstituteRequest
     from edgedet.training.loop import TrainRequest
 
 _SAMPLES = 8  # augmented pictures
@@ -62,14 +63,41 @@ def finish_train(request: TrainRequest, best: Path, command: str = "") -> str:
     """
 
     def gather(folder: Path, notes: list[str]) -> tuple[LabelCounts, ...]:
-        runtime = open_model(best, None)
-        valid, train = request.data.load("valid"), request.data.load("train")
-        save_found(find_objects(runtime, valid), folder / FLOAT)
+        labels = _measure_checkpoint(best, request.data, folder)
         _draw_augmented(request, folder, notes)
-        return tuple(count_labels(split, runtime.preprocess) for split in (train, valid))
+        return labels
 
-    files = [request.out / "best.pt", request.out / "last.pt"]
+    files = [best, request.out / "last.pt"]
     return _finish("train", request.out, command, _settings(request), files, gather)
+
+
+def finish_substitute(request: SubstituteRequest, best: Path, command: str = "") -> str:
+    """Make the page of a substitution that has ended; as `finish_train`."""
+
+    def gather(folder: Path, notes: list[str]) -> tuple[LabelCounts, ...]:
+        return _measure_checkpoint(best, request.data, folder)
+
+    files = [best, request.out / "last.pt"]
+    return _finish("substitute", request.out, command, _settings(request), files, gather)
+
+
+def finish_inspect(folder: Path) -> str:
+    """Make the page of a folder in which layers were inspected; it shows the run, too, when the folder is one."""
+    try:
+        return f"report: {write_page(folder)}"
+    except Exception as error:  # a page is never worth a finished run
+        return _no_page(folder, error)
+
+
+def _measure_checkpoint(best: Path, data: DataPaths, folder: Path) -> tuple[LabelCounts, ...]:
+    runtime = open_model(best, None)
+    train, valid = data.load("train"), data.load("valid")
+    save_found(find_objects(runtime, valid), folder / FLOAT)
+    return tuple(count_labels(split, runtime.preprocess) for split in (train, valid))
+
+
+def _no_page(folder: Path, error: Exception) -> str:
+    return f"note: {folder / PAGE} was not made ({type(error).__name__}: {error}); the results are complete"
 
 
 def finish_quantize(
@@ -135,7 +163,7 @@ def _finish(
             save_record(new_record(kind, command, settings, files, notes, labels), folder / RECORD)
             return f"report: {write_page(out)}"
     except Exception as error:
-        return f"note: {out / PAGE} was not made ({type(error).__name__}: {error}); the results are complete"
+        return _no_page(out, error)
 
 
 def _draw_augmented(request: TrainRequest, folder: Path, notes: list[str]) -> None:

@@ -54,6 +54,7 @@ def add_inspect(commands: Commands) -> None:
 
 
 def _inspect(args: argparse.Namespace) -> int:
+    from edgedet.api.pages import finish_inspect
     from edgedet.diagnose.inspect import InspectRequest, inspect_model
     from edgedet.drawing.charts import LayerPoint, layers_chart
     from edgedet.fileio import atomic_write_text, require_out_folder
@@ -84,5 +85,6 @@ def _inspect(args: argparse.Namespace) -> int:
     for name, content in contents.items():
         atomic_write_text(folder / name, content)
         show(f"wrote {folder / name}")
+    show(finish_inspect(folder))
     give(args, contents["inspect.json"])
     return 0

@@ -128,14 +128,11 @@ def changes_chart(title: str, steps: Sequence[tuple[str, float, bool]]) -> str:
         x = left + wide * (tick - start) / (end - start)
         svg.line(x, top - 4, x, bottom)
         svg.label(x, bottom + 16, f"{tick:.3f}", "middle", 11, GREY)
-    points = []
     for number, (label, value, marked) in enumerate(steps):
         x, y = left + wide * (value - start) / (end - start), top + row * (number + 0.5)
         svg.label(left - 8, y + 4, label, "end")
         svg.circle(x, y, 5, RED if marked else BLUE, f"{label}: {value:.4f}")
         svg.label(x + 9, y + 4, f"{value:.4f}", size=11, fill=RED if marked else GREY)
-        points.append((x, y))
-    svg.polyline(points, LIGHT)
     return svg.text()
 
 

@@ -65,7 +65,8 @@ def accuracy(judged: Sequence[tuple[str, Judged]]) -> Section:
 def _change(values: Sequence[float]) -> tuple[Cell, ...]:
     if min(values) < 0:
         return (number(None),)
-    return (Cell(f"{values[1] - values[0]:+.3f}", values[1] - values[0]),)
+    change = round(values[1] - values[0], 3) + 0.0  # no -0.000
+    return (Cell(f"{change:+.3f}", change),)
 
 
 def _per_class(judged: Sequence[tuple[str, Judged]]) -> Table:

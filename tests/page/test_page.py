@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import edgedet
-from edgedet.api.pages import finish_quantize
+from edgedet.api.pages import finish_inspect, finish_quantize
 from edgedet.commands.main import main
 from edgedet.data.paths import DataPaths
 from edgedet.errors import ConfigError, DataError
@@ -134,6 +134,13 @@ def test_report_without_a_run_is_refused(tmp_path: Path, capsys: pytest.CaptureF
     assert main(["report", str(tmp_path), "--out", str(tmp_path / "x.html")]) == 2
     assert "only for several runs" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_finish_inspect_shows_layers_alone(tmp_path: Path) -> None:
+    (tmp_path / "inspect.json").write_text(json.dumps({"layers": LAYERS[:1]}))
+    assert finish_inspect(tmp_path) == f"report: {tmp_path / 'report.html'}"
+    assert "Of 1 layers, stem changes the outputs most" in (tmp_path / "report.html").read_text()
+    assert finish_inspect(tmp_path / "absent").startswith("note: ")
 
 
 def test_report_of_two_runs_compares_them(run_folder: Path, tmp_path: Path) -> None:

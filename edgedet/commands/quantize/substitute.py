@@ -76,12 +76,15 @@ def substitutes(args: argparse.Namespace) -> bool:
 
 
 def _substitute(args: argparse.Namespace) -> int:
+    from edgedet.api.pages import finish_substitute
     from edgedet.finetune.substitute import substitute_checkpoint
     from edgedet.training.processes import launched
 
-    report = substitute_checkpoint(substitute_request(args, args.out, args.epochs, batch=args.batch, lr=args.lr))
+    request = substitute_request(args, args.out, args.epochs, batch=args.batch, lr=args.lr)
+    report = substitute_checkpoint(request)
     if launched().first:
         show(report.text())
+        show(finish_substitute(request, report.checkpoint, args.command_line))
         give(args, report.to_json())
     return 0
 
