@@ -130,11 +130,18 @@ def atomic_write_bytes(path: Path, data: bytes) -> None:
 
 
 def atomic_write_text(path: Path, text: str) -> None:
-    """Write `text` as UTF-8 to `path` through a temporary file in the same folder.
+    """Write `text` as UTF-8 to `path` through a temporary file in the same folder."""
+    atomic_write_bytes(path, _utf8(text))
 
-    Names of files may hold bytes that are no text (surrogates in Python); they are written as in JSON, \udce9.
-    """
-    atomic_write_bytes(path, text.encode("utf-8", "backslashreplace"))
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` as UTF-8 to a file of a folder that nobody sees yet (`outputs.folder`)."""
+    path.write_bytes(_utf8(text))
+
+
+def _utf8(text: str) -> bytes:
+    """Names of files may hold bytes that are no text (surrogates in Python); they are written as in JSON, \udce9."""
+    return text.encode("utf-8", "backslashreplace")
 
 
 def as_path(value: PathLike, argument: str) -> Path:

@@ -57,7 +57,8 @@ def _inspect(args: argparse.Namespace) -> int:
     from edgedet.api.pages import finish_inspect
     from edgedet.diagnose.inspect import InspectRequest, inspect_model
     from edgedet.drawing.charts import LayerPoint, layers_chart
-    from edgedet.fileio import atomic_write_text, require_out_folder
+    from edgedet.fileio import require_out_folder, write_text
+    from edgedet.outputs.folder import added_files
     from edgedet.progress import show_progress
 
     refuse_checkpoint(args.model)
@@ -82,8 +83,10 @@ def _inspect(args: argparse.Namespace) -> int:
         "inspect.svg": layers_chart(f"Layers of {args.model}", points),
     }
     show(inspection.text(args.top))
-    for name, content in contents.items():
-        atomic_write_text(folder / name, content)
+    with added_files(folder, "inspect.json") as made:
+        for name, content in contents.items():
+            write_text(made / name, content)
+    for name in contents:
         show(f"wrote {folder / name}")
     show(finish_inspect(folder))
     give(args, contents["inspect.json"])

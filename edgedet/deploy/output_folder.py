@@ -10,6 +10,7 @@ from typing import Any
 
 from edgedet.errors import ConfigError
 from edgedet.escape import json_text
+from edgedet.fileio import write_text
 from edgedet.outputs.folder import new_folder
 
 MANIFEST = "manifest.json"
@@ -73,5 +74,5 @@ def write_folder(out: Path, texts: Mapping[str, str], manifest: Mapping[str, Any
         for name, text in texts.items():
             path = fresh / name
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8")
-        (fresh / MANIFEST).write_text(json_text(manifest, 2), encoding="utf-8")
+            write_text(path, text)
+        write_text(fresh / MANIFEST, json_text(manifest, 2))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,7 +19,9 @@ from edgedet.errors import ConfigError, DataError
 from edgedet.escape import json_text
 from edgedet.evaluate.detect import detect
 from edgedet.evaluate.own_decoder import Decoder, OwnDecoder
-from edgedet.fileio import atomic_write_bytes, atomic_write_text
+from edgedet.fileio import write_text
+from edgedet.outputs.folder import added_files
+from edgedet.outputs.lock import hold_output
 
 if TYPE_CHECKING:  # drawing alone needs no runtime
     from edgedet.progress import Progress
@@ -75,9 +76,23 @@ def predict(
         runtime = OwnDecoder(runtime, decode)
     require_bright_files(image_paths)
     threshold = runtime.outputs.score_threshold if score_threshold is None else score_threshold
-    pictures = picture_paths(image_paths, out)
+    with hold_output(out):
+        predictions = _predictions(runtime, image_paths, out, threshold, progress, on_unreadable)
+        _write(predictions, runtime, out, threshold)
+    return predictions
+
+
+def _predictions(
+    runtime: Runtime,
+    image_paths: Sequence[Path],
+    out: Path,
+    threshold: float,
+    progress: Progress | None,
+    on_unreadable: Callable[[Path, DataError], None] | None,
+) -> list[Prediction]:
+    """As `predict`, without writing anything."""
     predictions = []
-    for done, (path, picture) in enumerate(zip(image_paths, pictures, strict=True), start=1):
+    for done, (path, picture) in enumerate(zip(image_paths, picture_paths(image_paths, out), strict=True), start=1):
         try:
             found = detect(runtime, path, threshold)
         except DataError as error:
@@ -91,28 +106,31 @@ def predict(
             progress(done, len(image_paths))
     if not predictions:
         raise DataError(f"none of the {len(image_paths)} images can be read")
-    earlier = _earlier_pictures(out)
-    names = runtime.outputs.class_names
-    for prediction in predictions:  # decoded again rather than kept: memory does not grow with the number of images
-        drawn = draw_detections(load_image(prediction.image), prediction.detections, names)
-        buffer = io.BytesIO()
-        Image.fromarray(drawn).save(buffer, format="PNG")
-        atomic_write_bytes(prediction.picture, buffer.getvalue())
-    atomic_write_text(out / DETECTIONS_FILE, _to_json(predictions, runtime, threshold))
-    for stale in earlier - {prediction.picture for prediction in predictions}:
-        stale.unlink(missing_ok=True)
     return predictions
 
 
-def _earlier_pictures(out: Path) -> set[Path]:
-    """Pictures that an earlier run wrote here, by its detections.json."""
+def _write(predictions: Sequence[Prediction], runtime: Runtime, out: Path, threshold: float) -> None:
+    """Pictures and detections.json, all at once, in place of those of an earlier run."""
+    here = out.resolve()
+    inputs = {prediction.image.name for prediction in predictions if prediction.image.resolve().parent == here}
+    stale = _earlier_pictures(out) - {prediction.picture.name for prediction in predictions} - inputs
+    names = runtime.outputs.class_names
+    with added_files(out, DETECTIONS_FILE, frozenset(stale)) as folder:
+        for prediction in predictions:  # decoded again rather than kept: memory does not grow with the number of images
+            drawn = draw_detections(load_image(prediction.image), prediction.detections, names)
+            Image.fromarray(drawn).save(folder / prediction.picture.name, format="PNG")
+        write_text(folder / DETECTIONS_FILE, _to_json(predictions, runtime, threshold))
+
+
+def _earlier_pictures(out: Path) -> set[str]:
+    """Names of pictures that an earlier run wrote here, by its detections.json."""
     try:
         images = json.loads((out / DETECTIONS_FILE).read_text(encoding="utf-8"))["images"]
         names = [image["picture"] for image in images]
     except (OSError, ValueError, KeyError, TypeError):
         return set()
     # Only plain names of PNG files: the file may have come from somewhere else.
-    return {out / name for name in names if isinstance(name, str) and name == Path(name).name and name.endswith(".png")}
+    return {name for name in names if isinstance(name, str) and name == Path(name).name and name.endswith(".png")}
 
 
 def draw_detections(image: np.ndarray, detections: Detections, class_names: Sequence[str]) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,7 +12,9 @@ from edgedet.errors import DataError, missing_extra
 from edgedet.escape import json_text
 from edgedet.evaluate.detect import detect
 from edgedet.evaluate.predict import detection_rows, draw_detections
-from edgedet.fileio import atomic_write_text
+from edgedet.fileio import write_text
+from edgedet.outputs.folder import added_files
+from edgedet.outputs.lock import hold_output
 
 if TYPE_CHECKING:
     from edgedet.contracts import Detections
@@ -68,26 +69,25 @@ def predict_video(
     camera = source.isdecimal()
     name = f"camera{source}" if camera else Path(source).stem
     found: list[Detections] = []
-    with _open(source) as video, _Writer(out / f"{name}.mp4", video) as writer:
-        total = max_frames or video.frames
-        try:
-            for frame in video:
-                seen = detect(runtime, frame, threshold).in_image
-                writer.write(draw_detections(frame, seen, runtime.outputs.class_names))
-                found.append(seen)
-                if progress is not None and total:
-                    progress(len(found), max(total, len(found)))
-                if max_frames is not None and len(found) == max_frames:
-                    break
-        except KeyboardInterrupt:
-            if not camera:
-                raise
+    with hold_output(out), _open(source) as video, added_files(out, f"{name}.json") as folder:
+        with _Writer(folder / f"{name}.mp4", video, out) as writer:
+            total = max_frames or video.frames
+            try:
+                for frame in video:
+                    seen = detect(runtime, frame, threshold).in_image
+                    writer.write(draw_detections(frame, seen, runtime.outputs.class_names))
+                    found.append(seen)
+                    if progress is not None and total:
+                        progress(len(found), max(total, len(found)))
+                    if max_frames is not None and len(found) == max_frames:
+                        break
+            except KeyboardInterrupt:
+                if not camera:
+                    raise
         if not found:
             raise DataError(f"{source}: holds no frame that OpenCV can decode; convert it to MP4 with H.264")
-        writer.keep()
-    detections = out / f"{name}.json"
-    atomic_write_text(detections, _to_json(found, runtime, source, threshold, video.rate))
-    return VideoReport(out / f"{name}.mp4", detections, len(found), sum(len(seen) for seen in found))
+        write_text(folder / f"{name}.json", _to_json(found, runtime, source, threshold, video.rate))
+    return VideoReport(out / f"{name}.mp4", out / f"{name}.json", len(found), sum(len(seen) for seen in found))
 
 
 class _Video:
@@ -108,18 +108,22 @@ class _Video:
 
 
 class _Writer:
-    """A video that gets its name when it is whole."""
+    """A video file.
 
-    def __init__(self, path: Path, video: _Video) -> None:
+    Args:
+        path: to write to.
+        video: whose size and rate it takes.
+        out: folder that errors name.
+    """
+
+    def __init__(self, path: Path, video: _Video, out: Path) -> None:
         import cv2
 
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._path, self._cv2 = path, cv2
-        self._unfinished = path.with_name(f".{path.stem}.unfinished{path.suffix}")  # OpenCV goes by the suffix
-        code = cv2.VideoWriter.fourcc(*"mp4v")
-        self._writer = cv2.VideoWriter(str(self._unfinished), code, video.rate, video.size)
+        self._cv2 = cv2
+        self._writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), video.rate, video.size)
         if not self._writer.isOpened():
-            raise DataError(f"{path}: OpenCV can't write a video of {video.size[0]}x{video.size[1]} here")
+            size = f"{video.size[0]}x{video.size[1]}"
+            raise DataError(f"{out / path.name}: OpenCV can't write a video of {size} here")
 
     def __enter__(self) -> _Writer:
         return self
@@ -127,13 +131,8 @@ class _Writer:
     def write(self, pixels: Any) -> None:
         self._writer.write(self._cv2.cvtColor(pixels, self._cv2.COLOR_RGB2BGR))
 
-    def keep(self) -> None:
-        self._writer.release()
-        os.replace(self._unfinished, self._path)
-
     def __exit__(self, *error: object) -> None:
         self._writer.release()
-        self._unfinished.unlink(missing_ok=True)
 
 
 @contextmanager

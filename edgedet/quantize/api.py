@@ -18,7 +18,7 @@ from edgedet.data.coco.split import CocoSplit, common_classes
 from edgedet.data.paths import DataPaths
 from edgedet.errors import ConfigError
 from edgedet.escape import json_text
-from edgedet.fileio import require_out_folder
+from edgedet.fileio import require_out_folder, write_text
 from edgedet.graph.flatbuffer import serialize
 from edgedet.graph.graph import Graph
 from edgedet.net.checkpoint import load_checkpoint
@@ -305,8 +305,8 @@ def write_quantized(out: Path, data: bytes, manifest: Manifest, report: dict[str
     """
     with added_files(out, REPORT_FILE, STALE_FILES) as folder:
         (folder / MODEL_FILE).write_bytes(data)
-        (folder / MANIFEST_FILE).write_text(manifest.to_json(), encoding="utf-8")
-        (folder / REPORT_FILE).write_text(json_text(report), encoding="utf-8")
+        write_text(folder / MANIFEST_FILE, manifest.to_json())
+        write_text(folder / REPORT_FILE, json_text(report))
 
 
 def _calibration_split(request: QuantizeRequest, outputs: OutputSpec) -> CocoSplit:

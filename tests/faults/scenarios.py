@@ -101,6 +101,7 @@ NAMES = (
     "quantize --method qat",
     "substitute",
     "deploy over an earlier one",
+    "predict over an earlier run",
     "export",
 )
 
@@ -139,6 +140,10 @@ def make_scenario(name: str, inputs: Inputs) -> Scenario:
         case "deploy over an earlier one":
             argv = ("deploy", "--target", "c99", "--out", "OUT")
             return Scenario(name, (*argv, str(inputs.models[1])), before=(*argv, str(inputs.models[0])))
+        case "predict over an earlier run":
+            images = [str(path) for path in sorted(inputs.data.rglob("*.jpg"))[:3]]
+            argv = ("predict", str(inputs.models[0]), *images, "--out", "OUT", "--score-threshold")
+            return Scenario(name, (*argv, "0.2"), before=(*argv, "0.3"))
         case "export":
             return Scenario(name, ("export", str(inputs.relu), "--format", "onnx", "--out", "OUT"), out="out.onnx")
     raise SystemExit(f"{name}: expected one of {', '.join(NAMES)}")
