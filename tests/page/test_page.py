@@ -155,6 +155,23 @@ def test_report_of_two_runs_compares_them(run_folder: Path, tmp_path: Path) -> N
     assert "toy &amp; &lt;b&gt;" in text
 
 
+@pytest.mark.slow
+def test_train_leaves_its_page(tmp_path: Path) -> None:
+    data, out = str(tmp_path / "data"), tmp_path / "run"
+    assert main(["data", "synth", "--out", data, "--images", "10", "--seed", "3"]) == 0
+    small = ["--imgsz", "64", "--epochs", "1", "--batch", "4", "--set", "deepen=0.1", "stacked_convs=1"]
+    assert main(["train", "rtmdet_pico_relu6", "--data", data, *small, "--out", str(out)]) == 0
+    run = read_run(out)
+    assert run.notes == ()
+    assert run.record is not None
+    assert run.record.command.startswith("edgedet train rtmdet_pico_relu6 --data ")
+    assert dict(run.record.settings)["seed"] == "0"
+    assert [name for name, _, _ in run.record.files] == ["best.pt", "last.pt"]
+    assert [split.split for split in run.record.labels] == ["train", "valid"]
+    assert len(run.augmented) == 8
+    assert "Loss on the training images" in (out / "report.html").read_text()
+
+
 @pytest.mark.toolchain
 def test_page_in_a_browser(run_folder: Path, require_tool: Callable[..., str], repo_dir: Path) -> None:
     browser, driver = require_tool("chromium"), require_tool("chromedriver")
