@@ -1,4 +1,5 @@
-"""What grows with the number of images: data check, start of an epoch, memory; and how fast batches are drawn.
+"""What grows with the number of images: data check, start of an epoch, calibration, memory; how soon a person sees that
+a command works; how fast batches are drawn.
 
     python bench/scale.py --images 2000 20000 --out /tmp/scale
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import pty
 import resource
 import subprocess
 import sys
@@ -20,8 +22,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+REPO = Path(__file__).resolve().parents[1]
 COCO_IMAGES = 118_287  # train2017
-BOXES = 7  # an image, as in COCO
+CLASSES = ("mask", "no_mask", "other")  # two are those of the checkpoint that is quantized
+BOXES = 25  # an image: 500,000 in 20,000
 PICTURES, SIDE_PX = 64, 64
 DRAWN_STEPS, BATCH, INPUT_PX = 40, 32, 192
 
@@ -47,7 +51,7 @@ def make_data(root: Path, count: int) -> Path:
                 number = len(annotations) + 1
                 box = {"id": number, "image_id": index + 1, "category_id": number % 3 + 1, "bbox": [x, y, 20, 20]}
                 annotations.append(box | {"area": 400, "iscrowd": 0})
-        categories = [{"id": number + 1, "name": f"class{number}"} for number in range(3)]
+        categories = [{"id": number + 1, "name": name} for number, name in enumerate(CLASSES)]
         document = {"images": records, "annotations": annotations, "categories": categories}
         (folder / "_annotations.coco.json").write_text(json.dumps(document))
     return root
@@ -118,7 +122,53 @@ def run_step(data: Path) -> dict[str, float]:
     return found
 
 
-PARTS = {"check": run_check, "start": run_start, "step": run_step}
+def run_commands(data: Path) -> dict[str, float]:
+    """Commands in a terminal: when the first line or bar appears, and when the work on pictures begins."""
+    checkpoint = REPO / "models" / "rtmdet_pico_relu6_synth.pt"
+    out = data.with_name(f"{data.name}_out")
+    given = ["--data", str(data)]
+    training = ["train", "rtmdet_pico_relu6", *given, "--out", str(out / "run"), "--epochs", "1", "--imgsz", "64"]
+    ptq = ["quantize", str(checkpoint), *given, "--out", str(out / "q"), "--calib-images", "32"]
+    found = {}
+    for name, argv, begun in (
+        ("data check", ["data", "check", str(data)], None),
+        ("train", training, "epoch 1/1"),
+        ("quantize", [*ptq, "--effort", "fast"], None),
+    ):
+        first, end, longest = _in_terminal(argv, begun)
+        found[f"{name}: first sign after, s"] = first
+        found[f"{name}: longest silence, s"] = longest
+        found[f"{name}: {'until the first steps' if begun else 'in all'}, s"] = end
+    return found
+
+
+def _in_terminal(argv: list[str], until: str | None) -> tuple[float, float, float]:
+    """Seconds until the first output, until the end or a text, and the longest time without output."""
+    terminal, side = pty.openpty()
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPO)}
+    start = last = time.perf_counter()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "edgedet", *argv], stdin=side, stdout=side, stderr=side, env=environment
+    )
+    os.close(side)
+    first, longest, seen = 0.0, 0.0, b""
+    while until is None or until.encode() not in seen:
+        try:
+            piece = os.read(terminal, 4096)
+        except OSError:  # the other side is closed
+            break
+        now = time.perf_counter()
+        first = first or now - start
+        longest, last, seen = max(longest, now - last), now, seen + piece
+    process.kill() if until is not None else None
+    code = process.wait()
+    os.close(terminal)
+    if (until is None and code) or (until is not None and until.encode() not in seen):
+        raise SystemExit(f"{argv}: exit code {code}: {seen.decode(errors='replace')[-2000:]}")
+    return first, time.perf_counter() - start, longest
+
+
+PARTS = {"check": run_check, "commands": run_commands, "start": run_start, "step": run_step}
 
 
 def main() -> None:

@@ -42,6 +42,12 @@ def announce(text: str) -> None:
         sys.stderr.flush()
 
 
+def announce_start(command: str) -> None:
+    """Tell a person at a terminal, before torch is loaded, that the command has begun: that takes seconds."""
+    if sys.stderr.isatty():
+        announce(f"{command}: loading torch")
+
+
 def prepare_streams() -> None:
     """Show what stdout and stderr have no character for by its code; an encoding must not end a command.
 

@@ -21,7 +21,7 @@ from edgedet.options import (
     positive_number,
     whole_number,
 )
-from edgedet.terminal import show
+from edgedet.terminal import announce_start, show
 
 RISING = 0.005  # of AP, in the last tenth of a run
 
@@ -99,6 +99,7 @@ def _train(args: argparse.Namespace) -> int:
     check_run(args, args.start, ())
     check_model_options(args.model, args.overrides, args.imgsz)
     check_run(args, None, ("train", "valid"))
+    announce_start("train")
 
     from edgedet.api.pages import finish_train
     from edgedet.training.loop import TrainRequest, train

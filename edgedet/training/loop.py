@@ -18,6 +18,8 @@ from edgedet.escape import json_text
 from edgedet.fileio import atomic_write_text, require_out_folder
 from edgedet.net.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from edgedet.outputs.lock import hold_output
+from edgedet.progress import show_progress
+from edgedet.terminal import is_quiet, quietly
 from edgedet.training.changes import DataWatch
 from edgedet.training.course import Course, open_course, planned_course
 from edgedet.training.hardware import Hardware, choose_hardware, describe_hardware
@@ -197,7 +199,9 @@ def _set_up(request: TrainRequest, hardware: Hardware) -> Run:
     config, given = _given_settings(request, file)
     require_statistics(config.batch, preprocess)
     refuse_existing(request.out, request.resume)
-    train_split, valid_split = load_for_training(request.data, preprocess)
+    quiet = request.quiet or not hardware.processes.first
+    with quietly(quiet or is_quiet()), show_progress("reading the data set") as progress:
+        train_split, valid_split = load_for_training(request.data, preprocess, progress)
     outputs = OutputSpec(
         class_names=train_split.class_names,
         category_ids=train_split.category_ids,

@@ -34,7 +34,7 @@ from edgedet.options import (
     whole_number,
     with_flags,
 )
-from edgedet.terminal import announce, show
+from edgedet.terminal import announce, announce_start, show
 
 if TYPE_CHECKING:
     from edgedet.finetune.qat import QatRequest
@@ -195,6 +195,7 @@ def _quantize(args: argparse.Namespace) -> int:
         refuse_qat_options(args)
     substituted = substitutes(args)
     check_waterfall(args)
+    announce_start("quantize")
 
     quantization: QatRequest | QuantizeRequest
     quantization = qat_request(args) if args.method == "qat" else _ptq_request(args)

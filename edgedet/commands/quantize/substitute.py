@@ -19,7 +19,7 @@ from edgedet.options import (
     positive_number,
     whole_number,
 )
-from edgedet.terminal import show
+from edgedet.terminal import announce_start, show
 
 if TYPE_CHECKING:
     from edgedet.finetune.substitute import SubstituteRequest
@@ -76,6 +76,8 @@ def substitutes(args: argparse.Namespace) -> bool:
 
 
 def _substitute(args: argparse.Namespace) -> int:
+    announce_start("substitute")
+
     from edgedet.api.pages import finish_substitute
     from edgedet.finetune.substitute import substitute_checkpoint
     from edgedet.training.processes import launched
