@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgedet.data.formats.annotations import Annotations, Instance, RawImage
+from edgedet.data.formats.file_names import nearest_name
 from edgedet.data.pictures.headers import ImageHeader, read_header
 from edgedet.errors import ConfigError, DataError, require_one_of
 from edgedet.progress import Progress
@@ -59,7 +60,7 @@ def with_headers(part: Annotations, progress: Progress | None = None) -> Annotat
         try:
             header = headers.get(path) or read_header(path)
         except FileNotFoundError:
-            missing.append(str(path))
+            missing.append(path)
             continue
         except DataError as error:
             broken.append(str(error))
@@ -71,7 +72,7 @@ def with_headers(part: Annotations, progress: Progress | None = None) -> Annotat
     total, where = len(part.images), part.where
     if missing:
         raise DataError(
-            f"{where}: {len(missing)} of {total} images not found, first {missing[0]}; "
+            f"{where}: {len(missing)} of {total} images not found, first {missing[0]}{nearest_name(missing[0])}; "
             "restore the files, remove their entries, or give the right image folder"
         )
     if broken:

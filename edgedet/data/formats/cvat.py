@@ -11,11 +11,13 @@ Rules:
 from __future__ import annotations
 
 import math
-from functools import partial
+from collections.abc import Callable
+from functools import cache, partial
 from pathlib import Path
 
 from edgedet.data.formats.annotations import Annotations, Category, Findings, Instance, RawImage
 from edgedet.data.formats.coco import check_file_name
+from edgedet.data.formats.file_names import FileNames, find_in
 from edgedet.data.formats.source import ALIASES, Source, is_split
 from edgedet.data.formats.xml_tree import Element, number, read_xml
 from edgedet.errors import DataError
@@ -59,8 +61,9 @@ def _read(path: Path, root: Element, images: list[Element]) -> Annotations:
     findings = Findings()
     raws: list[RawImage] = []
     instances: list[Instance] = []
+    on_disk = cache(lambda folder: FileNames(path.parent / folder))  # each is listed at most once
     for image_id, image in enumerate(images, start=1):
-        raws.append(_image(path, image, image_id))
+        raws.append(_image(path, image, image_id, on_disk, findings))
         for shape in image.children:
             if shape.tag in _NO_BOXES:
                 findings.add("shape_without_box", f"<{shape.tag}>, {shape.where}")
@@ -90,16 +93,20 @@ def _labels(root: Element) -> list[str]:
     return list(names)
 
 
-def _image(path: Path, image: Element, image_id: int) -> RawImage:
+def _image(
+    path: Path, image: Element, image_id: int, on_disk: Callable[[Path], FileNames], findings: Findings
+) -> RawImage:
     name = image.attribute("name").replace("\\", "/")
     check_file_name(name, image.where)
     width, height = (int(number(image.attribute(side), side, image.where)) for side in ("width", "height"))
     if width < 1 or height < 1:
         raise DataError(f"{image.where}: size must be positive, found {width}x{height}; export the task again")
-    folder, subset = path.parent, image.attributes.get("subset", "")
+    subset = image.attributes.get("subset", "")
     check_file_name(subset or "default", image.where)
-    candidates = [folder / "images" / subset / name, folder / "images" / name, folder / subset / name, folder / name]
-    found = next((candidate for candidate in candidates if candidate.is_file()), candidates[1])
+    folders = [on_disk(Path("images", subset)), on_disk(Path("images")), on_disk(Path(subset)), on_disk(Path())]
+    found, differs = find_in(folders, name, image.where) or (path.parent / "images" / name, False)
+    if differs:
+        findings.add("file_name_differs", f"{name!a} is {found.name!a}")
     return RawImage(image_id, name, found, width, height)
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import unicodedata
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -22,7 +24,7 @@ class FileNames:
     """
 
     def __init__(self, root: Path) -> None:
-        self._root = root
+        self.root = root
         self._listed: dict[Path, dict[str, list[str]]] = {}  # folder -> plain name -> its names
 
     def find(self, name: str, where: str) -> tuple[Path, bool]:
@@ -36,7 +38,7 @@ class FileNames:
         Raises:
             DataError: several files could be meant, or a name that no file system takes.
         """
-        exact = self._root / name
+        exact = self.root / name
         try:
             os.fsencode(name)
             if exact.exists():
@@ -47,9 +49,9 @@ class FileNames:
             ) from error
         except OSError:  # a name that is too long, for example
             return exact, False
-        found = self._similar(self._root, plain_name(name).split("/"))
+        found = self._similar(self.root, plain_name(name).split("/"))
         if len(found) > 1:
-            choices = " and ".join(sorted(ascii(str(path.relative_to(self._root))) for path in found))
+            choices = " and ".join(sorted(ascii(str(path.relative_to(self.root))) for path in found))
             raise DataError(
                 f"{where}: there is no file {name!a}, but {choices}, which differ from it only in how they are "
                 "written; rename the one that is meant"
@@ -75,6 +77,33 @@ class FileNames:
                 names.clear()
             self._listed[folder] = names
         return self._listed[folder]
+
+
+def find_in(folders: Sequence[FileNames], name: str, where: str) -> tuple[Path, bool] | None:
+    """The file of a name in the first folder that has it, exactly if any has.
+
+    Args:
+        folders: in the order in which they are looked at.
+        name: as stated, relative to them.
+        where: file and entry, for errors.
+    Returns:
+        As `FileNames.find`; None when no folder has it.
+    Raises:
+        DataError: as of `FileNames.find`.
+    """
+    found = [folder.find(name, where) for folder in folders]
+    there = [(path, differs) for path, differs in found if path.is_file()]
+    return min(there, key=lambda entry: entry[1], default=None)
+
+
+def nearest_name(path: Path) -> str:
+    """What a message about a file that is not there adds: the name in its folder that is most like it; else nothing."""
+    try:
+        names = os.listdir(path.parent)
+    except OSError:
+        return ""
+    like = difflib.get_close_matches(path.name, names, 1, 0.8)
+    return f" (that folder has {like[0]!a})" if like else ""
 
 
 def plain_name(name: str) -> str:

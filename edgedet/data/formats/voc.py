@@ -12,12 +12,13 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 from edgedet.data.formats.annotations import Annotations, Category, Findings, Instance, RawImage
+from edgedet.data.formats.file_names import FileNames, find_in, nearest_name
 from edgedet.data.formats.source import ALIASES, Source, folders_of
 from edgedet.data.formats.xml_tree import Element, number, read_xml
 from edgedet.data.formats.yolo_yaml import read_lines
@@ -106,8 +107,9 @@ def _read(data: Path, folders: list[Path], folder: Path, listed: Path | None) ->
     raws: list[RawImage] = []
     instances: list[Instance] = []
     headers: dict[Path, ImageHeader] = {}
+    on_disk = cache(lambda place: FileNames(data / place))  # each is listed at most once
     for image_id, file in enumerate(mine, start=1):
-        raw = _image(data, file, image_id, headers)
+        raw = _image(data, file, image_id, headers, on_disk, findings)
         raws.append(raw)
         for found in file.objects:
             if from_zero:
@@ -167,8 +169,17 @@ def _bbox(sides: tuple[float, float, float, float], from_zero: bool) -> tuple[fl
     return xmin - first, ymin - first, xmax - xmin + first, ymax - ymin + first
 
 
-def _image(data: Path, file: _File, image_id: int, headers: dict[Path, ImageHeader]) -> RawImage:
-    path = _image_path(data, file)
+def _image(
+    data: Path,
+    file: _File,
+    image_id: int,
+    headers: dict[Path, ImageHeader],
+    on_disk: Callable[[Path], FileNames],
+    findings: Findings,
+) -> RawImage:
+    path, differs = _image_path(file, on_disk)
+    if differs:
+        findings.add("file_name_differs", f"{file.image!a} is {path.name!a}")
     width, height = file.size
     stated = width > 0
     if not stated:
@@ -178,17 +189,19 @@ def _image(data: Path, file: _File, image_id: int, headers: dict[Path, ImageHead
     return RawImage(image_id, name, path, width, height, stated)
 
 
-def _image_path(data: Path, file: _File) -> Path:
-    """The image of an XML file; DataError when there is none."""
-    folders = (data / "JPEGImages", data / "images", file.path.parent)
+def _image_path(file: _File, on_disk: Callable[[Path], FileNames]) -> tuple[Path, bool]:
+    """The image of an XML file, and whether its name is written in another way; DataError when there is none."""
+    folders = [on_disk(folder) for folder in (Path("JPEGImages"), Path("images"), file.path.parent)]
     stated = file.image.replace("\\", "/").rpartition("/")[2]
     names = [stated] if stated else []
     names += [file.path.stem + suffix for suffix in IMAGE_SUFFIXES]
     names += [file.path.stem + suffix.upper() for suffix in IMAGE_SUFFIXES]
-    found = next((folder / name for name in names for folder in folders if (folder / name).is_file()), None)
+    found = next(filter(None, (find_in(folders, name, str(file.path)) for name in names)), None)
     if found is None:
+        there = [folder.root for folder in folders if folder.root.is_dir()]
+        near = "".join(nearest_name(folder / names[0]) for folder in there)
         raise DataError(
             f"{file.path}: image {stated or file.path.stem!r} not found in "
-            f"{' or '.join(str(folder) for folder in folders if folder.is_dir())}; restore it, or remove the XML file"
+            f"{' or '.join(str(folder) for folder in there)}{near}; restore it, or remove the XML file"
         )
     return found

@@ -132,3 +132,15 @@ def test_load_two_formats_in_one_folder_asks_which(tmp_path: Path) -> None:
     (root / "train" / "_annotations.coco.json").write_text(coco(["a.jpg"]))
     with pytest.raises(DataError, match=r"holds train in 2 formats: COCO \(.*\) and CVAT \(.*\); give the YAML"):
         DataPaths(root).load("train")
+
+
+def test_find_cvat_image_written_in_another_way_is_found_and_a_missing_one_names_the_nearest(tmp_path: Path) -> None:
+    root = cvat(tmp_path, ("my%20photos\\Cafe\u0301.jpg", "Train", BOX))
+    picture(root / "images" / "Train" / "my photos" / "Caf\u00e9.jpg")
+    split = DataPaths(root).load("train")
+    assert split.images[0].path == root / "images" / "Train" / "my photos" / "Caf\u00e9.jpg"
+    assert [warning.code for warning in split.warnings] == ["file_name_differs"]
+    root = cvat(tmp_path / "other", ("photo_0012.jpg", "Train", BOX))
+    picture(root / "images" / "photo_0012.jpeg")
+    with pytest.raises(DataError, match=r"photo_0012.jpg \(that folder has 'photo_0012.jpeg'\); restore the files"):
+        DataPaths(root).load("train")

@@ -111,3 +111,15 @@ def test_find_voc_list_that_names_nothing_there_is_named(tmp_path: Path) -> None
     (root / "ImageSets" / "Main" / "train.txt").write_text("a\n")
     with pytest.raises(DataError, match=r"a\.xml: image 'a\.jpg' not found in .*JPEGImages"):
         DataPaths(root).load("train")
+
+
+def test_find_voc_image_written_in_another_way_is_found_and_a_missing_one_names_the_nearest(tmp_path: Path) -> None:
+    root = devkit(tmp_path / "set", {"a": annotation("Cafe\u0301%201.jpg", [CAT])}, {"train": "a\n"})
+    image = root / "JPEGImages" / "a.jpg"
+    image.rename(image.with_name("Caf\u00e9 1.jpg"))
+    split = DataPaths(root).load("train")
+    assert split.images[0].path.name == "Caf\u00e9 1.jpg"
+    assert [warning.code for warning in split.warnings] == ["file_name_differs"]
+    image.with_name("Caf\u00e9 1.jpg").rename(image.with_name("Cafe\u0301%202.jpg"))
+    with pytest.raises(DataError, match=r"not found in .*\(that folder has 'Cafe\\u0301%202.jpg'\); restore it"):
+        DataPaths(root).load("train")
