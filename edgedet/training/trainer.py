@@ -86,7 +86,7 @@ class Trainer:
         # float16 ends at 6e-8: without a factor, small gradients would be 0.
         self._scaler = torch.amp.GradScaler(device.type, enabled=self.dtype == torch.float16)
         self._loader = BatchLoader(split, preprocess, self.config, seed, self._hardware)
-        self._watch = LossWatch("training", "train.lr", self.config.lr)
+        self._watch = LossWatch("training", "train.lr (in a substitution, `lr`)", self.config.lr)
         self.course = planned_course(self.config)  # the caller may set another one before an epoch
         self._grid = prior_grid(preprocess.width, preprocess.height, outputs.strides).to(device)
 
