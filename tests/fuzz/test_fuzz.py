@@ -10,7 +10,7 @@ from fuzz import run
 from fuzz.kinds import KINDS, Kind
 
 CORPUS = Path(__file__).with_name("corpus")
-FILES = {"flatbuffer": 20, "metadata": 60, "coco": 150, "checkpoint": 24, "import": 16, "toml": 60, "image": 250}
+FILES = {"flatbuffer": 20, "metadata": 60, "coco": 150, "checkpoint": 10, "import": 6, "toml": 60, "image": 250}
 
 
 @pytest.mark.parametrize("name", KINDS)
