@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from edgedet.api.opening import open_model
 from edgedet.data.paths import DataPaths
-from edgedet.errors import ConfigError, EdgedetError
+from edgedet.errors import ConfigError, DataError, EdgedetError
 from edgedet.fileio import PathLike, as_path, require_out_file
 from edgedet.outputs.lock import hold_output
 from edgedet.page.found import save_found
@@ -36,7 +36,8 @@ def report(*runs: PathLike, out: PathLike | None = None) -> Path:
     Returns:
         The file: it needs nothing else, open it in a browser.
     Raises:
-        ConfigError: a folder is no run, or `out` with one run.
+        ConfigError: a folder is no run, `out` with one run, or `out` is another file.
+        DataError: a file of a folder is not as edgedet writes it.
         ToolchainError: Jinja2 is missing.
     """
     folders = [as_path(run, "runs") for run in runs]
@@ -45,10 +46,27 @@ def report(*runs: PathLike, out: PathLike | None = None) -> Path:
     if len(folders) == 1:
         if out is not None:
             raise ConfigError(f"`out` {out}: only for several runs; the page of one is {folders[0] / PAGE}")
-        return write_page(folders[0])
+        return _of_files(lambda: write_page(folders[0]), folders)
     path = Path("comparison.html") if out is None else as_path(out, "out")
     require_out_file(path, "`out`")
-    return write_comparison(folders, path)
+    if path.is_file() and not path.read_bytes()[:64].lstrip().lower().startswith(b"<!doctype html"):
+        raise ConfigError(f"`out` {path}: is another file, no HTML page, and would be replaced; give a new name")
+    return _of_files(lambda: write_comparison(folders, path), folders)
+
+
+def _of_files(make: Callable[[], Path], folders: Sequence[Path]) -> Path:
+    """Make a page of what the folders hold; their files may come from anywhere.
+
+    Raises:
+        DataError: a file has a name that edgedet gives, and another form.
+    """
+    try:
+        return make()
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        raise DataError(
+            f"{', '.join(map(str, folders))}: report.json, history.json or inspect.json there is not as edgedet writes "
+            f"it ({type(error).__name__}: {error}); give folders of edgedet's runs"
+        ) from error
 
 
 def finish_train(request: TrainRequest, best: Path, command: str = "") -> str:

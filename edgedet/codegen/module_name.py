@@ -16,6 +16,11 @@ _TAKEN = re.compile(
     r"private|protected|public|register|return|short|signed|sizeof|static|std|struct|switch|template|this|"
     r"throw|true|try|typedef|union|unsigned|using|virtual|void|volatile|while|mem|str|wcs"
 )
+# Targets of CMake and of Make, the shared library of the kernels, and libraries of the tool chain.
+_TARGETS = frozenset(
+    ("all", "clean", "depend", "edit_cache", "edgedet", "edgedet_kernels", "help", "install", "list_install_components",
+     "package", "package_source", "rebuild_cache", "selftest", "test", "c", "gcc", "m", "nosys", "pthread", "rt")
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -54,9 +59,10 @@ def module_name(name: str | None) -> ModuleName:
     """
     if name is None:
         return UNNAMED
-    if not _PATTERN.fullmatch(name) or len(name) > _LONGEST or _TAKEN.fullmatch(name.split("_")[0]):
+    if not _PATTERN.fullmatch(name) or len(name) > _LONGEST or _TAKEN.fullmatch(name.split("_")[0]) or name in _TARGETS:
         raise ConfigError(
             f"the module's name must be 1 to {_LONGEST} lower-case letters, digits and single underscores, begin with "
-            f"a letter, and not with a word of C or `edk`, since C symbols begin with it; got {name!r}"
+            f"a letter, and not with a word of C or `edk`, since C symbols begin with it, and be no target "
+            f"or library of the build; got {name!r}"
         )
     return ModuleName(name, f"{name}_")

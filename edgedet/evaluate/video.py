@@ -67,7 +67,7 @@ def predict_video(
     """
     threshold = runtime.outputs.score_threshold if score_threshold is None else score_threshold
     camera = source.isdecimal()
-    name = f"camera{source}" if camera else Path(source).stem
+    name = f"camera{source}" if camera else _name(Path(source), out)
     found: list[Detections] = []
     with hold_output(out), _open(source) as video, added_files(out, f"{name}.json") as folder:
         with _Writer(folder / f"{name}.mp4", video, out) as writer:
@@ -88,6 +88,11 @@ def predict_video(
             raise DataError(f"{source}: holds no frame that OpenCV can decode; convert it to MP4 with H.264")
         write_text(folder / f"{name}.json", _to_json(found, runtime, source, threshold, video.rate))
     return VideoReport(out / f"{name}.mp4", out / f"{name}.json", len(found), sum(len(seen) for seen in found))
+
+
+def _name(source: Path, out: Path) -> str:
+    """Of the files to write: the video's, unless they would lie beside it and take its place, or that of others."""
+    return source.stem if source.resolve().parent != out.resolve() else f"{source.stem}_boxes"
 
 
 class _Video:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from edgedet.outputs.failures import naming_output
 from edgedet.outputs.lock import hold_output
-from edgedet.outputs.swap import can_swap, carry_over, move_in, put_in_place, sync_file
+from edgedet.outputs.swap import can_swap, carry_over, move_in, names_below, put_in_place, sync_file
 from edgedet.outputs.workshop import workshop
 
 
@@ -27,8 +27,9 @@ def new_folder(out: Path, seal: str) -> Iterator[Path]:
         OutputError: it can't be written.
     """
     with _stage(out) as (real, fresh):
+        known = names_below(real)
         yield fresh
-        _commit(real, fresh, seal)
+        _commit(real, fresh, seal, known)
 
 
 @contextmanager
@@ -53,9 +54,11 @@ def added_files(out: Path, seal: str, without: frozenset[str] = frozenset()) -> 
         for path in fresh.rglob("*"):
             if path.is_file():
                 sync_file(path)
+        known = frozenset[str]()
         if real.is_dir() and can_swap(real):
+            known = names_below(real)
             carry_over(real, fresh, without)
-        _commit(real, fresh, seal)
+        _commit(real, fresh, seal, known)
         for name in without:  # where files were moved one by one
             (real / name).unlink(missing_ok=True)
 
@@ -72,8 +75,8 @@ def _stage(out: Path) -> Iterator[tuple[Path, Path]]:
             yield real, fresh
 
 
-def _commit(real: Path, fresh: Path, seal: str) -> None:
+def _commit(real: Path, fresh: Path, seal: str, known: frozenset[str]) -> None:
     if can_swap(real):
-        put_in_place(fresh, real)
+        put_in_place(fresh, real, known)
     else:
         move_in(fresh, real, seal)

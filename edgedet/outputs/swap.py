@@ -5,11 +5,13 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import re
 import shutil
 from pathlib import Path
 
 from edgedet.outputs.names import is_hidden_part, old_path
 
+_MOUNTS = Path("/proc/self/mountinfo")
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 _CANT_EXCHANGE = {errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP}
 _CANT_LINK = {errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.EXDEV, errno.ENOSYS, errno.EACCES}
@@ -34,22 +36,40 @@ def exchange(one: Path, other: Path) -> bool:
     raise OSError(code, os.strerror(code), str(other))
 
 
-def put_in_place(fresh: Path, out: Path) -> None:
+def names_below(folder: Path) -> frozenset[str]:
+    """Everything in a folder and below it that is no folder, relative to it; empty when there is none."""
+    found = (Path(place) / name for place, _, names in os.walk(folder) for name in names)
+    return frozenset(str(path.relative_to(folder)) for path in found)
+
+
+def put_in_place(fresh: Path, out: Path, known: frozenset[str]) -> None:
     """Give a folder its name; what was there is then at `fresh`, or removed.
 
-    Where folders can't be exchanged, the old one waits under a hidden name for the moment between two renamings; if the
-    process is killed there, `find_old_state` brings it back.
+    Files that somebody put there meanwhile, which are not among the known ones, come along. Where folders can't be
+    exchanged, the old one waits under a hidden name for the moment between two renamings; after a kill there
+    `find_old_state` brings it back.
     """
-    if out.is_dir() and any(out.iterdir()):
+    if out.is_dir():
         shutil.copymode(out, fresh)
-        if not exchange(fresh, out):
+    if out.is_dir() and any(out.iterdir()):
+        if exchange(fresh, out):
+            _bring_along(fresh, out, known)
+        else:
             old = old_path(out)
             os.rename(out, old)
             os.rename(fresh, out)
+            _bring_along(old, out, known)
             shutil.rmtree(old, ignore_errors=True)
     else:
         os.rename(fresh, out)
     sync_folder(out.parent)
+
+
+def _bring_along(old: Path, out: Path, known: frozenset[str]) -> None:
+    for name in sorted(names_below(old) - known):
+        if not is_hidden_part(Path(name).parts[0]) and not os.path.lexists(out / name):
+            (out / name).parent.mkdir(parents=True, exist_ok=True)
+            os.rename(old / name, out / name)
 
 
 def find_old_state(out: Path) -> None:
@@ -64,11 +84,21 @@ def find_old_state(out: Path) -> None:
 
 
 def can_swap(out: Path) -> bool:
-    """Whether a folder can be replaced as a whole: not a mounted one, nor one that somebody's shell is in."""
+    """Whether a folder can be replaced as a whole: nothing is mounted on or below it, and this process is not in it."""
     if not out.is_dir():
         return True
     here = Path(os.path.realpath(os.curdir))
-    return not out.is_mount() and out != here and out not in here.parents and os.access(out.parent, os.W_OK)
+    return not _has_mount(out) and out != here and out not in here.parents and os.access(out.parent, os.W_OK)
+
+
+def _has_mount(folder: Path) -> bool:
+    """What is mounted below a folder would move with it, and be emptied with the old one."""
+    try:
+        lines = _MOUNTS.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    except OSError:  # not Linux: bind mounts of one device are not seen there
+        return any(Path(place).is_mount() for place, _, _ in os.walk(folder))
+    points = (re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), line.split()[4]) for line in lines)
+    return any(folder == Path(point) or folder in Path(point).parents for point in points)
 
 
 def carry_over(old: Path, fresh: Path, without: frozenset[str] = frozenset()) -> None:

@@ -85,6 +85,8 @@ def verdict(run: RunFiles, judged: Sequence[tuple[str, Judged]]) -> str:
     """One sentence."""
     if len(judged) == 2:
         before, after = judged[0][1].ap.ap, judged[1][1].ap.ap
+        if min(before, after) < 0:
+            return f"AP can't be measured on {judged[1][1].found.where}: they hold no objects."
         kept = f"int8 gives AP {after:.3f}, float AP {before:.3f}, on {judged[1][1].found.where}"
         change = after - before
         lost = "int8 loses nothing" if change >= -0.0005 else f"int8 loses {-change:.3f}"
@@ -92,7 +94,7 @@ def verdict(run: RunFiles, judged: Sequence[tuple[str, Judged]]) -> str:
     measured = [e for e in run.history if e.ap is not None and e.ap >= 0]
     if measured:
         return _training_verdict(measured, run.history[-1].epoch)
-    if judged:
+    if judged and judged[0][1].ap.ap >= 0:
         return f"{judged[0][0]} gives AP {judged[0][1].ap.ap:.3f} on {judged[0][1].found.where}."
     if run.layers:
         first = max(run.layers, key=lambda layer: layer["sensitivity"])

@@ -77,7 +77,7 @@ def read_run(folder: Path) -> RunFiles:
             return None
         try:
             return read(path)
-        except (DataError, OSError, ValueError, KeyError, TypeError) as error:
+        except (DataError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             notes.append(f"{name} can't be read: {error}")
             return None
 

@@ -11,7 +11,7 @@ import pytest
 
 from edgedet.commands.main import build_parser, main
 
-WITHOUT = {"edgedet completion", "edgedet data show", "edgedet data synth"}
+WITHOUT = {"edgedet completion", "edgedet data show", "edgedet data synth", "edgedet report"}
 
 
 def leaves(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
@@ -89,3 +89,14 @@ def test_quiet_json_shows_nothing_else(toy_model: Path, capfd: pytest.CaptureFix
     out, err = capfd.readouterr()
     assert json.loads(out)
     assert err == ""
+
+
+def test_json_never_takes_the_place_of_another_file(
+    toy_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`--json *.jpg`: the shell makes the first photo its argument."""
+    photo = tmp_path / "a.jpg"
+    photo.write_bytes(b"\xff\xd8\xff\xe0 a photo")
+    assert main(["data", "check", str(toy_data), "--json", str(photo)]) == 2
+    assert f"error: --json {photo}: is another file, no JSON" in capsys.readouterr().err
+    assert photo.read_bytes() == b"\xff\xd8\xff\xe0 a photo"

@@ -101,3 +101,36 @@ def test_added_files_that_cant_be_written_name_the_file_without_hidden_parts(tmp
 def test_errors_of_files_that_are_read_meanwhile_stay(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="nowhere"), new_folder(tmp_path / "out", "seal"):
         Path("/nowhere/at/all").read_bytes()
+
+
+def test_new_folder_brings_along_what_somebody_put_there_meanwhile(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with new_folder(out, "seal") as fresh:
+        (fresh / "seal").write_text("old")
+        (fresh / "a").write_text("old")
+    with new_folder(out, "seal") as fresh:
+        (fresh / "seal").write_text("new")
+        (out / "mine.txt").write_text("mine")
+    assert {path.name: path.read_text() for path in out.iterdir()} == {"seal": "new", "mine.txt": "mine"}
+
+
+def test_new_folder_keeps_the_rights_of_an_empty_one(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir(mode=0o700)
+    with new_folder(tmp_path / "out", "seal") as fresh:
+        (fresh / "seal").write_text("new")
+    assert (tmp_path / "out").stat().st_mode & 0o777 == 0o700
+
+
+def test_folder_with_a_mount_below_is_never_exchanged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is mounted there would move into the old folder, and be emptied with it."""
+    out, mounts = tmp_path / "my out", tmp_path / "mountinfo"
+    (out / "share").mkdir(parents=True)
+    (out / "share" / "theirs").write_text("kept")
+    mounts.write_text("36 35 8:1 / {} rw - ext4 /dev/sda rw\n".format(str(out / "share").replace(" ", "\\040")))
+    monkeypatch.setattr(swap, "_MOUNTS", mounts)
+    before = out.stat().st_ino
+    with added_files(out, "seal") as fresh:
+        (fresh / "seal").write_text("new")
+    assert out.stat().st_ino == before
+    assert (out / "share" / "theirs").read_text() == "kept"
+    assert (out / "seal").read_text() == "new"

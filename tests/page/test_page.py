@@ -136,6 +136,31 @@ def test_report_without_a_run_is_refused(tmp_path: Path, capsys: pytest.CaptureF
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("report.json", '{"operators": [1], "model_bytes": 5}'),
+        ("report.json", '{"waterfall": {"steps": [1]}}'),
+        ("report.json", '{"model_bytes": "many"}'),
+        ("inspect.json", '{"layers": null}'),
+        ("inspect.json", '{"layers": [{"name": "a"}]}'),
+    ],
+)
+def test_report_of_files_of_another_form_is_no_traceback(
+    tmp_path: Path, name: str, content: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / name).write_text(content)
+    assert main(["report", str(tmp_path)]) in (0, 2)
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_report_never_takes_the_place_of_another_file(run_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "history.json").write_text("[]")
+    with pytest.raises(ConfigError, match="is another file, no HTML page"):
+        edgedet.report(run_folder, run_folder, out=tmp_path / "history.json")
+    assert (tmp_path / "history.json").read_text() == "[]"
+
+
 def test_finish_inspect_shows_layers_alone(tmp_path: Path) -> None:
     (tmp_path / "inspect.json").write_text(json.dumps({"layers": LAYERS[:1]}))
     assert finish_inspect(tmp_path) == f"report: {tmp_path / 'report.html'}"

@@ -166,7 +166,10 @@ def test_weights_go_where_the_macro_says(
     assert ".qspi" in run([require_tool("objdump"), "-h", "data.o"], tmp_path).stdout
 
 
-@pytest.mark.parametrize("name", ["", "Faces", "2faces", "a-b", "a__b", "int", "edk_x", "x" * 33, 'a"', "../a", "ä"])
+@pytest.mark.parametrize(
+    "name",
+    ["", "Faces", "2faces", "a-b", "a__b", "int", "edk_x", "x" * 33, 'a"', "../a", "ä", "test", "edgedet_kernels", "m"],
+)
 def test_deploy_a_name_that_c_does_not_take_is_refused(models: dict[str, Path], tmp_path: Path, name: str) -> None:
     with pytest.raises(ConfigError, match="lower-case letters, digits and single underscores"):
         deploy(models["cells"], "c99", tmp_path / "out", name=name)
