@@ -13,7 +13,7 @@ from edgedet.data.coco.split import CocoSplit
 from edgedet.diagnose.waterfall import Waterfall, WaterfallRequest, add_to_report, measure_waterfall
 from edgedet.drawing.charts import Bar, waterfall_chart
 from edgedet.errors import ConfigError
-from edgedet.fileio import require_out_folder
+from edgedet.fileio import require_out_folder, write_text
 from edgedet.finetune.qat import QatReport, QatRequest, qat_checkpoint, qat_hardware
 from edgedet.finetune.resume import STATE_FILE
 from edgedet.finetune.substitute import SubstituteReport, SubstituteRequest, substitute_checkpoint
@@ -157,7 +157,7 @@ def _waterfall(
     picture = model.with_name(PICTURE_FILE)
     title = f"AP of {model.name}, {waterfall.images} images of {waterfall.split}"
     with added_files(model.parent, REPORT_FILE) as folder:
-        (folder / PICTURE_FILE).write_text(waterfall_chart(title, bars), encoding="utf-8")
+        write_text(folder / PICTURE_FILE, waterfall_chart(title, bars))
         shutil.copyfile(model.with_name(REPORT_FILE), folder / REPORT_FILE)
         add_to_report(waterfall, folder / REPORT_FILE)
     return waterfall, picture

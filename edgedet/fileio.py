@@ -80,6 +80,24 @@ def require_out_file(path: Path, option: str) -> None:
     _require_writable(path.parent, f"{option} {path}")
 
 
+def refuse_other_file(path: Path, option: str, kind: str, starts: tuple[bytes, ...]) -> None:
+    """Check that no file of another kind would be replaced: `--json *.jpg` makes the first photo its argument.
+
+    Args:
+        path: of the file to write, which may exist.
+        option: that named it, for the message.
+        kind: what is written, for the message.
+        starts: with what such a file begins, in lower case, blanks left out.
+    Raises:
+        ConfigError: there is a file that is not empty and begins otherwise.
+    """
+    if path.is_file():
+        with path.open("rb") as file:
+            start = file.read(64).lstrip().lower()
+        if start and not start.startswith(starts):
+            raise ConfigError(f"{option} {path}: is another file, no {kind}, and would be replaced; give a new name")
+
+
 def require_out_folder(path: Path, option: str) -> None:
     """Make sure, before long work, that files can be written into a folder, which is not made yet.
 

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgedet.api.opening import open_model
+from edgedet.data.coco.split import CocoSplit
 from edgedet.data.paths import DataPaths
 from edgedet.errors import ConfigError, DataError, EdgedetError
-from edgedet.fileio import PathLike, as_path, require_out_file
+from edgedet.fileio import PathLike, as_path, refuse_other_file, require_out_file
 from edgedet.outputs.lock import hold_output
 from edgedet.page.found import save_found
 from edgedet.page.measure import find_objects
@@ -49,8 +50,7 @@ def report(*runs: PathLike, out: PathLike | None = None) -> Path:
         return _of_files(lambda: write_page(folders[0]), folders)
     path = Path("comparison.html") if out is None else as_path(out, "out")
     require_out_file(path, "`out`")
-    if path.is_file() and not path.read_bytes()[:64].lstrip().lower().startswith(b"<!doctype html"):
-        raise ConfigError(f"`out` {path}: is another file, no HTML page, and would be replaced; give a new name")
+    refuse_other_file(path, "`out`", "HTML page", (b"<!doctype html",))
     return _of_files(lambda: write_comparison(folders, path), folders)
 
 
@@ -81,22 +81,23 @@ def finish_train(request: TrainRequest, best: Path, command: str = "") -> str:
     """
 
     def gather(folder: Path, notes: list[str]) -> tuple[LabelCounts, ...]:
-        labels = _measure_checkpoint(best, request.data, folder)
-        _draw_augmented(request, folder, notes)
+        train = request.data.load("train")
+        labels = _measure_checkpoint(best, train, request.data.load("valid"), folder)
+        _draw_augmented(request, train, folder, notes)
         return labels
 
     files = [best, request.out / "last.pt"]
-    return _finish("train", request.out, command, _settings(request), files, gather)
+    return _finish("train", request.out, command, request_settings(request), files, gather)
 
 
 def finish_substitute(request: SubstituteRequest, best: Path, command: str = "") -> str:
     """Make the page of a substitution that has ended; as `finish_train`."""
 
     def gather(folder: Path, notes: list[str]) -> tuple[LabelCounts, ...]:
-        return _measure_checkpoint(best, request.data, folder)
+        return _measure_checkpoint(best, request.data.load("train"), request.data.load("valid"), folder)
 
     files = [best, request.out / "last.pt"]
-    return _finish("substitute", request.out, command, _settings(request), files, gather)
+    return _finish("substitute", request.out, command, request_settings(request), files, gather)
 
 
 def finish_inspect(folder: Path) -> str:
@@ -107,9 +108,8 @@ def finish_inspect(folder: Path) -> str:
         return _no_page(folder, error)
 
 
-def _measure_checkpoint(best: Path, data: DataPaths, folder: Path) -> tuple[LabelCounts, ...]:
+def _measure_checkpoint(best: Path, train: CocoSplit, valid: CocoSplit, folder: Path) -> tuple[LabelCounts, ...]:
     runtime = open_model(best, None)
-    train, valid = data.load("train"), data.load("valid")
     save_found(find_objects(runtime, valid), folder / FLOAT)
     return tuple(count_labels(split, runtime.preprocess) for split in (train, valid))
 
@@ -184,7 +184,7 @@ def _finish(
         return _no_page(out, error)
 
 
-def _draw_augmented(request: TrainRequest, folder: Path, notes: list[str]) -> None:
+def _draw_augmented(request: TrainRequest, train: CocoSplit, folder: Path, notes: list[str]) -> None:
     from edgedet.config import load_model_file
     from edgedet.data.show import augmented_tiles
     from edgedet.fileio import atomic_write_bytes
@@ -196,23 +196,18 @@ def _draw_augmented(request: TrainRequest, folder: Path, notes: list[str]) -> No
         return
     file = load_model_file(request.model, request.overrides)
     spec = file.preprocess.spec(request.imgsz)
-    tiles = augmented_tiles(request.data.load("train"), spec, file.train, _SAMPLES, request.seed, None)
+    tiles = augmented_tiles(train, spec, file.train, _SAMPLES, request.seed, None)
     for place, tile in enumerate(tiles):
         atomic_write_bytes(folder / f"augmented_{place}.jpg", jpeg(tile.pixels))
 
 
-def _settings(request: object) -> list[tuple[str, str]]:
-    """Fields of a request as text; data sets by their options."""
+def request_settings(request: object) -> list[tuple[str, str]]:
+    """Fields of a request as text, for the page; data sets by their options."""
     rows: list[tuple[str, str]] = []
     for field in fields(request):  # type: ignore[arg-type]
         value = getattr(request, field.name)
         if isinstance(value, DataPaths):
-            rows += [(name, text) for name, text in _settings(value) if text not in ("None", "")]
+            rows += [(name, text) for name, text in request_settings(value) if text not in ("None", "")]
         elif field.name not in ("quiet", "resume") and value not in (None, ()):
             rows.append((field.name, ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)))
     return rows
-
-
-def request_settings(request: object) -> list[tuple[str, str]]:
-    """Fields of a request, for the page."""
-    return _settings(request)

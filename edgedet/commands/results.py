@@ -10,9 +10,8 @@ from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
-from edgedet.errors import ConfigError
 from edgedet.escape import json_text
-from edgedet.fileio import atomic_write_text, require_out_file
+from edgedet.fileio import atomic_write_text, refuse_other_file, require_out_file
 
 STDOUT = Path("-")
 
@@ -49,17 +48,8 @@ def results_apart(args: argparse.Namespace) -> Iterator[None]:
             yield
     else:
         require_out_file(path, "--json")
-        _require_json(path)
+        refuse_other_file(path, "--json", "JSON", (b"{", b"["))
         yield
-
-
-def _require_json(path: Path) -> None:
-    """`--json *.jpg` must not replace the first photo: what is there already has to be JSON."""
-    if path.is_file():
-        with path.open("rb") as file:
-            start = file.read(64).lstrip()[:1]
-        if start not in (b"", b"{", b"["):
-            raise ConfigError(f"--json {path}: is another file, no JSON, and would be replaced; give a new name")
 
 
 def give(args: argparse.Namespace, value: Any) -> None:

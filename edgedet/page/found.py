@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from edgedet.contracts import Detections, PreprocessSpec
+from edgedet.data.bare_images import ground_truth_of
 from edgedet.data.coco.split import CocoSplit, ImageRecord
 from edgedet.errors import DataError
 from edgedet.escape import json_text
@@ -142,30 +143,8 @@ def _found(meta: dict[str, Any], a: dict[str, np.ndarray]) -> Found:
 
 
 def _truth_split(split: CocoSplit, records: Sequence[ImageRecord]) -> CocoSplit:
-    annotations: list[dict[str, Any]] = []
-    for record in records:
-        rows = zip(
-            record.boxes.tolist(), record.labels.tolist(), record.areas.tolist(), record.crowd.tolist(), strict=True
-        )
-        for (x1, y1, x2, y2), label, area, crowd in rows:
-            annotations.append(
-                {
-                    "id": len(annotations) + 1,
-                    "image_id": record.image_id,
-                    "category_id": split.category_ids[label],
-                    "bbox": [x1, y1, x2 - x1, y2 - y1],
-                    "area": area,
-                    "iscrowd": int(crowd),
-                }
-            )
-    truth = {
-        "images": [{"id": r.image_id, "width": r.width, "height": r.height, "file_name": r.path.name} for r in records],
-        "categories": [
-            {"id": number, "name": name} for number, name in zip(split.category_ids, split.class_names, strict=True)
-        ],
-        "annotations": annotations,
-    }
-    return replace(split, images=tuple(records), _ground_truth=truth)
+    images = tuple(records)
+    return replace(split, images=images, _ground_truth=ground_truth_of(images, split.class_names, split.category_ids))
 
 
 def _joined(parts: Sequence[np.ndarray], dtype: Any, empty: tuple[int, ...] = (0,)) -> np.ndarray:
