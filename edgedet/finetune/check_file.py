@@ -1,4 +1,4 @@
-"""The file that QAT wrote must have the AP that QAT printed; otherwise it does not get its name."""
+"""The file that QAT makes must have the AP that QAT printed; otherwise it does not get its name."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from edgedet.data.coco.split import CocoSplit
-from edgedet.errors import ConversionError
 from edgedet.evaluate.ap_bootstrap import ap_difference_error
 from edgedet.evaluate.evaluator import evaluate
-from edgedet.fileio import atomic_write_bytes
+from edgedet.outputs.failures import naming_output
+from edgedet.outputs.workshop import workshop
 from edgedet.runtimes.open import open_runtime
 from edgedet.runtimes.protocol import Runtime
 
@@ -25,12 +25,17 @@ AP_TOLERANCE = 0.005  # between the network that was trained and the file; large
 
 @dataclass(frozen=True)
 class FileCheck:
-    """A file that was measured and accepted."""
+    """What measuring a file gave."""
 
-    path: Path  # where it is until it gets its name
     ap: float
-    tolerance: float  # AP, that it may have been away from the expected one
+    tolerance: float  # AP, that it may be below the expected one
     arithmetic: str  # which arithmetic and package measured it
+    refusal: str = ""  # why it does not get its name; empty: it gets it
+
+    @property
+    def name(self) -> str:
+        """What the file is to be called."""
+        return REJECTED_FILE if self.refusal else MODEL_FILE
 
 
 def ap_tolerance(split: CocoSplit) -> float:
@@ -52,11 +57,11 @@ def ap_tolerance(split: CocoSplit) -> float:
 def check_file(
     data: bytes, out: Path, runtime: str, split: CocoSplit, expected_ap: float, trained: Runtime
 ) -> FileCheck:
-    """Write a model, and measure whether it may get its name: unless its AP is lower than chance explains.
+    """Measure whether a model may get its name: unless its AP is lower than chance explains.
 
     Args:
         data: bytes of the `.tflite`.
-        out: folder.
+        out: folder that it is for; measured out of sight beside it.
         runtime: `ref` or `sim`; without an interpreter package, `ref` becomes `sim` (the same arithmetic), and
             `arithmetic` says so.
         split: images to measure on.
@@ -64,27 +69,24 @@ def check_file(
         trained: that network, run on the images once more when the file's AP is lower by more than `ap_tolerance`:
             the tolerance is then `ERRORS` standard errors of the difference, if that is more.
     Returns:
-        The accepted file, which is still OUT/model_int8.rejected.tflite: the caller gives it its name together with its
-        report.
+        What was measured, and the name that the file gets.
     Raises:
-        ConversionError: the AP of the file is lower by more than the tolerance. The file is
-            OUT/model_int8.rejected.tflite, and OUT/model_int8.tflite is gone, an older one included.
+        OutputError: there is no room for the file.
     """
-    candidate, accepted = out / REJECTED_FILE, out / MODEL_FILE
-    atomic_write_bytes(candidate, data)
     available = any(importlib.util.find_spec(name) for name in ("ai_edge_litert", "tflite_runtime"))
     used = runtime if available or runtime != "ref" else "sim"
-    opened = open_runtime(candidate, used)
-    ap, tolerance = evaluate(opened, split).ap.ap, ap_tolerance(split)
+    with naming_output(out), workshop(out / MODEL_FILE) as folder:
+        (folder / MODEL_FILE).write_bytes(data)
+        opened = open_runtime(folder / MODEL_FILE, used)
+        ap, tolerance = evaluate(opened, split).ap.ap, ap_tolerance(split)
+        if not expected_ap - ap <= tolerance:
+            tolerance = max(tolerance, ERRORS * ap_difference_error(trained, opened, split))
+    refusal = ""
     if not expected_ap - ap <= tolerance:
-        tolerance = max(tolerance, ERRORS * ap_difference_error(trained, opened, split))
-    if not expected_ap - ap <= tolerance:
-        accepted.unlink(missing_ok=True)
-        raise ConversionError(
-            f"{candidate}: AP {ap:.4f} ({used}: {opened.arithmetic}), but the fake-quantized network that was "
-            f"trained has {expected_ap:.4f}; expected at most {tolerance:.4f} less, {ERRORS:g} standard errors of the "
-            f"difference on these {len(split.images)} images. The file is kept under this name for `edgedet inspect`; "
-            f"there is no {MODEL_FILE}. Please report it with the checkpoint"
+        refusal = (
+            f"AP {ap:.4f} ({used}: {opened.arithmetic}), but the fake-quantized network that was trained has "
+            f"{expected_ap:.4f}; expected at most {tolerance:.4f} less, {ERRORS:g} standard errors of the difference "
+            f"on these {len(split.images)} images"
         )
     absent = "" if used == runtime else "; no LiteRT installed, so the reference kernels themselves were not run"
-    return FileCheck(candidate, ap, tolerance, f"{used}: {opened.arithmetic}{absent}")
+    return FileCheck(ap, tolerance, f"{used}: {opened.arithmetic}{absent}", refusal)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from edgedet import __version__
 from edgedet.config import QatRecipe, TrainConfig
 from edgedet.data.coco.split import CocoSplit
 from edgedet.data.paths import DataPaths
-from edgedet.errors import ConfigError
+from edgedet.errors import ConfigError, ConversionError
 from edgedet.evaluate.evaluator import EvalReport, evaluate, sha256_of
 from edgedet.fileio import require_out_folder
 from edgedet.finetune.calibrated import calibrated_graph
@@ -113,6 +114,7 @@ class QatReport:
     ap_file: float  # of the file
     ap_tolerance: float  # accepted difference of the last two
     arithmetic: str  # that the file was measured with
+    refused: bool  # the file's AP is too low: it does not have the name of a model
     epochs: int
     batch: int
     lr: float
@@ -202,7 +204,7 @@ def qat_checkpoint(request: QatRequest) -> QatReport:
     Raises:
         CheckpointError, DataError, ConfigError, UnsupportedOpError: before training.
         ConversionError: the AP of the file is lower than that of the network by more than chance explains; the file is
-            then called model_int8.rejected.tflite, and there is no model_int8.tflite.
+            then called model_int8.rejected.tflite, with manifest and report, and there is no model_int8.tflite.
         EdgedetError: training diverged.
     """
     hardware = qat_hardware(request)
@@ -261,8 +263,14 @@ def _write(
     clock.lap("convert")
     checked = check_file(data, request.out, request.runtime, run.judge, aps[-1], run.runtime(frozen))
     clock.lap("file AP")
-    report = _report(run, checked, aps, int16_names(frozen), clock.laps, qat_notes(aps, left_out))
-    write_quantized(request.out, data, manifest, report.to_json())
+    notes = (*([f"REFUSED: {checked.refusal}"] if checked.refusal else []), *qat_notes(aps, left_out))
+    report = _report(run, checked, data, aps, int16_names(frozen), clock.laps, notes)
+    write_quantized(request.out, data, manifest, report.to_json(), checked.name)
+    if checked.refusal:
+        raise ConversionError(
+            f"{report.model}: {checked.refusal}. The file is kept under this name, with {REPORT_FILE}, for `edgedet "
+            f"inspect`; there is no {MODEL_FILE}. Please report it with the checkpoint"
+        )
     return report
 
 
@@ -336,19 +344,20 @@ def _identity(run: _Run) -> dict[str, Any]:
 def _report(
     run: _Run,
     checked: FileCheck,
+    data: bytes,
     aps: tuple[float, float, float],
     int16: tuple[str, ...],
     laps: list[tuple[str, float]],
     notes: tuple[str, ...],
 ) -> QatReport:
-    """Report of a finished run; `aps`: float, at the start, after training."""
+    """Report of a finished run; `data`: the file; `aps`: float, at the start, after training."""
     request = run.request
     ap_float, ap_start, ap_qat = aps
     return QatReport(
-        model=request.out / MODEL_FILE,
+        model=request.out / checked.name,
         report=request.out / REPORT_FILE,
-        sha256=sha256_of(checked.path),
-        model_bytes=checked.path.stat().st_size,
+        sha256=hashlib.sha256(data).hexdigest(),
+        model_bytes=len(data),
         ap_of=run.judge_text,
         ap_float=ap_float,
         ap_start=ap_start,
@@ -356,6 +365,7 @@ def _report(
         ap_file=checked.ap,
         ap_tolerance=checked.tolerance,
         arithmetic=checked.arithmetic,
+        refused=bool(checked.refusal),
         epochs=run.config.epochs,
         batch=run.config.batch,
         lr=run.config.lr,

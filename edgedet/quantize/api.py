@@ -59,7 +59,9 @@ MODEL_FILE = "model_int8.tflite"
 MANIFEST_FILE = "calibration.json"
 REPORT_FILE = "report.json"
 # About the model of an earlier run; they go with it.
-STALE_FILES = frozenset({"waterfall.svg", "model_int8.rejected.tflite", "inspect.csv", "inspect.json", "inspect.svg"})
+STALE_FILES = frozenset(
+    {MODEL_FILE, "model_int8.rejected.tflite", "waterfall.svg", "inspect.csv", "inspect.json", "inspect.svg"}
+)
 FEW_IMAGES = 32  # calibration images, below which the report warns
 
 
@@ -292,7 +294,7 @@ def quantize_network(
     return report
 
 
-def write_quantized(out: Path, data: bytes, manifest: Manifest, report: dict[str, Any]) -> None:
+def write_quantized(out: Path, data: bytes, manifest: Manifest, report: dict[str, Any], name: str = MODEL_FILE) -> None:
     """Write model, calibration manifest and report, which replace earlier ones all at once.
 
     Args:
@@ -300,11 +302,12 @@ def write_quantized(out: Path, data: bytes, manifest: Manifest, report: dict[str
         data: bytes of the `.tflite`.
         manifest: of the calibration images.
         report: JSON-able.
+        name: of the model; another one when it was refused, and MODEL_FILE is absent then.
     Raises:
         OutputError: they can't be written; earlier ones are still there.
     """
-    with added_files(out, REPORT_FILE, STALE_FILES) as folder:
-        (folder / MODEL_FILE).write_bytes(data)
+    with added_files(out, REPORT_FILE, STALE_FILES - {name}) as folder:
+        (folder / name).write_bytes(data)
         write_text(folder / MANIFEST_FILE, manifest.to_json())
         write_text(folder / REPORT_FILE, json_text(report))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from dataclasses import dataclass, replace
@@ -14,6 +15,7 @@ from PIL import Image
 from random_weights import random_detector
 
 import edgedet.finetune.check_file as check_module
+import edgedet.finetune.qat as qat_module
 from edgedet.contracts import OutputSpec
 from edgedet.data.paths import DataPaths
 from edgedet.data.pictures.preprocess import load_image, normalize, resize_to_input
@@ -245,23 +247,42 @@ def test_qat_checkpoint_bad_input_writes_nothing(request_: QatRequest, tmp_path:
         assert not request_.out.exists()
 
 
-def test_check_file_other_ap_leaves_no_model(whole: Whole, tiny_coco_once: Path, tmp_path: Path, monkeypatch):
+def test_check_file_refuses_only_a_worse_file(whole: Whole, tiny_coco_once: Path, tmp_path: Path, monkeypatch):
     report, valid = whole.report, DataPaths(tiny_coco_once).load("valid")
-    data, out = report.model.read_bytes(), tmp_path / "checked"
-    out.mkdir()
-    (out / MODEL_FILE).write_bytes(b"an older file")
-    tolerance = ap_tolerance(valid)
+    data, tolerance = report.model.read_bytes(), ap_tolerance(valid)
     same = open_runtime(report.model, "sim")  # so the difference has no error, and objects alone decide
-    with pytest.raises(ConversionError, match=rf"rejected.*at most {tolerance:.4f} less"):
-        check_file(data, out, "sim", valid, report.ap_file + 1.01 * tolerance, same)
-    assert [path.name for path in out.iterdir()] == [REJECTED_FILE]
-    better = check_file(data, out, "sim", valid, report.ap_file - 0.5, same)
-    found = check_file(data, out, "sim", valid, report.ap_file + 0.99 * tolerance, same)
-    assert better.path == found.path
-    assert [path.name for path in out.iterdir()] == [REJECTED_FILE]  # the caller names it together with its report
-    assert found.path.read_bytes() == data
+    worse = check_file(data, tmp_path, "sim", valid, report.ap_file + 1.01 * tolerance, same)
+    assert f"expected at most {tolerance:.4f} less" in worse.refusal
+    assert (worse.name, worse.ap) == (REJECTED_FILE, report.ap_file)
+    for expected in (report.ap_file - 0.5, report.ap_file + 0.99 * tolerance):
+        found = check_file(data, tmp_path, "sim", valid, expected, same)
+        assert (found.name, found.refusal) == (MODEL_FILE, "")
+    assert not list(tmp_path.iterdir())  # the caller writes the file together with its papers
     monkeypatch.setattr(check_module.importlib.util, "find_spec", lambda name: None)
-    assert "sim: int8" in check_file(data, out, "ref", valid, found.ap, same).arithmetic
+    assert "sim: int8" in check_file(data, tmp_path, "ref", valid, found.ap, same).arithmetic
+
+
+def test_qat_checkpoint_refused_file_keeps_its_papers(request_: QatRequest, whole: Whole, monkeypatch):
+    """The check itself is tested above; here it is told to expect more than the network has."""
+
+    def expects_more(data, out, runtime, split, expected_ap, trained):
+        return check_file(data, out, runtime, split, expected_ap + 0.5, open_runtime(whole.report.model, "sim"))
+
+    monkeypatch.setattr(qat_module, "check_file", expects_more)
+    out = request_.out
+    shutil.copytree(whole.out, out)
+    (out / MODEL_FILE).write_bytes(b"an older file")
+    for name in ("report.json", "calibration.json"):
+        (out / name).write_text("of the older file")
+    with pytest.raises(ConversionError, match=rf"{REJECTED_FILE}: AP .*standard errors.*there is no {MODEL_FILE}"):
+        qat_checkpoint(replace(request_, resume=True))  # all epochs are done
+    written = json.loads((out / "report.json").read_text())
+    assert not (out / MODEL_FILE).exists()
+    assert written["model"] == str(out / REJECTED_FILE)
+    assert written["sha256"] == hashlib.sha256((out / REJECTED_FILE).read_bytes()).hexdigest()
+    assert written["refused"]
+    assert written["notes"][0].startswith("REFUSED: AP ")
+    assert len(json.loads((out / "calibration.json").read_text())["images"]) == request_.calib_images
 
 
 def test_ap_tolerance_is_0005_unless_a_class_is_rare(tiny_coco_once: Path):
