@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 comma := ,
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test faults fuzz test-models test-onnx lint format format-c bench clean distclean
+.PHONY: help venv demo test faults fuzz test-models test-onnx lint docs format format-c bench clean distclean
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -29,6 +29,7 @@ help:
 	@echo "make fuzz       10,000 damaged files of each kind, an hour; make fuzz SECONDS=300: as many as fit into 5 minutes"
 	@echo "make faults     kills, full disks and disk errors at every system call of the commands that write; needs gcc"
 	@echo "make lint       ruff and mypy;  make format: let ruff mend what it can"
+	@echo "make docs       the documentation as a site, site/index.html; a broken link is an error"
 	@echo "make bench      speed and memory, with pytest-benchmark"
 	@echo "make clean      caches and demo output;  make distclean: .venv too"
 
@@ -48,6 +49,10 @@ $(VENV)/installed: $(VENV)/created pyproject.toml constraints.txt
 
 $(VENV)/installed-onnx: $(VENV)/installed
 	$(call install,$(EXTRAS)$(comma)onnx2tf)
+	@touch $@
+
+$(VENV)/installed-docs: $(VENV)/installed
+	$(call install,$(EXTRAS)$(comma)docs)
 	@touch $@
 
 demo: $(VENV)/installed
@@ -78,6 +83,11 @@ lint: $(VENV)/installed
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 
+# --strict: a warning is an error. The variable silences an advertisement of the theme.
+docs: $(VENV)/installed-docs
+	NO_MKDOCS_2_WARNING=1 PYTHONPATH=. $(PY) -m mkdocs build --strict --quiet
+	@echo "site/index.html"
+
 format: $(VENV)/installed
 	$(PY) -m ruff format .
 	$(PY) -m ruff check --fix .
@@ -89,7 +99,7 @@ bench: $(VENV)/installed
 	$(PY) -m pytest -q bench --benchmark-columns=min,median,max,rounds
 
 clean:
-	rm -rf $(DEMO_OUT) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .benchmarks
+	rm -rf $(DEMO_OUT) site build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .benchmarks
 	find edgedet tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean

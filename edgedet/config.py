@@ -39,23 +39,36 @@ class ModelConfig:
 
     Base widths and depths are MMDetection's P5 setting, scaled by widen and deepen. Another backbone than cspnext has
     widths and depths of its own.
+
+    Attributes:
+        name: what the model is called in listings and run folders. [text]
+        deepen: factor on the number of CSPNeXt blocks; at least one stays. [above 0, up to 2]
+        widen: factor on the number of channels. [0.03125..2]
+        activation: after every convolution but the last ones. [silu | relu | relu6 | hardswish]
+        channel_attention: squeeze-and-excite in the backbone's CSP layers. [true | false]
+        share_head: the head's convolution weights (not its BatchNorms) are shared by the three strides. [true | false]
+        depthwise: which 3x3 convolutions are depthwise 3x3 and 1x1: none, all (MMDetection's use_depthwise), or all
+            except those in the CSPNeXt blocks, which learn much worse when they are depthwise too.
+            [none | except_blocks | all]
+        stacked_convs: 3x3 convolutions in each branch of the head. [1..4]
+        padding: of convolutions with stride 2: symmetric as in torch and MMDetection, or same as in TFLite, at the
+            bottom and right only, which needs no PAD operator. [symmetric | same]
+        exp_boxes: the head's box convolutions give logarithms of distances (MMDetection's exp_on_reg, in m, l and x).
+            [true | false]
+        backbone: network in front of the neck. [cspnext | mobilenetv4_conv_small]
     """
 
     name: str
-    deepen: float  # scales the number of CSPNeXt blocks
-    widen: float  # scales the number of channels
-    activation: str  # silu | relu | relu6 | hardswish
-    channel_attention: bool  # in the backbone's CSP layers
-    share_head: bool  # the head's convolution weights (not its BatchNorms) are shared by the three strides
-    # Which 3x3 convolutions are depthwise 3x3 + 1x1: none, all (MMDetection's use_depthwise), or all except those in
-    # the CSPNeXt blocks, which learn much worse when they are depthwise too.
+    deepen: float
+    widen: float
+    activation: str
+    channel_attention: bool
+    share_head: bool
     depthwise: str
-    stacked_convs: int  # 3x3 convolutions in each head branch
-    padding: str  # symmetric (torch, MMDetection) | same (TFLite: a stride-2 3x3 pads bottom/right only)
-    # The head's box convolutions give logarithms of distances (MMDetection's exp_on_reg, in m, l and x). The default
-    # is for checkpoints from before this key.
-    exp_boxes: bool = False
-    backbone: str = "cspnext"  # one of BACKBONES; the default is for older checkpoints, too
+    stacked_convs: int
+    padding: str
+    exp_boxes: bool = False  # the default is for checkpoints from before this key
+    backbone: str = "cspnext"  # likewise
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -74,14 +87,23 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class PreprocessConfig:
-    """Preprocessing defaults of a model; width and height come from --imgsz."""
+    """Preprocessing defaults of a model; width and height come from --imgsz.
 
-    imgsz: int  # default input side, px
+    Attributes:
+        imgsz: side of the square input where --imgsz does not say another. [px, a multiple of 32]
+        resize: letterbox keeps the aspect ratio and fills the rest; stretch does not. [letterbox | stretch]
+        pad_value: of the rest beside a letterboxed picture. [0..255]
+        mean: subtracted from the pixel, for each channel, or equal for all. [pixel units, a list]
+        std: divides the difference, for each channel, or equal for all. [pixel units, a list, above 0]
+        channels: of the input: 3 is RGB, 1 is grey. [1 | 3]
+    """
+
+    imgsz: int
     resize: str
     pad_value: int
-    mean: tuple[float, ...]  # of each channel, or equal for all
+    mean: tuple[float, ...]
     std: tuple[float, ...]
-    channels: int = 3  # 3: RGB; 1: grey
+    channels: int = 3
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -115,37 +137,66 @@ class PreprocessConfig:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Everything that decides a training run besides the model, the data and the seed."""
+    """Everything that decides a training run besides the model, the data and the seed.
+
+    Attributes:
+        epochs: passes over the training images. [1..1000000]
+        batch: images per optimizer step. [1..65536]
+        lr: peak learning rate of AdamW. [above 0, up to 1000]
+        min_lr_ratio: last learning rate / peak. [0..1]
+        weight_decay: of AdamW, not on norm and bias. [0..1000]
+        warmup_fraction: part of all steps in which the rate rises from 0. [0..1]
+        ema_decay: of the averaged weights, per step; ramps up over the first steps; 0: no averaging. [0..1, below 1]
+        grad_clip: largest norm of the gradient; 0: off. [0..1e9]
+        mosaic: probability that a training picture is a mosaic of 4. [0..1]
+        mixup: probability that a mosaic is blended with a second picture. [0..1]
+        scale_min: smallest random resize, relative to the letterboxed size. [0.015625..8]
+        scale_max: largest random resize. [0.015625..8]
+        crop: the crop lies at a random place, else in the middle. [true | false]
+        hsv_h: largest random change of hue, relative. [0..1]
+        hsv_s: largest random change of saturation, relative. [0..1]
+        hsv_v: largest random change of value (brightness), relative. [0..1]
+        flip: probability of a flip, left to right. [0..1]
+        flip_vertical: probability of a flip, top to bottom; for pictures without an up (microscopy, aerial). [0..1]
+        close_mosaic: part of the epochs, at the end, without mosaic, mixup and strong zoom. [0..1]
+        box_weight: weight of the box loss (RTMDet: 2). [0..1e6]
+        cls_weight: weight of the class loss (RTMDet: 1). [0..1e6]
+        topk: candidates per object in dynamic soft label assignment. [1..100000]
+        eval_interval: epochs between measurements of AP. [1..1000000]
+        bf16: --precision auto may take bfloat16 where the processor has it, float16 on GPUs without it. [true | false]
+        channels_last: memory layout of torch tensors; changes speed, not the result's meaning. [true | false]
+        threads: of torch; 0: its own choice, all cores or OMP_NUM_THREADS. [0..4096]
+        reference_batch: batch that lr, ema_decay and the least length are meant for; another batch changes them by the
+            rule of docs/training.md; 0: whatever the batch is. [0 or more]
+    """
 
     epochs: int
-    batch: int  # images per optimizer step
-    lr: float  # peak learning rate of AdamW
-    min_lr_ratio: float  # final learning rate / peak
-    weight_decay: float  # not on norm and bias
-    warmup_fraction: float  # of all iterations, linear from 0
-    ema_decay: float  # of the averaged weights; ramps up over the first iterations
-    grad_clip: float  # largest gradient norm; 0: off
-    mosaic: float  # probability of a mosaic of 4 images
-    mixup: float  # probability that a mosaic is blended with a second picture
-    scale_min: float  # random resize, relative to the letterboxed size
+    batch: int
+    lr: float
+    min_lr_ratio: float
+    weight_decay: float
+    warmup_fraction: float
+    ema_decay: float
+    grad_clip: float
+    mosaic: float
+    mixup: float
+    scale_min: float
     scale_max: float
-    crop: bool  # random position of the crop (else centred)
-    hsv_h: float  # largest relative change of hue, saturation, value
+    crop: bool
+    hsv_h: float
     hsv_s: float
     hsv_v: float
-    flip: float  # probability of a horizontal flip
-    flip_vertical: float  # probability of a vertical flip; for pictures without an up (microscopy, aerial)
-    close_mosaic: float  # fraction of the epochs, at the end, without mosaic, mixup and strong zoom
-    box_weight: float  # loss weights (RTMDet: 2.0 and 1.0)
+    flip: float
+    flip_vertical: float
+    close_mosaic: float
+    box_weight: float
     cls_weight: float
-    topk: int  # candidates per object in dynamic soft label assignment
-    eval_interval: int  # epochs between COCO AP measurements
-    bf16: bool  # bfloat16 autocast, on CPUs that have bfloat16 instructions
+    topk: int
+    eval_interval: int
+    bf16: bool
     channels_last: bool
-    threads: int  # torch threads; 0: all cores
-    # Batch that lr, ema_decay and the least length are meant for, see `edgedet.training.recipe`; 0: the run's, whatever
-    # it is. The default is for files and checkpoints from before this key.
-    reference_batch: int = 0
+    threads: int
+    reference_batch: int = 0  # the default is for files and checkpoints from before this key
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -173,20 +224,32 @@ class TrainConfig:
 
 @dataclass(frozen=True)
 class AboutConfig:
-    """What a person wants to know who chooses a model."""
+    """What a person wants to know who chooses a model.
+
+    Attributes:
+        made_for: one phrase, shown by `edgedet models`. [text]
+    """
 
     made_for: str
 
 
 @dataclass(frozen=True)
 class QatRecipe:
-    """Quantization-aware training as `edgedet quantize --recipe` does it; see `edgedet.finetune.qat.QatRequest`."""
+    """Quantization-aware training as `edgedet quantize --recipe` does it; see `edgedet.finetune.qat.QatRequest`.
+
+    Attributes:
+        epochs: passes over the training images. [1..1000000]
+        batch: images per optimizer step. [1..65536]
+        lr: peak learning rate. [0..1000]
+        ema_decay: of the averaged weights, per step; 0: no averaging. [0..1, below 1]
+        distill: learn from the float model's outputs instead of the labels. [true | false]
+    """
 
     epochs: int
-    batch: int  # images per optimizer step
-    lr: float  # peak
+    batch: int
+    lr: float
     ema_decay: float
-    distill: bool  # learn from the float model's outputs instead of the labels
+    distill: bool
 
     def __post_init__(self) -> None:
         check_fields(self)

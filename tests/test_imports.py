@@ -58,6 +58,8 @@ ALLOWED: dict[str, set[str]] = {
     "finetune": {"numerics", "graph", "data", "net", "training", "quantize", "runtimes", "evaluate"},
     # Runs every form of a network against the others.
     "diagnose": {"numerics", "graph", "simulate", "data", "net", "quantize", "runtimes", "evaluate"},
+    # The keys of the model files, with their meaning.
+    "settings": set(),
     # What each model needs on the chip.
     "catalog": {"graph", "net", "quantize", "codegen"},
     # The whole way as one function.

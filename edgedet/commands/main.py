@@ -22,6 +22,7 @@ from edgedet.commands.files.export import add_export
 from edgedet.commands.files.import_ import add_import
 from edgedet.commands.files.lint import add_lint
 from edgedet.commands.files.operators import add_operators
+from edgedet.commands.files.settings import add_settings
 from edgedet.commands.inspect import add_inspect
 from edgedet.commands.models import add_models
 from edgedet.commands.parser import HelpFormatter, Parser, fail
@@ -61,6 +62,7 @@ EXTRAS = {
 ADD_COMMANDS = (
     add_data_commands,
     add_models,
+    add_settings,
     add_import,
     add_train,
     add_substitute,
