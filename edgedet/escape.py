@@ -118,6 +118,20 @@ def c_decimal(value: float) -> str:
     return f"{text}f" if "." in text or "e" in text else f"{text}.0f"
 
 
+def manifest_text(text: str, characters: int = 80) -> str:
+    """Text in a manifest of a builder: YAML, JSON, TOML, INI, XML, CMake, Kconfig, Markdown, quoted or not.
+
+    Args:
+        text: any text.
+        characters: the most that are kept.
+    Returns:
+        One line of letters, digits, spaces and ` _.,+-`, which none of these languages reads as anything but text
+        inside a value, and an `x` for each other character; not empty, no space at either end.
+    """
+    kept = "".join(c if c.isascii() and (c.isalnum() or c in " _.,+-") else "x" for c in text)[:characters]
+    return kept.strip(" -") or "none"
+
+
 def template_value(value: Any) -> Any:
     """What a template of C, CMake or Make may print: the last check in front of the file.
 

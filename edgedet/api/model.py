@@ -208,6 +208,7 @@ class Model:
         image: PathLike | None = None,
         seed: int = 0,
         name: str | None = None,
+        project: str | None = None,
     ) -> DeployReport:
         """Write the sources that run an int8 file on a chip, with a self-test.
 
@@ -218,6 +219,8 @@ class Model:
             image: picture of the self-test; None: a drawn one.
             seed: of the drawn picture.
             name: what symbols and files begin with, so that several modules fit one image.
+            project: kind of project, for example `make` or `cmake`, with build files and an example around the module;
+                None: the module alone.
         Returns:
             What was written.
         Raises:
@@ -228,7 +231,9 @@ class Model:
         self._require(INT8, to="deploy", instead="make it int8 with quantize() first")
         folder = self._beside(target) if out is None else as_path(out, "out")
         picture = None if image is None else as_path(image, "image")
-        return deploy(self.path, target, folder, ram_bytes=ram_bytes, image=picture, seed=seed, name=name)
+        return deploy(
+            self.path, target, folder, ram_bytes=ram_bytes, image=picture, seed=seed, name=name, project=project
+        )
 
     def inspect(self, against: PathLike | Model, data: Data, *, images: int = 32, seed: int = 0) -> Inspection:
         """Compare every layer of an int8 file with the checkpoint that it was made from.

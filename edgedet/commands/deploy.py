@@ -7,6 +7,7 @@ from pathlib import Path
 
 from edgedet.commands.results import add_json_argument, give
 from edgedet.commands.shared import Commands, add_command, refuse_checkpoint
+from edgedet.deploy.projects.layout import PROJECTS
 from edgedet.fileio import require_out_folder
 from edgedet.options import byte_count
 from edgedet.terminal import show
@@ -22,6 +23,7 @@ def add_deploy(commands: Commands) -> None:
             "deploy runs/q/model_int8.tflite --target tflm --out firmware",
             "deploy runs/q/model_int8.tflite --target c99 --out module --ram 262144",
             "deploy faces_int8.tflite --target c99 --name faces --out faces",
+            "deploy runs/q/model_int8.tflite --target c99 --project arduino --out firmware",
         ),
         _deploy,
     )
@@ -43,6 +45,11 @@ def add_deploy(commands: Commands) -> None:
         metavar="NAME",
         help="symbols, macros, files and libraries begin with it, so that several modules fit one image",
     )
+    parser.add_argument(
+        "--project",
+        choices=PROJECTS,
+        help="put a project around the module: build files, manifests and an example with a place for the camera",
+    )
     parser.add_argument("--ram", type=byte_count, metavar="BYTES", help="largest arena that is allowed; 256k is 262144")
     parser.add_argument(
         "--image", type=Path, metavar="FILE", help="picture for the golden vectors (default: a drawn one)"
@@ -55,7 +62,15 @@ def _deploy(args: argparse.Namespace) -> int:
 
     refuse_checkpoint(args.model)
     require_out_folder(args.out, "--out")
-    report = deploy(args.model, args.target, args.out, ram_bytes=args.ram, image=args.image, name=args.name)
+    report = deploy(
+        args.model,
+        args.target,
+        args.out,
+        ram_bytes=args.ram,
+        image=args.image,
+        name=args.name,
+        project=args.project,
+    )
     show(report.text())
     give(args, report.to_json())
     return 0

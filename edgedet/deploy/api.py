@@ -15,6 +15,8 @@ from edgedet.deploy.output_folder import (
     check_replaceable,
     write_folder,
 )
+from edgedet.deploy.projects.layout import layout_of
+from edgedet.deploy.projects.render import with_project
 from edgedet.deploy.targets.c99 import deploy_c99
 from edgedet.deploy.targets.tflm import deploy_tflm
 from edgedet.errors import ConfigError
@@ -53,6 +55,7 @@ class DeployReport:
     unchecked: str  # target tflm: why the golden outputs are TFLite Micro's alone; empty: the simulator gives the same
     notes: tuple[str, ...] = ()  # what was changed in the file
     constant_bytes: int = 0  # in the flash, without code: target c99 weights and other constants, tflm the model
+    project: str | None = None  # kind of the project around the module
 
     def to_json(self) -> dict[str, Any]:
         """JSON-able dict; everything about the target stands in its manifest, the last of the files."""
@@ -69,6 +72,7 @@ class DeployReport:
             "golden_source": self.golden_source,
             "unchecked": self.unchecked,
             "notes": list(self.notes),
+            "project": self.project,
         }
 
     def __str__(self) -> str:
@@ -110,7 +114,13 @@ class DeployReport:
                 f"           outputs by TFLite Micro alone, not cross-checked by the simulator: {self.unchecked}"
             )
         lines.append(f"wrote:     {len(self.files)} files in {self.out} ({MANIFEST} lists them)")
-        lines.append(f"next:      {_NEXT[self.target].format(out=shlex.quote(str(self.out)))}")
+        if self.project is None:
+            lines.append(f"next:      {_NEXT[self.target].format(out=shlex.quote(str(self.out)))}")
+        else:
+            readme = shlex.quote(str(self.out / "README.md"))
+            lines.append(
+                f"next:      {readme} says how this {self.project} project is built, and where the camera goes"
+            )
         return "\n".join(lines) + "\n"
 
 
@@ -123,6 +133,7 @@ def deploy(
     image: Path | None = None,
     seed: int = 0,
     name: str | None = None,
+    project: str | None = None,
 ) -> DeployReport:
     """Write the sources that run a model on a target, with its arena, its contracts and a self-test.
 
@@ -140,11 +151,13 @@ def deploy(
         seed: of the drawn picture.
         name: symbols, macros, files and build targets begin with it, so that several modules fit one image; lower-case
             C identifier. None: with `edgedet`.
+        project: kind of the project to put around the module (`edgedet.deploy.projects.layout.PROJECTS`): build files
+            and manifests, and an example from a frame to printed detections. None: the module alone.
     Returns:
         What was written.
     Raises:
-        ConfigError: unknown target, a name that C does not take, an arena above `ram_bytes`, or `out` holds
-            something else.
+        ConfigError: unknown target or project, a name that C does not take, an arena above `ram_bytes`, or `out` holds
+            something else, or files of an earlier project that were changed.
         ConversionError: the file is damaged, or TFLite Micro computes other bytes than the simulator.
         UnsupportedOpError: the target has no kernel for an operator.
         ToolchainError: the extra of the target's name is missing, or TFLite Micro refuses the model.
@@ -153,6 +166,8 @@ def deploy(
     if target not in TARGETS:
         raise ConfigError(f"unknown target {target!r}; edgedet deploys to {', '.join(TARGETS)}")
     module = module_name(name)
+    if project is not None:
+        layout_of(project, module)
     if ram_bytes is not None and ram_bytes < 1:
         raise ConfigError(f"the RAM limit must be at least 1 byte, got {ram_bytes}")
     with hold_output(out):
@@ -161,6 +176,8 @@ def deploy(
             product = deploy_tflm(model, ram_bytes, image, seed, module)
         else:
             product = deploy_c99(model, ram_bytes, image, seed, module)
+        if project is not None:
+            product = with_project(product, target, project, module)
         write_folder(out, product.sources, product.manifest)
     return DeployReport(
         target=target,
@@ -178,4 +195,5 @@ def deploy(
         constant_bytes=product.manifest.get("weights_bytes", product.model_bytes),
         golden_source=product.golden_source,
         unchecked=product.unchecked,
+        project=project,
     )

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from edgedet.contracts import Detections
 from edgedet.data.pictures.drawn_picture import draw_pixels
-from edgedet.data.pictures.preprocess import load_pixels
+from edgedet.data.pictures.preprocess import load_pixels, to_rgb
 from edgedet.errors import ConversionError
 from edgedet.graph.graph import Graph
 from edgedet.graph.model import Int8Model
@@ -28,9 +29,37 @@ def golden_input(model: Int8Model, image: Path | None, seed: int) -> np.ndarray:
     Raises:
         DataError: the image is missing or broken.
     """
+    return network_input(model, _golden_pixels(model, image, seed))
+
+
+def _golden_pixels(model: Int8Model, image: Path | None, seed: int) -> np.ndarray:
     spec = model.preprocess
-    pixels = draw_pixels(spec.height, spec.width, seed, spec.channels) if image is None else load_pixels(image, spec)
-    return network_input(model, pixels)
+    return draw_pixels(spec.height, spec.width, seed, spec.channels) if image is None else load_pixels(image, spec)
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """The golden picture as a camera would give it, and what is seen in it: for programs that begin with a frame."""
+
+    pixels: np.ndarray  # uint8 (height, width, 3) RGB, or (height, width, 1) grey; of the network's input size
+    detections: Detections  # of the golden outputs
+    class_names: tuple[str, ...]
+
+
+def golden_scene(model: Int8Model, image: Path | None, seed: int, detections: Detections) -> Scene:
+    """The picture behind the golden input.
+
+    Args:
+        model: with its contracts.
+        image, seed: as of `golden_input`.
+        detections: in the golden outputs.
+    Raises:
+        DataError: the image is missing or broken.
+    """
+    pixels = _golden_pixels(model, image, seed)
+    if model.preprocess.channels == 3:
+        pixels = to_rgb(pixels, model.preprocess)
+    return Scene(pixels, detections, tuple(model.outputs.class_names))
 
 
 def drawn_input(graph: Graph, index: int, seed: int) -> np.ndarray:

@@ -16,7 +16,8 @@ from edgedet.outputs.folder import new_folder
 MANIFEST = "manifest.json"
 FORMAT = "edgedet-deploy"
 FORMAT_VERSION = 1
-BUILD_FOLDER = "build"  # what the generated Makefile and CMake write into; goes with the deployment
+# What the generated Makefile, CMake, ESP-IDF and PlatformIO write into; goes with the deployment.
+BUILD_FOLDERS = ("build/", "managed_components/", ".pio/")
 
 
 def sha256(data: bytes) -> str:
@@ -34,7 +35,8 @@ def check_replaceable(out: Path) -> None:
     """Refuse a path that holds anything but an earlier deployment.
 
     Raises:
-        ConfigError: `out` is a file, or a folder with files that neither a deployment nor its build wrote.
+        ConfigError: `out` is a file, or a folder with files that neither a deployment nor its build wrote, or whose
+            example was changed.
     """
     if not out.exists():
         return
@@ -51,13 +53,35 @@ def check_replaceable(out: Path) -> None:
             f"{out} is not empty and holds no {MANIFEST} of an earlier deployment; give a new or empty folder"
         )
     present = {path.relative_to(out).as_posix() for path in out.rglob("*") if not path.is_dir()}
-    present = {name for name in present if not name.startswith(f"{BUILD_FOLDER}/")}
+    present = {name for name in present if not name.startswith(BUILD_FOLDERS)}
     strangers = sorted(present - set(found.get("files", {})) - {MANIFEST})
     if strangers:
         raise ConfigError(
             f"{out} holds files that deploy did not write ({', '.join(strangers[:10])}); move them or give another "
             "folder"
         )
+    changed = [name for name in _changeable(found) if name in present and _is_changed(out / name, found["files"][name])]
+    if changed:
+        raise ConfigError(
+            f"{out} holds files of the example that were changed ({', '.join(changed[:10])}); deploy into another "
+            "folder and copy the module over, or move these files away"
+        )
+
+
+def _changeable(manifest: dict[str, Any]) -> list[str]:
+    """Files of a project that are the user's to change."""
+    project, files = manifest.get("project"), manifest.get("files")
+    names = project.get("yours_to_change") if isinstance(project, dict) else None
+    if not isinstance(names, list) or not isinstance(files, dict):
+        return []
+    return [name for name in names if isinstance(name, str) and isinstance(files.get(name), dict)]
+
+
+def _is_changed(path: Path, entry: Mapping[str, Any]) -> bool:
+    try:
+        return sha256(path.read_bytes()) != entry.get("sha256")
+    except OSError:
+        return True  # unreadable: nothing that deploy wrote
 
 
 def write_folder(out: Path, texts: Mapping[str, str], manifest: Mapping[str, Any]) -> None:

@@ -15,7 +15,8 @@ from edgedet.codegen.module_name import UNNAMED, ModuleName
 from edgedet.codegen.program import Program
 from edgedet.codegen.render import GoldenVectors
 from edgedet.codegen.steps import macs_of
-from edgedet.deploy.golden import drawn_input, golden_input
+from edgedet.contracts import Detections
+from edgedet.deploy.golden import drawn_input, golden_input, golden_scene
 from edgedet.deploy.output_folder import FORMAT, FORMAT_VERSION, file_table, sha256
 from edgedet.deploy.targets.product import Product
 from edgedet.errors import ConfigError, naming_file
@@ -39,6 +40,7 @@ class C99Module:
     model_bytes: int  # of the file
     golden_source: str
     notes: tuple[str, ...]  # what was changed in the file
+    detections: Detections | None  # in the golden outputs; None without edgedet_run()
 
 
 def make_c99(
@@ -79,7 +81,10 @@ def make_c99(
     golden = _golden(made, image, seed)
     texts = made.texts(sha256(data), golden, name)
     manifest = _manifest(path, data, made.program, model, golden, texts)
-    return C99Module(texts, manifest, made.program, model, decoder, len(data), golden.source, loaded.notes)
+    return C99Module(
+        texts, manifest, made.program, model, decoder, len(data), golden.source, loaded.notes,
+        golden.detections,
+    )  # fmt: skip
 
 
 def load_any(path: Path) -> tuple[LoadedFile, Int8Model | None, str]:
@@ -169,6 +174,9 @@ def deploy_c99(model: Path, ram_bytes: int | None, image: Path | None, seed: int
     """Target c99; arguments and errors as in `edgedet.deploy.api.deploy`."""
     module = make_c99(model, image=image, ram_bytes=ram_bytes, seed=seed, name=name)
     counts = Counter(operator.kind for operator in module.program.graph.operators)
+    scene = None
+    if module.model is not None and module.detections is not None:
+        scene = golden_scene(module.model, image, seed, module.detections)
     return Product(
         module.texts,
         module.manifest,
@@ -181,4 +189,5 @@ def deploy_c99(model: Path, ram_bytes: int | None, image: Path | None, seed: int
         has_contract=module.model is not None,
         decoder=module.decoder,
         notes=module.notes,
+        scene=scene,
     )

@@ -7,6 +7,7 @@ from typing import Any
 
 from edgedet.codegen.memory.patch_search import PatchReport
 from edgedet.codegen.memory.plan import Plan
+from edgedet.deploy.golden import Scene
 from edgedet.graph.tflm_ops import OperatorUse
 from edgedet.runtimes.tflm_arena import ArenaReport
 
@@ -28,3 +29,4 @@ class Product:
     decoder: str = ""  # what decodes the outputs in edgedet_run(), or why nothing does; empty: there are no contracts
     unchecked: str = ""  # why the golden outputs are TFLite Micro's alone; empty: the simulator gives the same
     notes: tuple[str, ...] = ()  # what was changed in the file
+    scene: Scene | None = None  # the golden picture; None: without contracts nobody knows what a picture means to it

@@ -13,7 +13,7 @@ import numpy as np
 from edgedet import __version__
 from edgedet.codegen.module_name import ModuleName
 from edgedet.codegen.templates import require_jinja2
-from edgedet.deploy.golden import Golden, check_equal, drawn_input, golden_input
+from edgedet.deploy.golden import Golden, check_equal, drawn_input, golden_input, golden_scene
 from edgedet.deploy.output_folder import FORMAT, FORMAT_VERSION, file_table, sha256
 from edgedet.deploy.targets.product import Product
 from edgedet.deploy.targets.tflm_plan import PLAN_NAME, least_bytes, with_offline_plan
@@ -27,6 +27,7 @@ from edgedet.graph.model import Int8Model, load_int8_model
 from edgedet.graph.prepare.load import prepare_tflite
 from edgedet.graph.prepare.uint8_to_int8 import is_uint8
 from edgedet.graph.tflm_ops import OperatorUse, operators_used
+from edgedet.runtimes.protocol import decode_raw
 from edgedet.runtimes.tflm_arena import ArenaReport, measure_arena, require_tflite_micro
 from edgedet.simulate.simulator import Simulator
 
@@ -92,10 +93,13 @@ def deploy_tflm(path: Path, ram_bytes: int | None, image: Path | None, seed: int
     )  # fmt: skip
     sources = render_sources(chip, golden, name)
     manifest = _manifest(source, measured, operators, golden, sources)
+    scene = None
+    if source.model is not None:
+        scene = golden_scene(source.model, image, seed, decode_raw(source.model, outputs))
     return Product(
         sources, manifest, len(measured.data), operators, measured.arena.total_bytes, origin,
         arena=measured.arena, has_contract=source.model is not None, decoder=source.decoder, unchecked=refusal,
-        notes=source.notes,
+        notes=source.notes, scene=scene,
     )  # fmt: skip
 
 

@@ -1,0 +1,117 @@
+"""Projects whose builders are here: make and CMake, on this computer and on emulated microcontrollers."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import tflm_checkout as tflm
+from c_audit_modules import MODELS
+
+from edgedet.deploy.api import deploy
+
+pytest.importorskip("jinja2", reason="needs the extra c99")
+pytestmark = pytest.mark.toolchain
+PICTURE = "PASS: the stored picture gives what it must give"
+GOLDEN = "PASS: the golden inputs give the golden outputs"
+MAKE_FLAGS = f"CFLAGS=-O1 {tflm.WARNINGS}"
+
+
+def project(kind: str, build: str, folder: Path, name: str | None = None, target: str = "c99") -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return deploy(MODELS[kind](folder), target, folder / "project", name=name, project=build).out
+
+
+def made(folder: Path, *options: str) -> list[str]:
+    """Build and run everything without warnings; what it printed."""
+    done = tflm.run("make", "-s", MAKE_FLAGS, *options, folder=folder)
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout + done.stderr
+    return done.stdout.splitlines()
+
+
+@pytest.mark.parametrize("kind", ["RTMDet head", "grey camera", "blue first", "FOMO head"])
+def test_make_the_stored_picture_gives_the_detections_of_the_simulator(
+    kind: str, tmp_path: Path, require_tool: Callable[..., str]
+) -> None:
+    require_tool("make")
+    out = project(kind, "make", tmp_path, name="tiny")
+    lines = made(out)
+    assert lines[0] == "PASS"  # the self-test
+    assert lines[-1] == PICTURE
+    header = (out / "picture.h").read_text(encoding="utf-8")
+    count = int(header.partition("#define PICTURE_DETECTIONS ")[2].split()[0])
+    assert count > 0  # else the comparison would show nothing
+    assert lines[-2].startswith(f"{count} detections in ")
+    assert len(lines) == count + 3
+
+
+def test_make_runs_on_an_emulated_cortex_m4(tmp_path: Path, require_tool: Callable[..., str]) -> None:
+    require_tool("arm-none-eabi-gcc")
+    require_tool("qemu-system-arm")
+    out = project("RTMDet head", "make", tmp_path)
+    assert made(out, "CPU=cortex-m4")[-1] == PICTURE
+    done = tflm.run("make", "-s", "CPU=cortex-m3", folder=out)
+    assert done.returncode != 0
+    assert "CPU is 'cortex-m3': give cortex-m4, cortex-m7 or cortex-m55" in done.stderr
+
+
+def test_make_says_when_the_chip_sees_something_else(tmp_path: Path, require_tool: Callable[..., str]) -> None:
+    require_tool("make")
+    out = project("RTMDet head", "make", tmp_path)
+    text = (out / "picture.c").read_text(encoding="utf-8")
+    rows, _, table = text.partition("picture_detections[")
+    (out / "picture.c").write_text(f"{rows}picture_detections[{table.replace('f, 0}', 'f, 1}', 1)}", encoding="utf-8")
+    assert (out / "picture.c").read_text(encoding="utf-8") != text
+    done = tflm.run("make", "-s", folder=out)
+    assert done.returncode != 0
+    assert done.stdout.splitlines()[-1].startswith("FAIL: the stored picture gives other detections")
+
+
+def test_make_model_without_contracts_compares_with_the_golden_outputs(
+    tmp_path: Path, require_tool: Callable[..., str]
+) -> None:
+    require_tool("make")
+    assert made(project("float32, uint8 and int16 ends", "make", tmp_path))[-1] == GOLDEN
+
+
+def test_cmake_builds_and_runs_here_and_on_an_emulated_cortex_m55(
+    tmp_path: Path, require_tool: Callable[..., str]
+) -> None:
+    require_tool("qemu-system-arm")
+    out = project("RTMDet head", "cmake", tmp_path, name="tiny")
+    for options in ([], ["--toolchain", str(out / "cortex-m.cmake"), "-DCPU=cortex-m55", "-DQEMU=ON"]):
+        folder = tflm.build(out, options)
+        done = tflm.run(require_tool("ctest"), "--test-dir", folder, "-V")
+        assert done.returncode == 0, done.stdout
+        assert f"2: {PICTURE}" in done.stdout
+        assert "1: PASS" in done.stdout
+        shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize("build", ["make", "cmake"])
+@pytest.mark.parametrize("model", ["RTMDet head", "border free"])
+def test_target_tflm_builds_and_runs_with_a_real_tflite_micro(
+    build: str, model: str, tmp_path: Path, require_tool: Callable[..., str]
+) -> None:
+    pytest.importorskip("tflite_micro", reason="needs the extra tflm")
+    options = tflm.cmake_options()
+    kind = "RTMDet head" if model == "RTMDet head" else "many operators, int8"
+    out = project(kind, build, tmp_path, target="tflm")
+    last = PICTURE if model == "RTMDet head" else GOLDEN
+    if build == "cmake":
+        done = tflm.run(require_tool("ctest"), "--test-dir", tflm.build(out, options), "-V")
+        assert (done.returncode, f"2: {last}" in done.stdout) == (0, True), done.stdout
+        return
+    words = [option.removeprefix("-D").replace(";", " ") for option in options]
+    assert made(out, *words)[-1] == last
+
+
+def test_make_without_tflite_micro_says_what_is_missing(tmp_path: Path, require_tool: Callable[..., str]) -> None:
+    pytest.importorskip("tflite_micro", reason="needs the extra tflm")
+    require_tool("make")
+    out = project("RTMDet head", "make", tmp_path, target="tflm")
+    done = tflm.run("make", "-s", folder=out)
+    assert done.returncode != 0
+    assert "TFLM_ROOT is '', which holds no tensorflow/lite/micro/micro_interpreter.h: give the checkout" in done.stderr
