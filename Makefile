@@ -8,7 +8,7 @@ comma := ,
 
 VENV := .venv
 PY := $(VENV)/bin/python
-EXTRAS := train,runtime,tflm,onnx,dev
+EXTRAS := train,runtime,tflm,vela,onnx,dev
 DEMO_OUT := demo_out
 # python3.11 is what constraints.txt was made for; any later python3 is tried when it is absent or a shim that does not run.
 PYTHON ?= $(shell for p in python3.11 python3; do $$p -c '' 2>/dev/null && { command -v $$p; break; }; done)

@@ -33,6 +33,8 @@ BOTTOM = {
 ALLOWED: dict[str, set[str]] = {
     "numerics": set(),
     "graph": {"numerics"},
+    # Arm's NPU: its compiler as a process of its own.
+    "npu": {"graph"},
     "simulate": {"numerics", "graph"},
     "data": {"numerics"},
     "drawing": set(),
@@ -42,7 +44,7 @@ ALLOWED: dict[str, set[str]] = {
     # Every form in which a file runs on this computer, the generated C among them.
     "runtimes": {"numerics", "graph", "simulate", "data", "codegen"},
     "evaluate": {"numerics", "graph", "data", "runtimes", "options"},
-    "deploy": {"numerics", "graph", "simulate", "data", "codegen", "runtimes"},
+    "deploy": {"numerics", "graph", "npu", "simulate", "data", "codegen", "runtimes"},
     # report.html of a run folder.
     "page": {"numerics", "data", "runtimes", "evaluate", "drawing"},
     # What a file of another maker means.
@@ -98,6 +100,7 @@ MAKERS = {"onnx", "onnxruntime", "onnxsim", "onnx2tf", "tensorflow"}
 LIGHT_LAYERS = (
     "numerics",
     "graph",
+    "npu",
     "simulate",
     "data",
     "codegen",

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from edgedet.exchange.export.api import ExportReport
     from edgedet.finetune.qat import QatReport
     from edgedet.lint.finding import LintReport
+    from edgedet.npu.cores import NpuOptions
     from edgedet.quantize.api import QuantizeReport
     from edgedet.runtimes.protocol import Runtime
     from edgedet.training.loop import TrainResult
@@ -209,11 +210,13 @@ class Model:
         seed: int = 0,
         name: str | None = None,
         project: str | None = None,
+        npu: NpuOptions | None = None,
     ) -> DeployReport:
         """Write the sources that run an int8 file on a chip, with a self-test.
 
         Args:
-            target: `c99` (plain C without an interpreter) or `tflm` (TensorFlow Lite Micro).
+            target: `c99` (plain C without an interpreter), `tflm` (TensorFlow Lite Micro), or `ethos-u55-64` and the
+                like: TensorFlow Lite Micro with the network compiled for Arm's NPU.
             out: folder; None: runs/NAME_c99-1 and so on.
             ram_bytes: largest arena that is allowed; None: any.
             image: picture of the self-test; None: a drawn one.
@@ -221,6 +224,7 @@ class Model:
             name: what symbols and files begin with, so that several modules fit one image.
             project: kind of project, for example `make` or `cmake`, with build files and an example around the module;
                 None: the module alone.
+            npu: board or memory around the NPU, of targets ethos-u...; None: what stands for a microcontroller.
         Returns:
             What was written.
         Raises:
@@ -232,8 +236,9 @@ class Model:
         folder = self._beside(target) if out is None else as_path(out, "out")
         picture = None if image is None else as_path(image, "image")
         return deploy(
-            self.path, target, folder, ram_bytes=ram_bytes, image=picture, seed=seed, name=name, project=project
-        )
+            self.path, target, folder, ram_bytes=ram_bytes, image=picture, seed=seed, name=name, project=project,
+            npu=npu,
+        )  # fmt: skip
 
     def inspect(self, against: PathLike | Model, data: Data, *, images: int = 32, seed: int = 0) -> Inspection:
         """Compare every layer of an int8 file with the checkpoint that it was made from.

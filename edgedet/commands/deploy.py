@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from edgedet.commands.ethos_u import add_npu_arguments, npu_options
 from edgedet.commands.results import add_json_argument, give
 from edgedet.commands.shared import Commands, add_command, refuse_checkpoint
 from edgedet.deploy.projects.layout import PROJECTS
 from edgedet.fileio import require_out_folder
+from edgedet.npu.cores import NPU_TARGETS, NpuOptions, choose_target
 from edgedet.options import byte_count
 from edgedet.terminal import show
 
@@ -24,6 +26,8 @@ def add_deploy(commands: Commands) -> None:
             "deploy runs/q/model_int8.tflite --target c99 --out module --ram 262144",
             "deploy faces_int8.tflite --target c99 --name faces --out faces",
             "deploy runs/q/model_int8.tflite --target c99 --project arduino --out firmware",
+            "deploy runs/q/model_int8.tflite --target ethos-u55-128 --out firmware",
+            "deploy runs/q/model_int8.tflite --preset grove-vision-ai-v2 --out firmware",
         ),
         _deploy,
     )
@@ -35,9 +39,10 @@ def add_deploy(commands: Commands) -> None:
     )
     parser.add_argument(
         "--target",
-        choices=("tflm", "c99"),
-        default="tflm",
-        help="tflm: TFLite Micro, C++ (default); c99: plain C without an interpreter, planned arena",
+        choices=("tflm", "c99", *NPU_TARGETS),
+        metavar="TARGET",
+        help="tflm: TFLite Micro, C++ (default); c99: plain C without an interpreter, planned arena; ethos-u55-64 and "
+        "the like: TFLite Micro with the network compiled by Vela for Arm's NPU",
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write")
     parser.add_argument(
@@ -54,6 +59,7 @@ def add_deploy(commands: Commands) -> None:
     parser.add_argument(
         "--image", type=Path, metavar="FILE", help="picture for the golden vectors (default: a drawn one)"
     )
+    add_npu_arguments(parser)
     add_json_argument(parser)
 
 
@@ -62,14 +68,17 @@ def _deploy(args: argparse.Namespace) -> int:
 
     refuse_checkpoint(args.model)
     require_out_folder(args.out, "--out")
+    npu = npu_options(args)
+    target = choose_target(args.target, npu or NpuOptions(), "tflm")
     report = deploy(
         args.model,
-        args.target,
+        target,
         args.out,
         ram_bytes=args.ram,
         image=args.image,
         name=args.name,
         project=args.project,
+        npu=npu,
     )
     show(report.text())
     give(args, report.to_json())

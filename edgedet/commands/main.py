@@ -46,6 +46,7 @@ EXTRAS = {
     "rich": "train",
     "ai_edge_litert": "runtime",
     "tflite_micro": "tflm",
+    "ethosu": "vela",
     "jinja2": "c99",
     "onnx": "onnx",
     "onnxsim": "onnx",

@@ -18,13 +18,16 @@ from edgedet.deploy.output_folder import (
 from edgedet.deploy.projects.layout import layout_of
 from edgedet.deploy.projects.render import with_project
 from edgedet.deploy.targets.c99 import deploy_c99
+from edgedet.deploy.targets.ethos_u import deploy_ethos_u
+from edgedet.deploy.targets.npu_report import NpuReport
 from edgedet.deploy.targets.tflm import deploy_tflm
 from edgedet.errors import ConfigError
 from edgedet.graph.tflm_ops import OperatorUse
+from edgedet.npu.cores import NPU_TARGETS, NpuOptions, npu_setup
 from edgedet.outputs.lock import hold_output
 from edgedet.runtimes.tflm_arena import ArenaReport
 
-TARGETS = ("tflm", "c99")
+TARGETS = ("tflm", "c99", *NPU_TARGETS)
 _WITHOUT_CONTRACT = {  # what is left, and what is missing
     "tflm": ("TFLite Micro's tensors", "contract.h"),
     "c99": ("edgedet_invoke()", "edgedet_run() from image to detections"),
@@ -34,6 +37,10 @@ _NEXT = {
     "tflm": "`cmake -S {out} -B build -DTFLM_ROOT=...` builds it and its self-test (docs/tflm.md)",
     "c99": "`make -C {out}` builds it and runs its self-test here: PASS or FAIL",
 }
+_NEXT_NPU = (
+    "`cmake -S {out} -B build -DCMAKE_TOOLCHAIN_FILE=cortex-m.cmake -DCPU=cortex-m55 "
+    "-DTFLM_ROOT=...` builds it (docs/ethos_u.md)"
+)
 
 
 @dataclass(frozen=True)
@@ -56,6 +63,7 @@ class DeployReport:
     notes: tuple[str, ...] = ()  # what was changed in the file
     constant_bytes: int = 0  # in the flash, without code: target c99 weights and other constants, tflm the model
     project: str | None = None  # kind of the project around the module
+    npu: NpuReport | None = None  # targets ethos-u...: what runs on the NPU, and Vela's estimates
 
     def to_json(self) -> dict[str, Any]:
         """JSON-able dict; everything about the target stands in its manifest, the last of the files."""
@@ -73,6 +81,7 @@ class DeployReport:
             "unchecked": self.unchecked,
             "notes": list(self.notes),
             "project": self.project,
+            **({} if self.npu is None else {"npu": self.npu.to_json()}),
         }
 
     def __str__(self) -> str:
@@ -86,6 +95,7 @@ class DeployReport:
             *(f"changed:   {note}" for note in self.notes),
             f"flash:     {self.constant_bytes:,} bytes of constants; code comes on top",
             "operators: " + ", ".join(f"{use.kind} {use.count}" for use in self.operators),
+            *([] if self.npu is None else [*self.npu.lines(), f"arena:     {self.arena_bytes:,} bytes"]),
         ]
         if self.arena is not None:
             lines.append(
@@ -101,7 +111,7 @@ class DeployReport:
             if self.patches is not None:
                 lines.append(f"patches:   {self.patches.text()}")
         if not self.has_contract:
-            rest, missing = _WITHOUT_CONTRACT[self.target]
+            rest, missing = _WITHOUT_CONTRACT["c99" if self.target == "c99" else "tflm"]
             reason = (
                 f"C can't follow its contracts: {self.decoder}" if self.decoder else "the file carries no contracts"
             )
@@ -115,7 +125,7 @@ class DeployReport:
             )
         lines.append(f"wrote:     {len(self.files)} files in {self.out} ({MANIFEST} lists them)")
         if self.project is None:
-            lines.append(f"next:      {_NEXT[self.target].format(out=shlex.quote(str(self.out)))}")
+            lines.append(f"next:      {_NEXT.get(self.target, _NEXT_NPU).format(out=shlex.quote(str(self.out)))}")
         else:
             readme = shlex.quote(str(self.out / "README.md"))
             lines.append(
@@ -134,6 +144,7 @@ def deploy(
     seed: int = 0,
     name: str | None = None,
     project: str | None = None,
+    npu: NpuOptions | None = None,
 ) -> DeployReport:
     """Write the sources that run a model on a target, with its arena, its contracts and a self-test.
 
@@ -143,7 +154,8 @@ def deploy(
     Args:
         model: `.tflite` of any maker; without edgedet's metadata there are no contract.h and no edgedet_run(). Target
             `tflm` takes whatever TFLite Micro runs, `c99` the operators that edgedet has kernels for.
-        target: `tflm` (TFLite Micro, C++) or `c99` (plain C without an interpreter).
+        target: `tflm` (TFLite Micro, C++), `c99` (plain C without an interpreter), or one of NPU_TARGETS: compiled by
+            Vela for Arm's Ethos-U, in a project of target tflm.
         out: folder to write; it may exist when it is empty or an earlier deployment, which is then replaced.
         ram_bytes: largest arena that is allowed; target c99 runs the first steps patch by patch when it must. None:
             any.
@@ -153,6 +165,7 @@ def deploy(
             C identifier. None: with `edgedet`.
         project: kind of the project to put around the module (`edgedet.deploy.projects.layout.PROJECTS`): build files
             and manifests, and an example from a frame to printed detections. None: the module alone.
+        npu: targets ethos-u...: memory around the NPU; None: what stands for a microcontroller.
     Returns:
         What was written.
     Raises:
@@ -165,24 +178,34 @@ def deploy(
     """
     if target not in TARGETS:
         raise ConfigError(f"unknown target {target!r}; edgedet deploys to {', '.join(TARGETS)}")
+    if npu is not None and target not in NPU_TARGETS:
+        raise ConfigError(f"options of an NPU with target {target}; take one of {', '.join(NPU_TARGETS)}")
     module = module_name(name)
     if project is not None:
         layout_of(project, module)
+        if target in NPU_TARGETS:
+            raise ConfigError(
+                f"no `project` around target {target} yet: its folder builds with CMake; leave `project` out"
+            )
     if ram_bytes is not None and ram_bytes < 1:
         raise ConfigError(f"the RAM limit must be at least 1 byte, got {ram_bytes}")
     with hold_output(out):
         check_replaceable(out)
-        if target == "tflm":
-            product = deploy_tflm(model, ram_bytes, image, seed, module)
-        else:
-            product = deploy_c99(model, ram_bytes, image, seed, module)
+        match target:
+            case "tflm":
+                product = deploy_tflm(model, ram_bytes, image, seed, module)
+            case "c99":
+                product = deploy_c99(model, ram_bytes, image, seed, module)
+            case _:
+                setup = npu_setup(target, npu or NpuOptions())
+                product = deploy_ethos_u(model, ram_bytes, image, seed, module, setup)
         if project is not None:
             product = with_project(product, target, project, module)
-        write_folder(out, product.sources, product.manifest)
+        write_folder(out, product.sources, product.manifest, product.binaries)
     return DeployReport(
         target=target,
         out=out,
-        files=tuple(out / name for name in (*product.sources, MANIFEST)),
+        files=tuple(out / name for name in (*product.sources, *product.binaries, MANIFEST)),
         model_bytes=product.model_bytes,
         operators=product.operators,
         arena_bytes=product.arena_bytes,
@@ -196,4 +219,5 @@ def deploy(
         golden_source=product.golden_source,
         unchecked=product.unchecked,
         project=project,
+        npu=product.npu,
     )

@@ -27,8 +27,12 @@ def sha256(data: bytes) -> str:
 
 def file_table(texts: Mapping[str, str]) -> dict[str, dict[str, Any]]:
     """Sizes and hashes of files for the manifest."""
-    encoded = {name: text.encode("utf-8") for name, text in texts.items()}
-    return {name: {"bytes": len(data), "sha256": sha256(data)} for name, data in encoded.items()}
+    return byte_table({name: text.encode("utf-8") for name, text in texts.items()})
+
+
+def byte_table(files: Mapping[str, bytes]) -> dict[str, dict[str, Any]]:
+    """The same of files that are no text."""
+    return {name: {"bytes": len(data), "sha256": sha256(data)} for name, data in files.items()}
 
 
 def check_replaceable(out: Path) -> None:
@@ -84,13 +88,16 @@ def _is_changed(path: Path, entry: Mapping[str, Any]) -> bool:
         return True  # unreadable: nothing that deploy wrote
 
 
-def write_folder(out: Path, texts: Mapping[str, str], manifest: Mapping[str, Any]) -> None:
+def write_folder(
+    out: Path, texts: Mapping[str, str], manifest: Mapping[str, Any], binaries: Mapping[str, bytes] | None = None
+) -> None:
     """Write the folder, which appears whole and takes the place of an earlier deployment in one step.
 
     Args:
         out: folder; an earlier one is replaced.
         texts: path inside `out`, with slashes -> text.
         manifest: JSON-able.
+        binaries: path inside `out` -> bytes, of files that are no text.
     Raises:
         OutputError: no permission or no space; an earlier deployment is still there.
     """
@@ -99,4 +106,6 @@ def write_folder(out: Path, texts: Mapping[str, str], manifest: Mapping[str, Any
             path = fresh / name
             path.parent.mkdir(parents=True, exist_ok=True)
             write_text(path, text)
+        for name, data in (binaries or {}).items():
+            (fresh / name).write_bytes(data)
         write_text(fresh / MANIFEST, json_text(manifest, 2))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from edgedet.codegen.memory.patch_search import PatchReport
 from edgedet.codegen.memory.plan import Plan
 from edgedet.deploy.golden import Scene
+from edgedet.deploy.targets.npu_report import NpuReport
 from edgedet.graph.tflm_ops import OperatorUse
 from edgedet.runtimes.tflm_arena import ArenaReport
 
@@ -30,3 +31,5 @@ class Product:
     unchecked: str = ""  # why the golden outputs are TFLite Micro's alone; empty: the simulator gives the same
     notes: tuple[str, ...] = ()  # what was changed in the file
     scene: Scene | None = None  # the golden picture; None: without contracts nobody knows what a picture means to it
+    binaries: dict[str, bytes] = field(default_factory=dict)  # path in the folder -> bytes, beside the texts
+    npu: NpuReport | None = None  # targets ethos-u...

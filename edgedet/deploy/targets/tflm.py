@@ -96,12 +96,12 @@ def _measure(source: TflmSource, inputs: Sequence[np.ndarray]) -> _Measured:
     return _Measured(data, graph, planned_arena, planned_outputs)
 
 
-def check_ram(arena: ArenaReport, ram_bytes: int | None) -> None:
-    """Raises ConfigError when the arena is larger than the limit."""
+def check_ram(arena: ArenaReport, ram_bytes: int | None, instead: str = "target c99") -> None:
+    """Raises ConfigError when the arena is larger than the limit; `instead` is a remedy of the target."""
     if ram_bytes is not None and arena.total_bytes > ram_bytes:
         raise ConfigError(
             f"the limit is {ram_bytes:,} bytes of RAM, but the arena of TFLite Micro needs {arena.total_bytes:,}; "
-            "take a smaller input or a narrower model, target c99, or raise the limit"
+            f"take a smaller input or a narrower model, {instead}, or raise the limit"
         )
 
 

@@ -114,8 +114,14 @@ def golden_origin(image: Path | None, seed: int) -> str:
     return f"drawn with seed {seed}" if image is None else f"image {image.name}, sha256 {sha256(image.read_bytes())}"
 
 
-def golden_entry(source: TflmSource, golden: Golden) -> dict[str, Any]:
-    """The golden vectors in the manifest."""
+def golden_entry(source: TflmSource, golden: Golden, graph: Graph | None = None) -> dict[str, Any]:
+    """The golden vectors in the manifest.
+
+    Args:
+        source: the file.
+        golden: its vectors.
+        graph: what was compiled of it, in whose order the outputs are where there are no contracts; None: the file.
+    """
     checked = "NumPy simulator = TFLite Micro, every byte"
     if golden.unchecked:
         checked = f"TFLite Micro alone, not cross-checked by the simulator: {golden.unchecked}"
@@ -127,7 +133,7 @@ def golden_entry(source: TflmSource, golden: Golden) -> dict[str, Any]:
             "outputs_sha256": {name: sha256(array.tobytes()) for name, array in outputs},
             "checked": checked,
         }
-    graph = source.graph
+    graph = source.graph if graph is None else graph
     return {
         "source": golden.source,
         "inputs": _tensor_entries(graph, graph.inputs, golden.inputs),

@@ -22,11 +22,13 @@ from edgedet.graph.graph import Graph
 from edgedet.graph.model import Int8Model
 from edgedet.graph.tflite.dtypes import tensor_bytes
 from edgedet.graph.tflm_ops import OperatorUse
+from edgedet.npu.cores import NpuSetup
 from edgedet.resources import resource_dir
 from edgedet.runtimes.protocol import decode_raw
 from edgedet.runtimes.tflm_arena import ArenaReport
 
 _NETWORK_FILES = ("model_data.h", "model_data.cc", "op_resolver.h", "network.h", "network.cc", "selftest.cc")
+_NPU_FILES = ("npu.h", "npu.c", "npu_board.c")
 _BUILD_FILES = ("CMakeLists.txt", "cortex-m.cmake", "qemu/board.cmake")
 _TFLITE_TYPES = {  # members of TfLiteType
     "int8": "kTfLiteInt8",
@@ -37,6 +39,20 @@ _TFLITE_TYPES = {  # members of TfLiteType
     "float32": "kTfLiteFloat32",
     "bool": "kTfLiteBool",
 }
+
+
+@dataclass(frozen=True)
+class NpuValues:
+    """The NPU in the templates."""
+
+    setup: NpuSetup
+    vela_version: str
+    cache_bytes: int  # SRAM of the NPU's own; 0: it has none
+
+    @property
+    def board(self) -> str:
+        """Name of the preset; empty: any board."""
+        return "" if self.setup.preset is None else self.setup.preset.name
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +66,7 @@ class TflmModel:
     operators: tuple[OperatorUse, ...]  # that the resolver registers
     arena: ArenaReport
     least_arena_bytes: int  # of the tensors that live at once
+    npu: NpuValues | None = None  # the model was compiled for one
 
 
 def render_sources(chip: TflmModel, golden: Golden, name: ModuleName) -> dict[str, str]:
@@ -74,7 +91,7 @@ def render_sources(chip: TflmModel, golden: Golden, name: ModuleName) -> dict[st
         "golden_source": c_comment(golden.source, 300),
         **_network_values(chip),
     }
-    templates = {file: file for file in _NETWORK_FILES}
+    templates = {file: file for file in (*_NETWORK_FILES, *(() if chip.npu is None else _NPU_FILES))}
     if chip.model is not None:
         values |= {**contract_values(chip.model), **_contract_golden(chip.model, golden)}
         templates |= {file: file for file in ("contract.h", "golden.h", "golden.cc")}
@@ -105,8 +122,24 @@ def _network_values(chip: TflmModel) -> dict[str, Any]:
         "operator_total": sum(operator.count for operator in chip.operators),
         "arena": chip.arena,
         "least_arena_bytes": chip.least_arena_bytes,
+        "npu": _npu_values(chip.npu),
         "network_inputs": [_end(chip.graph, index) for index in chip.graph.inputs],
         "network_outputs": [_end(chip.graph, index) for index in chip.graph.outputs],
+    }
+
+
+def _npu_values(npu: NpuValues | None) -> dict[str, Any] | None:
+    if npu is None:
+        return None
+    setup = npu.setup
+    return {
+        "target": setup.target,
+        "family": setup.family,
+        "macs": setup.macs,
+        "log2_macs": setup.macs.bit_length() - 1,
+        "cache_bytes": npu.cache_bytes,
+        "board": npu.board,
+        "vela": c_comment(f"{npu.vela_version}, {setup.system_config}, {setup.memory_mode}"),
     }
 
 

@@ -1,0 +1,218 @@
+"""Ethos-U configurations, what Vela is told about the memory around one, and boards whose figures are known."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from configparser import ConfigParser
+from configparser import Error as ConfigParserError
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgedet.errors import ConfigError, meant
+from edgedet.resources import resource_dir
+
+# As Vela 5.2 calls its accelerator configurations; the number is that of 8-bit multiply-accumulates a cycle.
+NPU_TARGETS = (
+    "ethos-u55-32", "ethos-u55-64", "ethos-u55-128", "ethos-u55-256", "ethos-u65-256", "ethos-u65-512",
+    "ethos-u85-128", "ethos-u85-256", "ethos-u85-512", "ethos-u85-1024", "ethos-u85-2048",
+)  # fmt: skip
+ARM_CONFIG = "Arm/vela.ini"  # comes with Vela
+# Sections of it that stand for a microcontroller: SRAM, and a flash that the constants stay in.
+_SYSTEMS = {
+    "u55": "Ethos_U55_High_End_Embedded",
+    "u65": "Ethos_U65_Embedded",
+    "u85": "Ethos_U85_SYS_Flash_High",
+}
+MEMORY_MODES = {  # of Vela's file -> where constants, activations and the NPU's cache are
+    "Sram_Only": "everything in SRAM, the model too",
+    "Shared_Sram": "model in flash, activations in SRAM",
+    "Dedicated_Sram": "model and activations in DRAM, SRAM as the NPU's cache; U65 and U85",
+    "Dedicated_Sram_256KB": "the same with 256 KiB of SRAM",
+    "Dedicated_Sram_384KB": "the same with 384 KiB of SRAM",
+    "Dedicated_Sram_512KB": "the same with 512 KiB of SRAM",
+}
+DEFAULT_MODE = "Shared_Sram"
+OPTIMISE = ("performance", "size")
+_NAME = re.compile(r"[A-Za-z0-9_.+-]{1,80}")
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A board: its NPU, its memory as Vela's file describes it, and where the figures are from."""
+
+    name: str
+    title: str
+    target: str
+    ini: str  # in firmware_export/ethos_u
+    system_config: str
+    memory_mode: str
+    sram_bytes: int  # that a tensor arena may have there
+    sources: tuple[str, ...]
+
+
+PRESETS = {
+    "grove-vision-ai-v2": Preset(
+        name="grove-vision-ai-v2",
+        title="Grove Vision AI V2 (Himax WiseEye2 HX6538: Cortex-M55 and Ethos-U55-64 at 400 MHz)",
+        target="ethos-u55-64",
+        ini="grove-vision-ai-v2.ini",
+        system_config="Grove_Vision_AI_V2",
+        memory_mode="Grove_Vision_AI_V2",
+        sram_bytes=1053 * 1024,
+        sources=(
+            "clock and memory: files.seeedstudio.com/sscma/configs/vela_config.ini, as printed in "
+            "wiki.seeedstudio.com/ma_deploy_yolov8",
+            "arena: tensor_arena_size of the example tflm_yolov8_od, "
+            "github.com/HimaxWiseEyePlus/Seeed_Grove_Vision_AI_Module_V2 at d3265e2",
+        ),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class NpuOptions:
+    """What a user chooses; None: the preset's, else what stands for a microcontroller."""
+
+    memory_mode: str | None = None
+    system_config: str | None = None
+    vela_config: Path | None = None  # Vela's .ini with these sections; None: the preset's, else the one of Vela
+    preset: str | None = None  # one of PRESETS
+    optimise: str = "performance"  # or "size": as little SRAM as Vela can
+    vela: Path | None = None  # Vela's program, of another Python environment; None: this one's
+
+
+@dataclass(frozen=True)
+class NpuSetup:
+    """What Vela is told."""
+
+    target: str
+    config: str  # path of an .ini, or ARM_CONFIG
+    system_config: str
+    memory_mode: str
+    optimise: str
+    vela: Path | None
+    preset: Preset | None = None
+
+    @property
+    def family(self) -> str:
+        """Of the NPU: u55, u65 or u85."""
+        return self.target.split("-")[1]
+
+    @property
+    def macs(self) -> int:
+        """8-bit multiply-accumulates a cycle."""
+        return int(self.target.split("-")[2])
+
+
+def choose_target(target: str | None, options: NpuOptions, default: str) -> str:
+    """The target of a command line that may name a preset instead.
+
+    Args:
+        target: as given; None: left out.
+        options: with the preset.
+        default: without either.
+    Raises:
+        ConfigError: unknown preset, or one of another target.
+    """
+    if options.preset is None:
+        return default if target is None else target
+    preset = _preset(options.preset)
+    if target not in (None, preset.target):
+        raise ConfigError(f"preset {preset.name} has target {preset.target}, not {target}; leave one of them out")
+    return preset.target
+
+
+def npu_setup(target: str, options: NpuOptions) -> NpuSetup:
+    """Fill in what is not chosen, and check it before Vela is started.
+
+    Args:
+        target: one of NPU_TARGETS.
+        options: what is chosen.
+    Raises:
+        ConfigError: unknown target, preset or value; a system or memory mode of another NPU; a file that is no .ini.
+    """
+    if target not in NPU_TARGETS:
+        raise ConfigError(
+            f"unknown NPU {target!r}: expected one of {', '.join(NPU_TARGETS)}{meant(target, NPU_TARGETS)}"
+        )
+    if options.optimise not in OPTIMISE:
+        raise _unknown("optimisation", options.optimise, OPTIMISE)
+    preset = None if options.preset is None else _preset(options.preset)
+    if preset is not None and preset.target != target:
+        raise ConfigError(f"preset {preset.name} has target {preset.target}, not {target}; leave one of them out")
+    if options.vela_config is not None:
+        config, system, mode = str(_ini(options.vela_config).absolute()), options.system_config, options.memory_mode
+        if system is None or mode is None:
+            raise ConfigError(
+                f"{options.vela_config} may hold several systems and memory modes: name one of each with "
+                "`system_config` and `memory_mode` (the words behind the dot of [System_Config.X] and [Memory_Mode.X])"
+            )
+        _require_sections(options.vela_config, system, mode)
+    elif preset is not None:
+        if options.system_config is not None or options.memory_mode is not None:
+            raise ConfigError(
+                f"preset {preset.name} brings system and memory mode; leave out `system_config` and `memory_mode`, or "
+                f"the preset and take target {target}"
+            )
+        config = str(resource_dir("firmware_export") / "ethos_u" / preset.ini)
+        system, mode = preset.system_config, preset.memory_mode
+    else:
+        config = ARM_CONFIG
+        system = options.system_config or _SYSTEMS[target.split("-")[1]]
+        mode = options.memory_mode or DEFAULT_MODE
+        _check_arm(target, system, mode)
+    return NpuSetup(target, config, system, mode, options.optimise, options.vela, preset)
+
+
+def _unknown(what: str, word: str, known: Iterable[str]) -> ConfigError:
+    return ConfigError(f"unknown {what} {word!r}: expected one of {', '.join(known)}{meant(word, known)}")
+
+
+def _preset(name: str) -> Preset:
+    if name not in PRESETS:
+        raise _unknown("preset", name, PRESETS)
+    return PRESETS[name]
+
+
+def _check_arm(target: str, system: str, mode: str) -> None:
+    """What Vela would take, or refuse in words that name no option."""
+    family = target.split("-")[1]
+    if mode not in MEMORY_MODES:
+        raise ConfigError(
+            f"unknown memory mode {mode!r}: expected one of {', '.join(MEMORY_MODES)}{meant(mode, MEMORY_MODES)}"
+        )
+    if mode.startswith("Dedicated") and family == "u55":
+        raise ConfigError(
+            f"memory mode {mode} needs memory that the NPU can write beside its SRAM, which Ethos-U55 can't use; take "
+            "Shared_Sram or Sram_Only, or an Ethos-U65 or U85"
+        )
+    if not _NAME.fullmatch(system):
+        raise ConfigError(f"system {system!r} is no name of a section of Vela's file")
+    if not system.startswith(f"Ethos_{family.upper()}_"):
+        raise ConfigError(
+            f"system {system} is not one of an Ethos-{family.upper()}, whose names in Vela's file begin with "
+            f"Ethos_{family.upper()}_ ({ARM_CONFIG} in its package); for a board of your own give "
+            "`vela_config`"
+        )
+
+
+def _ini(path: Path) -> Path:
+    if path.suffix.lower() != ".ini":
+        raise ConfigError(f"{path}: Vela takes configuration files that end with .ini only")
+    if not path.is_file():
+        raise ConfigError(f"{path}: no such file; expected Vela's configuration with the system and the memory mode")
+    return path
+
+
+def _require_sections(path: Path, system: str, mode: str) -> None:
+    parser = ConfigParser()
+    try:
+        parser.read_string(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeError, ConfigParserError) as error:
+        words = " ".join(str(error).split())
+        raise ConfigError(f"{path}: not a configuration file of Vela ({words[:160]})") from error
+    for option, section in (("`system_config`", f"System_Config.{system}"), ("`memory_mode`", f"Memory_Mode.{mode}")):
+        if not parser.has_section(section):
+            found = ", ".join(parser.sections()) or "none"
+            raise ConfigError(f"{path}: no section [{section}] for {option}; it has {found}")
