@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgedet.data.check.content import require_judgeable
+from edgedet.data.check.whole import whole_splits
 from edgedet.data.coco.split import CocoSplit
 from edgedet.diagnose.waterfall import Waterfall, WaterfallRequest, add_to_report, measure_waterfall
 from edgedet.drawing.charts import Bar, waterfall_chart
@@ -100,8 +101,10 @@ def run_chain(request: ChainRequest, events: ChainEvents | None = None) -> Chain
 
 def _run(request: ChainRequest, events: ChainEvents) -> ChainResult:
     quantization = request.quantization
-    split = quantization.data.load("valid") if request.waterfall else None
-    if split is not None:
+    split = None
+    if request.waterfall:
+        valid = replace(quantization.data, skip_broken=True).load("valid")
+        (split,) = whole_splits((valid,), quantization.data.skip_broken, most=request.waterfall_images)
         require_judgeable(split)
     _check_layer_names(request)
     substituted = None

@@ -7,9 +7,11 @@ exits 2.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+
+_MOST_NAMED = 200  # broken images; `edgedet data check` counts the rest
 
 
 class EdgedetError(Exception):
@@ -22,6 +24,24 @@ class ConfigError(EdgedetError):
 
 class DataError(EdgedetError):
     """An image, an annotation file or a data set is wrong."""
+
+
+class BrokenImagesError(DataError):
+    """Images of a data set can't be read.
+
+    Args:
+        where: annotation file or folder.
+        total: images that it lists.
+        problems: what is wrong with each broken one, its path first.
+    """
+
+    def __init__(self, where: str, total: int, problems: Sequence[str]) -> None:
+        shown = "; ".join(problems[:_MOST_NAMED])
+        more = f"; and {len(problems) - _MOST_NAMED} more" if len(problems) > _MOST_NAMED else ""
+        super().__init__(
+            f"{where}: {len(problems)} of {total} images are broken: {shown}{more}; replace them, or leave them out by "
+            "`skip_broken`"
+        )
 
 
 class CheckpointError(EdgedetError):

@@ -106,6 +106,9 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"{DATA_HELP}, or its data.yaml; given several times, classes of the same name are one",
     )
     add_split_arguments(group)
+    group.add_argument(
+        "--skip-broken", action="store_true", help="leave out images that can't be decoded, and name them"
+    )
 
 
 def add_split_arguments(parser: argparse._ActionsContainer) -> None:
@@ -168,6 +171,7 @@ def data_paths(args: argparse.Namespace) -> DataPaths:
         val_fraction=args.val_fraction,
         split_seed=args.split_seed,
         exif=args.exif,
+        skip_broken=getattr(args, "skip_broken", False),
     )
 
 

@@ -104,6 +104,7 @@ def open_dataset(
     val_fraction: float | None = None,
     split_seed: int = 0,
     exif: str = "auto",
+    skip_broken: bool = False,
 ) -> Dataset:
     """Open a data set of any known format: COCO, YOLO, Pascal VOC, CVAT, as Roboflow and Label Studio export them, too.
 
@@ -119,6 +120,7 @@ def open_dataset(
             named.
         split_seed: of that draw.
         exif: what boxes of rotated photos refer to: upright or stored pixels; auto: as the sizes show.
+        skip_broken: leave out images that can't be decoded, and name them; else they are an error.
     Returns:
         The data set; its splits are read when they are asked for.
     Raises:
@@ -148,6 +150,7 @@ def open_dataset(
             val_fraction=val_fraction,
             split_seed=split_seed,
             exif=exif,
+            skip_broken=skip_broken,
         )
     )
 

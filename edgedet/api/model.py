@@ -14,8 +14,9 @@ import numpy as np
 from edgedet.api.dataset import Data, as_dataset
 from edgedet.api.detections import Detections
 from edgedet.api.opening import open_model
-from edgedet.api.runs import next_run
+from edgedet.api.runs import FILES_OF_RUNS, next_run, refuse_other_run, run_name
 from edgedet.api.sources import Source, find_pictures
+from edgedet.data.check.whole import whole_splits
 from edgedet.data.paths import DataPaths
 from edgedet.errors import ConfigError
 from edgedet.evaluate.detect import detect
@@ -45,7 +46,6 @@ if TYPE_CHECKING:
 CHECKPOINT, INT8, ONNX = "checkpoint", "int8", "onnx"
 _KINDS = {**dict.fromkeys(CHECKPOINT_SUFFIXES, CHECKPOINT), ".tflite": INT8, ".onnx": ONNX}
 _WORDS = {CHECKPOINT: "a checkpoint", INT8: "an int8 file", ONNX: "an ONNX file"}
-_FILES_OF_RUNS = ("model_int8.tflite", "best.pt")  # what a run leaves: of quantize, of train and substitute
 _WORTH_A_BAR = 5  # pictures
 
 
@@ -138,7 +138,8 @@ class Model:
         Raises:
             DataError: no such split, a damaged picture, or no class in common.
         """
-        chosen = as_dataset(data).split(split)
+        dataset = as_dataset(data)
+        chosen = whole_splits((dataset.split(split),), dataset.paths.skip_broken, most=images)[0]
         with _progress("evaluate", len(chosen.images[:images])) as progress:
             return evaluate(
                 self.runtime,
@@ -196,7 +197,7 @@ class Model:
             method, None if images is None else as_path(images, "images"), calib_images, effort, epochs, batch, lr,
             distill, tuple(int16), seed,
         )  # fmt: skip
-        folder = self._beside("int8") if out is None else as_path(out, "out")
+        folder = self._folder(out, "quantize", "int8")
         report = quantize(self.path, DataPaths() if data is None else as_dataset(data).paths, folder, asked)
         return Model(report.model, INT8, report=report)
 
@@ -233,7 +234,7 @@ class Model:
         from edgedet.deploy.api import deploy
 
         self._require(INT8, to="deploy", instead="make it int8 with quantize() first")
-        folder = self._beside(target) if out is None else as_path(out, "out")
+        folder = self._folder(out, "deploy", target)
         picture = None if image is None else as_path(image, "image")
         return deploy(
             self.path, target, folder, ram_bytes=ram_bytes, image=picture, seed=seed, name=name, project=project,
@@ -303,10 +304,13 @@ class Model:
             picture if isinstance(picture, np.ndarray) else None,
         )
 
-    def _beside(self, what: str) -> Path:
-        """Where results go when nobody says where."""
-        name = self.path.parent.name if self.path.name in _FILES_OF_RUNS else self.path.stem
-        return next_run(f"{name or 'model'}_{what}")
+    def _folder(self, out: PathLike | None, kind: str, what: str) -> Path:
+        """Where results go: a new run when nobody says where."""
+        if out is None:
+            return next_run(run_name(self.path, what))
+        folder = as_path(out, "out")
+        refuse_other_run(folder, kind)
+        return folder
 
     def _require(self, *kinds: str, to: str, instead: str) -> None:
         if self.kind not in kinds:
@@ -349,10 +353,10 @@ def _file_of(path: Path) -> Path:
         return path
     if not path.exists():
         raise ConfigError(f"{path}: no such file or folder; check the path (the current folder is {Path.cwd()})")
-    found = [path / name for name in _FILES_OF_RUNS if (path / name).is_file()]
+    found = [path / name for name in FILES_OF_RUNS if (path / name).is_file()]
     if not found:
         raise ConfigError(
-            f"{path}: holds no {' and no '.join(_FILES_OF_RUNS)}; expected the folder of a finished run, or name a file"
+            f"{path}: holds no {' and no '.join(FILES_OF_RUNS)}; expected the folder of a finished run, or name a file"
         )
     return found[0]
 

@@ -1,13 +1,66 @@
-"""Where results go when nobody says where."""
+"""Folders of runs: where results go when nobody says where, and that no run is put on top of another."""
 
 from __future__ import annotations
 
+import os
+import re
 from itertools import count
 from pathlib import Path
 
+from edgedet.errors import ConfigError
+from edgedet.outputs.names import lock_path
+
 RUNS = Path("runs")
+FILES_OF_RUNS = ("model_int8.tflite", "best.pt")  # what a run leaves: of quantize, of train and substitute
+# What a run leaves -> what made it. One that replaces its own results, as predict and deploy do, is not refused there.
+_MARKS = {
+    "last.pt": "train",
+    "qat_last.pt": "quantize",
+    "best.pt": "train",
+    "model_int8.tflite": "quantize",
+    "evaluate.json": "evaluate",
+    "detections.json": "predict",
+    "manifest.json": "deploy",
+}
+_REPLACING = ("predict", "deploy")
+_NUMBER = re.compile(r"-[0-9]+$")  # that `next_run` gave
 
 
 def next_run(name: str) -> Path:
-    """A folder in runs/ that does not exist yet: NAME-1, NAME-2, ... It is not made here."""
-    return next(folder for number in count(1) if not (folder := RUNS / f"{name}-{number}").exists())
+    """A folder in runs/ that does not exist yet: NAME-1, NAME-2, ... It is not made here.
+
+    One that another process has just begun to write is taken, too.
+    """
+    numbered = (RUNS / f"{name}-{number}" for number in count(1))
+    return next(folder for folder in numbered if not (os.path.lexists(folder) or lock_path(folder).exists()))
+
+
+def run_name(model: Path, what: str = "") -> str:
+    """What a run of a model is called: after the run that the file lies in, or the file, and what is made of it.
+
+    Args:
+        model: checkpoint, int8 file or ONNX file.
+        what: int8, c99, ...; empty: nothing is added.
+    """
+    name = _NUMBER.sub("", model.parent.name) if model.name in FILES_OF_RUNS else model.stem
+    return "_".join(part for part in (name or "model", what) if part)
+
+
+def refuse_other_run(out: Path, kind: str, resume: bool = False) -> None:
+    """Raises ConfigError when a folder holds a run that would be overwritten or mixed with another.
+
+    Args:
+        out: folder of the new run.
+        kind: train (substitute is one), quantize, evaluate, predict or deploy.
+        resume: the new run goes on with one of its kind.
+    """
+    found = [(name, made_by) for name, made_by in _MARKS.items() if os.path.lexists(out / name)]
+    if resume or kind in _REPLACING:
+        found = [(name, made_by) for name, made_by in found if made_by != kind]
+    for name, made_by in found[:1]:
+        other = next_run(_NUMBER.sub("", out.resolve().name) or kind)
+        go_on = "go on with it by `resume`, or " if made_by == kind and name.endswith("last.pt") else ""
+        raise ConfigError(
+            f"`out` {out}: already holds a run of {made_by} ({name}), which stays as it is; {go_on}give another "
+            f"folder, for example {other}, or leave `out` out"
+        )

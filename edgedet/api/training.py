@@ -8,7 +8,7 @@ from typing import Literal
 
 from edgedet.api.dataset import Data, as_dataset, size_of
 from edgedet.api.model import CHECKPOINT, Model, load
-from edgedet.api.runs import next_run
+from edgedet.api.runs import next_run, refuse_other_run, run_name
 from edgedet.errors import ConfigError
 from edgedet.fileio import PathLike, as_path
 
@@ -66,11 +66,13 @@ def train(
         start = WarmStart(load(model).path)
     if resume and out is None:
         raise ConfigError("`resume`: which run? give its folder as `out`")
-    name = Path(model.path.parent.name if isinstance(model, Model) else model).stem
+    name = run_name(start.checkpoint) if start is not None else Path(str(model)).stem
+    folder = next_run(name) if out is None else as_path(out, "out")
+    refuse_other_run(folder, "train", resume)
     request = TrainRequest(
         model=None if start is not None else str(model),
         data=as_dataset(data).paths,
-        out=next_run(name) if out is None else as_path(out, "out"),
+        out=folder,
         imgsz=None if imgsz is None else size_of(imgsz),
         epochs=epochs,
         batch=batch,

@@ -5,11 +5,19 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from edgedet.api.runs import run_name
 from edgedet.commands.ethos_u import add_npu_arguments, npu_options
 from edgedet.commands.results import add_json_argument, give
-from edgedet.commands.shared import Commands, add_command, refuse_checkpoint
+from edgedet.commands.shared import (
+    Commands,
+    add_command,
+    add_out_argument,
+    announce_out,
+    choose_out,
+    refuse_checkpoint,
+    show_out,
+)
 from edgedet.deploy.projects.layout import PROJECTS
-from edgedet.fileio import require_out_folder
 from edgedet.npu.cores import NPU_TARGETS, NpuOptions, choose_target
 from edgedet.options import byte_count
 from edgedet.terminal import show
@@ -44,7 +52,7 @@ def add_deploy(commands: Commands) -> None:
         help="tflm: TFLite Micro, C++ (default); c99: plain C without an interpreter, planned arena; ethos-u55-64 and "
         "the like: TFLite Micro with the network compiled by Vela for Arm's NPU",
     )
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write")
+    add_out_argument(parser, "folder of the sources", "MODEL_TARGET")
     parser.add_argument(
         "--name",
         metavar="NAME",
@@ -67,9 +75,10 @@ def _deploy(args: argparse.Namespace) -> int:
     from edgedet.deploy.api import deploy
 
     refuse_checkpoint(args.model)
-    require_out_folder(args.out, "--out")
     npu = npu_options(args)
     target = choose_target(args.target, npu or NpuOptions(), "tflm")
+    choose_out(args, "deploy", run_name(args.model, target))
+    announce_out(args, "deploy")
     report = deploy(
         args.model,
         target,
@@ -82,4 +91,5 @@ def _deploy(args: argparse.Namespace) -> int:
     )
     show(report.text())
     give(args, report.to_json())
+    show_out(args)
     return 0

@@ -7,11 +7,11 @@ import sys
 from pathlib import Path
 
 from edgedet.api.opening import open_model
+from edgedet.api.runs import run_name
 from edgedet.commands.results import add_json_argument, give
-from edgedet.commands.shared import Commands, add_command
+from edgedet.commands.shared import Commands, add_command, add_out_argument, announce_out, choose_out, show_out
 from edgedet.errors import ConfigError
 from edgedet.evaluate.arguments import add_evaluate_arguments, run_evaluate
-from edgedet.fileio import require_out_folder
 from edgedet.options import add_device_argument, add_nms_arguments, nms_choice, positive_int, threshold, with_flags
 from edgedet.runtimes.names import RUNTIME_HELP, RUNTIMES
 from edgedet.terminal import show
@@ -71,10 +71,15 @@ def add_predict(commands: Commands) -> None:
         help="image, folder (with its sub-folders), quoted pattern, video, number of a camera, or - for a list of "
         "paths on standard input, one a line",
     )
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of pictures and detections.json")
+    add_out_argument(parser, "folder of pictures and detections.json", "MODEL_predict")
     parser.add_argument("--runtime", choices=RUNTIMES, metavar="RUNTIME", help=RUNTIME_HELP)
     parser.add_argument("--score-threshold", type=threshold, metavar="T", help="default: the model's")
     add_nms_arguments(parser)
+    parser.add_argument(
+        "--skip-broken",
+        action="store_true",
+        help="images that can't be read are no error; either way all others are done, and these are named",
+    )
     parser.add_argument("--frames", type=positive_int, metavar="N", help="of a video or camera (default: all)")
     add_device_argument(parser, note=", for a checkpoint")
     add_json_argument(parser)
@@ -83,7 +88,7 @@ def add_predict(commands: Commands) -> None:
 def _predict(args: argparse.Namespace) -> int:
     from edgedet.evaluate.video import is_video
 
-    require_out_folder(args.out, "--out")
+    choose_out(args, "predict", run_name(args.model, "predict"))
     videos = [
         source for source in args.images if is_video(source) and not (source.isdecimal() and Path(source).exists())
     ]
@@ -103,6 +108,7 @@ def _predict_pictures(args: argparse.Namespace) -> int:
 
     sources = [line for source in args.images for line in (_listed() if source == "-" else [source])]
     files = find_files(sources)
+    announce_out(args, "predict")
     runtime = open_model(args.model, args.runtime, args.device, nms_choice(args))
     unreadable: list[str] = []
     with show_progress("predict") as progress:
@@ -118,23 +124,27 @@ def _predict_pictures(args: argparse.Namespace) -> int:
         show(f"{prediction.image}: {len(prediction.detections)} objects -> {prediction.picture}")
     show(f"{args.out / DETECTIONS_FILE}: all detections ({runtime.name}: {runtime.arithmetic})")
     give(args, (args.out / DETECTIONS_FILE).read_text(encoding="utf-8"))
+    show_out(args)
     if not unreadable:
         return 0
-    sys.stderr.write(f"error: {len(unreadable)} of {len(files)} images can't be read; the others are done:\n")
+    kind = "note" if args.skip_broken else "error"
+    sys.stderr.write(f"{kind}: {len(unreadable)} of {len(files)} images can't be read; the others are done:\n")
     sys.stderr.writelines(f"  {reason}\n" for reason in unreadable)
-    return 2
+    return 0 if args.skip_broken else 2
 
 
 def _predict_video(args: argparse.Namespace, source: str) -> int:
     from edgedet.evaluate.video import predict_video
     from edgedet.progress import show_progress
 
+    announce_out(args, "predict")
     runtime = open_model(args.model, args.runtime, args.device, nms_choice(args))
     with show_progress("predict", "frames") as progress:
         report = predict_video(runtime, source, args.out, args.score_threshold, args.frames, progress)
     show(f"{report.video}: {report.frames} frames, {report.objects} objects")
     show(f"{report.detections}: all detections ({runtime.name}: {runtime.arithmetic})")
     give(args, report.detections.read_text(encoding="utf-8"))
+    show_out(args)
     return 0
 
 

@@ -130,7 +130,8 @@ def _how_to_go_on(args: argparse.Namespace) -> str:
     can_resume = getattr(args, "can_resume", None)
     if can_resume is None or not can_resume(args):
         return ""
-    return "; the same command with --resume goes on after the last epoch that was saved"
+    named = "" if getattr(args, "names_out", True) else f"--out {shlex.quote(str(args.out))} "
+    return f"; the same command with {named}--resume goes on after the last epoch that was saved"
 
 
 def build_parser() -> argparse.ArgumentParser:

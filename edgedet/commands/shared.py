@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import os
+import sys
 import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
+from edgedet.api.runs import next_run, refuse_other_run
 from edgedet.commands.parser import HelpFormatter, examples_text
 from edgedet.commands.session import add_session_arguments
 from edgedet.errors import ConfigError
+from edgedet.fileio import require_out_folder
 from edgedet.options import flags_of
 from edgedet.runtimes.names import CHECKPOINT_SUFFIXES
-from edgedet.terminal import COLUMNS
+from edgedet.terminal import COLUMNS, announce, show
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
@@ -48,9 +52,55 @@ def add_command(
     return parser
 
 
-def holds_run(folder: Path) -> bool:
+def add_out_argument(parser: argparse._ActionsContainer, text: str, name: str) -> None:
+    """Add `--out` of a command that writes a run.
+
+    Args:
+        parser: of the command.
+        text: what is written there.
+        name: what its runs are called, for the help.
+    """
+    parser.add_argument("--out", type=Path, metavar="RUN", help=f"{text} (default: runs/{name}-1, -2 and so on)")
+
+
+def choose_out(args: argparse.Namespace, kind: str, name: str) -> None:
+    """Give a run its folder where the user gave none, and keep it from an earlier one.
+
+    Args:
+        args: parsed options of `add_out_argument`; `out` is set.
+        kind: of the run, see `refuse_other_run`.
+        name: of the folder, without its number.
+    Raises:
+        ConfigError: the folder holds another run, or one is to be resumed and it is not said which.
+    """
+    resume = bool(getattr(args, "resume", False))
+    args.names_out = args.out is not None
+    if args.names_out:
+        require_out_folder(args.out, "--out")
+        refuse_other_run(args.out, kind, resume)
+    elif resume:
+        raise ConfigError("`resume`: which run? give its folder as `out`")
+    elif os.environ.get("WORLD_SIZE", "1") not in ("", "1"):  # each process would choose for itself
+        raise ConfigError("several processes (WORLD_SIZE): they need one folder; give it as `out`")
+    else:
+        args.out = next_run(name)
+        require_out_folder(args.out, "--out")
+
+
+def announce_out(args: argparse.Namespace, kind: str) -> None:
+    """The first line of a run for a person at a terminal: where it goes."""
+    if sys.stderr.isatty():
+        announce(f"{kind}: run {args.out}")
+
+
+def show_out(args: argparse.Namespace) -> None:
+    """The last line of a run: where it is."""
+    show(f"run: {args.out}")
+
+
+def holds_run(folder: Path | None) -> bool:
     """True when a training run left there what its `--resume` goes on from."""
-    return (folder / "last.pt").is_file()
+    return folder is not None and (folder / "last.pt").is_file()
 
 
 def refuse_checkpoint(model: Path) -> None:

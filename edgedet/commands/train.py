@@ -5,9 +5,18 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from edgedet.api.runs import run_name
 from edgedet.commands.early import check_model_options, check_run
 from edgedet.commands.results import add_json_argument, give
-from edgedet.commands.shared import Commands, add_command, holds_run
+from edgedet.commands.shared import (
+    Commands,
+    add_command,
+    add_out_argument,
+    announce_out,
+    choose_out,
+    holds_run,
+    show_out,
+)
 from edgedet.errors import ConfigError
 from edgedet.options import (
     add_data_arguments,
@@ -33,6 +42,7 @@ def add_train(commands: Commands) -> None:
         "train",
         "train a detector on COCO images",
         (
+            "train rtmdet_nano_ncadc_relu6 --data bccd --imgsz 192",
             "train rtmdet_nano_ncadc_relu6 --data bccd --imgsz 192 --epochs 100 --out runs/bccd",
             "train rtmdet_pico_relu6 --data bccd --imgsz 192x160 --out runs/pico --set lr=0.002 mosaic=0.5",
             "train rtmdet_nano_relu --train-ann a.json --train-images a --val-ann b.json --val-images b --out runs/ab",
@@ -65,7 +75,7 @@ def add_train(commands: Commands) -> None:
         metavar="N",
         help="images per step (default: the model's); learning rate and averaging follow, unless --set gives them",
     )
-    parser.add_argument("--out", type=Path, required=True, metavar="RUN", help="folder of the run")
+    add_out_argument(parser, "folder of the run", "MODEL")
     add_overrides_argument(parser, "train.lr=0.002")
     parser.add_argument(
         "--resume", action="store_true", help="go on from RUN/last.pt; with more --epochs, extend the run"
@@ -92,13 +102,22 @@ def _add_start(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--remake-head", action="store_true", help="fresh weights for the whole head")
 
 
+def _name(args: argparse.Namespace) -> str:
+    """Of the folder: the model's, or that of the run that it starts from."""
+    if args.model is not None:
+        return Path(args.model).stem
+    return "model" if args.start is None else run_name(args.start, "tuned")
+
+
 def _train(args: argparse.Namespace) -> int:
     changed = args.freeze is not None or args.backbone_lr_scale is not None or args.remake_head
     if args.start is None and changed:
         raise ConfigError("--freeze, --backbone-lr-scale and --remake-head belong to --from CKPT")
+    choose_out(args, "train", _name(args))
     check_run(args, args.start, ())
     check_model_options(args.model, args.overrides, args.imgsz)
     check_run(args, None, ("train", "valid"))
+    announce_out(args, "train")
     announce_start("train")
 
     from edgedet.api.pages import finish_train
@@ -129,9 +148,11 @@ def _train(args: argparse.Namespace) -> int:
     show(f"last AP {result.last_ap:.3f}: {result.last}")
     epochs = len(result.history)
     if result.rise > RISING:
+        named = "" if args.names_out else f"--out {args.out} "
         show(
             f"AP still rose by {result.rise:.3f} in the last tenth of {epochs} epochs: more may give more; the same "
-            f"command with --resume --epochs {epochs + max(1, epochs // 2)} goes on from here"
+            f"command with {named}--resume --epochs {epochs + max(1, epochs // 2)} goes on from here"
         )
     show(finish_train(request, result.best, args.command_line))
+    show_out(args)
     return 0

@@ -8,29 +8,42 @@ import numpy as np
 
 from edgedet.data.coco.split import CocoSplit, ImageRecord
 from edgedet.data.pictures.headers import IMAGE_SUFFIXES, read_header
-from edgedet.errors import DataError
+from edgedet.errors import BrokenImagesError, DataError
 
 
-def load_folder(folder: Path, class_names: tuple[str, ...], category_ids: tuple[int, ...] = ()) -> CocoSplit:
+def load_folder(
+    folder: Path, class_names: tuple[str, ...], category_ids: tuple[int, ...] = (), skip_broken: bool = False
+) -> CocoSplit:
     """List the images below a folder, sorted by path.
 
     Args:
         folder: searched with its sub-folders; files that are no images by their suffix are passed over.
         class_names: of the model, so that the split fits it.
         category_ids: of the classes; empty: 0, 1, 2, ...
+        skip_broken: leave out images whose header can't be read, and name them.
     Returns:
         A split named `train` whose images have no boxes.
     Raises:
-        DataError: no such folder, no image in it, or an image whose header can't be read.
+        DataError: no such folder, or no image in it.
+        BrokenImagesError: headers can't be read.
     """
     if folder.is_file():
         raise DataError(f"{folder}: is a file, expected a folder of images; give its folder by `images`")
     if not folder.is_dir():
         raise DataError(f"{folder}: image folder not found; check the path given by `images`")
-    records = tuple(_record(number, path) for number, path in enumerate(list_images(folder), start=1))
+    paths, found, broken = list_images(folder), list[ImageRecord](), list[str]()
+    for number, path in enumerate(paths, start=1):
+        try:
+            found.append(_record(number, path))
+        except DataError as error:
+            broken.append(str(error))
+    if broken and not (skip_broken and found):
+        raise BrokenImagesError(str(folder), len(paths), broken)
+    records = tuple(found)
     ids = category_ids or tuple(range(len(class_names)))
     return CocoSplit(
-        "train", folder, records, class_names, ids, (), ground_truth_of(records, class_names, ids)
+        "train", folder, records, class_names, ids, (), ground_truth_of(records, class_names, ids),
+        broken=tuple(broken),
     )  # fmt: skip
 
 

@@ -33,6 +33,7 @@ class DataPaths:
     val_fraction: float | None = None  # for valid, where it is to be drawn from train; see `Division`
     split_seed: int = 0  # of that draw
     exif: str = "auto"  # upright | stored: what boxes of rotated images refer to where nothing shows it
+    skip_broken: bool = False  # leave out images that can't be decoded, and name them; else they are an error
 
     def __post_init__(self) -> None:
         for folder in self.folders:
@@ -94,7 +95,7 @@ class DataPaths:
         upright = []
         for folder, part in parts:
             others = partial(self._others, split) if folder is None else partial(self._others_of, folder, split)
-            upright.append(upright_source(part, self.exif, others, progress))
+            upright.append(upright_source(part, self.exif, others, progress, self.skip_broken))
         parsed = merge(rename_classes(upright, self.rename))
         return build_split(split, keep_classes(parsed, self.classes) if self.classes else parsed, upright)
 
@@ -104,7 +105,7 @@ class DataPaths:
         if split == "valid":
             other, ann, images = "train", self.train_ann, self.train_images
         if ann is not None:
-            yield with_headers(read_files(other, ann, images))
+            yield with_headers(read_files(other, ann, images), skip_broken=True)
 
     def _others_of(self, folder: Path, split: str) -> Iterator[Annotations]:
         return other_splits(folder, split, self._division_of(split))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,8 +27,11 @@ from edgedet.runtimes.names import RUNTIME_HELP, RUNTIMES
 if TYPE_CHECKING:  # `--help` should not wait for NumPy and pycocotools
     from edgedet.contracts import NmsChoice
     from edgedet.data.coco.split import CocoSplit
+    from edgedet.data.paths import DataPaths
     from edgedet.evaluate.evaluator import EvalReport
     from edgedet.runtimes.protocol import Runtime
+
+_WORTH_A_BAR = 1000  # images; fewer are checked in a second
 
 
 def add_evaluate_arguments(parser: argparse.ArgumentParser) -> None:
@@ -70,10 +75,22 @@ def run_evaluate(args: argparse.Namespace, open_model: Callable[[Path, str | Non
     """
     refuse_idle_options(args)
     runtime = None if args.model is None else open_model(args.model, args.runtime, nms_choice(args))
-    split = data_paths(args).load(args.split)
+    split = _whole(data_paths(args), args)
     for warning in split.warnings:
         sys.stderr.write(f"warning: {split.name}: {warning.text}\n")
     return _of_detections(args, split) if runtime is None else _of_model(args, split, runtime)
+
+
+def _whole(paths: DataPaths, args: argparse.Namespace) -> CocoSplit:
+    """The split, all of whose images can be decoded; where no model runs, none is."""
+    from edgedet.data.check.whole import whole_splits
+    from edgedet.progress import show_progress
+
+    split = replace(paths, skip_broken=True).load(args.split)
+    most = args.images if args.detections is None else 0
+    many = len(split.images[:most]) >= _WORTH_A_BAR
+    with show_progress("checking images") if many else nullcontext() as progress:
+        return whole_splits((split,), paths.skip_broken, progress, most)[0]
 
 
 def refuse_idle_options(args: argparse.Namespace) -> None:

@@ -88,6 +88,7 @@ class EvalReport:
     reading: tuple[Sentence, ...] = ()  # what stands out in all of this
     left_out: tuple[str, ...] = ()  # classes that only the model or only the data has, as sentences
     false_alarms: FalseAlarms | None = None  # where the images show no object; AP is -1 then
+    broken: tuple[str, ...] = ()  # what is wrong with each image that was left out because it can't be read
 
     def to_json(self) -> str:
         """JSON text, keys in the order of the fields, newline at the end."""
@@ -101,6 +102,8 @@ class EvalReport:
         details = "".join(f"{line}\n" for line in self.details)
         reading = "".join(f"reading: {sentence.text()}\n" for sentence in self.reading)
         left_out = "".join(f"note: {line}\n" for line in self.left_out)
+        if self.broken:
+            left_out += f"note: {len(self.broken)} broken images are left out: {'; '.join(self.broken)}\n"
         plain = f"note: {self.ap.note}\n" if self.ap.note else ""
         operation = "" if self.operation is None else self.operation.text()
         result = f"{self.ap.table}{plain}{left_out}per class:\n{per_class}\n{operation}"
@@ -205,6 +208,7 @@ def evaluate(
         machine=describe_machine(),
         details=runtime.details(per_operator) if isinstance(runtime, Detailed) else (),
         left_out=left_out,
+        broken=split.broken,
         false_alarms=None if objects else count_false_alarms(found, split.class_names, score_threshold),
     )
 

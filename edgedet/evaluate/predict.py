@@ -76,9 +76,17 @@ def predict(
         runtime = OwnDecoder(runtime, decode)
     require_bright_files(image_paths)
     threshold = runtime.outputs.score_threshold if score_threshold is None else score_threshold
+    unreadable: list[str] = []
+
+    def told(path: Path, error: DataError) -> None:
+        if on_unreadable is None:
+            raise error
+        unreadable.append(str(error))
+        on_unreadable(path, error)
+
     with hold_output(out):
-        predictions = _predictions(runtime, image_paths, out, threshold, progress, on_unreadable)
-        _write(predictions, runtime, out, threshold)
+        predictions = _predictions(runtime, image_paths, out, threshold, progress, told)
+        _write(predictions, runtime, out, threshold, unreadable)
     return predictions
 
 
@@ -88,7 +96,7 @@ def _predictions(
     out: Path,
     threshold: float,
     progress: Progress | None,
-    on_unreadable: Callable[[Path, DataError], None] | None,
+    on_unreadable: Callable[[Path, DataError], None],
 ) -> list[Prediction]:
     """As `predict`, without writing anything."""
     predictions = []
@@ -96,8 +104,6 @@ def _predictions(
         try:
             found = detect(runtime, path, threshold)
         except DataError as error:
-            if on_unreadable is None:
-                raise
             on_unreadable(path, error)
         else:
             width, height = found.placement.image_width, found.placement.image_height
@@ -109,7 +115,9 @@ def _predictions(
     return predictions
 
 
-def _write(predictions: Sequence[Prediction], runtime: Runtime, out: Path, threshold: float) -> None:
+def _write(
+    predictions: Sequence[Prediction], runtime: Runtime, out: Path, threshold: float, unreadable: Sequence[str]
+) -> None:
     """Pictures and detections.json, all at once, in place of those of an earlier run."""
     here = out.resolve()
     inputs = {prediction.image.name for prediction in predictions if prediction.image.resolve().parent == here}
@@ -119,7 +127,7 @@ def _write(predictions: Sequence[Prediction], runtime: Runtime, out: Path, thres
         for prediction in predictions:  # decoded again rather than kept: memory does not grow with the number of images
             drawn = draw_detections(load_image(prediction.image), prediction.detections, names)
             Image.fromarray(drawn).save(folder / prediction.picture.name, format="PNG")
-        write_text(folder / DETECTIONS_FILE, _to_json(predictions, runtime, threshold))
+        write_text(folder / DETECTIONS_FILE, _to_json(predictions, runtime, threshold, unreadable))
 
 
 def _earlier_pictures(out: Path) -> set[str]:
@@ -181,7 +189,7 @@ def detection_rows(found: Detections, class_names: Sequence[str]) -> list[dict[s
     ]
 
 
-def _to_json(predictions: Sequence[Prediction], runtime: Runtime, threshold: float) -> str:
+def _to_json(predictions: Sequence[Prediction], runtime: Runtime, threshold: float, unreadable: Sequence[str]) -> str:
     names = runtime.outputs.class_names
     images = []
     for prediction in predictions:
@@ -195,4 +203,4 @@ def _to_json(predictions: Sequence[Prediction], runtime: Runtime, threshold: flo
             }
         )
     head = {"runtime": runtime.name, "arithmetic": runtime.arithmetic, "score_threshold": threshold}
-    return json_text({**head, "class_names": list(names), "images": images}, 2)
+    return json_text({**head, "class_names": list(names), "images": images, "unreadable": list(unreadable)}, 2)

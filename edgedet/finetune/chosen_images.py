@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+from edgedet.contracts import OutputSpec
 from edgedet.data.bare_images import load_folder
 from edgedet.data.check.content import require_bright, require_judgeable, require_learnable
+from edgedet.data.check.whole import whole_splits
 from edgedet.data.coco.split import CocoSplit, require_same_classes
 from edgedet.data.paths import DataPaths
 from edgedet.evaluate.self_labels import self_labelled
@@ -30,26 +33,28 @@ def choose_images(
     Raises:
         DataError: nothing to learn from or to judge by, or the classes are not the model's.
     """
-    outputs = checkpoint.outputs
-    if images is not None:
-        train = load_folder(images, outputs.class_names, outputs.category_ids)
-    else:
-        train = data.load("train")
-        if distill:
-            require_bright(train)
-        else:
-            require_checkpoint_classes(checkpoint, train)
-            require_learnable(train, checkpoint.preprocess)
+    train = _learned_from(data, images, checkpoint.outputs)
     if images is not None and not data.folders and data.val_ann is None:
-        float_runtime = TorchRuntime(channels_last(checkpoint.build()), checkpoint.preprocess, outputs)
+        (train,) = whole_splits((train,), data.skip_broken)
+        float_runtime = TorchRuntime(channels_last(checkpoint.build()), checkpoint.preprocess, checkpoint.outputs)
         judge = self_labelled(float_runtime, train, SELF_LABELLED_IMAGES)
-        text = (
-            f"AP against the float model's own detections in {len(judge.images)} training images (no annotations given)"
-        )
-    else:
-        judge = data.load("valid")
-        require_judgeable(judge)
-        if images is None:
-            require_same_classes(train, judge)
-        text = f"COCO AP of {len(judge.images)} images of split {judge.name}, {judge.ann_path}"
-    return train, judge, text
+        text = f"AP against the float model's own detections in {len(judge.images)} training images"
+        return train, judge, f"{text} (no annotations given)"
+    judge = replace(data, skip_broken=True).load("valid")
+    train, judge = whole_splits((train, judge), data.skip_broken)
+    if images is None and distill:
+        require_bright(train)
+    elif images is None:
+        require_checkpoint_classes(checkpoint, train)
+        require_learnable(train, checkpoint.preprocess)
+    require_judgeable(judge)
+    if images is None:
+        require_same_classes(train, judge)
+    return train, judge, f"COCO AP of {len(judge.images)} images of split {judge.name}, {judge.ann_path}"
+
+
+def _learned_from(data: DataPaths, images: Path | None, outputs: OutputSpec) -> CocoSplit:
+    """Images to learn from; those that can't be opened are in its `broken`."""
+    if images is not None:
+        return load_folder(images, outputs.class_names, outputs.category_ids, skip_broken=True)
+    return replace(data, skip_broken=True).load("train")

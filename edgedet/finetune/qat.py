@@ -13,6 +13,7 @@ from torch.fx import GraphModule
 
 from edgedet import __version__
 from edgedet.config import QatRecipe, TrainConfig
+from edgedet.data.check.whole import left_out_text
 from edgedet.data.coco.split import CocoSplit
 from edgedet.data.paths import DataPaths
 from edgedet.errors import ConfigError, ConversionError
@@ -263,7 +264,8 @@ def _write(
     clock.lap("convert")
     checked = check_file(data, request.out, request.runtime, run.judge, aps[-1], run.runtime(frozen))
     clock.lap("file AP")
-    notes = (*([f"REFUSED: {checked.refusal}"] if checked.refusal else []), *qat_notes(aps, left_out))
+    refused = [f"REFUSED: {checked.refusal}"] if checked.refusal else []
+    notes = (*refused, *qat_notes(aps, left_out), *left_out_text((run.train, run.judge)))
     report = _report(run, checked, data, aps, int16_names(frozen), clock.laps, notes)
     write_quantized(request.out, data, manifest, report.to_json(), checked.name)
     if checked.refusal:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from edgedet.contracts import OutputSpec, PreprocessSpec
 from edgedet.data.bare_images import load_folder
 from edgedet.data.check.content import require_bright
+from edgedet.data.check.whole import left_out_text
 from edgedet.data.coco.split import CocoSplit, common_classes
 from edgedet.data.paths import DataPaths
 from edgedet.errors import ConfigError
@@ -31,7 +32,7 @@ from edgedet.quantize.calibration.images import (
     Manifest,
     check_enough,
     check_not_constant,
-    draw_images,
+    draw_whole,
     make_manifest,
 )
 from edgedet.quantize.calibration.observers import MinMaxObserver
@@ -272,7 +273,7 @@ def quantize_network(
     Raises:
         DataError, ConfigError, ConversionError, UnsupportedOpError: nothing was written.
     """
-    records = draw_images(split, request.calib_images, request.seed)
+    split, records = draw_whole(split, request.calib_images, request.seed, request.data.skip_broken)
     check_enough(records, request.calib_images, split)
     check_not_constant(records)
     options = {**_options_json(request.options), "threads": request.threads}
@@ -289,7 +290,7 @@ def quantize_network(
     data = serialize(graph)
     watch.lap("convert")
     report = _report(request, QuantizedModel(result.frozen, graph), result, data, len(records), watch.laps)
-    report = replace(report, notes=(*network.notes, *report.notes))
+    report = replace(report, notes=(*network.notes, *report.notes, *left_out_text((split,))))
     write_quantized(request.out, data, manifest, report.to_json())
     return report
 
@@ -315,7 +316,7 @@ def write_quantized(out: Path, data: bytes, manifest: Manifest, report: dict[str
 def _calibration_split(request: QuantizeRequest, outputs: OutputSpec) -> CocoSplit:
     """The pictures: of a bare folder, or of the training split, which must share a class with the model."""
     if request.images is not None:
-        return load_folder(request.images, outputs.class_names, outputs.category_ids)
+        return load_folder(request.images, outputs.class_names, outputs.category_ids, request.data.skip_broken)
     split = request.data.load("train")
     require_bright(split)
     # Boxes are not used; pictures of other objects give other ranges.

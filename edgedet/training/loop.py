@@ -11,6 +11,7 @@ from edgedet import __version__
 from edgedet.config import ModelFile, TrainConfig, changed_training_keys, load_model_file
 from edgedet.contracts import OutputSpec, PreprocessSpec
 from edgedet.data.check.content import describe_left, load_for_training
+from edgedet.data.check.whole import left_out_text
 from edgedet.data.coco.split import CocoSplit, most_detections
 from edgedet.data.paths import DataPaths
 from edgedet.errors import CheckpointError, ConfigError
@@ -66,11 +67,13 @@ class TrainResult:
     last_ap: float
     history: tuple[EpochRecord, ...]
     settled: bool = False  # the run ended because AP no longer rose
+    broken: tuple[str, ...] = ()  # what is wrong with each image that was left out because it can't be read
 
     def to_json(self) -> dict[str, Any]:
         """JSON-able dict: checkpoints, AP, and one entry an epoch."""
         values = {"best": str(self.best), "last": str(self.last), "best_ap": self.best_ap, "last_ap": self.last_ap}
-        return {**values, "settled": self.settled, "history": [asdict(record) for record in self.history]}
+        values |= {"settled": self.settled, "broken": list(self.broken)}
+        return {**values, "history": [asdict(record) for record in self.history]}
 
     @property
     def rise(self) -> float:
@@ -159,7 +162,8 @@ def run_training(run: Run) -> TrainResult:
         trainer.close()
     measured = [record.ap for record in history if record.ap is not None]
     settled = run.auto and not _course(run, history).open
-    return TrainResult(run.out / BEST, run.out / LAST, max(measured), measured[-1], tuple(history), settled)
+    broken = (*run.train.broken, *run.valid.broken)
+    return TrainResult(run.out / BEST, run.out / LAST, max(measured), measured[-1], tuple(history), settled, broken)
 
 
 def _train_epochs(run: Run, trainer: Trainer, history: list[EpochRecord]) -> None:
@@ -359,6 +363,8 @@ def _announce(run: Run, trainer: Trainer, log: TrainLog) -> None:
         log.message(note)
     for split in (run.train, run.valid):
         log.message(describe_left(split, run.preprocess))
+        for text in left_out_text((split,)):
+            log.message(f"warning: {text}")
         for warning in split.warnings:
             log.message(f"warning: {split.name}: {warning.text}")
 

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgedet.api.runs import run_name
 from edgedet.commands.early import check_checkpoint, check_choices, check_run
 from edgedet.commands.quantize.onnx import (
     add_onnx_arguments,
@@ -24,7 +25,15 @@ from edgedet.commands.quantize.substitute import (
 )
 from edgedet.commands.quantize.waterfall import add_waterfall_arguments, check_waterfall
 from edgedet.commands.results import add_json_argument, give
-from edgedet.commands.shared import Commands, add_command, holds_run
+from edgedet.commands.shared import (
+    Commands,
+    add_command,
+    add_out_argument,
+    announce_out,
+    choose_out,
+    holds_run,
+    show_out,
+)
 from edgedet.errors import ConfigError
 from edgedet.options import (
     add_data_arguments,
@@ -59,6 +68,7 @@ def add_quantize(commands: Commands) -> None:
         "quantize",
         "make an int8 .tflite from a checkpoint or an ONNX file",
         (
+            "quantize runs/bccd/best.pt --data bccd",
             "quantize runs/bccd/best.pt --data bccd --out runs/q",
             "quantize runs/bccd/best.pt --data bccd --out runs/q --effort best --calib-images 205 --seed 7",
             "quantize best.pt --data bccd --out runs/q --calibration mse --calibration-for backbone.stem.0.conv=kl",
@@ -79,9 +89,7 @@ def add_quantize(commands: Commands) -> None:
     parser.set_defaults(can_resume=_can_resume)
     parser.add_argument("checkpoint", type=Path, metavar="CKPT", help="checkpoint (.pt) of edgedet train, or .onnx")
     add_data_arguments(parser)
-    parser.add_argument(
-        "--out", type=Path, required=True, metavar="RUN", help="folder of model_int8.tflite and reports"
-    )
+    add_out_argument(parser, "folder of model_int8.tflite and reports", "MODEL_int8")
     parser.add_argument(
         "--method",
         metavar=_choices("method"),
@@ -186,6 +194,7 @@ def _layer_choice(text: str) -> tuple[str, str]:
 def _quantize(args: argparse.Namespace) -> int:
     args.method = args.method or ("qat" if args.recipe is not None else "ptq")
     check_choices(args, CHOICES)
+    choose_out(args, "quantize", run_name(args.checkpoint, "int8" if args.method == "ptq" else args.method))
     if is_onnx(args.checkpoint):
         return _quantize_onnx(args)
     refuse_onnx_options(args)
@@ -195,6 +204,7 @@ def _quantize(args: argparse.Namespace) -> int:
         refuse_qat_options(args)
     substituted = substitutes(args)
     check_waterfall(args)
+    announce_out(args, "quantize")
     announce_start("quantize")
 
     quantization: QatRequest | QuantizeRequest
@@ -213,6 +223,7 @@ def _quantize(args: argparse.Namespace) -> int:
     if launched().first:
         give(args, result.model.with_name(REPORT_FILE).read_text(encoding="utf-8"))
         show(_finish(args, quantization, result.model))
+        show_out(args)
     return 0
 
 
@@ -221,6 +232,7 @@ def _quantize_onnx(args: argparse.Namespace) -> int:
     check_run(args, None, () if args.images is not None else ("train",))
     check_checkpoint(args.checkpoint, "an .onnx file", "file")
 
+    announce_out(args, "quantize")
     request = onnx_request(args, _ptq_request(args))
 
     from edgedet.exchange.onnx_in.api import quantize_onnx
@@ -231,6 +243,7 @@ def _quantize_onnx(args: argparse.Namespace) -> int:
     show(report.text())
     give(args, report.to_json())
     show(_finish(args, request.quantization, report.model))
+    show_out(args)
     return 0
 
 
@@ -244,6 +257,8 @@ def _finish(args: argparse.Namespace, request: QatRequest | QuantizeRequest, mod
 
 def _can_resume(args: argparse.Namespace) -> bool:
     """True when an interrupted command left something that `--resume` goes on from."""
+    if args.out is None:
+        return False
     if args.method == "qat" and (args.out / QAT_STATE).is_file():
         return True
     return substitutes(args) and holds_run(args.out / FOLDER)

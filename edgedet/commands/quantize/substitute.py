@@ -6,9 +6,18 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgedet.api.runs import run_name
 from edgedet.commands.quantize.qat import add_run_arguments
 from edgedet.commands.results import add_json_argument, give
-from edgedet.commands.shared import Commands, add_command, holds_run
+from edgedet.commands.shared import (
+    Commands,
+    add_command,
+    add_out_argument,
+    announce_out,
+    choose_out,
+    holds_run,
+    show_out,
+)
 from edgedet.config import ACTIVATIONS
 from edgedet.errors import ConfigError
 from edgedet.options import (
@@ -47,7 +56,7 @@ def add_substitute(commands: Commands) -> None:
     parser.add_argument("--epochs", type=positive_int, default=20, metavar="N", help="default: %(default)s")
     parser.add_argument("--batch", type=positive_int, default=16, metavar="N", help="default: %(default)s")
     parser.add_argument("--lr", type=positive_number, default=1e-3, metavar="R", help="default: %(default)s")
-    parser.add_argument("--out", type=Path, required=True, metavar="RUN", help="folder of the fine-tuning run")
+    add_out_argument(parser, "folder of the fine-tuning run", "MODEL_ACTIVATION")
     parser.add_argument("--seed", type=whole_number, default=0, metavar="S", help="default: %(default)s")
     add_run_arguments(parser)
     add_json_argument(parser)
@@ -76,6 +85,8 @@ def substitutes(args: argparse.Namespace) -> bool:
 
 
 def _substitute(args: argparse.Namespace) -> int:
+    choose_out(args, "train", run_name(args.checkpoint, args.activation or "substituted"))
+    announce_out(args, "substitute")
     announce_start("substitute")
 
     from edgedet.api.pages import finish_substitute
@@ -88,6 +99,7 @@ def _substitute(args: argparse.Namespace) -> int:
         show(report.text())
         show(finish_substitute(request, report.checkpoint, args.command_line))
         give(args, report.to_json())
+        show_out(args)
     return 0
 
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -25,6 +25,7 @@ from typing import TypeVar
 import numpy as np
 
 from edgedet.contracts import PreprocessSpec
+from edgedet.data.check.whole import whole_splits
 from edgedet.data.coco.facts import dark_text
 from edgedet.data.coco.split import CocoSplit, ImageRecord, require_same_classes
 from edgedet.data.paths import DataPaths
@@ -141,14 +142,19 @@ def load_for_training(
         Training and validation split, with the same classes.
     Raises:
         ConfigError: no data set is given.
+        BrokenImagesError: images can't be decoded; it names all of both splits.
         DataError: a split can't be loaded, the classes differ, or nothing is left; the first of the faults.
     """
-    data = examine_for_training(paths, spec, progress)
+    data = examine_for_training(replace(paths, skip_broken=True), spec, progress)
     if data.faults:
         raise data.faults[0]
     assert data.train is not None
     assert data.valid is not None
-    return data.train, data.valid
+    train, valid = whole_splits((data.train, data.valid), paths.skip_broken, progress)
+    if train.broken or valid.broken:  # what is left may be too little
+        require_learnable(train, spec)
+        require_judgeable(valid)
+    return train, valid
 
 
 def require_sound(split: CocoSplit) -> None:

@@ -57,7 +57,7 @@ def other_splits(data_dir: Path, split: str, division: Division = NO_DIVISION) -
     for name in SPLITS:
         part = None if name == split else read_folder(data_dir, name, division)
         if part is not None:
-            yield with_headers(part)
+            yield with_headers(part, skip_broken=True)
 
 
 def upright_source(
@@ -65,6 +65,7 @@ def upright_source(
     exif: str = "auto",
     others: Callable[[], Iterable[Annotations]] = tuple,
     progress: Progress | None = None,
+    skip_broken: bool = False,
 ) -> Annotations:
     """Check the image files of a source and bring its boxes upright.
 
@@ -73,13 +74,14 @@ def upright_source(
         exif: auto | upright | stored; see `edgedet.data.coco.orientation`.
         others: reads the other splits of the data set, with headers.
         progress: called with (headers read, in all).
+        skip_broken: leave out images whose header can't be read, and name them.
     Returns:
         The same with headers, sizes and boxes of the upright images.
     Raises:
         DataError: missing or broken images, sizes that differ from the files, or contradicting frames.
         ConfigError: another `exif`, or all images show the opposite.
     """
-    part = with_headers(part, progress)
+    part = with_headers(part, progress, skip_broken)
     for raw in part.images:
         if note := part.headers[raw.path].note:
             part.findings.add("image_odd", f"{raw.file_name}: {note}")
@@ -115,6 +117,7 @@ def build_split(split: str, parsed: Annotations, sources: Sequence[Annotations] 
         category_ids=tuple(category.category_id for category in parsed.categories),
         warnings=tuple(DataWarning(*found) for found in findings.items()),
         sources=tuple(source_facts(part) for part in sources or (parsed,)),
+        broken=parsed.broken,
         _ground_truth=_ground_truth(records, parsed, kept),
     )
 

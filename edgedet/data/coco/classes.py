@@ -90,7 +90,8 @@ def merge(parts: Sequence[Annotations]) -> Annotations:
         findings.extend(part.findings)
         headers |= part.headers
     ordered = tuple(sorted(categories.values(), key=lambda category: category.category_id))
-    return Annotations(_where(parts), tuple(images), tuple(instances), ordered, findings, headers)
+    broken = tuple(text for part in parts for text in part.broken)
+    return Annotations(_where(parts), tuple(images), tuple(instances), ordered, findings, headers, broken=broken)
 
 
 def _add_categories(categories: dict[str, Category], part: Annotations) -> None:

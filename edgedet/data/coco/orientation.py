@@ -15,10 +15,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from edgedet.data.formats.annotations import Annotations, Instance, RawImage
+from edgedet.data.formats.annotations import Annotations, Instance, RawImage, without_images
 from edgedet.data.formats.file_names import nearest_name
 from edgedet.data.pictures.headers import ImageHeader, read_header
-from edgedet.errors import ConfigError, DataError, require_one_of
+from edgedet.errors import BrokenImagesError, ConfigError, DataError, require_one_of
 from edgedet.progress import Progress
 
 EXIF = ("auto", "upright", "stored")
@@ -40,19 +40,20 @@ class FrameEvidence:
         return "upright" if self.upright else None
 
 
-def with_headers(part: Annotations, progress: Progress | None = None) -> Annotations:
+def with_headers(part: Annotations, progress: Progress | None = None, skip_broken: bool = False) -> Annotations:
     """Read the headers of all image files.
 
     Args:
         part: annotations.
         progress: called with (images done, in all).
+        skip_broken: leave out images whose header can't be read, with their boxes, and name them.
     Returns:
         The annotations with every header.
     Raises:
-        DataError: one message that counts what is missing, broken or of another size.
+        DataError: one message that counts what is missing or of another size, or names all that is broken.
     """
     headers: dict[Path, ImageHeader] = dict(part.headers)
-    missing, broken, resized = [], [], []
+    missing, broken, resized = [], dict[Path, str](), []
     for done, raw in enumerate(part.images, start=1):
         if progress is not None:
             progress(done, len(part.images))
@@ -63,7 +64,7 @@ def with_headers(part: Annotations, progress: Progress | None = None) -> Annotat
             missing.append(path)
             continue
         except DataError as error:
-            broken.append(str(error))
+            broken[path] = str(error)
             continue
         if (raw.width, raw.height) not in (header.upright_size, (header.stored_width, header.stored_height)):
             actual = "{}x{}".format(*header.upright_size)
@@ -75,14 +76,14 @@ def with_headers(part: Annotations, progress: Progress | None = None) -> Annotat
             f"{where}: {len(missing)} of {total} images not found, first {missing[0]}{nearest_name(missing[0])}; "
             "restore the files, remove their entries, or give the right image folder"
         )
-    if broken:
-        raise DataError(f"{where}: {len(broken)} of {total} images are broken, first {broken[0]}")
+    if broken and not skip_broken:
+        raise BrokenImagesError(where, total, tuple(broken.values()))
     if resized:
         raise DataError(
             f"{where}: {len(resized)} of {total} images have another size than stated, first {resized[0]}; "
             "the boxes would be misplaced; export images and annotations together again"
         )
-    return replace(part, headers=headers)
+    return without_images(replace(part, headers=headers), broken)
 
 
 def frame_evidence(part: Annotations) -> FrameEvidence:

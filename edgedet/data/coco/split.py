@@ -6,7 +6,7 @@ Labels are indices into the category ids in ascending order. Boxes refer to the 
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -83,6 +83,7 @@ class CocoSplit:
     warnings: tuple[DataWarning, ...]
     _ground_truth: dict[str, Any] = field(repr=False, default_factory=dict)
     sources: tuple[SourceFacts, ...] = ()  # what speaks against the annotation files that it was made of
+    broken: tuple[str, ...] = ()  # what is wrong with each image that was left out because it can't be read
 
     def __repr__(self) -> str:
         boxes = sum(len(record.labels) for record in self.images)
@@ -110,6 +111,23 @@ class CocoSplit:
             category_ids=ids,
             _ground_truth=truth,
         )
+
+    def without(self, broken: Mapping[Path, str]) -> CocoSplit:
+        """The split without some images and their boxes.
+
+        Args:
+            broken: path -> what is wrong with it; kept in `broken`.
+        """
+        if not broken:
+            return self
+        images = tuple(record for record in self.images if record.path not in broken)
+        ids = {record.image_id for record in images}
+        truth = {
+            **self._ground_truth,
+            "images": [i for i in self._ground_truth["images"] if i["id"] in ids],
+            "annotations": [a for a in self._ground_truth["annotations"] if a["image_id"] in ids],
+        }
+        return replace(self, images=images, broken=(*self.broken, *broken.values()), _ground_truth=truth)
 
     def to_coco_dict(self) -> dict[str, Any]:
         """The cleaned ground truth for pycocotools: ids as in the file, boxes as in `images`, float64 precision.

@@ -79,3 +79,22 @@ class Annotations:
     findings: Findings
     headers: Mapping[Path, ImageHeader] = field(default_factory=dict)  # of image files that had to be opened already
     in_parts: bool = False  # the file gives boxes in parts of the image; they were multiplied by the upright size
+    broken: tuple[str, ...] = ()  # what is wrong with each image that was left out because it can't be read
+
+
+def without_images(part: Annotations, broken: Mapping[Path, str]) -> Annotations:
+    """Leave out images and their boxes.
+
+    Args:
+        part: annotations.
+        broken: path -> what is wrong with it.
+    """
+    if not broken:
+        return part
+    gone = {raw.image_id for raw in part.images if raw.path in broken}
+    return replace(
+        part,
+        images=tuple(raw for raw in part.images if raw.image_id not in gone),
+        instances=tuple(instance for instance in part.instances if instance.image_id not in gone),
+        broken=(*part.broken, *broken.values()),
+    )

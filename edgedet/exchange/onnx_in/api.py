@@ -10,6 +10,7 @@ from torch.fx import GraphModule
 from edgedet.contracts import PreprocessSpec
 from edgedet.data.bare_images import load_folder
 from edgedet.data.check.content import require_bright
+from edgedet.data.check.whole import whole_splits
 from edgedet.data.coco.split import CocoSplit, common_classes
 from edgedet.exchange.onnx_in.clean import cleaned
 from edgedet.exchange.onnx_in.describe import describe_network
@@ -56,8 +57,12 @@ def quantize_onnx(
     with hold_output(quantization.out):
         watch = Stopwatch()
         split = (
-            load_folder(quantization.images, ()) if quantization.images is not None else quantization.data.load("train")
+            load_folder(quantization.images, (), skip_broken=quantization.data.skip_broken)
+            if quantization.images is not None
+            else quantization.data.load("train")
         )
+        if quantization.data.skip_broken:  # the first picture is compared, whichever are drawn
+            (split,) = whole_splits((split,), skip_broken=True)
         require_bright(split)
         watch.lap("list images")
         network = load_onnx(quantization.checkpoint, request.imgsz)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from edgedet.contracts import PreprocessSpec
+from edgedet.data.check.whole import whole_splits
 from edgedet.data.coco.split import CocoSplit, ImageRecord
 from edgedet.data.pictures.preprocess import load_image, load_pixels, normalize
 from edgedet.errors import DataError
@@ -68,6 +69,31 @@ def draw_images(split: CocoSplit, count: int, seed: int) -> tuple[ImageRecord, .
         raise DataError(f"{split.ann_path}: split {split.name} has no images to calibrate on")
     order = np.random.default_rng(seed).permutation(len(records))[:count]
     return tuple(records[i] for i in order)
+
+
+def draw_whole(split: CocoSplit, count: int, seed: int, skip_broken: bool) -> tuple[CocoSplit, tuple[ImageRecord, ...]]:
+    """Draw images as `draw_images`, all of which can be decoded.
+
+    Args:
+        split: data set split.
+        count: images wanted.
+        seed: decides which.
+        skip_broken: draw again without the broken ones; else they are an error.
+    Returns:
+        The split without those that were found broken, and the images.
+    Raises:
+        BrokenImagesError: images that were drawn can't be decoded; it names them.
+        DataError: as `draw_images`.
+    """
+    while True:
+        records = draw_images(split, count, seed)
+        drawn = whole_splits((replace(split, images=records),), skip_broken)[0]
+        if len(drawn.images) == len(records):
+            return split, records
+        kept = {record.path for record in drawn.images}
+        split = split.without(
+            dict(zip((r.path for r in records if r.path not in kept), drawn.broken[len(split.broken) :], strict=True))
+        )
 
 
 def image_batches(records: Sequence[ImageRecord], spec: PreprocessSpec, batch: int = BATCH) -> Iterator[Tensor]:

@@ -302,7 +302,7 @@ def test_load_split_byte_order_mark_is_accepted(tmp_path: Path) -> None:
 def test_load_split_broken_image_raises_data_error_with_its_name(tmp_path: Path) -> None:
     write_roboflow(tmp_path, document())
     (tmp_path / "train" / "b.jpg").write_bytes(b"no image")
-    with pytest.raises(DataError, match=r"1 of 2 images are broken, first .*b\.jpg"):
+    with pytest.raises(DataError, match=r"1 of 2 images are broken: .*b\.jpg"):
         load_split(tmp_path, "train")
 
 

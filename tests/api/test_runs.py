@@ -1,0 +1,62 @@
+"""Names of runs, and that none is put on top of another."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from edgedet.api.runs import next_run, refuse_other_run, run_name
+from edgedet.errors import ConfigError
+from edgedet.outputs.lock import hold_output
+
+
+def test_next_run_skips_what_is_there_and_what_is_being_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert next_run("a") == Path("runs/a-1")
+    assert not Path("runs").exists()
+    Path("runs/a-1").mkdir(parents=True)
+    Path("runs/a-2").symlink_to("nowhere")
+    with hold_output(Path("runs/a-3")):
+        assert next_run("a") == Path("runs/a-4")
+    assert next_run("a") == Path("runs/a-3")
+
+
+@pytest.mark.parametrize(
+    ("model", "what", "name"),
+    [
+        ("runs/bccd/best.pt", "int8", "bccd_int8"),
+        ("runs/bccd-12/best.pt", "int8", "bccd_int8"),
+        ("runs/yolo26/model_int8.tflite", "c99", "yolo26_c99"),
+        ("faces.tflite", "c99", "faces_c99"),
+        ("best.pt", "", "model"),
+    ],
+)
+def test_run_name_is_that_of_the_run_or_file(model: str, what: str, name: str) -> None:
+    assert run_name(Path(model), what) == name
+
+
+@pytest.mark.parametrize(
+    ("file", "kind", "resume", "refused"),
+    [
+        ("last.pt", "train", False, "go on with it by `resume`"),
+        ("last.pt", "train", True, ""),
+        ("best.pt", "quantize", False, "a run of train"),
+        ("model_int8.tflite", "quantize", False, "a run of quantize"),
+        ("model_int8.tflite", "train", True, "a run of quantize"),
+        ("model_int8.tflite", "deploy", False, "a run of quantize"),
+        ("manifest.json", "deploy", False, ""),
+        ("detections.json", "predict", False, ""),
+        ("detections.json", "evaluate", False, "a run of predict"),
+        ("notes.txt", "quantize", False, ""),
+    ],
+)
+def test_refuse_other_run_keeps_runs_apart(tmp_path: Path, file: str, kind: str, resume: bool, refused: str) -> None:
+    (tmp_path / file).write_bytes(b"")
+    if refused:
+        with pytest.raises(ConfigError, match=refused):
+            refuse_other_run(tmp_path, kind, resume)
+    else:
+        refuse_other_run(tmp_path, kind, resume)
