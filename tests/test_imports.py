@@ -67,7 +67,7 @@ ALLOWED: dict[str, set[str]] = {
     # The whole way as one function.
     "chain": {"data", "net", "training", "quantize", "finetune", "diagnose", "drawing"},
     # Findings about a file; only lint.checkpoint needs torch.
-    "lint": {"graph", "exchange", "net", "quantize"},
+    "lint": {"graph", "npu", "exchange", "net", "quantize"},
 }
 # What needs torch inside a folder that is light otherwise.
 TORCH_MODULES = {

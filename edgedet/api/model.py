@@ -256,11 +256,16 @@ class Model:
         checkpoint = against.path if isinstance(against, Model) else load(against).path
         return inspect_model(InspectRequest(self.path, checkpoint, as_dataset(data).valid, images, seed=seed))
 
-    def lint(self) -> LintReport:
-        """Say what in the file will hurt on the chip."""
+    def lint(self, *, target: str | None = None, npu: NpuOptions | None = None) -> LintReport:
+        """Say what in the file will hurt on the chip.
+
+        Args:
+            target: an NPU, `ethos-u55-64` and the like: what costs cycles there, too. None: no NPU.
+            npu: board or memory around it.
+        """
         from edgedet.lint.api import lint
 
-        return lint(self.path)
+        return lint(self.path, target, npu)
 
     def export(self, format: str, out: PathLike, *, image: PathLike | None = None) -> ExportReport:
         """Write a file of another format, checked on a picture before it gets its name.

@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from edgedet.commands.ethos_u import add_npu_arguments, npu_options
 from edgedet.commands.results import add_json_argument, give
 from edgedet.commands.shared import Commands, add_command
+from edgedet.npu.cores import NPU_TARGETS, choose_target
 from edgedet.terminal import show
 
 
@@ -20,18 +22,28 @@ def add_lint(commands: Commands) -> None:
             "lint model_int8.tflite",
             "lint runs/bccd/best.pt",
             "lint exported.onnx --strict --json findings.json",
+            "lint model_int8.tflite --target ethos-u55-64",
         ),
         _lint,
     )
     parser.add_argument("model", type=Path, metavar="FILE", help=".tflite of any maker, checkpoint (.pt), or .onnx")
     parser.add_argument("--strict", action="store_true", help="exit with 1 when there is an error or a warning")
+    parser.add_argument(
+        "--target",
+        choices=NPU_TARGETS,
+        metavar="NPU",
+        help="ethos-u55-64 and the like: compile the file and variants of it, and say what costs cycles there",
+    )
+    add_npu_arguments(parser)
     add_json_argument(parser)
 
 
 def _lint(args: argparse.Namespace) -> int:
     from edgedet.lint.api import lint
 
-    report = lint(args.model)
+    npu = npu_options(args)
+    target = args.target if npu is None or npu.preset is None else choose_target(args.target, npu, "")
+    report = lint(args.model, target, npu)
     show(report.text())
     give(args, report.to_json())
     return 1 if args.strict and report.count("error") + report.count("warning") else 0
