@@ -24,6 +24,7 @@ import sys
 # for it until `_leave_current_folder` ran.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from edgedet.api.boards import boards
     from edgedet.api.dataset import Dataset, open_dataset
     from edgedet.api.detections import Detections
     from edgedet.api.model import Model, load
@@ -32,13 +33,25 @@ if TYPE_CHECKING:
     from edgedet.errors import EdgedetError
 
 __version__ = "0.1.0"
-__all__ = ["Dataset", "Detections", "EdgedetError", "Model", "__version__", "load", "open_dataset", "report", "train"]
+__all__ = [
+    "Dataset",
+    "Detections",
+    "EdgedetError",
+    "Model",
+    "__version__",
+    "boards",
+    "load",
+    "open_dataset",
+    "report",
+    "train",
+]
 
 _HOMES = {
     "Dataset": "edgedet.api.dataset",
     "Detections": "edgedet.api.detections",
     "EdgedetError": "edgedet.errors",
     "Model": "edgedet.api.model",
+    "boards": "edgedet.api.boards",
     "load": "edgedet.api.model",
     "open_dataset": "edgedet.api.dataset",
     "report": "edgedet.api.pages",

@@ -294,7 +294,7 @@ def load_model_file(name_or_path: str, overrides: Sequence[str] = ()) -> ModelFi
         near = meant(name_or_path.removesuffix(".toml"), available_models())
         raise ConfigError(f"no model {name_or_path!r}{near}: expected the path of a .toml file or one "
                           f"of {', '.join(available_models())}")  # fmt: skip
-    table = _read_toml(path)
+    table = read_toml(path)
     for override in overrides:
         _apply_override(table, override)
     return build(ModelFile, table, str(path))
@@ -307,7 +307,12 @@ def changed_training_keys(overrides: Sequence[str]) -> frozenset[str]:
     return frozenset(name for section, _, name in keys if section in ("", "train") and name in known)
 
 
-def _read_toml(path: Path) -> dict[str, Any]:
+def read_toml(path: Path) -> dict[str, Any]:
+    """A TOML file as a dict.
+
+    Raises:
+        ConfigError: too large, or no TOML.
+    """
     with path.open("rb") as file:
         data = file.read(MAX_FILE_BYTES + 1)
     if len(data) > MAX_FILE_BYTES:

@@ -44,7 +44,9 @@ ALLOWED: dict[str, set[str]] = {
     # Every form in which a file runs on this computer, the generated C among them.
     "runtimes": {"numerics", "graph", "simulate", "data", "codegen"},
     "evaluate": {"numerics", "graph", "data", "runtimes", "options"},
-    "deploy": {"numerics", "graph", "npu", "simulate", "data", "codegen", "runtimes"},
+    # What a model needs, and what boards have.
+    "hardware": {"numerics", "graph", "codegen", "runtimes"},
+    "deploy": {"numerics", "graph", "npu", "simulate", "data", "codegen", "runtimes", "hardware"},
     # report.html of a run folder.
     "page": {"numerics", "data", "runtimes", "evaluate", "drawing"},
     # What a file of another maker means.
@@ -106,6 +108,7 @@ LIGHT_LAYERS = (
     "codegen",
     "runtimes",
     "evaluate",
+    "hardware",
     "deploy",
     "contract",
     "exchange",

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from edgedet.evaluate.evaluator import EvalReport
     from edgedet.exchange.export.api import ExportReport
     from edgedet.finetune.qat import QatReport
+    from edgedet.hardware.check import CheckReport
     from edgedet.lint.finding import LintReport
     from edgedet.npu.cores import NpuOptions
     from edgedet.quantize.api import QuantizeReport
@@ -212,6 +213,7 @@ class Model:
         name: str | None = None,
         project: str | None = None,
         npu: NpuOptions | None = None,
+        board: str | None = None,
     ) -> DeployReport:
         """Write the sources that run an int8 file on a chip, with a self-test.
 
@@ -226,10 +228,12 @@ class Model:
             project: kind of project, for example `make` or `cmake`, with build files and an example around the module;
                 None: the module alone.
             npu: board or memory around the NPU, of targets ethos-u...; None: what stands for a microcontroller.
+            board: name of a board (`edgedet.boards()`), or path of its TOML: the model must fit there.
         Returns:
             What was written.
         Raises:
-            ConfigError: not an int8 file, an unknown target, a name that C does not take, or more RAM than allowed.
+            ConfigError: not an int8 file, an unknown target, a name that C does not take, more RAM than allowed, or
+                a board that it does not fit.
         """
         from edgedet.deploy.api import deploy
 
@@ -238,8 +242,26 @@ class Model:
         picture = None if image is None else as_path(image, "image")
         return deploy(
             self.path, target, folder, ram_bytes=ram_bytes, image=picture, seed=seed, name=name, project=project,
-            npu=npu,
+            npu=npu, board=board,
         )  # fmt: skip
+
+    def check(self, board: str = "all", *, target: str = "c99", ram_bytes: int | None = None) -> CheckReport:
+        """Say whether an int8 file fits boards, how fast it may run there, and what would make it fit.
+
+        Args:
+            board: name of a board (`edgedet.boards()`), path of its TOML, or `all`; ways to make it fit are looked
+                for when it is one.
+            target: `c99` (planned and measured) or `tflm` (code and stack are assumed).
+            ram_bytes: largest arena, as of `deploy`.
+        Returns:
+            The report; `report.fits`, `print(report)`, one of `report.checks` for each board.
+        Raises:
+            ConfigError: not an int8 file, or no such board.
+        """
+        from edgedet.deploy.preflight import boards_of, check
+
+        self._require(INT8, to="check", instead="make it int8 with quantize() first")
+        return check(self.path, boards_of(board), target=target, ram_bytes=ram_bytes)
 
     def inspect(self, against: PathLike | Model, data: Data, *, images: int = 32, seed: int = 0) -> Inspection:
         """Compare every layer of an int8 file with the checkpoint that it was made from.

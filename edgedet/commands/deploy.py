@@ -36,6 +36,7 @@ def add_deploy(commands: Commands) -> None:
             "deploy runs/q/model_int8.tflite --target c99 --project arduino --out firmware",
             "deploy runs/q/model_int8.tflite --target ethos-u55-128 --out firmware",
             "deploy runs/q/model_int8.tflite --preset grove-vision-ai-v2 --out firmware",
+            "deploy runs/q/model_int8.tflite --target c99 --board nicla_vision --out module",
         ),
         _deploy,
     )
@@ -63,6 +64,9 @@ def add_deploy(commands: Commands) -> None:
         choices=PROJECTS,
         help="put a project around the module: build files, manifests and an example with a place for the camera",
     )
+    parser.add_argument(
+        "--board", metavar="BOARD", help="the model must fit this board (`edgedet boards`), or nothing is written"
+    )
     parser.add_argument("--ram", type=byte_count, metavar="BYTES", help="largest arena that is allowed; 256k is 262144")
     parser.add_argument(
         "--image", type=Path, metavar="FILE", help="picture for the golden vectors (default: a drawn one)"
@@ -88,6 +92,7 @@ def _deploy(args: argparse.Namespace) -> int:
         name=args.name,
         project=args.project,
         npu=npu,
+        board=args.board,
     )
     show(report.text())
     give(args, report.to_json())

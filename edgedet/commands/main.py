@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 
 from edgedet import __version__
+from edgedet.commands.boards import add_boards, add_check
 from edgedet.commands.completion import add_completion
 from edgedet.commands.data import add_data_commands
 from edgedet.commands.deploy import add_deploy
@@ -74,6 +75,8 @@ ADD_COMMANDS = (
     add_contract,
     add_evaluate,
     add_predict,
+    add_boards,
+    add_check,
     add_deploy,
     add_report,
     add_export,
@@ -88,8 +91,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: arguments without the program's name; None takes the process's.
     Returns:
-        Exit code: 0; 2 after an error that the user can act on; 130 after Ctrl-C; 141 when
-        nobody reads the output any more.
+        Exit code: 0; 1 when a model does not fit a board, or strict lint finds something; 2 after an error that the
+        user can act on; 130 after Ctrl-C; 141 when nobody reads the output any more.
     """
     limit_blas_threads()
     let_threads_sleep()

@@ -16,7 +16,7 @@ from edgedet.terminal import COLUMNS
 # What other tools call it -> the command here.
 OTHER_WORDS = {
     "test": "evaluate", "val": "evaluate", "eval": "evaluate", "detect": "predict", "infer": "predict",
-    "build": "deploy", "qat": "quantize --method qat", "finetune": "train --from CKPT", "check": "data check",
+    "build": "deploy", "qat": "quantize --method qat", "finetune": "train --from CKPT",
     "benchmark": "evaluate",
 }  # fmt: skip
 # What other tools call it -> the option here, where a command has it.

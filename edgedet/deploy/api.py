@@ -15,6 +15,7 @@ from edgedet.deploy.output_folder import (
     check_replaceable,
     write_folder,
 )
+from edgedet.deploy.preflight import check_product
 from edgedet.deploy.projects.layout import layout_of
 from edgedet.deploy.projects.render import with_project
 from edgedet.deploy.targets.c99 import deploy_c99
@@ -23,6 +24,8 @@ from edgedet.deploy.targets.npu_report import NpuReport
 from edgedet.deploy.targets.tflm import deploy_tflm
 from edgedet.errors import ConfigError
 from edgedet.graph.tflm_ops import OperatorUse
+from edgedet.hardware.board import load_board
+from edgedet.hardware.check import BoardCheck
 from edgedet.npu.cores import NPU_TARGETS, NpuOptions, npu_setup
 from edgedet.outputs.lock import hold_output
 from edgedet.runtimes.tflm_arena import ArenaReport
@@ -64,6 +67,7 @@ class DeployReport:
     constant_bytes: int = 0  # in the flash, without code: target c99 weights and other constants, tflm the model
     project: str | None = None  # kind of the project around the module
     npu: NpuReport | None = None  # targets ethos-u...: what runs on the NPU, and Vela's estimates
+    board: BoardCheck | None = None  # that it was checked against
 
     def to_json(self) -> dict[str, Any]:
         """JSON-able dict; everything about the target stands in its manifest, the last of the files."""
@@ -80,6 +84,7 @@ class DeployReport:
             "golden_source": self.golden_source,
             "unchecked": self.unchecked,
             "notes": list(self.notes),
+            "board": None if self.board is None else self.board.to_json(),
             "project": self.project,
             **({} if self.npu is None else {"npu": self.npu.to_json()}),
         }
@@ -123,6 +128,9 @@ class DeployReport:
             lines.append(
                 f"           outputs by TFLite Micro alone, not cross-checked by the simulator: {self.unchecked}"
             )
+        if self.board is not None:
+            lines.append(f"board:     {self.board.board.file.title}: {self.board.verdict()}")
+            lines.append(f"time:      {self.board.time.text()}")
         lines.append(f"wrote:     {len(self.files)} files in {self.out} ({MANIFEST} lists them)")
         if self.project is None:
             lines.append(f"next:      {_NEXT.get(self.target, _NEXT_NPU).format(out=shlex.quote(str(self.out)))}")
@@ -145,6 +153,7 @@ def deploy(
     name: str | None = None,
     project: str | None = None,
     npu: NpuOptions | None = None,
+    board: str | None = None,
 ) -> DeployReport:
     """Write the sources that run a model on a target, with its arena, its contracts and a self-test.
 
@@ -166,10 +175,12 @@ def deploy(
         project: kind of the project to put around the module (`edgedet.deploy.projects.layout.PROJECTS`): build files
             and manifests, and an example from a frame to printed detections. None: the module alone.
         npu: targets ethos-u...: memory around the NPU; None: what stands for a microcontroller.
+        board: name of a board, or path of its TOML: the model must fit there. None: not checked.
     Returns:
         What was written.
     Raises:
-        ConfigError: unknown target or project, a name that C does not take, an arena above `ram_bytes`, or `out` holds
+        ConfigError: unknown target, project or board, a model that does not fit the board, a name that C does not
+            take, an arena above `ram_bytes`, or `out` holds
             something else, or files of an earlier project that were changed.
         ConversionError: the file is damaged, or TFLite Micro computes other bytes than the simulator.
         UnsupportedOpError: the target has no kernel for an operator.
@@ -189,6 +200,7 @@ def deploy(
             )
     if ram_bytes is not None and ram_bytes < 1:
         raise ConfigError(f"the RAM limit must be at least 1 byte, got {ram_bytes}")
+    wanted = None if board is None else load_board(board)
     with hold_output(out):
         check_replaceable(out)
         match target:
@@ -199,6 +211,12 @@ def deploy(
             case _:
                 setup = npu_setup(target, npu or NpuOptions())
                 product = deploy_ethos_u(model, ram_bytes, image, seed, module, setup)
+        fitting = None if wanted is None else check_product(wanted, product, target, model, ram_bytes, seed)
+        if fitting is not None and not fitting.fits:
+            raise ConfigError(
+                f"{model} on {board}: {fitting.verdict()}; `edgedet check {shlex.quote(str(model))} --board {board}` "
+                "looks for what would make it fit. Nothing was written"
+            )
         if project is not None:
             product = with_project(product, target, project, module)
         write_folder(out, product.sources, product.manifest, product.binaries)
@@ -220,4 +238,5 @@ def deploy(
         unchecked=product.unchecked,
         project=project,
         npu=product.npu,
+        board=fitting,
     )

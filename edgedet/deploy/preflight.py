@@ -1,0 +1,128 @@
+"""Whether a model fits a board, before anything is written: for `check`, and inside `deploy --board`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from edgedet.deploy.targets.c99 import load_any
+from edgedet.deploy.targets.product import Product
+from edgedet.errors import ConfigError, naming_file, require_one_of
+from edgedet.graph.flatbuffer import read_tflite
+from edgedet.graph.graph import Graph
+from edgedet.graph.model import Int8Model
+from edgedet.hardware.board import Board, all_boards, load_board
+from edgedet.hardware.check import BoardCheck, CheckReport, check_needs
+from edgedet.hardware.needs import ARENA, CODE, STACK, WEIGHTS, c99_needs
+from edgedet.hardware.placement import Need
+from edgedet.hardware.remedies import remedies
+from edgedet.hardware.speed import works_of
+from edgedet.runtimes.c_program import make_program
+
+ALL = "all"
+TARGETS = ("c99", "tflm")
+# TFLite Micro with CMSIS-NN and the nano detector, without the model: docs/chip.md.
+_TFLM_CODE_BYTES = 103_880
+_TFLM_STACK_BYTES = 4_096
+_NO_TIME = "TFLite Micro's instructions follow from its build; nothing here measures them"
+
+
+def boards_of(name: str) -> tuple[Board, ...]:
+    """Boards by name: one, one of a file, or `all`."""
+    return all_boards() if name == ALL else (load_board(name),)
+
+
+def check(
+    model: Path,
+    boards: Sequence[Board],
+    *,
+    target: str = "c99",
+    ram_bytes: int | None = None,
+    log: Callable[[str], None] | None = None,
+) -> CheckReport:
+    """Check a model against boards.
+
+    Args:
+        model: int8 `.tflite` of any maker.
+        boards: at least one; for a single board, ways to make it fit are looked for.
+        target: c99: planned and measured; tflm: the arena as TFLite Micro takes it on this computer, its code and stack
+            are assumed.
+        ram_bytes: largest arena, as `deploy --ram`.
+        log: is told what is tried.
+    Returns:
+        The report.
+    Raises:
+        ConfigError: no boards, an unknown target, or an arena above `ram_bytes`.
+        ConversionError, UnsupportedOpError, ToolchainError: as `deploy`.
+    """
+    require_one_of("target", target, TARGETS)
+    if not boards:
+        raise ConfigError("no board given; `edgedet boards` lists them")
+    if target == "tflm":
+        from edgedet.codegen.module_name import UNNAMED
+        from edgedet.deploy.targets.tflm import deploy_tflm
+
+        product = deploy_tflm(model, ram_bytes, None, 0, UNNAMED)
+        graph = read_tflite(model)
+        checks = tuple(_check_tflm(board, product, graph) for board in boards)
+        return CheckReport(model.name, target, _input_text(graph), checks)
+    loaded, contracts, _ = load_any(model)
+    with naming_file(model):
+        made = make_program(loaded.graph, contracts, ram_bytes)
+    works = works_of(made.program)
+    found = []
+    for board in boards:
+        needs = c99_needs(made.program, contracts, board.core.name)
+        result = check_needs(board, needs, works, loaded.graph)
+        if len(boards) == 1 and not result.fits:
+            result = with_remedies(result, loaded.graph, contracts, log)
+        found.append(result)
+    return CheckReport(model.name, target, _input_text(loaded.graph), tuple(found))
+
+
+def with_remedies(
+    check: BoardCheck, graph: Graph, model: Int8Model | None, log: Callable[[str], None] | None = None
+) -> BoardCheck:
+    """The check, with what would make the model fit as target c99."""
+    needs = [item.need for item in check.placed]
+    return replace(check, remedies=remedies(check.board, graph, model, needs, log))
+
+
+def check_product(
+    board: Board, product: Product, target: str, model: Path, ram_bytes: int | None, seed: int
+) -> BoardCheck:
+    """Check a deployment in memory.
+
+    Args:
+        board: it is for.
+        product: made, not written.
+        target, model, ram_bytes, seed: that it was made with; of targets ethos-u... the NPU must be the board's.
+    Raises:
+        ConfigError: the board has no such NPU.
+    """
+    npu = board.file.npu
+    if target not in TARGETS and (npu is None or npu.vela != target):
+        there = "none" if npu is None else npu.vela or npu.name
+        raise ConfigError(f"target {target}: {board.file.title} has no such NPU, found {there}")
+    if target != "c99":
+        return _check_tflm(board, product, read_tflite(model))
+    loaded, contracts, _ = load_any(model)
+    made = make_program(loaded.graph, contracts, ram_bytes, seed)
+    return check_needs(board, c99_needs(made.program, contracts, board.core.name), works_of(made.program), loaded.graph)
+
+
+def _check_tflm(board: Board, product: Product, graph: Graph) -> BoardCheck:
+    code = f"assumed: {_TFLM_CODE_BYTES:,} bytes, what TFLite Micro with CMSIS-NN took with one network (docs/chip.md)"
+    needs = (
+        Need(ARENA, product.arena_bytes, "measured with TFLite Micro on this computer, and a margin for CMSIS-NN"),
+        Need(WEIGHTS, product.model_bytes, "exact: the model"),
+        Need(CODE, _TFLM_CODE_BYTES, code),
+        Need(STACK, _TFLM_STACK_BYTES, "assumed: nothing was measured"),
+    )
+    return check_needs(board, needs, _NO_TIME, graph)
+
+
+def _input_text(graph: Graph) -> str:
+    shapes = ("x".join(map(str, graph.tensors[index].shape)) for index in graph.inputs)
+    return ", ".join(shapes)
