@@ -49,7 +49,7 @@ NETWORKS = (  # name, side px, overrides
     ("rtmdet_pico_relu6", 96, ()), ("rtmdet_pico_relu6", 160, ()), ("rtmdet_pico_relu6", 128, ("channels=1",)),
     ("rtmdet_nano", 96, ()), ("rtmdet_nano_half", 96, ()), ("rtmdet_nano_relu", 96, ()),
     ("rtmdet_nano_ncadc_relu6", 96, ()),    ("rtmdet_nano_ncadc_relu6", 192, ()), ("rtmdet_nano_half_relu", 128, ()),
-    ("rtmdet_mnv4", 96, ()),
+    ("rtmdet_mnv4", 96, ()), ("rtmdet_pico_relu6", 64, ()),
 )  # fmt: skip
 SHIPPED_SIDES = (96, 128, 160, 192, 224, 256, 320)  # px, of the table of other models
 SHIPPED = ("rtmdet_pico_relu6", "rtmdet_nano_half_relu", "rtmdet_nano_half_ncadc_relu6", "rtmdet_nano_half",
@@ -221,7 +221,9 @@ def trained_errors(costs: CoreCosts) -> list[float]:
     """Relative error for the trained networks of docs/chip.md, whose codes and zero points differ from drawn ones."""
     page = (REPO / "docs" / "chip.md").read_text("utf-8")
     errors = []
-    for name, side, core, millions in re.findall(r"^\| (rtmdet_\w+)_(\d+) \| (\S+) \| ([\d.]+) \|", page, re.MULTILINE):
+    for name, side, core, millions in re.findall(
+        r"^\| (rtmdet_\w+)_(\d+) \| (cortex-\S+) \| ([\d.]+) \|", page, re.MULTILINE
+    ):
         if core == costs.name:
             found, _ = instructions_of(works_of(skeleton_program(name, int(side), ())), costs)
             errors.append(abs(found / (float(millions) * 1e6) - 1))

@@ -15,7 +15,7 @@ from edgedet.deploy.output_folder import (
     check_replaceable,
     write_folder,
 )
-from edgedet.deploy.preflight import check_product
+from edgedet.deploy.preflight import require_fit
 from edgedet.deploy.projects.layout import layout_of
 from edgedet.deploy.projects.render import with_project
 from edgedet.deploy.targets.c99 import deploy_c99
@@ -200,7 +200,8 @@ def deploy(
             )
     if ram_bytes is not None and ram_bytes < 1:
         raise ConfigError(f"the RAM limit must be at least 1 byte, got {ram_bytes}")
-    wanted = None if board is None else load_board(board)
+    if board is not None:
+        load_board(board)  # says what is wrong with it before the work
     with hold_output(out):
         check_replaceable(out)
         match target:
@@ -211,12 +212,7 @@ def deploy(
             case _:
                 setup = npu_setup(target, npu or NpuOptions())
                 product = deploy_ethos_u(model, ram_bytes, image, seed, module, setup)
-        fitting = None if wanted is None else check_product(wanted, product, target, model, ram_bytes, seed)
-        if fitting is not None and not fitting.fits:
-            raise ConfigError(
-                f"{model} on {board}: {fitting.verdict()}; `edgedet check {shlex.quote(str(model))} --board {board}` "
-                "looks for what would make it fit. Nothing was written"
-            )
+        fitting = None if board is None else require_fit(load_board(board), product, target, model, ram_bytes, seed)
         if project is not None:
             product = with_project(product, target, project, module)
         write_folder(out, product.sources, product.manifest, product.binaries)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -89,7 +90,7 @@ def with_remedies(
     return replace(check, remedies=remedies(check.board, graph, model, needs, log))
 
 
-def check_product(
+def require_fit(
     board: Board, product: Product, target: str, model: Path, ram_bytes: int | None, seed: int
 ) -> BoardCheck:
     """Check a deployment in memory.
@@ -99,8 +100,20 @@ def check_product(
         product: made, not written.
         target, model, ram_bytes, seed: that it was made with; of targets ethos-u... the NPU must be the board's.
     Raises:
-        ConfigError: the board has no such NPU.
+        ConfigError: it does not fit, or the board has no such NPU.
     """
+    found = _check_product(board, product, target, model, ram_bytes, seed)
+    if not found.fits:
+        raise ConfigError(
+            f"{model} on {board.name}: {found.verdict()}; `edgedet check {shlex.quote(str(model))} --board ...` looks "
+            "for what would make it fit. Nothing was written"
+        )
+    return found
+
+
+def _check_product(
+    board: Board, product: Product, target: str, model: Path, ram_bytes: int | None, seed: int
+) -> BoardCheck:
     npu = board.file.npu
     if target not in TARGETS and (npu is None or npu.vela != target):
         there = "none" if npu is None else npu.vela or npu.name
