@@ -60,6 +60,10 @@ class ConversionError(EdgedetError):
     """A graph can't be converted, read or written exactly."""
 
 
+class DeviceError(EdgedetError):
+    """A board behind a serial line does not answer, answers wrongly, or holds another model."""
+
+
 class OutputError(EdgedetError):
     """A file or folder can't be written: no space, a quota, no permission, or its folder is gone."""
 

@@ -48,8 +48,11 @@ def include_options(module: Path) -> list[str]:
 
 
 def _sources(module: Path, *without: str) -> list[str]:
-    """C files of a module, kernels included."""
-    return [str(path) for path in sorted(module.rglob("*.c")) if path.name not in without and "build" not in path.parts]
+    """C files of a module, kernels included; not the program that serves a line, which has a main() of its own."""
+    left_out = (*without, "device_main.c")
+    return [
+        str(path) for path in sorted(module.rglob("*.c")) if path.name not in left_out and "build" not in path.parts
+    ]
 
 
 def sanitize(module: Path, name: str, out: Path) -> Outcome:
@@ -120,7 +123,7 @@ def analyze_with_clang_tidy(sources: list[Path], includes: list[str], out: Path,
 
 def module_sources(module: Path) -> list[Path]:
     """The generated files that hold code; constants are left out, since an analyzer takes minutes for them."""
-    return [path for name in ("model.c", "run.c", "selftest.c") if (path := module / name).exists()]
+    return [path for name in ("model.c", "run.c", "device.c", "selftest.c") if (path := module / name).exists()]
 
 
 def kernel_sources() -> list[Path]:

@@ -32,6 +32,8 @@ BOTTOM = {
 # runs without torch (LIGHT_LAYERS).
 ALLOWED: dict[str, set[str]] = {
     "numerics": set(),
+    # A board behind a serial line.
+    "device": set(),
     "graph": {"numerics"},
     # Arm's NPU: its compiler as a process of its own.
     "npu": {"graph"},
@@ -40,9 +42,9 @@ ALLOWED: dict[str, set[str]] = {
     "drawing": set(),
     # Option groups of the command line that name a data set.
     "options": {"data"},
-    "codegen": {"numerics", "graph", "data", "drawing"},
+    "codegen": {"numerics", "graph", "data", "drawing", "device"},
     # Every form in which a file runs on this computer, the generated C among them.
-    "runtimes": {"numerics", "graph", "simulate", "data", "codegen"},
+    "runtimes": {"numerics", "graph", "simulate", "data", "codegen", "device"},
     "evaluate": {"numerics", "graph", "data", "runtimes", "options"},
     # What a model needs, and what boards have.
     "hardware": {"numerics", "graph", "codegen", "runtimes"},
@@ -101,6 +103,7 @@ HEAVY = {
 MAKERS = {"onnx", "onnxruntime", "onnxsim", "onnx2tf", "tensorflow"}
 LIGHT_LAYERS = (
     "numerics",
+    "device",
     "graph",
     "npu",
     "simulate",

@@ -63,7 +63,7 @@ def test_extras_bring_what_the_errors_promise() -> None:
         extra: {re.split(r"[^\w-]", requirement)[0].lower() for requirement in requirements}
         for extra, requirements in project["optional-dependencies"].items()
     }
-    distributions = {"cv2": "opencv-python-headless", "ethosu": "ethos-u-vela"}
+    distributions = {"cv2": "opencv-python-headless", "ethosu": "ethos-u-vela", "serial": "pyserial"}
     for module, extra in EXTRAS.items():
         assert distributions.get(module, module.replace("_", "-")) in names[extra], module
     # Both targets of deploy render templates.

@@ -14,6 +14,7 @@ import numpy as np
 from edgedet import __version__
 from edgedet.codegen.c_source import C_TYPES, array_rows, int8_rows, int_rows
 from edgedet.codegen.decoders import decoder_kernel, decoder_values
+from edgedet.codegen.device_files import device_files
 from edgedet.codegen.emit.borders import EDK_TYPES
 from edgedet.codegen.kernel_files import kernel_files
 from edgedet.codegen.memory.picture import plan_picture
@@ -91,6 +92,7 @@ def render_c99(
         values |= {**run_values(model), **_scratch_values(program)}
         names = (*names, *_CONTRACT_FILES)
     own = [file for file in names if file.endswith(".c") and file not in ("golden.c", "selftest.c")]
+    own += [] if golden is None else ["device.c"]
     values["own_sources"] = build_words(name.stem + file for file in own)
     values["kernel_sources"] = build_words(file for file in kernels if file.endswith(".c"))
     values["module_hash"] = _module_hash(program, model, model_sha256)
@@ -102,6 +104,7 @@ def render_c99(
         texts[stem + file] = environment.get_template(f"{file}.j2").render({**values, **extra})
     if golden is None:
         return {**texts, **kernels}
+    texts |= device_files("c99", program.graph, program.outputs, model, values, name)
     picture = plan_picture(program.plan, f"arena of {program.plan.arena_bytes:,} bytes")
     return {**texts, "plan.txt": _plan_text(program), "plan.svg": picture, **kernels}
 

@@ -138,15 +138,15 @@ def template_environment(target: str, name: ModuleName = UNNAMED) -> Any:
     """The one jinja2.Environment of all generated sources; a missing value is an error.
 
     Args:
-        target: folder of firmware_export whose templates come first; those of tflm and c99 follow: contract.h, the
-            tables of run.c and the kernels' part of CMakeLists.txt are the same.
+        target: folder of firmware_export whose templates come first; those of tflm, c99 and device follow: contract.h,
+            the tables of run.c, the kernels' part of CMakeLists.txt and the serial protocol are the same.
         name: of the module.
     """
     import jinja2
 
     templates = resource_dir("firmware_export")
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader([templates / target, templates / "tflm", templates / "c99"]),
+        loader=jinja2.FileSystemLoader([templates / folder for folder in (target, "tflm", "c99", "device")]),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

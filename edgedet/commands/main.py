@@ -58,6 +58,7 @@ EXTRAS = {
     "openvino": "openvino",
     "executorch": "executorch",
     "shtab": "completion",
+    "serial": "serial",
 }
 
 # In the order in which a user needs them, and `--help` shows them.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from edgedet.device.line import is_serial
 from edgedet.errors import ConfigError
 
 INT8_RUNTIMES = ("sim", "ref", "xnnpack", "tflm")
@@ -12,9 +13,15 @@ INT8_RUNTIMES = ("sim", "ref", "xnnpack", "tflm")
 COMPILED_RUNTIMES = ("c99", "qemu:cortex-m4", "qemu:cortex-m7", "qemu:cortex-m55")  # these need a C compiler
 
 
-RUNTIMES = (
-    *("sim", "ref", "xnnpack", "tflm", "c99", "qemu:cortex-m4", "qemu:cortex-m7", "qemu:cortex-m55"),
-    "torch",
+class _Names(tuple[str, ...]):
+    """Names of runtimes; those of devices, serial:PORT, belong to them and can't be listed."""
+
+    def __contains__(self, name: object) -> bool:
+        return super().__contains__(name) or (isinstance(name, str) and is_serial(name))
+
+
+RUNTIMES = _Names(
+    ("sim", "ref", "xnnpack", "tflm", "c99", "qemu:cortex-m4", "qemu:cortex-m7", "qemu:cortex-m55", "torch")
 )
 
 
@@ -24,7 +31,8 @@ CHECKPOINT_SUFFIXES = (".pt", ".pth")
 RUNTIME_HELP = (
     "sim: NumPy integer simulator, the chip's arithmetic; ref: TFLite's reference kernels; xnnpack: the "
     "interpreter's default kernels; tflm: TFLite Micro; c99: the generated C on this machine; qemu:...: the same C on "
-    "an emulated microcontroller (qemu:cortex-m4, -m7, -m55), with instruction counts; torch: float checkpoint "
+    "an emulated microcontroller (qemu:cortex-m4, -m7, -m55), with instruction counts; serial:PORT[@BAUD]: a board "
+    "that runs what `edgedet deploy` wrote; torch: float checkpoint "
     "(default: sim for a .tflite, torch for a .pt)"
 )
 
@@ -52,6 +60,7 @@ def choose_runtime(model: Path, runtime: str | None) -> str:
         )
     if not is_checkpoint and name == "torch":
         raise ConfigError(
-            f"{model}: `runtime` torch runs checkpoints; for a .tflite take sim, ref, xnnpack, tflm, c99 or qemu:..."
+            f"{model}: `runtime` torch runs checkpoints; for a .tflite take sim, ref, xnnpack, tflm, c99, qemu:... or "
+            "serial:..."
         )
     return name

@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from edgedet.contracts import AS_IN_CONTRACT, NmsChoice
+from edgedet.device.line import is_serial, open_line, parse_address
 from edgedet.errors import ConfigError, naming_file
 from edgedet.graph.model import Int8Model, load_int8_model
 from edgedet.runtimes.interpreters import open_default_kernels, open_reference, open_tflm
@@ -28,7 +29,8 @@ def open_runtime(path: Path, name: str = "sim", nms: NmsChoice = AS_IN_CONTRACT)
         name: `sim` (NumPy integer simulator, the chip's arithmetic), `ref` (TFLite's reference kernels), `xnnpack`
             (the interpreter's default kernels), `tflm` (TFLite Micro's reference kernels), `c99` (the generated C on
             this machine, its decoder included where C has one), `qemu:cortex-m4`, `-m7` or
-            `-m55` (the same C on an emulated microcontroller).
+            `-m55` (the same C on an emulated microcontroller), `serial:PORT` or `serial:PORT@BAUD` (a board that runs
+            what `deploy` wrote).
         nms: other limits of decoding than the contract's; generated C is made with them.
     Returns:
         The runtime, ready to invoke.
@@ -36,6 +38,7 @@ def open_runtime(path: Path, name: str = "sim", nms: NmsChoice = AS_IN_CONTRACT)
         ConfigError: unknown name, or `nms` does not fit the head.
         ConversionError: the file is missing, damaged, not int8 or lacks metadata.
         ToolchainError: the interpreter's package is missing or rejects the file.
+        DeviceError: the board does not answer, or holds another model.
     """
     openers: dict[str, Callable[[Int8Model], tuple[str, Run]]] = {
         "sim": _open_simulator,
@@ -44,9 +47,11 @@ def open_runtime(path: Path, name: str = "sim", nms: NmsChoice = AS_IN_CONTRACT)
         "tflm": lambda model: open_tflm(str(model.path), model.data, model.graph),
     }
     known = (*INT8_RUNTIMES, *COMPILED_RUNTIMES)
-    if name not in known:
-        raise ConfigError(f"runtime must be one of {', '.join(known)} for a .tflite; got {name!r}")
+    if name not in known and not is_serial(name):
+        raise ConfigError(f"runtime must be one of {', '.join(known)} or serial:PORT for a .tflite; got {name!r}")
     model = load_int8_model(path)
+    if is_serial(name):
+        return _open_device(model, name, nms)
     model = replace(model, outputs=nms.applied(model.outputs))
     if name.startswith("qemu:"):
         with naming_file(path):
@@ -91,3 +96,12 @@ def _open_qemu(model: Int8Model, name: str) -> Int8Runtime:
         f"int8, double rounding, edgedet's generated C on QEMU {board.machine} ({board.cpu}); instructions, not cycles"
     )
     return Int8Runtime(name, "; ".join((arithmetic, *model.notes)), model, module, module.details)
+
+
+def _open_device(model: Int8Model, name: str, nms: NmsChoice) -> Int8Runtime:
+    from edgedet.runtimes.on_device import DeviceModule
+
+    address = parse_address(name)
+    module = DeviceModule(model, open_line(address), address)
+    model = replace(model, outputs=nms.applied(model.outputs))
+    return Int8Runtime(name, "; ".join((module.arithmetic, *model.notes)), model, module, module.details)

@@ -83,7 +83,7 @@ def _place(path: PurePosixPath, layout: Layout, name: ModuleName, needs_golden: 
     if path.name == "cortex-m.cmake":  # the project has its own
         return None
     if not layout.own_build:
-        if path.name in _BUILD_FILES or own.startswith("selftest."):
+        if path.name in _BUILD_FILES or own.startswith(("selftest.", "device_main.")):
             return None
         if own.startswith("golden.") and not needs_golden:
             return None
@@ -101,5 +101,5 @@ def module_sources(placed: Mapping[str, str], layout: Layout) -> tuple[str, ...]
     """What a compiler takes of a placed module, relative to its folder; without self-test and golden vectors."""
     below = [PurePosixPath(path) for path in placed if path.startswith(f"{layout.module}/")]
     files = [path.relative_to(layout.module) for path in below if path.suffix in _SOURCES]
-    skipped = ("selftest", "golden") if layout.own_build else ("selftest",)
+    skipped = ("selftest", "device_main", "golden") if layout.own_build else ("selftest",)
     return tuple(str(path) for path in files if not path.stem.endswith(skipped))

@@ -35,6 +35,7 @@ STRICT = "-O1 -Wall -Wextra -Wpedantic -Wconversion -Wsign-conversion -Wshadow -
 # clang's -Weverything without: declarations first (C89), holes in structs, spans of C++ instead of pointers.
 EVERYTHING = "-Weverything -Wno-declaration-after-statement -Wno-padded -Wno-unknown-warning-option"
 WARNINGS = {"gcc": STRICT, "clang": f"{STRICT} {EVERYTHING} -Wno-unsafe-buffer-usage"}
+PROGRAMS = ("selftest.c", "device_main.c")  # with a main() each
 SANITIZERS = {
     "gcc": "-fsanitize=address,undefined",
     # edk_types.h promises a left shift that wraps.
@@ -303,7 +304,7 @@ def test_edgedet_run_equals_the_host_from_image_to_boxes(
     cc = require_tool("cc")
     path = request.getfixturevalue(fixture)
     out = deploy(path, "c99", tmp_path / "module").out
-    sources = [str(p.relative_to(out)) for p in out.rglob("*.c") if p.name != "selftest.c"]
+    sources = [str(p.relative_to(out)) for p in out.rglob("*.c") if p.name not in PROGRAMS]
     command = [cc, "-std=c99", "-O2", "-shared", "-fPIC", "-I.", "-Ikernels/include", "-o", "m.so", *sources]
     subprocess.run(command, cwd=out, check=True)
     library = ctypes.CDLL(str(out / "m.so"))
@@ -347,7 +348,7 @@ def test_deploy_c99_grey_network_takes_the_frames_of_a_grey_camera(
     cc = require_tool("cc")
     out = deploy(grey_model, "c99", tmp_path / "module").out
     assert not (out / "kernels/src/edk_preprocess.c").exists(), "colour code in a grey module"
-    sources = [str(p.relative_to(out)) for p in out.rglob("*.c") if p.name != "selftest.c"]
+    sources = [str(p.relative_to(out)) for p in out.rglob("*.c") if p.name not in PROGRAMS]
     command = [cc, "-std=c99", "-O2", "-Wall", "-Wextra", "-Wconversion", "-Werror", "-shared", "-fPIC", "-I.",
                "-Ikernels/include", "-o", "m.so", *sources]  # fmt: skip
     subprocess.run(command, cwd=out, check=True)

@@ -40,7 +40,7 @@ def run(command: Sequence[str], folder: Path) -> subprocess.CompletedProcess:
 def sources(modules: dict[str, Path]) -> list[str]:
     """C files of all modules; a kernel that several have once."""
     found = {path.name: str(path) for out in modules.values() for path in sorted(out.rglob("*.c"))}
-    return [path for name, path in found.items() if not name.endswith("selftest.c")]
+    return [path for name, path in found.items() if not name.endswith(("selftest.c", "device_main.c"))]
 
 
 def includes(modules: dict[str, Path]) -> list[str]:
