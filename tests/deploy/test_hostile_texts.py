@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import configparser
 import json
+import re
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -10,10 +12,12 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+import yaml
 from generated import assert_self_test_passes
 from PIL import Image
 
 from edgedet.deploy.api import deploy
+from edgedet.deploy.projects.layout import PROJECTS
 from edgedet.drawing.charts import Bar, LayerPoint, layers_chart, waterfall_chart
 from edgedet.graph.flatbuffer import parse_tflite, serialize
 from edgedet.graph.metadata import contract_metadata, read_contracts
@@ -90,6 +94,47 @@ def test_deploy_tflm_any_texts_compile_without_warnings(
     names = read_contracts(parse_tflite(hostile_model.read_bytes(), "m"), "m").outputs.class_names
     # puts() ends a name at a byte 0, as every C string does.
     assert printed == b"".join(name.encode().partition(b"\x00")[0] + b"\n" for name in names)
+
+
+@pytest.mark.parametrize("kind", PROJECTS)
+def test_deploy_project_any_texts_stay_texts_of_their_manifests(
+    kind: str, hostile_model: Path, hostile_image: Path, tmp_path: Path
+) -> None:
+    out = deploy(hostile_model, "c99", tmp_path / "out", image=hostile_image, name="tiny", project=kind).out
+    for path in out.rglob("*"):
+        assert path.is_dir() or path.read_bytes().isascii(), path
+    names = read_contracts(parse_tflite(hostile_model.read_bytes(), "m"), "m").outputs.class_names
+    described = f"int8 object detector made by edgedet, {len(names)} classes, {' '.join(names)}"
+    expected = re.sub("[^A-Za-z0-9 _.,+-]", "x", described)[:120].strip(" -")
+    match kind:
+        case "esp-idf":
+            manifest = yaml.safe_load((out / "components/tiny/idf_component.yml").read_text())
+            assert list(manifest) == ["version", "description", "dependencies"]
+            assert manifest["description"] == expected
+        case "arduino":
+            lines = (out / "library.properties").read_text().splitlines()
+            assert [line.partition("=")[0] for line in lines[:5]] == [
+                "name",
+                "version",
+                "author",
+                "maintainer",
+                "sentence",
+            ]
+            assert lines[4] == f"sentence={expected}"
+            assert len(lines) == 11
+        case "platformio":
+            assert json.loads((out / "lib/tiny/library.json").read_text())["description"] == expected
+            settings = configparser.ConfigParser(interpolation=None)
+            settings.read(out / "platformio.ini")
+            assert settings.sections() == ["platformio", "env", "env:native", "env:xiao_esp32s3"]
+            assert dict(settings["platformio"]) == {"default_envs": "native", "description": expected}
+        case "zephyr":
+            assert f'\tbool "{expected}"\n' in (out / "tiny/Kconfig").read_text()
+        case "cmsis-pack":
+            root = ElementTree.parse(out / "edgedet.tiny.pdsc").getroot()
+            assert root.findtext("description") == expected
+        case "make" | "cmake":
+            assert "evil" not in (out / ("Makefile" if kind == "make" else "CMakeLists.txt")).read_text()
 
 
 def test_charts_any_texts_are_well_formed() -> None:

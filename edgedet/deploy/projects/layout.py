@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from edgedet.codegen.module_name import ModuleName
 from edgedet.errors import ConfigError, ToolchainError
 
-PROJECTS = ("make", "cmake")
+PROJECTS = ("make", "cmake", "esp-idf", "arduino", "platformio", "zephyr", "cmsis-pack")
 _BUILD_FILES = ("Makefile", "CMakeLists.txt", "cortex-m.cmake")
 _SOURCES = (".c", ".cc", ".cpp")
 _PICTURES = ("plan.txt", "plan.svg")
@@ -103,3 +103,9 @@ def module_sources(placed: Mapping[str, str], layout: Layout) -> tuple[str, ...]
     files = [path.relative_to(layout.module) for path in below if path.suffix in _SOURCES]
     skipped = ("selftest", "device_main", "golden") if layout.own_build else ("selftest",)
     return tuple(str(path) for path in files if not path.stem.endswith(skipped))
+
+
+def module_headers(placed: Mapping[str, str], layout: Layout) -> tuple[str, ...]:
+    """Headers that a program includes, relative to the folder of a placed module."""
+    below = [PurePosixPath(path).relative_to(layout.module) for path in placed if path.startswith(f"{layout.module}/")]
+    return tuple(str(path) for path in below if path.suffix == ".h" and path.parts[:2] != ("kernels", "src"))

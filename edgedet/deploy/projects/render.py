@@ -12,7 +12,7 @@ from edgedet.codegen.c_source import array_rows
 from edgedet.codegen.module_name import ModuleName
 from edgedet.codegen.templates import template_environment
 from edgedet.deploy.output_folder import file_table
-from edgedet.deploy.projects.layout import Layout, layout_of, module_sources, place_module
+from edgedet.deploy.projects.layout import Layout, layout_of, module_headers, module_sources, place_module
 from edgedet.deploy.targets.product import Product
 from edgedet.escape import build_words, c_decimal, manifest_text
 from edgedet.resources import resource_dir
@@ -26,6 +26,36 @@ _FILES: dict[str, dict[str, str]] = {
         "board.cmake": "qemu/board.cmake",
         "main.c": "main.c",
     },
+    "esp-idf": {
+        "CMakeLists.txt": "CMakeLists.txt",
+        "sdkconfig.defaults": "sdkconfig.defaults",
+        "partitions.csv": "partitions.csv",
+        "main.CMakeLists.txt": "main/CMakeLists.txt",
+        "main.c": "main/main.c",
+        "component.CMakeLists.txt": "components/NAME/CMakeLists.txt",
+        "idf_component.yml": "components/NAME/idf_component.yml",
+    },
+    "arduino": {
+        "library.properties": "library.properties",
+        "header.h": "src/NAME.h",
+        "Detect.ino": "examples/Detect/Detect.ino",
+    },
+    "platformio": {
+        "platformio.ini": "platformio.ini",
+        "partitions.csv": "partitions.csv",
+        "library.json": "lib/NAME/library.json",
+        "main.cpp": "src/main.cpp",
+    },
+    "zephyr": {
+        "CMakeLists.txt": "CMakeLists.txt",
+        "prj.conf": "prj.conf",
+        "west.yml": "west.yml",
+        "main.c": "src/main.c",
+        "module.CMakeLists.txt": "NAME/CMakeLists.txt",
+        "Kconfig": "NAME/Kconfig",
+        "module.yml": "NAME/zephyr/module.yml",
+    },
+    "cmsis-pack": {"pack.pdsc": "edgedet.NAME.pdsc", "main.c": "example/main.c"},
 }
 _EXAMPLE = ("example.h", "example.c")  # of firmware_export/projects/common
 _FRAME = ("camera.h", "camera.c", "picture.h", "picture.c")  # where a picture means something to the model
@@ -65,6 +95,7 @@ def _render(layout: Layout, name: ModuleName, values: dict[str, Any]) -> dict[st
     common = _EXAMPLE + (_FRAME if values["has_scene"] else ())
     for file in common:
         texts[_join(layout.app, file)] = environment.get_template(f"common/{file}.j2").render(values)
+    values = values | {"example_files": build_words([*texts, _join(layout.app, "main.c")])}
     for file, path in _FILES[layout.kind].items():
         place = path.replace("NAME", name.prefix)
         texts[place] = environment.get_template(f"{layout.kind}/{file}.j2").render(values)
@@ -74,6 +105,7 @@ def _render(layout: Layout, name: ModuleName, values: dict[str, Any]) -> dict[st
 
 def _values(product: Product, target: str, layout: Layout, placed: dict[str, str]) -> dict[str, Any]:
     scene = product.scene
+    sources = build_words(module_sources(placed, layout))
     constants = int(product.manifest.get("weights_bytes", product.model_bytes))
     picture_bytes = 0 if scene is None else scene.pixels.size
     needed = constants + picture_bytes + _WORST_CODE_BYTES
@@ -83,7 +115,11 @@ def _values(product: Product, target: str, layout: Layout, placed: dict[str, str
         "kind": layout.kind,
         "app": layout.app,
         "module": layout.module,
-        "module_sources": build_words(module_sources(placed, layout)),
+        "module_sources": sources,
+        "module_files": [path for path in sources if not path.startswith("kernels/")],
+        "kernel_files": [path for path in sources if path.startswith("kernels/")],
+        "module_headers": build_words(module_headers(placed, layout)),
+        "description": _description(product),
         "has_golden": any("golden." in path for path in placed),
         "has_scene": scene is not None,
         "arena_bytes": product.arena_bytes,
@@ -107,6 +143,14 @@ def _values(product: Product, target: str, layout: Layout, placed: dict[str, str
             "golden_source": manifest_text(product.golden_source, 120),
         }
     )
+
+
+def _description(product: Product) -> str:
+    """One line for manifests."""
+    if product.scene is None:
+        return "int8 network made by edgedet"
+    names = product.scene.class_names
+    return manifest_text(f"int8 object detector made by edgedet, {len(names)} classes, {' '.join(names)}", 120)
 
 
 def _picture_values(pixels: np.ndarray) -> dict[str, Any]:

@@ -8,20 +8,11 @@ from pathlib import Path
 
 import pytest
 import tflm_checkout as tflm
-from c_audit_modules import MODELS
-
-from edgedet.deploy.api import deploy
+from builders import GOLDEN, PICTURE, project
 
 pytest.importorskip("jinja2", reason="needs the extra c99")
 pytestmark = pytest.mark.toolchain
-PICTURE = "PASS: the stored picture gives what it must give"
-GOLDEN = "PASS: the golden inputs give the golden outputs"
 MAKE_FLAGS = f"CFLAGS=-O1 {tflm.WARNINGS}"
-
-
-def project(kind: str, build: str, folder: Path, name: str | None = None, target: str = "c99") -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    return deploy(MODELS[kind](folder), target, folder / "project", name=name, project=build).out
 
 
 def made(folder: Path, *options: str) -> list[str]:
