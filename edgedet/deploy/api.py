@@ -133,13 +133,18 @@ class DeployReport:
             lines.append(f"time:      {self.board.time.text()}")
         lines.append(f"wrote:     {len(self.files)} files in {self.out} ({MANIFEST} lists them)")
         if self.project is None:
-            lines.append(f"next:      {_NEXT.get(self.target, _NEXT_NPU).format(out=shlex.quote(str(self.out)))}")
+            lines.append(f"next:      {self._next().format(out=shlex.quote(str(self.out)))}")
         else:
             readme = shlex.quote(str(self.out / "README.md"))
             lines.append(
                 f"next:      {readme} says how this {self.project} project is built, and where the camera goes"
             )
         return "\n".join(lines) + "\n"
+
+    def _next(self) -> str:
+        if self.npu is not None and self.npu.setup.preset is not None:
+            return "{out} goes into the SDK of the board, or its model_vela.tflite alone (docs/grove.md)"
+        return _NEXT.get(self.target, _NEXT_NPU)
 
 
 def deploy(

@@ -51,9 +51,10 @@ class Preset:
     sources: tuple[str, ...]
 
 
+GROVE = "grove-vision-ai-v2"
 PRESETS = {
-    "grove-vision-ai-v2": Preset(
-        name="grove-vision-ai-v2",
+    GROVE: Preset(
+        name=GROVE,
         title="Grove Vision AI V2 (Himax WiseEye2 HX6538: Cortex-M55 and Ethos-U55-64 at 400 MHz)",
         target="ethos-u55-64",
         ini="grove-vision-ai-v2.ini",

@@ -22,7 +22,7 @@ from edgedet.graph.graph import Graph
 from edgedet.graph.model import Int8Model
 from edgedet.graph.tflite.dtypes import tensor_bytes
 from edgedet.graph.tflm_ops import OperatorUse
-from edgedet.npu.cores import NpuSetup
+from edgedet.npu.cores import GROVE, NpuSetup
 from edgedet.resources import resource_dir
 from edgedet.runtimes.protocol import decode_raw
 from edgedet.runtimes.tflm_arena import ArenaReport
@@ -109,6 +109,8 @@ def render_sources(chip: TflmModel, golden: Golden, name: ModuleName) -> dict[st
             name.stem + file: environment.get_template(f"{file}.j2").render(run) for file in ("detect.h", "detect.c")
         }
     texts |= {file: environment.get_template(f"{file}.j2").render(values) for file in _BUILD_FILES}
+    if chip.npu is not None and chip.npu.board == GROVE:
+        texts[f"{name.prefix}.mk"] = environment.get_template("scenario_app.mk.j2").render(values)
     return {**texts, **_board_files(), **kernels}
 
 

@@ -119,6 +119,11 @@ def test_deploy_command_with_preset_needs_no_target(
     content = json.loads(result.read_text())
     assert (content["target"], content["npu"]["estimate"]["clock_hz"]) == ("ethos-u55-64", 400e6)
     assert "WE2_device.h" in (out / "npu_board.c").read_text()
+    # A scenario_app of the board's SDK, whose model lies in the flash by itself.
+    assert "SCENARIO_APP_SUPPORT_LIST := $(APP_TYPE) $(APP_TYPE)/kernels/src" in (out / "edgedet.mk").read_text()
+    selftest = (out / "selftest.cc").read_text()
+    assert "reinterpret_cast<const void*>(EDGEDET_MODEL_ADDRESS)" in selftest
+    assert "edgedet_model_data" not in selftest
 
 
 def test_deploy_command_failing_vela_exits_with_2_and_no_traceback(
