@@ -126,6 +126,14 @@ def test_deploy_command_with_preset_needs_no_target(
     assert "edgedet_model_data" not in selftest
 
 
+def test_deploy_board_knows_its_npu(tiny_model: Path, tmp_path: Path) -> None:
+    report = deploy(tiny_model, "ethos-u55-64", tmp_path / "out", npu=GROVE, board="grove_vision_ai_v2")
+    assert "no estimate: that of the NPU is Vela's, above" in " ".join(report.text().split())
+    with pytest.raises(ConfigError, match=r"target ethos-u55-128: .* has no such NPU, found ethos-u55-64"):
+        deploy(tiny_model, "ethos-u55-128", tmp_path / "other", board="grove_vision_ai_v2")
+    assert not (tmp_path / "other").exists()
+
+
 def test_deploy_command_failing_vela_exits_with_2_and_no_traceback(
     tiny_model: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
