@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 comma := ,
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test faults fuzz test-models test-onnx lint docs format format-c bench clean distclean
+.PHONY: help venv demo test faults fuzz test-long test-models test-onnx lint docs format format-c bench clean distclean
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -24,6 +24,7 @@ help:
 	@echo "make venv       .venv with the versions of constraints.txt, which the others make by themselves"
 	@echo "make demo       synthetic data -> quantize -> evaluate -> deploy, with the committed checkpoint"
 	@echo "make test       the test suite (without the 1.9 GB extra 'onnx2tf')"
+	@echo "make test-long  further variants of what the suite shows, some minutes"
 	@echo "make test-models: every shipped network through the whole chain, some minutes"
 	@echo "make test-onnx  the tests that cross-check with onnx2tf and TensorFlow"
 	@echo "make fuzz       10,000 damaged files of each kind, an hour; make fuzz SECONDS=300: as many as fit into 5 minutes"
@@ -61,7 +62,11 @@ demo: $(VENV)/installed
 # A worker for each core, one thread in each: threads of several torch processes on the same cores wait for each other.
 # loadfile: the tests of a module share its fixtures, some of which train. A worker takes up to 1 GB.
 test: $(VENV)/installed
-	OMP_NUM_THREADS=1 $(PY) -m pytest -q -m "not onnx" -n auto --maxprocesses 8 --dist loadfile
+	OMP_NUM_THREADS=1 $(PY) -m pytest -q -m "not onnx and not long" -n auto --maxprocesses 8 --dist loadfile
+
+# Further variants of what the suite shows on one.
+test-long: $(VENV)/installed
+	OMP_NUM_THREADS=1 $(PY) -m pytest -q -m long -n auto --maxprocesses 8 --dist loadfile
 
 test-models: $(VENV)/installed
 	EDGEDET_EVERY_MODEL=1 OMP_NUM_THREADS=1 $(PY) -m pytest -q tests/test_every_model.py tests/test_catalog.py \

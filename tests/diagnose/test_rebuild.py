@@ -62,7 +62,7 @@ def test_rebuild_gives_the_file_again_and_the_float_function(pico: Path, maker: 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["rtmdet_nano", "rtmdet_nano_relu"])
+@pytest.mark.parametrize("name", ["rtmdet_nano", pytest.param("rtmdet_nano_relu", marks=pytest.mark.long)])
 def test_rebuild_attention_silu_and_padding_are_matched(name: str, tmp_path: Path, maker: ModuleType) -> None:
     maker.write_detector(tmp_path, name)
     graph = read_tflite(tmp_path / maker.MODEL)
@@ -77,7 +77,7 @@ def test_rebuild_attention_silu_and_padding_are_matched(name: str, tmp_path: Pat
     ("name", "layers"),
     [
         ("rtmdet_pico_relu6", ("backbone.stage1.0.pointwise_conv.conv", "add_1")),
-        pytest.param("rtmdet_nano", ("backbone.stem.1.conv", "mul_9", "mean_2"), marks=pytest.mark.slow),
+        pytest.param("rtmdet_nano", ("backbone.stem.1.conv", "mul_9", "mean_2"), marks=pytest.mark.long),
     ],
 )
 def test_rebuild_int16_layers_are_matched(

@@ -169,7 +169,7 @@ def test_qat_checkpoint_exports_the_mean_of_the_weights_since_the_ranges_are_fro
     assert float((first.bias_code - codes).abs().max()) <= 0.501  # rounded to int32
 
 
-@pytest.mark.parametrize("done", [1, 2])
+@pytest.mark.parametrize("done", [1, pytest.param(2, marks=pytest.mark.long)])
 def test_qat_checkpoint_interrupted_and_resumed_has_the_losses_of_a_whole_run(
     request_: QatRequest, whole: Whole, monkeypatch, done: int
 ):

@@ -49,7 +49,7 @@ def copy_of(state: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
-@pytest.mark.parametrize("distill", [False, True])
+@pytest.mark.parametrize("distill", [pytest.param(False, marks=pytest.mark.long), True])
 def test_steps_on_a_device_and_back_give_the_file_of_the_cpu(
     tiny_coco_once: Path, monkeypatch: pytest.MonkeyPatch, distill: bool
 ) -> None:

@@ -110,7 +110,7 @@ def test_two_processes_end_when_one_fails(ended) -> None:
     assert {path.name for path in out.iterdir()} == {"best.pt", "last.pt", "history.json", "tensorboard"}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_two_processes_say_once_what_both_find(tiny_coco_once: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     options = ("--data", tiny_coco_once, "--imgsz", "64x32", "--batch", 3, "--device", "cpu", "--out", out)

@@ -234,7 +234,7 @@ def test_groups_of_a_module_that_is_called_twice_have_different_names():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("model", ["rtmdet_nano", "rtmdet_nano_relu"])
+@pytest.mark.parametrize("model", [pytest.param("rtmdet_nano", marks=pytest.mark.long), "rtmdet_nano_relu"])
 def test_calibrate_whole_int16_networks_find_scales_on_which_all_kernels_agree(model):
     file = load_model_file(model)
     detector = random_detector(file.model, 1, seed=0)

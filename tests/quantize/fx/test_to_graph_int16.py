@@ -162,7 +162,7 @@ def test_int16_graph_whole_network_has_few_borders():
     assert sum(tensor.name.endswith(BORDER_SUFFIX) for tensor in graph.tensors) == 7
 
 
-@pytest.mark.parametrize("name", ["nano, all", "pico, all"])
+@pytest.mark.parametrize("name", [pytest.param("nano, all", marks=pytest.mark.long), "pico, all"])
 def test_int16_graph_end_to_end_is_closer_to_float_than_int8(name):
     c = case(name)
     toml, overrides, _ = CASES[name]

@@ -80,7 +80,7 @@ def data(name: str, found: PtqResult) -> bytes:
 CASES = [("relu", "best"), ("relu6", "normal"), ("silu", "best")]
 
 
-@pytest.mark.parametrize(("name", "effort"), CASES)
+@pytest.mark.parametrize(("name", "effort"), [*CASES[:2], pytest.param(*CASES[2], marks=pytest.mark.long)])
 def test_ptq_file_has_every_number_of_the_fake_quantized_network(name, effort):
     found = result(name, effort)
     graph = parse_tflite(data(name, found), name)
