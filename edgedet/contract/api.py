@@ -20,6 +20,7 @@ from edgedet.graph.c_decoder import c_decoder_of
 from edgedet.graph.flatbuffer import parse_tflite, serialize
 from edgedet.graph.graph import Graph
 from edgedet.graph.metadata import METADATA_NAME, contract_metadata, read_contracts
+from edgedet.graph.tflite.opaque import compiled_for
 from edgedet.head_spec import HEADS
 
 
@@ -180,6 +181,15 @@ def _edited_outputs(spec: OutputSpec, request: ContractRequest) -> OutputSpec:
     return replace(spec, **{name: value for name, value in changes.items() if value is not None})
 
 
+def _compiled_note(graph: Graph) -> tuple[str, ...]:
+    """What a compiler has made of the network, to which the contracts still apply."""
+    makers = sorted({maker for operator in graph.operators if (maker := compiled_for(operator.kind))})
+    return tuple(
+        f"compiled by {maker}: only that accelerator runs it; deploy and evaluate take the .tflite from before"
+        for maker in makers
+    )
+
+
 def _report(
     graph: Graph,
     request: ContractRequest,
@@ -203,7 +213,7 @@ def _report(
         preprocess=preprocess,
         outputs=outputs,
         tensors=tuple((role, tensor.name, tensor.shape, tensor.dtype) for role, tensor in tensors),
-        notes=notes,
+        notes=(*notes, *_compiled_note(graph)),
         input_name=source.name,
         input_dtype=source.dtype,
         c_decoder=decoder,

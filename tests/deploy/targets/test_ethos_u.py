@@ -126,6 +126,15 @@ def test_deploy_command_with_preset_needs_no_target(
     assert "edgedet_model_data" not in selftest
 
 
+def test_contract_command_says_that_the_file_is_compiled(
+    deployed: DeployReport, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["contract", str(deployed.out / "tiny_model_vela.tflite")]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "note compiled by Vela for Arm Ethos-U: only that accelerator runs it" in said
+    assert "the contracts fit the file's tensors" in said
+
+
 def test_deploy_board_knows_its_npu(tiny_model: Path, tmp_path: Path) -> None:
     report = deploy(tiny_model, "ethos-u55-64", tmp_path / "out", npu=GROVE, board="grove_vision_ai_v2")
     assert "no estimate: that of the NPU is Vela's, above" in " ".join(report.text().split())
