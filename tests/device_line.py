@@ -14,19 +14,39 @@ from types import TracebackType
 
 import numpy as np
 
+from edgedet.resources import resource_dir
+from edgedet.runtimes.qemu import BOARDS
+
 FLAGS = "-O1 -ffp-contract=off -Wall -Wextra -Wconversion -Wshadow -Wpedantic -Werror"
 
 
-def build_device(folder: Path, flags: str = FLAGS) -> Path:
+def build_device(folder: Path, flags: str = FLAGS) -> list[str]:
     """Compile the program of a module that `deploy --target c99` wrote.
 
     Returns:
-        Path of the program.
+        Command that serves on standard input and output.
     """
     command = ["make", "-s", f"CFLAGS={flags}", "device"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, ""), done.stdout + done.stderr
-    return folder / "build" / "device"
+    return [str(folder / "build" / "device"), "-"]
+
+
+def build_device_for_qemu(folder: Path, cpu: str) -> list[str]:
+    """The same for an emulated board, whose UART is served on standard input and output."""
+    board, start = BOARDS[cpu], resource_dir("firmware_export") / "qemu"
+    own = [path for path in folder.rglob("*.c") if path.name not in ("selftest.c", "golden.c")]
+    flags = [*board.flags, "-mthumb", "-O2", "-std=gnu99", "-Wall", "-Wextra", "-Werror", "-fno-if-conversion2"]
+    flags += ["-ffunction-sections", "-fdata-sections", "-DDEVICE_ON_QEMU", f"-I{folder}", f"-I{start}"]
+    flags += [f"-I{folder / 'kernels' / 'include'}", '-DEDGEDET_ARENA_ATTR=__attribute__((section(".arena")))']
+    link = ["-nostartfiles", "--specs=nano.specs", "--specs=nosys.specs", "-Wl,--gc-sections", "-Wl,-z,noexecstack"]
+    elf = folder / f"{cpu}.elf"
+    sources = [*own, *(start / name for name in ("startup.c", "semihosting.c", "uart.c"))]
+    command = ["arm-none-eabi-gcc", *flags, *map(str, sources), *link, f"-L{start}", "-T", board.linker_script]
+    done = subprocess.run([*command, "-o", str(elf), "-lm"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    emulator = f"qemu-system-arm -M {board.machine} -nographic -monitor none -serial stdio"
+    return [*emulator.split(), "-semihosting-config", "enable=on,target=native", "-kernel", str(elf)]
 
 
 class Faults:
@@ -57,7 +77,7 @@ class Faults:
 class DeviceOnPty:
     """Runs the program; `port` is what edgedet opens. A context manager."""
 
-    def __init__(self, program: Path, seed: int = 0, share: float = 0.0, resets: tuple[int, ...] = ()) -> None:
+    def __init__(self, program: list[str], seed: int = 0, share: float = 0.0, resets: tuple[int, ...] = ()) -> None:
         """share: of frames that are damaged, in each direction. resets: after how many requests it starts anew."""
         self._program = program
         self.to_device, self.to_computer = Faults(seed, share), Faults(seed + 1, share)
@@ -84,14 +104,14 @@ class DeviceOnPty:
         os.close(self._master)
         os.close(self._slave)
 
-    def exchange(self, program: Path) -> None:
+    def exchange(self, program: list[str]) -> None:
         """Another firmware from the next request on."""
         self._program = program
         self._resets.add(self.requests + 1)
 
     def _start(self) -> socket.socket:
         ours, theirs = socket.socketpair()
-        self.processes.append(subprocess.Popen([self._program, "-"], stdin=theirs, stdout=theirs))
+        self.processes.append(subprocess.Popen(self._program, stdin=theirs, stdout=theirs))
         theirs.close()
         return ours
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from device_line import DeviceOnPty, build_device
+from device_line import DeviceOnPty, build_device, build_device_for_qemu
 
 from edgedet.data.coco.build import load_split
 from edgedet.data.coco.split import CocoSplit
@@ -25,7 +25,7 @@ QUICK = Patience(reply_s=0.05, attempts=40, restarts=20)  # a pseudo-terminal an
 
 
 @pytest.fixture(scope="module")
-def program(toy_model: Path, tmp_path_factory: pytest.TempPathFactory, require_tool: Callable[..., str]) -> Path:
+def program(toy_model: Path, tmp_path_factory: pytest.TempPathFactory, require_tool: Callable[..., str]) -> list[str]:
     require_tool("gcc")
     require_tool("make")
     return build_device(deploy(toy_model, "c99", tmp_path_factory.mktemp("device") / "toy").out)
@@ -42,7 +42,7 @@ def open_device(device: DeviceOnPty, path: Path, patience: Patience | None = QUI
     return Int8Runtime("serial", module.arithmetic, model, module, module.details)
 
 
-def test_device_gives_the_bytes_and_the_ap_of_the_simulator(program: Path, toy_model: Path, split: CocoSplit) -> None:
+def test_device_gives_the_bytes_and_the_ap_of_the_simulator(program: list[str], toy_model: Path, split: CocoSplit) -> None:
     expected = evaluate(open_runtime(toy_model, "sim"), split)
     with DeviceOnPty(program) as device:
         found = evaluate(open_runtime(toy_model, f"serial:{device.port}"), split)
@@ -53,7 +53,7 @@ def test_device_gives_the_bytes_and_the_ap_of_the_simulator(program: Path, toy_m
 
 @pytest.mark.parametrize("seed", [0, 100])
 def test_device_faults_change_no_byte_of_ap_or_detections(
-    program: Path, toy_model: Path, split: CocoSplit, seed: int
+    program: list[str], toy_model: Path, split: CocoSplit, seed: int
 ) -> None:
     """5 % of all frames damaged, dropped, doubled or cut, in each direction, and resets in the middle of pictures."""
     simulator = open_runtime(toy_model, "sim")
@@ -69,3 +69,22 @@ def test_device_faults_change_no_byte_of_ap_or_detections(
         assert len(device.processes) == 4
     assert found.ap == expected.ap
     assert runtime.run.session.link.traffic.restarts > 0
+
+
+@pytest.mark.parametrize(("cpu", "share", "images"), [("cortex-m4", 0.05, 2), ("cortex-m55", 0.0, 1)])
+def test_device_on_an_emulated_uart_gives_the_ap_of_the_simulator(
+    toy_model: Path, split: CocoSplit, tmp_path: Path, require_tool: Callable[..., str], cpu: str, share: float, images: int
+) -> None:
+    """Few pictures: the emulator hands about 10,000 bytes a second to the UART."""
+    require_tool("arm-none-eabi-gcc")
+    require_tool("qemu-system-arm")
+    command = build_device_for_qemu(deploy(toy_model, "c99", tmp_path / "module").out, cpu)
+    expected = evaluate(open_runtime(toy_model, "sim"), split, max_images=images)
+    with DeviceOnPty(command, 7, share) as device:
+        runtime = open_device(device, toy_model, Patience(reply_s=0.4, attempts=40))
+        found = evaluate(runtime, split, max_images=images)
+        runtime.run.close()
+    assert 0.0 < expected.ap.ap < 1.0
+    assert found.ap == expected.ap
+    if share:
+        assert sum(device.to_device.count.values()) + sum(device.to_computer.count.values()) > 2
