@@ -14,10 +14,17 @@ from types import TracebackType
 
 import numpy as np
 
+from edgedet.device.line import Address, open_line
+from edgedet.device.link import Patience
+from edgedet.graph.model import load_int8_model
 from edgedet.resources import resource_dir
+from edgedet.runtimes.on_device import DeviceModule
+from edgedet.runtimes.protocol import Int8Runtime
 from edgedet.runtimes.qemu import BOARDS
 
 FLAGS = "-O1 -ffp-contract=off -Wall -Wextra -Wconversion -Wshadow -Wpedantic -Werror"
+
+QUICK = Patience(reply_s=0.05, attempts=40, restarts=20)  # a pseudo-terminal answers within a millisecond
 
 
 def build_device(folder: Path, flags: str = FLAGS) -> list[str]:
@@ -139,3 +146,10 @@ class DeviceOnPty:
                     while data:
                         data = data[os.write(self._master, data) :]
             time.sleep(0)
+
+
+def open_device(device: DeviceOnPty, path: Path, patience: Patience = QUICK) -> Int8Runtime:
+    """The model on this device."""
+    model, address = load_int8_model(path), Address(device.port, 115_200)
+    module = DeviceModule(model, open_line(address), address, patience)
+    return Int8Runtime("serial", module.arithmetic, model, module, module.details)

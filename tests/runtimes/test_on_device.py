@@ -7,21 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from device_line import DeviceOnPty, build_device, build_device_for_qemu
+from device_line import DeviceOnPty, build_device, build_device_for_qemu, open_device
 
 from edgedet.data.coco.build import load_split
 from edgedet.data.coco.split import CocoSplit
 from edgedet.deploy.api import deploy
-from edgedet.device.line import Address, open_line
 from edgedet.device.link import Patience
 from edgedet.evaluate.evaluator import evaluate
-from edgedet.graph.model import load_int8_model
-from edgedet.runtimes.on_device import DeviceModule
 from edgedet.runtimes.open import open_runtime
-from edgedet.runtimes.protocol import Int8Runtime
 
 pytestmark = pytest.mark.toolchain
-QUICK = Patience(reply_s=0.05, attempts=40, restarts=20)  # a pseudo-terminal answers within a millisecond
 
 
 @pytest.fixture(scope="module")
@@ -36,13 +31,9 @@ def split(toy_data: Path) -> CocoSplit:
     return load_split(toy_data, "valid")
 
 
-def open_device(device: DeviceOnPty, path: Path, patience: Patience | None = QUICK) -> Int8Runtime:
-    model, address = load_int8_model(path), Address(device.port, 115_200)
-    module = DeviceModule(model, open_line(address), address, patience)
-    return Int8Runtime("serial", module.arithmetic, model, module, module.details)
-
-
-def test_device_gives_the_bytes_and_the_ap_of_the_simulator(program: list[str], toy_model: Path, split: CocoSplit) -> None:
+def test_device_gives_the_bytes_and_the_ap_of_the_simulator(
+    program: list[str], toy_model: Path, split: CocoSplit
+) -> None:
     expected = evaluate(open_runtime(toy_model, "sim"), split)
     with DeviceOnPty(program) as device:
         found = evaluate(open_runtime(toy_model, f"serial:{device.port}"), split)
@@ -73,7 +64,13 @@ def test_device_faults_change_no_byte_of_ap_or_detections(
 
 @pytest.mark.parametrize(("cpu", "share", "images"), [("cortex-m4", 0.05, 2), ("cortex-m55", 0.0, 1)])
 def test_device_on_an_emulated_uart_gives_the_ap_of_the_simulator(
-    toy_model: Path, split: CocoSplit, tmp_path: Path, require_tool: Callable[..., str], cpu: str, share: float, images: int
+    toy_model: Path,
+    split: CocoSplit,
+    tmp_path: Path,
+    require_tool: Callable[..., str],
+    cpu: str,
+    share: float,
+    images: int,
 ) -> None:
     """Few pictures: the emulator hands about 10,000 bytes a second to the UART."""
     require_tool("arm-none-eabi-gcc")

@@ -12,6 +12,7 @@ import numpy as np
 from edgedet import __version__
 from edgedet.codegen.c_source import byte_rows, int8_rows
 from edgedet.codegen.decoders import decoder_scratch_bytes
+from edgedet.codegen.device_files import device_files
 from edgedet.codegen.module_name import ModuleName
 from edgedet.codegen.program import CAMERA_HEIGHT, CAMERA_WIDTH, preprocess_scratch_bytes
 from edgedet.codegen.render import run_kernels, run_values
@@ -102,15 +103,19 @@ def render_sources(chip: TflmModel, golden: Golden, name: ModuleName) -> dict[st
         name.stem + file: environment.get_template(f"{template}.j2").render(values)
         for file, template in templates.items()
     }
+    graph, run = chip.graph, values
+    positions: Sequence[int] = range(len(graph.outputs))
     if chip.model is not None:
         # run_values() has another view of `outputs`' neighbours than contract.h: levels, tables, scratch.
         run = {**values, **run_values(chip.model), **_scratch_values(chip.model)}
+        positions = chip.model.output_positions
         texts |= {
             name.stem + file: environment.get_template(f"{file}.j2").render(run) for file in ("detect.h", "detect.c")
         }
     texts |= {file: environment.get_template(f"{file}.j2").render(values) for file in _BUILD_FILES}
     if chip.npu is not None and chip.npu.board == GROVE:
         texts[f"{name.prefix}.mk"] = environment.get_template("scenario_app.mk.j2").render(values)
+    texts |= device_files("tflm", graph, [graph.outputs[position] for position in positions], chip.model, run, name)
     return {**texts, **_board_files(), **kernels}
 
 
