@@ -18,8 +18,7 @@ from edgedet.device.line import Address, open_line
 from edgedet.device.link import Patience
 from edgedet.graph.model import load_int8_model
 from edgedet.resources import resource_dir
-from edgedet.runtimes.on_device import DeviceModule
-from edgedet.runtimes.protocol import Int8Runtime
+from edgedet.runtimes.on_device import DeviceModule, DeviceRuntime, device_runtime
 from edgedet.runtimes.qemu import BOARDS
 
 FLAGS = "-O1 -ffp-contract=off -Wall -Wextra -Wconversion -Wshadow -Wpedantic -Werror"
@@ -111,10 +110,10 @@ class DeviceOnPty:
         os.close(self._master)
         os.close(self._slave)
 
-    def exchange(self, program: list[str]) -> None:
-        """Another firmware from the next request on."""
+    def exchange(self, program: list[str], after: int) -> None:
+        """Another firmware, so many requests from now."""
         self._program = program
-        self._resets.add(self.requests + 1)
+        self._resets.add(self.requests + after)
 
     def _start(self) -> socket.socket:
         ours, theirs = socket.socketpair()
@@ -148,8 +147,8 @@ class DeviceOnPty:
             time.sleep(0)
 
 
-def open_device(device: DeviceOnPty, path: Path, patience: Patience = QUICK) -> Int8Runtime:
+def open_device(device: DeviceOnPty, path: Path, patience: Patience = QUICK) -> DeviceRuntime:
     """The model on this device."""
     model, address = load_int8_model(path), Address(device.port, 115_200)
     module = DeviceModule(model, open_line(address), address, patience)
-    return Int8Runtime("serial", module.arithmetic, model, module, module.details)
+    return device_runtime("serial", module, model)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -129,7 +130,6 @@ class SerialLine:
 
 def _reason(error: Exception) -> str:
     """What the system said, without pyserial's repetition of it."""
-    number = getattr(error, "errno", None)
-    if isinstance(error, OSError) and error.strerror and number:
-        return str(error.strerror).splitlines()[0][:200].rpartition("] ")[2]
+    if isinstance(error, OSError) and error.errno:
+        return os.strerror(error.errno)
     return (str(error).splitlines() or [type(error).__name__])[0][:200]

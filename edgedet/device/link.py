@@ -49,7 +49,7 @@ class Link:
         self.traffic = Traffic()
         self._reader = FrameReader(MOST_PAYLOAD_BYTES)
         self._sequence = 0
-        self._echoes = 0
+        self._echoes = self._replies = 0
 
     @property
     def damaged(self) -> int:
@@ -73,13 +73,7 @@ class Link:
             reply = self._attempt(request, payload, self._time_for(len(payload) + reply_bytes) + wait_s, attempt > 0)
             if reply is not None:
                 return reply
-        if self._echoes >= attempts:
-            raise NoReply("the line sends back what is sent to it, as if RX and TX were joined: no device is there")
-        seen = "nothing came back" if not self.traffic.received_bytes else "what came back is no reply to it"
-        raise NoReply(
-            f"no reply to {request.name} in {attempts} attempts of {patience.reply_s:g} s and more; {seen}: check the "
-            "baud rate, the wires, and that a firmware with edgedet's device protocol runs"
-        )
+        raise self._silence(request, f"in {attempts} attempts of {patience.reply_s:g} s and more")
 
     def ask_within(self, request: Request, payload: bytes, reply_bytes: int, total_s: float, each_s: float) -> Frame:
         """As `ask`, for a time instead of a number of attempts: after each `each_s` the request goes out again.
@@ -92,7 +86,7 @@ class Link:
         while True:
             left = end - time.monotonic()
             if left <= 0.0 and not first:
-                raise NoReply(f"no reply to {request.name} in {total_s:g} s: the device hangs, or it was reset")
+                raise self._silence(request, f"in {total_s:g} s")
             wait = self._time_for(len(payload) + reply_bytes) + min(each_s, max(left, 0.0))
             reply = self._attempt(request, payload, wait, not first)
             if reply is not None:
@@ -110,19 +104,30 @@ class Link:
         self.line.write(data)
         self.traffic.sent_bytes += len(data)
         end = time.monotonic() + wait_s
-        echoed = False
         while (left := end - time.monotonic()) > 0.0:
             received = self.line.read(left)
             self.traffic.received_bytes += len(received)
             for frame in self._reader.feed(received):
                 if frame.type == request | REPLY and frame.sequence == self._sequence:
+                    self._replies += 1
                     return frame
                 if frame.type == UNREADABLE:
                     return None  # at once again
-                echoed = echoed or frame.type == request
+                self._echoes += frame.type == request
                 self.traffic.strangers += 1
-        self._echoes += echoed
         return None
+
+    def _silence(self, request: Request, within: str) -> NoReply:
+        """The error for a request without a reply, with what was seen instead."""
+        start = f"no reply to {request.name} {within}"
+        if self._replies:
+            return NoReply(f"{start}, after {self._replies} replies to others: does the board hang or lack power?")
+        if self._echoes:
+            return NoReply(f"{start}: the line sends back what is sent to it, as if RX and TX were joined")
+        seen = "what came back is no reply" if self.traffic.received_bytes else "nothing came back"
+        return NoReply(
+            f"{start}; {seen}: check the baud rate, the wires, and that a firmware with edgedet's device protocol runs"
+        )
 
     def _time_for(self, count: int) -> float:
         return self.patience.reply_s + 1.5 * (count + 2 * _OVERHEAD_BYTES) / self.line.bytes_per_second

@@ -6,6 +6,7 @@ import hashlib
 import os
 import platform
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -49,6 +50,14 @@ class Detailed(Protocol):
 
     def details(self, per_operator: bool) -> tuple[str, ...]:
         """Lines for the report, about the images so far."""
+
+
+@runtime_checkable
+class Keeping(Protocol):
+    """A runtime so slow that an interrupted run should go on where it was."""
+
+    def keeping(self) -> AbstractContextManager[None]:
+        """While it lasts, results are kept in a file, and those of an interrupted run are taken from it."""
 
 
 @dataclass(frozen=True)
@@ -173,6 +182,7 @@ def evaluate(
         ConfigError: max_images is not positive.
     """
     records = select_records(split, max_images)
+    keeping = runtime.keeping() if isinstance(runtime, Keeping) else nullcontext()
     if decode is not None:
         runtime = OwnDecoder(runtime, decode)
     split, labels, left_out = match_classes(runtime.outputs.class_names, split)
@@ -182,7 +192,8 @@ def evaluate(
         score_threshold = max(score_threshold, runtime.outputs.score_threshold)
     clock = Clock()
     mine = records if share is None else share.mine(records)
-    found = _detect_all(runtime, mine, score_threshold, labels, clock, progress)
+    with keeping:
+        found = _detect_all(runtime, mine, score_threshold, labels, clock, progress)
     if share is not None:
         found = share.gather(found)
     operation = None

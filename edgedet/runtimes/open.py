@@ -99,9 +99,8 @@ def _open_qemu(model: Int8Model, name: str) -> Int8Runtime:
 
 
 def _open_device(model: Int8Model, name: str, nms: NmsChoice) -> Int8Runtime:
-    from edgedet.runtimes.on_device import DeviceModule
+    from edgedet.runtimes.on_device import DeviceModule, device_runtime
 
     address = parse_address(name)
     module = DeviceModule(model, open_line(address), address)
-    model = replace(model, outputs=nms.applied(model.outputs))
-    return Int8Runtime(name, "; ".join((module.arithmetic, *model.notes)), model, module, module.details)
+    return device_runtime(name, module, replace(model, outputs=nms.applied(model.outputs)))

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from device_line import DeviceOnPty, build_device, build_device_for_qemu, open_device
+from toy_detector import write_toy_model
 
 from edgedet.data.coco.build import load_split
 from edgedet.data.coco.split import CocoSplit
 from edgedet.deploy.api import deploy
+from edgedet.device.journal import Journal, Kept
 from edgedet.device.link import Patience
+from edgedet.device.protocol import Kind
+from edgedet.device.session import Job
+from edgedet.errors import DeviceError
+from edgedet.evaluate.detect import detect
 from edgedet.evaluate.evaluator import evaluate
+from edgedet.runtimes.on_device import encode_detections
 from edgedet.runtimes.open import open_runtime
 
 pytestmark = pytest.mark.toolchain
@@ -59,7 +67,135 @@ def test_device_faults_change_no_byte_of_ap_or_detections(
         assert all(faults.count[kind] > 0 for faults in (device.to_device, device.to_computer) for kind in faults.count)
         assert len(device.processes) == 4
     assert found.ap == expected.ap
-    assert runtime.run.session.link.traffic.restarts > 0
+    assert runtime.module.session.link.traffic.restarts > 0
+
+
+def test_interrupted_run_goes_on_where_it_was(
+    program: list[str], toy_model: Path, split: CocoSplit, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = Path(shutil.copy(toy_model, tmp_path))
+    expected = evaluate(open_runtime(model, "sim"), split)
+
+    def interrupt(done: int, total: int) -> None:
+        if done == 3:
+            raise KeyboardInterrupt
+
+    with DeviceOnPty(program) as device:
+        first = open_device(device, model)
+        with pytest.raises(KeyboardInterrupt):
+            evaluate(first, split, progress=interrupt)
+        first.module.close()
+        (left,) = tmp_path.glob("*.results")
+        left.write_bytes(left.read_bytes()[:-5])  # as after a kill in the middle of a line
+        second = open_device(device, model)
+        found = evaluate(second, split)
+        assert len(second.module._seconds) == len(split.images) - 2
+    assert found.ap == expected.ap
+    assert "2 images were measured by a run that was interrupted" in found.details
+    assert "the same command goes on behind 3 images" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == [model]
+
+
+def test_results_of_another_model_or_input_are_not_taken(tmp_path: Path) -> None:
+    path, kept = tmp_path / "a.results", Kept(b"abcd", (0.5, 1.5, 2.0))
+    journal = Journal(path, "1" * 64, "c99 of edgedet 1", 4)
+    journal.add(b"input", kept)
+    journal.close(remove=False)
+    again = Journal(path, "1" * 64, "c99 of edgedet 1", 4)
+    assert (again.get(b"input"), again.get(b"other")) == (kept, None)
+    again.close(remove=False)
+    for model, firmware, size in (("2" * 64, "c99 of edgedet 1", 4), ("1" * 64, "tflm of edgedet 1", 4)):
+        other = Journal(path, model, firmware, size)
+        assert other.earlier == {}
+        other.close(remove=False)
+
+
+def test_firmware_of_another_model_is_refused_also_after_a_reset(
+    program: list[str], toy_model: Path, tmp_path: Path
+) -> None:
+    other = write_toy_model(tmp_path / "other.tflite", 96, 64, classes=2)
+    with DeviceOnPty(program) as device, pytest.raises(DeviceError, match=r"runs another model: sha256 .*expected"):
+        open_device(device, other)
+    another = build_device(deploy(other, "c99", tmp_path / "other").out)
+    with DeviceOnPty(program) as device:
+        runtime = open_device(device, toy_model)
+        x = runtime.prepare(np.zeros((64, 96, 3), np.uint8))
+        runtime.invoke(x)
+        device.exchange(another, after=5)
+        with pytest.raises(DeviceError, match="runs another model"):
+            runtime.invoke(x)
+
+
+def test_firmware_of_another_version_and_a_decoder_of_other_arithmetic_are_refused(
+    toy_model: Path, tmp_path: Path
+) -> None:
+    out = deploy(toy_model, "c99", tmp_path / "toy").out
+    source = out / "device.c"
+    text = source.read_text(encoding="utf-8")
+    score = "put_u32(bytes, bits);\n    put_u32(bytes + 4"
+    source.write_text(text.replace(score, score.replace("bits)", "bits ^ 1u)")))
+    with DeviceOnPty(build_device(out)) as device:
+        runtime = open_device(device, toy_model)
+        picture = np.zeros((64, 96, 3), np.uint8)
+        picture[20:44, 30:60, 0] = 220
+        with pytest.raises(
+            DeviceError, match=r"found 13 objects .* or other boxes or scores: build its kernels without"
+        ):
+            runtime.invoke(runtime.prepare(picture))
+    source.write_text(text)
+    header = out / "device.h"
+    header.write_text(header.read_text(encoding="utf-8").replace("DEVICE_PROTOCOL 1", "DEVICE_PROTOCOL 2"))
+    with (
+        DeviceOnPty(build_device(out)) as device,
+        pytest.raises(DeviceError, match="the device speaks version 2 of the protocol, this edgedet version 1: deploy"),
+    ):
+        open_device(device, toy_model)
+
+
+def test_device_takes_frames_and_gives_what_edgedet_finds_in_them(program: list[str], toy_model: Path) -> None:
+    rng = np.random.default_rng(0)
+    picture = rng.integers(0, 60, (70, 130, 3), dtype=np.uint8)
+    picture[20:50, 30:80, 1] = 220
+    expected = detect(open_runtime(toy_model, "sim"), picture, 0.25).in_image
+    with DeviceOnPty(program, 5, 0.05) as device:
+        session = open_device(device, toy_model).module.session
+        answer = session.run(Job(Kind.FRAME, picture.tobytes(), 0, 130, 70))
+        assert len(expected) > 0
+        assert answer.detections == encode_detections(expected)
+        with pytest.raises(DeviceError, match="the frame does not fit into the device's 230400 bytes"):
+            session.run(Job(Kind.FRAME, bytes(400 * 300 * 3), 0, 400, 300))
+
+
+BOOTING = ["sh", "-c", "while sleep 0.01; do printf 'login:\\000'; done"]
+IMPATIENT = Patience(reply_s=0.02, attempts=3, hello_s=0.3, run_s=0.5)
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (["sleep", "60"], "no reply to HELLO in 0.3 s; nothing came back: check"),
+        (["cat"], "the line sends back what is sent to it"),
+        (
+            BOOTING,
+            "no reply to HELLO in 0.3 s; what came back is no reply: check",
+        ),
+    ],
+)
+def test_line_without_a_device_is_an_error_that_says_what_is_there(
+    toy_model: Path, command: list[str], message: str
+) -> None:
+    with DeviceOnPty(command) as device, pytest.raises(DeviceError, match=message):
+        open_device(device, toy_model, IMPATIENT)
+
+
+def test_port_that_is_not_there_or_taken_is_one_line(program: list[str], toy_model: Path) -> None:
+    with pytest.raises(DeviceError, match=r"^/dev/nowhere: can't be opened \(No such file or directory\): check"):
+        open_runtime(toy_model, "serial:/dev/nowhere")
+    with DeviceOnPty(program) as device:
+        first = open_device(device, toy_model)
+        with pytest.raises(DeviceError, match=r"can't be opened .* that no terminal program holds the port"):
+            open_device(device, toy_model)
+        first.module.close()
 
 
 @pytest.mark.parametrize(("cpu", "share", "images"), [("cortex-m4", 0.05, 2), ("cortex-m55", 0.0, 1)])
@@ -80,7 +216,7 @@ def test_device_on_an_emulated_uart_gives_the_ap_of_the_simulator(
     with DeviceOnPty(command, 7, share) as device:
         runtime = open_device(device, toy_model, Patience(reply_s=0.4, attempts=40))
         found = evaluate(runtime, split, max_images=images)
-        runtime.run.close()
+        runtime.module.close()
     assert 0.0 < expected.ap.ap < 1.0
     assert found.ap == expected.ap
     if share:
