@@ -90,7 +90,7 @@ CORES = (
     Core(
         *("riscv64gcv", "plain C, vectors by the compiler", "clang-19"),
         ("--target=riscv64-linux-gnu", "-march=rv64gcv", "-mabi=lp64d"),
-        *(("qemu-riscv64", "-cpu", "rv64,v=true,vlen=128"), "qemu-user, 128-bit vectors"),
+        *(("qemu-riscv64", "-cpu", "rv64,v=true,vlen=128,vext_spec=v1.0"), "qemu-user, 128-bit vectors"),
         linker="riscv64-linux-gnu-gcc",
         link_flags=_STATIC,
     ),

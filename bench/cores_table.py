@@ -88,7 +88,7 @@ def passes(core: Core, module: Path) -> bool | None:
         done = subprocess.run(
             [*core.runner, str(program)], capture_output=True, text=True, check=False, timeout=_RUN_TIMEOUT_S
         )
-        said = done.stdout + done.stderr  # picolibc's output comes out of QEMU as the latter
+        said = done.stdout or done.stderr  # picolibc's output comes out of QEMU as the latter
         if done.returncode or said.splitlines()[-1:] != ["PASS"]:
             print(f"exit status {done.returncode}: {said[-1500:]}", file=sys.stderr)
             return False

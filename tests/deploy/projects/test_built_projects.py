@@ -45,7 +45,7 @@ def test_make_runs_on_an_emulated_cortex_m4(tmp_path: Path, require_tool: Callab
     assert made(out, "CPU=cortex-m4")[-1] == PICTURE
     done = tflm.run("make", "-s", "CPU=cortex-m3", folder=out)
     assert done.returncode != 0
-    assert "CPU is 'cortex-m3': give cortex-m4, cortex-m7 or cortex-m55" in done.stderr
+    assert "CPU is 'cortex-m3': give cortex-m4, cortex-m7, cortex-m33 or cortex-m55" in done.stderr
 
 
 def test_make_says_when_the_chip_sees_something_else(tmp_path: Path, require_tool: Callable[..., str]) -> None:

@@ -1,0 +1,96 @@
+"""Print a table of deployments of target tflm on QEMU's boards: arena, instructions, flash.
+
+    .venv/bin/python bench/tflm_on_chip.py MODEL.tflite ... --root TFLITE_MICRO --includes A B C \\
+        --library cortex-m4=FILE --library cortex-m55=FILE
+
+Every model needs contracts that C follows. The outputs are compared with the golden ones before anything is counted,
+also in the smallest arena. Flash is that of the example without model and picture: TFLite Micro, preprocessing,
+decoding, start-up code and printing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+from table import ROOT, commit_of
+
+from edgedet.deploy.api import DeployReport, deploy
+from edgedet.runtimes.qemu import BOARDS
+
+_INT8 = re.compile(r"tflite::Register_\w+_INT8\(\)")
+_SECTIONS = (".text", ".ARM.exidx", ".data", ".parameters")
+
+
+def call(command: list[str], folder: Path) -> str:
+    """Output of a program that must not fail."""
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(command[:4])} ...: {done.stdout[-1500:]}{done.stderr[-1500:]}")
+    return done.stdout
+
+
+def build(project: Path, cpu: str, options: list[str]) -> tuple[Path, int]:
+    """(image, bytes of its code and constants without the model)."""
+    folder = project / "build" / cpu
+    shutil.rmtree(folder, ignore_errors=True)
+    toolchain = ["--toolchain", str(project / "cortex-m.cmake"), f"-DCPU={cpu}", "-DQEMU=ON"]
+    optimized = [f"-DCMAKE_{language}_FLAGS_RELEASE=-O2 -DNDEBUG" for language in ("C", "CXX")]
+    call(["cmake", "-S", str(project), "-B", str(folder), *toolchain, *optimized, *options], project)
+    call(["cmake", "--build", str(folder)], project)
+    example = call(["arm-none-eabi-size", "-A", str(folder / "edgedet_example")], project)
+    sizes = re.findall(r"^(\S+)\s+(\d+)", example, re.MULTILINE)
+    return folder / "selftest", sum(int(size) for name, size in sizes if name in _SECTIONS)
+
+
+def measure(report: DeployReport, cpu: str, options: list[str]) -> str:
+    """A row of the table."""
+    project = report.out
+    board = BOARDS[cpu]
+    image, flash = build(project, cpu, options)
+    command = ["qemu-system-arm", "-M", board.machine, "-nographic", "-monitor", "none", "-serial", "none"]
+    command += ["-semihosting-config", "enable=on,target=native", "-icount", "shift=0", "-kernel", str(image)]
+    found = dict(line.split() for line in call(command, project).splitlines())
+    resolver = project / "edgedet" / "op_resolver.h"
+    text = resolver.read_text(encoding="utf-8")
+    resolver.write_text(_INT8.sub("", text), encoding="utf-8")
+    _, with_all_types = build(project, cpu, options)
+    resolver.write_text(text, encoding="utf-8")
+    instructions = int(found["ticks"]) * board.instructions_per_tick / 1e6
+    printed, smallest = report.arena_bytes, int(found["smallest"])
+    return (
+        f"| {cpu} | {instructions:.1f} | {printed:,} | {int(found['used']):,} | {smallest:,} "
+        f"| {(printed / smallest - 1) * 100:.1f} % | {flash:,} | {with_all_types:,} |"
+    )
+
+
+def main() -> None:
+    """Measure every model on every processor with a library."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("models", nargs="+", type=Path, metavar="MODEL.tflite")
+    parser.add_argument("--root", type=Path, required=True, help="checkout of TFLite Micro")
+    parser.add_argument("--includes", nargs="+", type=Path, default=[], help="headers of its third parties")
+    parser.add_argument("--library", action="append", required=True, metavar="CPU=FILE")
+    args = parser.parse_args()
+    print(f"commit {commit_of(ROOT)}\n")
+    print(
+        "| model | processor | M instructions | arena printed | in use | smallest | margin | flash | with kernels of all types |"
+    )
+    print("|" + " --- |" * 9)
+    for model in args.models:
+        with tempfile.TemporaryDirectory() as name:
+            report = deploy(model, "tflm", Path(name) / "project", project="cmake")
+            shutil.copy(Path(__file__).with_suffix(".cc"), report.out / "edgedet" / "selftest.cc")
+            for pair in args.library:
+                cpu, _, library = pair.partition("=")
+                options = [f"-DTFLM_ROOT={args.root}", f"-DTFLM_LIBRARY={library}"]
+                options += [f"-DTFLM_INCLUDES={';'.join(map(str, args.includes))}"] if args.includes else []
+                print(f"| {model.stem} {measure(report, cpu, options)}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
