@@ -40,7 +40,10 @@ def test_library_follows_the_specification(tmp_path: Path) -> None:
     assert {path.suffix for path in (out / "src").iterdir()} == {".c", ".h"}
 
 
-@pytest.mark.parametrize(("kind", "last"), [("RTMDet head", PICTURE), ("float32, uint8 and int16 ends", GOLDEN)])
+@pytest.mark.parametrize(
+    ("kind", "last"),
+    [("RTMDet head", PICTURE), pytest.param("float32, uint8 and int16 ends", GOLDEN, marks=pytest.mark.long)],
+)
 def test_builder_of_the_arduino_ide_builds_the_sketch_and_it_passes(
     kind: str, last: str, tmp_path: Path, require_tool: Callable[..., str]
 ) -> None:

@@ -151,7 +151,14 @@ def test_cmsis_pack_is_valid_by_the_schema_of_the_format(tmp_path: Path, require
         assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("build", ["esp-idf", "arduino", "platformio", "zephyr", "cmsis-pack"])
+@pytest.mark.parametrize(
+    "build",
+    [
+        "esp-idf",
+        "arduino",
+        *(pytest.param(kind, marks=pytest.mark.long) for kind in ("platformio", "zephyr", "cmsis-pack")),
+    ],
+)
 def test_target_tflm_has_its_sources_and_asks_for_tflite_micro(build: str, tmp_path: Path) -> None:
     pytest.importorskip("tflite_micro", reason="needs the extra tflm")
     out = project("RTMDet head", build, tmp_path, name="tiny", target="tflm")
