@@ -6,6 +6,7 @@ import importlib.util
 import io
 import json
 import sys
+import tempfile
 import zipfile
 from abc import ABC, abstractmethod
 from dataclasses import asdict, replace
@@ -354,6 +355,42 @@ class ImageFile(Kind):
         load_image(path)
 
 
+class DeviceReplies(Kind):
+    """What a device sends: every file says how the replies of one are damaged, or how it lies."""
+
+    suffix = ".script"
+
+    def __init__(self) -> None:
+        self._liar = _module("device_liar.py")
+
+    def damaged(self, rng: np.random.Generator) -> bytes:
+        script: bytes = self._liar.damaged_script(rng)
+        return script
+
+    def read(self, path: Path) -> None:
+        answer = self._liar.run_session(path.read_bytes())
+        if (answer.outputs, answer.detections) != (self._liar.OUTPUTS, self._liar.FOUND):
+            raise RuntimeError("wrong outputs were taken for a result")
+
+
+class DeviceRequests(Kind):
+    """What comes to a device: the generated C, with sanitizers, reads it; its replies must be frames."""
+
+    suffix = ".requests"
+
+    def __init__(self) -> None:
+        self._requests = _module("device_requests.py")
+        self._folder = tempfile.TemporaryDirectory(prefix="edgedet-fuzz-")
+        self._program = self._requests.build(Path(self._folder.name))
+
+    def damaged(self, rng: np.random.Generator) -> bytes:
+        stream: bytes = self._requests.damaged_stream(rng)
+        return stream
+
+    def read(self, path: Path) -> None:
+        self._requests.serve(self._program, path)
+
+
 KINDS: dict[str, type[Kind]] = {
     "flatbuffer": Flatbuffer,
     "metadata": Metadata,
@@ -362,6 +399,8 @@ KINDS: dict[str, type[Kind]] = {
     "import": Foreign,
     "toml": Toml,
     "image": ImageFile,
+    "replies": DeviceReplies,
+    "requests": DeviceRequests,
 }
 # What the files are called in a table.
 TITLES = {
@@ -372,4 +411,6 @@ TITLES = {
     "import": "checkpoints of other makers, by `edgedet import`",
     "toml": "model TOMLs",
     "image": "pictures of all formats",
+    "replies": "device protocol: replies of a device, read by edgedet",
+    "requests": "device protocol: requests, read by the generated C under ASan and UBSan",
 }

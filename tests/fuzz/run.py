@@ -163,7 +163,7 @@ file; memory is that of the process, with Python, NumPy and (for checkpoints) to
 
 `python tests/fuzz/run.py {limits} --seed {options.seed}`, commit {commit}, {words.system} {words.machine},
 {os.cpu_count()} cores, Python {platform.python_version()}. `make fuzz` runs it again, `make fuzz SECONDS=300` as long
-as fits a CI. The device protocol is not among the kinds: edgedet has none yet.
+as fits a CI.
 {END}"""
 
 

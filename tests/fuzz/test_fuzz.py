@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,13 @@ from fuzz.kinds import KINDS, Kind
 
 CORPUS = Path(__file__).with_name("corpus")
 FILES = {"flatbuffer": 20, "metadata": 60, "coco": 150, "checkpoint": 10, "import": 6, "toml": 60, "image": 250}
+FILES |= {"replies": 150, "requests": 30}
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_fuzz_some_files_of_each_kind_find_nothing(name: str, tmp_path: Path) -> None:
+def test_fuzz_some_files_of_each_kind_find_nothing(name: str, tmp_path: Path, require_tool: Callable[..., str]) -> None:
+    if name == "requests":
+        require_tool("gcc")
     outcome = run.fuzz(name, 0, 0, FILES[name], 1e9, tmp_path)
     assert not outcome.finds, "\n".join(outcome.finds.values())
     assert outcome.tried == outcome.accepted + outcome.refused == FILES[name]
