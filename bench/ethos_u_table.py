@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from dataclasses import asdict
 from typing import Any
 
 from quantization_section import markdown_table
@@ -21,7 +22,7 @@ from edgedet.config import load_model_file
 from edgedet.contracts import OutputSpec
 from edgedet.evaluate.evaluator import describe_machine
 from edgedet.fileio import atomic_write_text
-from edgedet.graph.flatbuffer import serialize
+from edgedet.graph.flatbuffer import parse_tflite, serialize
 from edgedet.graph.graph import Graph
 from edgedet.npu.compiled import read_compiled
 from edgedet.npu.cores import NPU_TARGETS, NpuOptions, npu_setup
@@ -102,7 +103,15 @@ def measure(name: str) -> dict[str, Any]:
             for what, other in changed.items()
             if (other.operators, other.tensors) != (graph.operators, graph.tensors)
         }
-    return {"operators": len(graph.operators), "rows": rows, "choices": choices}
+    return {"operators": len(graph.operators), "rows": rows, "choices": choices, "commands": commands(graph, name)}
+
+
+def commands(graph: Graph, name: str) -> dict[str, Any]:
+    """What stands in the compiled file, beside what TFLite would compute with."""
+    import npu_commands  # of tests/
+
+    compiled = compile_for_npu(serialize(graph), name, npu_setup("ethos-u55-64", NpuOptions("Sram_Only")))
+    return asdict(npu_commands.compare(graph, parse_tflite(compiled.data, name)))
 
 
 def setups() -> list[tuple[str, NpuOptions]]:
@@ -143,10 +152,33 @@ def render(content: dict[str, Any]) -> str:
             f"{model['operators']} operators in the file, on the CPU: {' or '.join(str(n) for n in sorted(on_cpu))}.\n",
             _rows(model["rows"]),
         ]
+    lines += ["### What is in the compiled files\n", _COMMANDS, _commands(content["models"])]
     lines += ["### What choices cost\n", "Cycles with one choice made otherwise, against the network as it is.\n"]
     for title in CHOICE_SETUPS:
         lines += [f"{title}:\n", _choices(content["models"], title)]
     return "\n".join(lines)
+
+
+_COMMANDS = (
+    "Read back from the commands for ethos-u55-64: operators of the file whose numbers stand in them as TFLite has "
+    "them. Convolutions: bias, multiplier and shift of every channel, and all weights. LOGISTIC: all 256 codes of "
+    "TFLite Micro. MUL, ADD: multipliers and shifts. Rounding 0 is TFLite's.\n"
+)
+
+
+def _commands(models: dict[str, Any]) -> str:
+    body = []
+    for name, model in models.items():
+        c = model["commands"]
+        pairs = (
+            ("equal", "convolutions"),
+            ("equal_tables", "tables"),
+            ("equal_products", "products"),
+            ("equal_sums", "sums"),
+        )
+        cells = [f"{c[same]} of {c[all_]}" if c[all_] else "-" for same, all_ in pairs]
+        body.append([name, *cells, ", ".join(str(mode) for mode in c["rounding"])])
+    return markdown_table(["network", "convolutions", "LOGISTIC", "MUL", "ADD", "rounding"], body)
 
 
 def _rows(rows: list[dict[str, Any]]) -> str:
