@@ -20,6 +20,7 @@ FLAGS = (
     "--headless",
     "--no-sandbox",
     "--disable-gpu",
+    "--disable-quic",
     "--no-first-run",
     "--disable-background-networking",
     "--disable-component-update",
@@ -30,12 +31,14 @@ MOST_BYTES = 200_000  # of a picture in docs/
 
 
 @contextmanager
-def chromium(browser: str, driver: str, width_px: int = 1400, height_px: int = 1000) -> Iterator[webdriver.Chrome]:
+def chromium(
+    browser: str, driver: str, width_px: int = 1400, height_px: int = 1000, flags: tuple[str, ...] = ()
+) -> Iterator[webdriver.Chrome]:
     """A headless browser with an empty profile; `get_log("browser")` gives its console."""
     with tempfile.TemporaryDirectory() as profile:
         options = webdriver.ChromeOptions()
         options.binary_location = browser
-        for flag in (*FLAGS, f"--user-data-dir={profile}", f"--window-size={width_px},{height_px}"):
+        for flag in (*FLAGS, *flags, f"--user-data-dir={profile}", f"--window-size={width_px},{height_px}"):
             options.add_argument(flag)
         options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
         opened = webdriver.Chrome(options=options, service=Service(driver))

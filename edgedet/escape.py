@@ -197,6 +197,20 @@ def json_text(value: Any, indent: int | None = 1) -> str:
         return json.dumps(_finite(value), indent=indent, allow_nan=False) + "\n"
 
 
+def script_json(value: Any) -> str:
+    """JSON inside a `<script type="application/json">` of HTML: `json_text` on one line without `<`, `>` and `&`.
+
+    Args:
+        value: as of `json_text`.
+    Returns:
+        ASCII; a script element can't end inside it, and JSON.parse gives the same back.
+    """
+    text = json_text(value, None)
+    for sign in "<>&":
+        text = text.replace(sign, f"\\u{ord(sign):04x}")
+    return text
+
+
 def _finite(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None

@@ -22,7 +22,9 @@ REPORTS = {
     "diagnose/inspect.py",
     "diagnose/waterfall.py",
     "graph/operator_text.py",
+    "hardware/remedies.py",
     "lint/rules_int16.py",
+    "settings.py",
 }
 
 
@@ -44,7 +46,9 @@ def passed_over(node: ast.AST) -> Iterator[ast.AST]:
         yield node.value
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "add_argument":
         yield from node.args
-    if isinstance(node, (ast.Tuple, ast.List)) and any((text_of(item) or "").startswith("-W") for item in node.elts):
+    if isinstance(node, (ast.Tuple, ast.List)) and any(
+        (text_of(item) or "").startswith(("-W", "-std=", "--version")) for item in node.elts
+    ):
         yield from node.elts
 
 

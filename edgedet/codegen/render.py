@@ -89,7 +89,7 @@ def render_c99(
     if model is not None:
         # `outputs` of both stand for the same tensors; each template has its own view of them.
         values["contract"] = contract_values(model)
-        values |= {**run_values(model), **_scratch_values(program)}
+        values |= {**run_values(model), **scratch_values(program)}
         names = (*names, *_CONTRACT_FILES)
     own = [file for file in names if file.endswith(".c") and file not in ("golden.c", "selftest.c")]
     own += [] if golden is None else ["device.c"]
@@ -292,7 +292,7 @@ def run_values(model: Int8Model) -> dict[str, Any]:
     }
 
 
-def _scratch_values(program: Program) -> dict[str, Any]:
+def scratch_values(program: Program) -> dict[str, Any]:
     """Where edgedet_run() finds scratch in the arena."""
     return {
         "preprocess_scratch_offset": program.preprocess_scratch[0],

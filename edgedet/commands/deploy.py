@@ -22,6 +22,17 @@ from edgedet.npu.cores import NPU_TARGETS, NpuOptions, choose_target
 from edgedet.options import byte_count
 from edgedet.terminal import show
 
+_EXAMPLES = (
+    "deploy runs/q/model_int8.tflite --target tflm --out firmware",
+    "deploy runs/q/model_int8.tflite --target c99 --out module --ram 262144",
+    "deploy faces_int8.tflite --target c99 --name faces --out faces",
+    "deploy runs/q/model_int8.tflite --target c99 --project arduino --out firmware",
+    "deploy runs/q/model_int8.tflite --target ethos-u55-128 --out firmware",
+    "deploy runs/q/model_int8.tflite --preset grove-vision-ai-v2 --out firmware",
+    "deploy runs/q/model_int8.tflite --target c99 --board nicla_vision --out module",
+    "deploy runs/q/model_int8.tflite --target web --out page",
+)
+
 
 def add_deploy(commands: Commands) -> None:
     """Options of `edgedet deploy`."""
@@ -29,15 +40,7 @@ def add_deploy(commands: Commands) -> None:
         commands,
         "deploy",
         "write the sources that run an int8 .tflite on a chip",
-        (
-            "deploy runs/q/model_int8.tflite --target tflm --out firmware",
-            "deploy runs/q/model_int8.tflite --target c99 --out module --ram 262144",
-            "deploy faces_int8.tflite --target c99 --name faces --out faces",
-            "deploy runs/q/model_int8.tflite --target c99 --project arduino --out firmware",
-            "deploy runs/q/model_int8.tflite --target ethos-u55-128 --out firmware",
-            "deploy runs/q/model_int8.tflite --preset grove-vision-ai-v2 --out firmware",
-            "deploy runs/q/model_int8.tflite --target c99 --board nicla_vision --out module",
-        ),
+        _EXAMPLES,
         _deploy,
     )
     parser.add_argument(
@@ -48,10 +51,11 @@ def add_deploy(commands: Commands) -> None:
     )
     parser.add_argument(
         "--target",
-        choices=("tflm", "c99", *NPU_TARGETS),
+        choices=("tflm", "c99", "web", *NPU_TARGETS),
         metavar="TARGET",
-        help="tflm: TFLite Micro, C++ (default); c99: plain C without an interpreter, planned arena; ethos-u55-64 and "
-        "the like: TFLite Micro with the network compiled by Vela for Arm's NPU",
+        help="tflm: TFLite Micro, C++ (default); c99: plain C without an interpreter, planned arena; web: that C as "
+        "WebAssembly in one page for browsers; ethos-u55-64 and the like: TFLite Micro with the network compiled by "
+        "Vela for Arm's NPU",
     )
     add_out_argument(parser, "folder of the sources", "MODEL_TARGET")
     parser.add_argument(

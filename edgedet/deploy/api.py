@@ -9,7 +9,7 @@ from typing import Any
 
 from edgedet.codegen.memory.patch_search import PatchReport
 from edgedet.codegen.memory.plan import Plan
-from edgedet.codegen.module_name import module_name
+from edgedet.codegen.module_name import ModuleName, module_name
 from edgedet.deploy.output_folder import (
     MANIFEST,
     check_replaceable,
@@ -22,6 +22,7 @@ from edgedet.deploy.targets.c99 import deploy_c99
 from edgedet.deploy.targets.ethos_u import deploy_ethos_u
 from edgedet.deploy.targets.npu_report import NpuReport
 from edgedet.deploy.targets.tflm import deploy_tflm
+from edgedet.deploy.targets.web import deploy_web
 from edgedet.errors import ConfigError
 from edgedet.graph.tflm_ops import OperatorUse
 from edgedet.hardware.board import load_board
@@ -30,7 +31,8 @@ from edgedet.npu.cores import NPU_TARGETS, NpuOptions, npu_setup
 from edgedet.outputs.lock import hold_output
 from edgedet.runtimes.tflm_arena import ArenaReport
 
-TARGETS = ("tflm", "c99", *NPU_TARGETS)
+WEB = "web"
+TARGETS = ("tflm", "c99", WEB, *NPU_TARGETS)
 _WITHOUT_CONTRACT = {  # what is left, and what is missing
     "tflm": ("TFLite Micro's tensors", "contract.h"),
     "c99": ("edgedet_invoke()", "edgedet_run() from image to detections"),
@@ -39,6 +41,7 @@ _WITHOUT_CONTRACT = {  # what is left, and what is missing
 _NEXT = {
     "tflm": "`cmake -S {out} -B build -DTFLM_ROOT=...` builds it and its self-test (docs/tflm.md)",
     "c99": "`make -C {out}` builds it and runs its self-test here: PASS or FAIL",
+    "web": "open {out}/index.html in a browser; its self-test is its first line (docs/web.md)",
 }
 _NEXT_NPU = (
     "`cmake -S {out} -B build -DCMAKE_TOOLCHAIN_FILE=cortex-m.cmake -DCPU=cortex-m55 "
@@ -167,9 +170,11 @@ def deploy(
 
     Args:
         model: `.tflite` of any maker; without edgedet's metadata there are no contract.h and no edgedet_run(). Target
-            `tflm` takes whatever TFLite Micro runs, `c99` the operators that edgedet has kernels for.
-        target: `tflm` (TFLite Micro, C++), `c99` (plain C without an interpreter), or one of NPU_TARGETS: compiled by
-            Vela for Arm's Ethos-U, in a project of target tflm.
+            `tflm` takes whatever TFLite Micro runs, `c99` the operators that edgedet has kernels for, and `web` those
+            with contracts.
+        target: `tflm` (TFLite Micro, C++), `c99` (plain C without an interpreter), `web` (that C in a page for
+            browsers; needs clang and lld), or one of NPU_TARGETS: compiled by Vela for Arm's Ethos-U, in a project of
+            target tflm.
         out: folder to write; it may exist when it is empty or an earlier deployment, which is then replaced.
         ram_bytes: largest arena that is allowed; target c99 runs the first steps patch by patch when it must. None:
             any.
@@ -192,21 +197,8 @@ def deploy(
         ToolchainError: the extra of the target's name is missing, or TFLite Micro refuses the model.
         DataError: the image is missing or broken.
     """
-    if target not in TARGETS:
-        raise ConfigError(f"unknown target {target!r}; edgedet deploys to {', '.join(TARGETS)}")
-    if npu is not None and target not in NPU_TARGETS:
-        raise ConfigError(f"options of an NPU with target {target}; take one of {', '.join(NPU_TARGETS)}")
     module = module_name(name)
-    if project is not None:
-        layout_of(project, module)
-        if target in NPU_TARGETS:
-            raise ConfigError(
-                f"no `project` around target {target} yet: its folder builds with CMake; leave `project` out"
-            )
-    if ram_bytes is not None and ram_bytes < 1:
-        raise ConfigError(f"the RAM limit must be at least 1 byte, got {ram_bytes}")
-    if board is not None:
-        load_board(board)  # says what is wrong with it before the work
+    _check_arguments(target, module, ram_bytes, project, npu, board)
     with hold_output(out):
         check_replaceable(out)
         match target:
@@ -214,6 +206,8 @@ def deploy(
                 product = deploy_tflm(model, ram_bytes, image, seed, module)
             case "c99":
                 product = deploy_c99(model, ram_bytes, image, seed, module)
+            case "web":
+                product = deploy_web(model, ram_bytes, image, seed)
             case _:
                 setup = npu_setup(target, npu or NpuOptions())
                 product = deploy_ethos_u(model, ram_bytes, image, seed, module, setup)
@@ -241,3 +235,31 @@ def deploy(
         npu=product.npu,
         board=fitting,
     )
+
+
+def _check_arguments(
+    target: str,
+    module: ModuleName,
+    ram_bytes: int | None,
+    project: str | None,
+    npu: NpuOptions | None,
+    board: str | None,
+) -> None:
+    """Raises ConfigError for what `deploy` can't do, before any work."""
+    if target not in TARGETS:
+        raise ConfigError(f"unknown target {target!r}; edgedet deploys to {', '.join(TARGETS)}")
+    if npu is not None and target not in NPU_TARGETS:
+        raise ConfigError(f"options of an NPU with target {target}; take one of {', '.join(NPU_TARGETS)}")
+    if project is not None:
+        layout_of(project, module)
+        if target in (WEB, *NPU_TARGETS):
+            why = "a page needs none" if target == WEB else "its folder builds with CMake"
+            raise ConfigError(f"no `project` around target {target}: {why}; leave `project` out")
+    if target == WEB and module != module_name(None):
+        raise ConfigError(f"the name {module.prefix!r} is for modules of C; target web makes a page: leave `name` out")
+    if target == WEB and board is not None:
+        raise ConfigError(f"board {board!r} with target web, which runs in browsers; take target c99 or tflm")
+    if ram_bytes is not None and ram_bytes < 1:
+        raise ConfigError(f"the RAM limit must be at least 1 byte, got {ram_bytes}")
+    if board is not None:
+        load_board(board)  # says what is wrong with it before the work

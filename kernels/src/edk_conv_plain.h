@@ -1,5 +1,5 @@
 /* Core of edk_conv_s8 in plain C: four windows as int16, one filter at a time; compilers vectorize the loop over taps.
- * On a PC with AVX2 that loop is written with intrinsics. */
+ * On a PC with AVX2 and in WebAssembly with SIMD that loop is written with intrinsics. */
 #ifndef EDK_CONV_PLAIN_H
 #define EDK_CONV_PLAIN_H
 
@@ -39,6 +39,8 @@ static inline void edk_conv_block_fill(edk_conv_block *block, int slot, const in
 
 #if defined(EDK_USE_AVX2)
 #include "edk_conv_avx2.h"
+#elif defined(EDK_USE_WASM)
+#include "edk_conv_wasm.h"
 #else
 /* sums[i] = bias + window i times one filter. */
 static inline void edk_conv_dot4(const int16_t *patch, const int8_t *weights, int32_t taps, int32_t bias,

@@ -11,6 +11,8 @@
 #define EDK_USE_DSP 1
 #elif defined(__AVX2__)
 #define EDK_USE_AVX2 1
+#elif defined(__wasm_simd128__)
+#define EDK_USE_WASM 1
 #endif
 #endif
 
