@@ -49,6 +49,14 @@ def test_deploy_resolver_registers_nothing_else(deployed: DeployReport) -> None:
     assert "constexpr int kTinyOperatorKinds = 1;" in text
 
 
+def test_deploy_has_one_program_and_names_every_source_that_cmake_compiles(deployed: DeployReport) -> None:
+    sources = [path for path in deployed.out.iterdir() if path.suffix in (".c", ".cc")]
+    mains = [path.name for path in sources if "int main(" in path.read_text(encoding="utf-8")]
+    assert mains == ["tiny_selftest.cc"]
+    text = (deployed.out / "CMakeLists.txt").read_text()
+    assert set(re.findall(r"\btiny_\w+\.cc?\b", text)) == {path.name for path in sources}
+
+
 def test_deploy_compiled_file_keeps_contracts_and_is_the_array(deployed: DeployReport, tiny_model: Path) -> None:
     data = (deployed.out / "tiny_model_vela.tflite").read_bytes()
     body = (deployed.out / "tiny_model_data.cc").read_text().split("= {", 1)[1].split("};", 1)[0]
