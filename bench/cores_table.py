@@ -147,7 +147,7 @@ def write(rows: list[str], models: list[Path]) -> None:
     """Replace the table of docs/cores.md."""
     emulator = subprocess.run(["qemu-system-arm", "--version"], capture_output=True, text=True, check=True).stdout
     found = re.search(r"\d+\.\d+\.\d+", emulator)
-    names = ", ".join((*KINDS, *(path.stem for path in models)))
+    names = "; ".join((*KINDS, *(path.stem for path in models)))
     version = found[0] if found else "?"
     how = f"`bench/cores_table.py`, commit {commit_of(ROOT)}, QEMU {version}, `-O2`. Modules: {names}.\n\n"
     head = "| core | kernels | compiler | flags | run on | self-test |\n|" + " --- |" * 6 + "\n"

@@ -41,6 +41,11 @@ class ModuleName:
         return "".join(word.capitalize() for word in self.prefix.split("_"))
 
     @property
+    def unit(self) -> str:
+        """Name where those of a whole system live: components of ESP-IDF, libraries and options of Zephyr."""
+        return f"edgedet_{self.prefix}" if self.stem else self.prefix
+
+    @property
     def is_given(self) -> bool:
         """Whether several such modules fit one image."""
         return bool(self.stem)

@@ -155,6 +155,6 @@ def template_environment(target: str, name: ModuleName = UNNAMED) -> Any:
         finalize=template_value,
     )
     environment.globals.update(
-        prefix=name.prefix, macro=name.macro, camel=name.camel, stem=name.stem, is_given=name.is_given
+        prefix=name.prefix, macro=name.macro, camel=name.camel, stem=name.stem, is_given=name.is_given, unit=name.unit
     )
     return environment

@@ -108,7 +108,7 @@ def test_deploy_project_any_texts_stay_texts_of_their_manifests(
     expected = re.sub("[^A-Za-z0-9 _.,+-]", "x", described)[:120].strip(" -")
     match kind:
         case "esp-idf":
-            manifest = yaml.safe_load((out / "components/tiny/idf_component.yml").read_text())
+            manifest = yaml.safe_load((out / "components/edgedet_tiny/idf_component.yml").read_text())
             assert list(manifest) == ["version", "description", "dependencies"]
             assert manifest["description"] == expected
         case "arduino":
@@ -129,7 +129,7 @@ def test_deploy_project_any_texts_stay_texts_of_their_manifests(
             assert settings.sections() == ["platformio", "env", "env:native", "env:xiao_esp32s3"]
             assert dict(settings["platformio"]) == {"default_envs": "native", "description": expected}
         case "zephyr":
-            assert f'\tbool "{expected}"\n' in (out / "tiny/Kconfig").read_text()
+            assert f'\tbool "{expected}"\n' in (out / "edgedet_tiny/Kconfig").read_text()
         case "cmsis-pack":
             root = ElementTree.parse(out / "edgedet.tiny.pdsc").getroot()
             assert root.findtext("description") == expected

@@ -39,13 +39,13 @@ def layout_of(kind: str, name: ModuleName) -> Layout:
         case "make" | "cmake":
             return Layout(kind, name.prefix, "", own_build=True)
         case "esp-idf":
-            return Layout(kind, f"components/{name.prefix}", "main")
+            return Layout(kind, f"components/{name.unit}", "main")
         case "arduino":
             return Layout(kind, "src", "examples/Detect", flat=True)
         case "platformio":
             return Layout(kind, f"lib/{name.prefix}/src", "src", flat=True)
         case "zephyr":
-            return Layout(kind, name.prefix, "src")
+            return Layout(kind, name.unit, "src")
         case "cmsis-pack":
             return Layout(kind, "module", "example")
     raise ConfigError(f"unknown project {kind!r}; edgedet writes {', '.join(PROJECTS)}")

@@ -32,8 +32,8 @@ _FILES: dict[str, dict[str, str]] = {
         "partitions.csv": "partitions.csv",
         "main.CMakeLists.txt": "main/CMakeLists.txt",
         "main.c": "main/main.c",
-        "component.CMakeLists.txt": "components/NAME/CMakeLists.txt",
-        "idf_component.yml": "components/NAME/idf_component.yml",
+        "component.CMakeLists.txt": "components/UNIT/CMakeLists.txt",
+        "idf_component.yml": "components/UNIT/idf_component.yml",
     },
     "arduino": {
         "library.properties": "library.properties",
@@ -51,9 +51,9 @@ _FILES: dict[str, dict[str, str]] = {
         "prj.conf": "prj.conf",
         "west.yml": "west.yml",
         "main.c": "src/main.c",
-        "module.CMakeLists.txt": "NAME/CMakeLists.txt",
-        "Kconfig": "NAME/Kconfig",
-        "module.yml": "NAME/zephyr/module.yml",
+        "module.CMakeLists.txt": "UNIT/CMakeLists.txt",
+        "Kconfig": "UNIT/Kconfig",
+        "module.yml": "UNIT/zephyr/module.yml",
     },
     "cmsis-pack": {"pack.pdsc": "edgedet.NAME.pdsc", "main.c": "example/main.c"},
 }
@@ -97,7 +97,7 @@ def _render(layout: Layout, name: ModuleName, values: dict[str, Any]) -> dict[st
         texts[_join(layout.app, file)] = environment.get_template(f"common/{file}.j2").render(values)
     values = values | {"example_files": build_words([*texts, _join(layout.app, "main.c")])}
     for file, path in _FILES[layout.kind].items():
-        place = path.replace("NAME", name.prefix)
+        place = path.replace("NAME", name.prefix).replace("UNIT", name.unit)
         texts[place] = environment.get_template(f"{layout.kind}/{file}.j2").render(values)
     texts["README.md"] = environment.get_template("common/README.md.j2").render(values)
     return texts

@@ -33,13 +33,13 @@ def test_esp_idf_lists_every_source_and_the_component_manager_takes_the_manifest
     tmp_path: Path, require_tool: Callable[..., str]
 ) -> None:
     out = project("RTMDet head", "esp-idf", tmp_path, name="tiny")
-    component, main = out / "components" / "tiny", out / "main"
+    component, main = out / "components" / "edgedet_tiny", out / "main"
     text = (component / "CMakeLists.txt").read_text(encoding="utf-8")
     assert set(listed(text, "SRCS", "INCLUDE_DIRS")) == c_files(component)
     includes = [component / folder for folder in listed(text, "INCLUDE_DIRS", ")")]
     text = (main / "CMakeLists.txt").read_text(encoding="utf-8")
     assert set(listed(text, "SRCS", "INCLUDE_DIRS")) == c_files(main)
-    assert listed(text, "REQUIRES", ")") == ["tiny"]
+    assert listed(text, "REQUIRES", ")") == ["edgedet_tiny"]
     size = re.search(r"^factory, +app, +factory, 0x10000, (\d+)K,$", (out / "partitions.csv").read_text(), re.MULTILINE)
     assert size is not None
     assert int(size[1]) % 64 == 0  # an app begins and ends at a multiple of 64 KiB
@@ -92,7 +92,7 @@ def test_zephyr_names_every_source_and_west_takes_the_manifest(
     tmp_path: Path, require_tool: Callable[..., str]
 ) -> None:
     out = project("RTMDet head", "zephyr", tmp_path, name="tiny")
-    module = out / "tiny"
+    module = out / "edgedet_tiny"
     text = (module / "CMakeLists.txt").read_text(encoding="utf-8")
     kernels = set(listed(text, "foreach(kernel", ")"))
     assert kernels | set(listed(text, "zephyr_library_sources(", ")")) == c_files(module)
@@ -101,13 +101,13 @@ def test_zephyr_names_every_source_and_west_takes_the_manifest(
     app = (out / "CMakeLists.txt").read_text(encoding="utf-8")
     assert {f"src/{name}" for name in c_files(out / "src")} == set(listed(app, "PRIVATE", ")"))
     assert yaml.safe_load((module / "zephyr" / "module.yml").read_text()) == {
-        "name": "tiny",
+        "name": "edgedet_tiny",
         "build": {"cmake": ".", "kconfig": "Kconfig"},
     }
     symbol = re.findall(r"^config (\w+)$", (module / "Kconfig").read_text(encoding="utf-8"), re.MULTILINE)
-    assert symbol == ["TINY"]
-    assert "CONFIG_TINY=y" in (out / "prj.conf").read_text(encoding="utf-8")
-    assert "if(CONFIG_TINY)" in text
+    assert symbol == ["EDGEDET_TINY"]
+    assert "CONFIG_EDGEDET_TINY=y" in (out / "prj.conf").read_text(encoding="utf-8")
+    assert "if(CONFIG_EDGEDET_TINY)" in text
     plain = project("RTMDet head", "make", tmp_path / "plain", name="tiny") / "main.c"
     sources = [module / name for name in c_files(module)] + sorted(
         set((out / "src").glob("*.c")) - {out / "src/main.c"}
@@ -163,7 +163,7 @@ def test_target_tflm_has_its_sources_and_asks_for_tflite_micro(build: str, tmp_p
     pytest.importorskip("tflite_micro", reason="needs the extra tflm")
     out = project("RTMDet head", build, tmp_path, name="tiny", target="tflm")
     manifests = {
-        "esp-idf": ("components/tiny/idf_component.yml", "espressif/esp-tflite-micro", "tiny_network.cc"),
+        "esp-idf": ("components/edgedet_tiny/idf_component.yml", "espressif/esp-tflite-micro", "tiny_network.cc"),
         "arduino": ("library.properties", "depends=Chirale_TensorFLowLite", "tiny_network.cpp"),
         "platformio": ("platformio.ini", "Chirale_TensorFLowLite.git", "tiny_network.cpp"),
         "zephyr": ("prj.conf", "CONFIG_TENSORFLOW_LITE_MICRO=y", "tiny_network.cc"),
