@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import struct
 import subprocess
 import zlib
@@ -94,6 +95,11 @@ def _lying(rng: np.random.Generator, frame: Frame) -> Frame:
     return Frame(kind, frame.status, frame.sequence, bytes(payload))
 
 
+def _lift_address_limit() -> None:
+    hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+    resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
+
+
 def serve(program: list[str], path: Path) -> None:
     """Let the program read a stream.
 
@@ -102,7 +108,9 @@ def serve(program: list[str], path: Path) -> None:
         DeviceError: it refused a request, or found one damaged.
     """
     with path.open("rb") as stream:
-        done = subprocess.run(program, stdin=stream, capture_output=True, timeout=50, check=False)
+        done = subprocess.run(
+            program, stdin=stream, capture_output=True, timeout=50, check=False, preexec_fn=_lift_address_limit
+        )
     if done.returncode != 0:
         raise RuntimeError(done.stderr.decode(errors="replace")[-4000:])
     reader = FrameReader(PAYLOAD)

@@ -63,7 +63,7 @@ ALLOWED: dict[str, set[str]] = {
     # Training with fake quantization and fine-tuning after a substitution measure what they made.
     "finetune": {"numerics", "graph", "data", "net", "training", "quantize", "runtimes", "evaluate"},
     # Runs every form of a network against the others.
-    "diagnose": {"numerics", "graph", "simulate", "data", "net", "quantize", "runtimes", "evaluate"},
+    "diagnose": {"device", "numerics", "graph", "simulate", "data", "net", "quantize", "runtimes", "evaluate"},
     # The keys of the model files, with their meaning.
     "settings": set(),
     # What each model needs on the chip.

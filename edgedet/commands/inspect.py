@@ -16,6 +16,7 @@ from edgedet.options import (
     split_name,
     whole_number,
 )
+from edgedet.runtimes.names import INT8_CHOICES
 from edgedet.terminal import show
 
 
@@ -28,6 +29,7 @@ def add_inspect(commands: Commands) -> None:
         (
             "inspect runs/q/model_int8.tflite --against runs/bccd/best.pt --data bccd",
             "inspect model_int8.tflite --against best.pt --data bccd --split train --images 64 --out diagnosis",
+            "inspect model_int8.tflite --against best.pt --data bccd --runtime serial:/dev/ttyACM0@921600",
         ),
         _inspect,
     )
@@ -44,6 +46,12 @@ def add_inspect(commands: Commands) -> None:
         default=8,
         metavar="N",
         help="of them, 1 to 8, on which the network runs once for every layer (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--runtime",
+        choices=INT8_CHOICES,
+        metavar="RUNTIME",
+        help="compare its output codes with the simulator's on the same images: serial:PORT[@BAUD], or another",
     )
     parser.add_argument("--top", type=positive_int, default=15, metavar="N", help="layers shown (default: %(default)s)")
     parser.add_argument("--seed", type=whole_number, default=0, metavar="S", help="default: %(default)s")
@@ -73,6 +81,7 @@ def _inspect(args: argparse.Namespace) -> int:
         images=args.images,
         sensitivity_images=args.sensitivity_images,
         seed=args.seed,
+        runtime=args.runtime,
     )
     with show_progress("inspect", "steps") as progress:
         inspection = inspect_model(request, progress)

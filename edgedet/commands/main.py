@@ -32,6 +32,7 @@ from edgedet.commands.quantize.substitute import add_substitute
 from edgedet.commands.report import add_report
 from edgedet.commands.session import add_session_arguments, session
 from edgedet.commands.train import add_train
+from edgedet.commands.waterfall import add_waterfall
 from edgedet.errors import EdgedetError, missing_extra
 from edgedet.options import with_flags
 from edgedet.outputs.failures import os_error_text
@@ -71,6 +72,7 @@ ADD_COMMANDS = (
     add_substitute,
     add_quantize,
     add_inspect,
+    add_waterfall,
     add_lint,
     add_convert,
     add_contract,

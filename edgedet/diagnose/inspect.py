@@ -13,6 +13,7 @@ from torch import Tensor
 
 from edgedet.data.coco.split import CocoSplit, common_classes
 from edgedet.diagnose.layers import LayerComparison, Probe
+from edgedet.diagnose.outputs import OutputCheck, check_outputs
 from edgedet.diagnose.rebuild import Rebuilt, rebuild
 from edgedet.errors import ConfigError
 from edgedet.escape import json_text
@@ -20,6 +21,7 @@ from edgedet.graph.model import load_int8_model
 from edgedet.net.checkpoint import load_checkpoint
 from edgedet.progress import Progress, Stopwatch
 from edgedet.quantize.calibration.images import draw_images
+from edgedet.runtimes.open import open_runtime
 
 BATCH = 8  # pictures at once; the first batch is the one that sensitivity is measured on
 
@@ -34,6 +36,7 @@ class InspectRequest:
     images: int = 32  # drawn from the split
     sensitivity_images: int = 8  # of them, at most BATCH: the network runs on them once for each layer
     seed: int = 0
+    runtime: str | None = None  # whose outputs are compared with the simulator's, a board (serial:PORT) for example
 
     def __post_init__(self) -> None:
         if self.images < 1 or not 1 <= self.sensitivity_images <= BATCH:
@@ -81,6 +84,7 @@ class Inspection:
     sensitivity_images: int
     seconds: float
     notes: tuple[str, ...]
+    outputs: OutputCheck | None = None  # of the runtime that was asked for
 
     def __str__(self) -> str:
         return self.text()
@@ -106,7 +110,7 @@ class Inspection:
             f"{sum(layer.sensitivity for layer in self.layers):.4g} ({self.sensitivity_images} images)",
             *(f"note: {note}" for note in self.notes),
         ]
-        return "\n".join(lines) + "\n"
+        return "\n".join(lines) + "\n" + ("" if self.outputs is None else self.outputs.text())
 
     def to_json(self) -> str:
         """JSON text; an infinite SQNR is null."""
@@ -158,6 +162,9 @@ def inspect_model(request: InspectRequest, progress: Progress | None = None) -> 
     order = sorted(range(len(probes)), key=lambda number: -sensitivities[number])
     ranks = {number: rank for rank, number in enumerate(order, 1)}
     names = [model.graph.tensors[probe.tensor].name for probe in probes]
+    outputs = None
+    if request.runtime is not None:
+        outputs = check_outputs(open_runtime(request.model), open_runtime(request.model, request.runtime), records)
     return Inspection(
         layers=tuple(_layer(probe, names[n], ranks[n], sensitivities[n]) for n, probe in enumerate(probes)),
         damage=damage,
@@ -168,6 +175,7 @@ def inspect_model(request: InspectRequest, progress: Progress | None = None) -> 
         sensitivity_images=len(first),
         seconds=watch.seconds(),
         notes=_notes(rebuilt, request, len(records)),
+        outputs=outputs,
     )
 
 

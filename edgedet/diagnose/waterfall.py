@@ -8,11 +8,11 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from torch import nn
 
 from edgedet.data.coco.split import CocoSplit
-from edgedet.data.pictures.preprocess import load_pixels
+from edgedet.device.line import is_serial
+from edgedet.diagnose.outputs import check_outputs
 from edgedet.diagnose.rebuild import Rebuilt, rebuild, with_weights_of, without_rounding
 from edgedet.errors import ConfigError, ToolchainError
 from edgedet.escape import json_text
@@ -37,6 +37,7 @@ REMEDIES = {
     "fake_quant": "--calibration auto, --int16 auto, then --method qat; `edgedet inspect` orders the layers",
     "integer": "--method qat, which trains on the file's grid; `edgedet inspect` orders the layers",
     "xnnpack": "nothing for the chip, which computes as the simulator does; judge by --runtime sim, ref or tflm",
+    "device": "the device must equal the simulator: is it built as deploy wrote it, without -ffast-math?",
     "tflm": "TFLite Micro must equal the simulator: this is a defect, report it with the file",
 }
 FEW_IMAGES = 50  # below, the waterfall warns
@@ -54,6 +55,7 @@ class WaterfallRequest:
     original: Path | None = None  # the checkpoint before its activations were substituted
     checked_images: int = CHECKED_IMAGES  # through reference kernels and TFLite Micro
     guilty_drop: float = GUILTY_DROP
+    runtime: str | None = None  # one more form: a board (serial:PORT), an emulated one, generated C
 
     def __post_init__(self) -> None:
         if self.checked_images < 1 or (self.images is not None and self.images < 1):
@@ -129,7 +131,7 @@ class Waterfall:
 
 
 def measure_waterfall(request: WaterfallRequest, progress: Progress | None = None) -> Waterfall:
-    """Evaluate float, folded, (substituted,) weights int8, activations int8, integer simulator, XNNPACK, TFLite Micro.
+    """Evaluate float, folded, (substituted,) weights int8, activations int8, simulator, XNNPACK, TFLite Micro, device.
 
     Args:
         request: what to measure.
@@ -189,7 +191,7 @@ class _Meter:
         self._split = request.split
         self._images = len(request.split.images[: request.images])
         self._progress = progress
-        forms = 7 + 2 * (request.original is not None)
+        forms = 7 + 2 * (request.original is not None) + (request.runtime is not None)
         self._total = forms * self._images + 2 * min(request.checked_images, self._images)
         self._done = 0
 
@@ -255,9 +257,9 @@ def _measure_integer(meter: _Meter, request: WaterfallRequest, simulator: Int8Ru
     reference = _open(request.model, "ref", meter)
     note = ""
     if reference is not None:
-        differing, outputs = _count_differences(simulator, reference, request.split, few)
-        note = f"{few} images: {differing} of {outputs:,} outputs differ from TFLite's reference kernels"
-        if differing:
+        found = check_outputs(simulator, reference, request.split.images[:few])
+        note = f"{few} images: {found.differing} of {found.outputs:,} outputs differ from TFLite's reference kernels"
+        if found.differing:
             meter.notes.append("the simulator must equal TFLite's reference kernels: report this file")
     meter.measure("integer", "integer simulator", simulator, "fake_quant", note)
     xnnpack = _open(request.model, "xnnpack", meter)
@@ -269,6 +271,11 @@ def _measure_integer(meter: _Meter, request: WaterfallRequest, simulator: Int8Ru
             "tflm", f"TFLite Micro, {few} images", tflm, "integer", "against the simulator on the same images", few
         )
         meter.compare_on(few, step, simulator)
+    if request.runtime is not None:
+        label = "on the device" if is_serial(request.runtime) else request.runtime
+        device = open_runtime(request.model, request.runtime)
+        meter.measure("device", label, device, "integer", request.runtime)
+        meter.notes += device.details(False)
 
 
 def _open(model: Path, name: str, meter: _Meter) -> Int8Runtime | None:
@@ -278,17 +285,6 @@ def _open(model: Path, name: str, meter: _Meter) -> Int8Runtime | None:
     except ToolchainError as error:
         meter.notes.append(f"not measured: {name}: {error}")
         return None
-
-
-def _count_differences(one: Int8Runtime, other: Int8Runtime, split: CocoSplit, images: int) -> tuple[int, int]:
-    """(output codes that differ, output codes) over the first images."""
-    differing = outputs = 0
-    for record in split.images[:images]:
-        x = one.prepare(load_pixels(record.path, one.preprocess))
-        for ours, theirs in zip(one.invoke(x), other.invoke(x), strict=True):
-            differing += int(np.count_nonzero(ours != theirs))
-            outputs += ours.size
-    return differing, outputs
 
 
 def _runtime(model: nn.Module, checkpoint: Checkpoint) -> TorchRuntime:

@@ -25,6 +25,9 @@ RUNTIMES = _Names(
 )
 
 
+INT8_CHOICES = _Names((*INT8_RUNTIMES, *COMPILED_RUNTIMES))  # of a .tflite
+
+
 CHECKPOINT_SUFFIXES = (".pt", ".pth")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from device_line import DeviceOnPty, build_device, build_device_for_qemu, open_device
 from toy_detector import write_toy_model
 
+from edgedet.commands.main import main
 from edgedet.data.coco.build import load_split
 from edgedet.data.coco.split import CocoSplit
 from edgedet.deploy.api import deploy
@@ -221,3 +223,28 @@ def test_device_on_an_emulated_uart_gives_the_ap_of_the_simulator(
     assert found.ap == expected.ap
     if share:
         assert sum(device.to_device.count.values()) + sum(device.to_computer.count.values()) > 2
+
+
+def test_evaluate_and_predict_commands_run_on_a_device(
+    program: list[str], toy_model: Path, toy_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = tmp_path / "report.json"
+    with DeviceOnPty(program) as device:
+        serial = ["--runtime", f"serial:{device.port}"]
+        arguments = ["evaluate", str(toy_model), "--data", str(toy_data), *serial, "--json", str(report)]
+        assert main(arguments) == 0
+    assert main(["evaluate", str(toy_model), "--data", str(toy_data), "--json", str(tmp_path / "sim.json")]) == 0
+    found, expected = (json.loads(path.read_text()) for path in (report, tmp_path / "sim.json"))
+    assert found["ap"] == expected["ap"]
+    assert found["runtime"] == f"serial:{device.port}"
+    assert "ms per image" in found["details"][0]
+    with DeviceOnPty(program) as device:
+        folders = {name: tmp_path / name for name in ("serial", "sim")}
+        pictures = str(toy_data / "valid")
+        arguments = ["predict", str(toy_model), pictures, "--runtime", f"serial:{device.port}"]
+        assert main([*arguments, "--out", str(folders["serial"])]) == 0
+    assert main(["predict", str(toy_model), pictures, "--out", str(folders["sim"])]) == 0
+    images = [json.loads((folder / "detections.json").read_text())["images"] for folder in folders.values()]
+    assert images[0] == images[1] != []
+    assert main(["evaluate", str(toy_model), "--data", str(toy_data), "--runtime", "serial:/dev/nowhere"]) == 2
+    assert capsys.readouterr().err.splitlines()[-1].startswith("error: /dev/nowhere: can't be opened")
