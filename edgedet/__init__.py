@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from edgedet.api.model import Model, load
     from edgedet.api.pages import report
     from edgedet.api.training import train
+    from edgedet.api.ui import ui
     from edgedet.errors import EdgedetError
 
 __version__ = "0.1.0"
@@ -44,6 +45,7 @@ __all__ = [
     "open_dataset",
     "report",
     "train",
+    "ui",
 ]
 
 _HOMES = {
@@ -56,6 +58,7 @@ _HOMES = {
     "open_dataset": "edgedet.api.dataset",
     "report": "edgedet.api.pages",
     "train": "edgedet.api.training",
+    "ui": "edgedet.api.ui",
 }
 
 

@@ -32,6 +32,7 @@ from edgedet.commands.quantize.substitute import add_substitute
 from edgedet.commands.report import add_report
 from edgedet.commands.session import add_session_arguments, session
 from edgedet.commands.train import add_train
+from edgedet.commands.ui import add_ui
 from edgedet.commands.waterfall import add_waterfall
 from edgedet.errors import EdgedetError, missing_extra
 from edgedet.options import with_flags
@@ -82,6 +83,7 @@ ADD_COMMANDS = (
     add_check,
     add_deploy,
     add_report,
+    add_ui,
     add_export,
     add_operators,
     add_completion,

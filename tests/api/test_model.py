@@ -40,7 +40,8 @@ def photos(tmp_path: Path) -> Path:
 def test_import_needs_no_numpy_and_names_what_it_has() -> None:
     code = "import sys, edgedet; print('numpy' in sys.modules, 'torch' in sys.modules, *dir(edgedet))"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-    names = ["Dataset", "Detections", "EdgedetError", "Model", "__version__", "load", "open_dataset", "report", "train"]
+    names = ["Dataset", "Detections", "EdgedetError", "Model", "__version__", "boards"]
+    names += ["load", "open_dataset", "report", "train", "ui"]
     assert out == ["False", "False", *names]
 
 

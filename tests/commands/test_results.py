@@ -11,7 +11,7 @@ import pytest
 
 from edgedet.commands.main import build_parser, main
 
-WITHOUT = {"edgedet completion", "edgedet data show", "edgedet data synth", "edgedet report"}
+WITHOUT = {"edgedet completion", "edgedet data show", "edgedet data synth", "edgedet report", "edgedet ui"}
 
 
 def leaves(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:

@@ -1,0 +1,83 @@
+"""`edgedet.ui`: a run's report and its network, to try on pictures, in the browser."""
+
+from __future__ import annotations
+
+import webbrowser
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from edgedet.errors import ConfigError, EdgedetError
+from edgedet.fileio import PathLike, as_path
+from edgedet.page.run_files import PAGE
+from edgedet.page.viewer import DETECTOR, HOST, REPORT, Viewer
+
+_INT8 = "model_int8.tflite"
+_LARGEST_PORT = 65535
+
+
+def ui(run: PathLike, *, port: int = 0, browser: bool = True, started: Callable[[str], None] = print) -> None:
+    """Show a run in the browser until Ctrl-C: its report, and its int8 network as in `deploy --target web`.
+
+    Only this computer can see it (127.0.0.1), and nothing is written.
+
+    Args:
+        run: folder of a run, or an int8 `.tflite`.
+        port: of the server; 0: any that is free.
+        browser: open it; else only the address is given.
+        started: called with the address when the server answers.
+    Raises:
+        ConfigError: no such run, nothing to show in it, or the port is taken or out of range.
+        ConversionError: the int8 file is damaged.
+        ToolchainError: of an int8 `.tflite` alone: clang or lld is missing. Beside a report that is a note in the page.
+    """
+    path = as_path(run, "run")
+    if not 0 <= port <= _LARGEST_PORT:
+        raise ConfigError(f"`port` {port}: expected 0 to {_LARGEST_PORT}; 0 takes any that is free")
+    viewer = viewer_of(path)
+    try:
+        server = viewer.server(port)
+    except OSError as error:
+        raise ConfigError(f"`port` {port}: {error.strerror}; take another, or 0 for any that is free") from error
+    with server:
+        address = f"http://{HOST}:{server.server_address[1]}/"
+        started(address)
+        if browser:
+            webbrowser.open(address)
+        with suppress(KeyboardInterrupt):
+            server.serve_forever()
+
+
+def viewer_of(path: Path) -> Viewer:
+    """What there is to show; arguments and errors as in `ui`."""
+    if path.is_file():
+        return Viewer(path.name, {DETECTOR: _detector(path)})
+    if not path.is_dir():
+        raise ConfigError(f"{path}: no such file or folder; give the folder of a run, or an int8 .tflite")
+    pages, notes = dict[str, bytes](), list[str]()
+    if (path / PAGE).is_file():
+        pages[REPORT] = (path / PAGE).read_bytes()
+    if (path / _INT8).is_file():
+        try:
+            pages[DETECTOR] = _detector(path / _INT8)
+        except EdgedetError as error:
+            if not pages:
+                raise
+            notes.append(f"No page to try the network: {error}")
+    else:
+        notes.append(f"No {_INT8} to try: `edgedet quantize` makes one.")
+    if not pages:
+        raise ConfigError(
+            f"{path}: holds neither {PAGE} nor {_INT8}; give the folder of a run; `edgedet report {path}` "
+            "makes the page of an older one"
+        )
+    return Viewer(path.resolve().name, pages, tuple(notes))
+
+
+def _detector(model: Path) -> bytes:
+    from edgedet.deploy.targets.web import PAGE as INDEX
+    from edgedet.deploy.targets.web import deploy_web
+
+    if model.suffix != ".tflite":
+        raise ConfigError(f"{model}: expected an int8 .tflite or the folder of a run; `edgedet quantize` makes one")
+    return deploy_web(model, None, None, 0).sources[INDEX].encode("utf-8")
