@@ -3,10 +3,11 @@
     .venv/bin/python bench/tflm_on_chip.py MODEL.tflite ... --root TFLITE_MICRO --includes A B C \\
         --library cortex-m4=FILE --library cortex-m55=FILE [--llvm /usr/lib/llvm-19/bin]
 
-Every model needs contracts that C follows. The outputs are compared with the golden ones before anything is counted,
-also in the smallest arena. Flash is that of the example without model and picture: TFLite Micro, preprocessing,
-decoding, start-up code and printing. Cycles: instructions times the rate that bench/board_costs.py finds for the blocks
-that ran, with llvm-mca's model of the processor; never compared with a chip.
+NAME:SIDE in place of a file is a network of models/ with drawn weights, three classes, SIDE px. Every model needs
+contracts that C follows. The outputs are compared with the golden ones before anything is counted, also in the smallest
+arena. Flash is that of the example without model and picture: TFLite Micro, preprocessing, decoding, start-up code and
+printing. Cycles: instructions times the rate that bench/board_costs.py finds for the blocks that ran, with llvm-mca's
+model of the processor; never compared with a chip.
 """
 
 from __future__ import annotations
@@ -23,9 +24,13 @@ from typing import Any
 from board_costs import cycle_rates
 from table import ROOT, commit_of
 
+from edgedet.config import load_model_file
+from edgedet.contracts import OutputSpec
 from edgedet.deploy.api import DeployReport, deploy
 from edgedet.deploy.golden import golden_input
+from edgedet.graph.flatbuffer import serialize
 from edgedet.graph.model import load_int8_model
+from edgedet.quantize.skeleton import skeleton_graph
 from edgedet.runtimes.generated_c import QemuModule
 from edgedet.runtimes.qemu import BOARDS
 
@@ -39,6 +44,18 @@ def call(command: list[str], folder: Path) -> str:
     if done.returncode:
         raise SystemExit(f"{' '.join(command[:4])} ...: {done.stdout[-1500:]}{done.stderr[-1500:]}")
     return done.stdout
+
+
+def file_of(model: str, folder: Path) -> Path:
+    """A file as it is, or one of a network of models/ with drawn weights."""
+    name, colon, side = model.partition(":")
+    if not colon:
+        return Path(model)
+    file = load_model_file(name)
+    graph = skeleton_graph(file.model, file.preprocess.spec((int(side), int(side))), OutputSpec(("a", "b", "c")))
+    path = folder / f"{name}_{side}.tflite"
+    path.write_bytes(serialize(graph))
+    return path
 
 
 def build(project: Path, cpu: str, options: list[str]) -> tuple[Path, int]:
@@ -104,7 +121,7 @@ def cycles_of(image: Path, cpu: str, instructions: float, llvm: Path | None) -> 
 def main() -> None:
     """Measure every model on every processor with a library."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("models", nargs="+", type=Path, metavar="MODEL.tflite")
+    parser.add_argument("models", nargs="+", metavar="MODEL.tflite")
     parser.add_argument("--root", type=Path, required=True, help="checkout of TFLite Micro")
     parser.add_argument("--includes", nargs="+", type=Path, default=[], help="headers of its third parties")
     parser.add_argument("--library", action="append", required=True, metavar="CPU=FILE")
@@ -114,8 +131,9 @@ def main() -> None:
     print("| model | processor | target | M instructions | M cycles (llvm-mca) | arena printed | smallest", end=" | ")
     print("margin | flash | with kernels of all types |")
     print("|" + " --- |" * 10)
-    for model in args.models:
+    for text in args.models:
         with tempfile.TemporaryDirectory() as name:
+            model = file_of(text, Path(name))
             report = deploy(model, "tflm", Path(name) / "project", project="cmake")
             shutil.copy(Path(__file__).with_suffix(".cc"), report.out / "edgedet" / "selftest.cc")
             for pair in args.library:
