@@ -1,10 +1,12 @@
 """What generated C takes on each processor, for `edgedet check`: firmware_export/boards/measured.json.
 
-    .venv/bin/python bench/board_costs.py [--llvm /usr/lib/llvm-19/bin] [--out FILE]
+    .venv/bin/python bench/board_costs.py [--llvm /usr/lib/llvm-19/bin] [--also FILE ...] [--out FILE]
 
 Compiles every kernel and whole networks (random weights; instructions follow the shapes) with arm-none-eabi-gcc -O2,
 runs them under QEMU after a comparison of every output byte with the simulator, and fits costs to the counts of their
 steps. The error is the largest of each network's with a fit without it, and of the trained networks of docs/chip.md.
+
+--also measures files of other makers, too, for kinds of steps that edgedet's networks lack; their error stands apart.
 
 --llvm adds cycles: every block of instructions that ran, as often as it ran, through the model of the processor. The
 lower figure is that of each block's steady state; the upper one adds the refill of the pipeline (MCA) for each time a
@@ -22,6 +24,7 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -31,9 +34,14 @@ from edgedet.catalog import model_sizes
 from edgedet.codegen.program import Program
 from edgedet.config import load_model_file
 from edgedet.contracts import OutputSpec
+from edgedet.deploy.golden import drawn_input
+from edgedet.deploy.targets.c99 import load_any
+from edgedet.errors import EdgedetError
 from edgedet.fileio import atomic_write_text
 from edgedet.graph.flatbuffer import serialize
-from edgedet.graph.model import int8_model
+from edgedet.graph.graph import Graph
+from edgedet.graph.model import Int8Model, int8_model
+from edgedet.graph.prepare.fold_shapes import fold_shapes
 from edgedet.hardware.measured import CoreCosts, FileSize, Measured, ShippedModel, StepCost, measured
 from edgedet.hardware.speed import Work, instructions_of, works_of
 from edgedet.quantize.skeleton import skeleton_graph
@@ -113,19 +121,37 @@ def struct_sizes() -> tuple[FileSize, ...]:
 class Network:
     """One network, and what was measured of it."""
 
-    def __init__(self, name: str, side: int, overrides: tuple[str, ...]) -> None:
+    def __init__(self, name: str, data: bytes, graph: Graph, model: Int8Model | None) -> None:
+        self.name, self.data, self.model = name, data, model
+        self.inputs = [drawn_input(graph, index, 0) for index in graph.inputs]
+        simulator = Simulator(fold_shapes(graph))
+        self.graph = simulator.graph
+        self.expected = simulator.invoke(*self.inputs)
+
+    @classmethod
+    def own(cls, name: str, side: int, overrides: tuple[str, ...]) -> Network:
+        """One of edgedet's, with drawn weights and three classes."""
         file = load_model_file(name, overrides)
         graph = skeleton_graph(file.model, file.preprocess.spec((side, side)), OutputSpec(("a", "b", "c")))
-        self.name = f"{name} {side}" + "".join(f" {text}" for text in overrides)
-        self.model = int8_model(graph, Path(self.name), serialize(graph))
-        rng = np.random.default_rng(0)
-        self.inputs = [rng.integers(-128, 128, graph.tensors[i].shape).astype(np.int8) for i in graph.inputs]
-        self.expected = Simulator(graph).invoke(*self.inputs)
+        label = f"{name} {side}" + "".join(f" {text}" for text in overrides)
+        data = serialize(graph)
+        return cls(label, data, graph, int8_model(graph, Path(label), data))
+
+    @classmethod
+    def of_file(cls, path: Path) -> Network | None:
+        """Of another maker; None where generated C does not run it."""
+        try:
+            loaded, _, _ = load_any(path)
+            make_program(loaded.graph, None)
+        except EdgedetError as error:
+            sys.stderr.write(f"{path.name} is left out: {error}\n")
+            return None
+        return cls(path.name, loaded.data, loaded.graph, None)
 
     def measure(self, core: str) -> tuple[QemuModule, list[tuple[Work, float]]]:
         """Build, run, compare; (module, work and instructions of each step)."""
         qemu.BOARDS[core] = CORES[core]
-        module = QemuModule(self.model.data, self.model.graph, core, ("-fstack-usage",), self.model)
+        module = QemuModule(self.data, self.graph, core, ("-fstack-usage",), self.model)
         found = module.run_batch([self.inputs])[0]
         if not all(np.array_equal(a, b) for a, b in zip(found, self.expected, strict=True)):
             raise SystemExit(f"{self.name} on {core}: other bytes than the simulator's")
@@ -169,7 +195,9 @@ def stack_bytes(folder: Path) -> int:
     return sum(sorted(own)[-2:]) + KERNEL_STACK_BYTES
 
 
-def measure_core(core: str, networks: list[Network], structs: dict[str, int], llvm: Path | None) -> CoreCosts:
+def measure_core(
+    core: str, networks: list[Network], others: list[Network], structs: dict[str, int], llvm: Path | None
+) -> CoreCosts:
     """Everything about one processor."""
     kernels = kernel_sizes(CORES[core])
     samples: list[list[tuple[Work, float]]] = []
@@ -197,23 +225,29 @@ def measure_core(core: str, networks: list[Network], structs: dict[str, int], ll
     run_largest = max(row[2] for row in code)
     run_errors = [(run_largest - row[2]) / (sum(row[1:])) for row in code]
     errors = [max(error, other) for error, other in zip(model_errors, run_errors, strict=True)]
+    foreign = [other.measure(core)[1] for other in others]
     costs = CoreCosts(
         core, kernels, round(float(per_call), 3), round(float(base), 1), run_largest, stack, round(max(errors), 4),
-        fit([sample for works in samples for sample in works]), 0.0, tuple(round(rate, 3) for rate in rates),
+        fit([sample for works in (*samples, *foreign) for sample in works]), 0.0, 0.0,
+        tuple(round(rate, 3) for rate in rates),
     )  # fmt: skip
-    errors = [*left_out_errors(costs, samples), *trained_errors(costs)]
-    return replace(costs, instructions_error=round(max(errors), 4))
+    own = [*left_out_errors(costs, samples), *trained_errors(costs)]
+    theirs = left_out_errors(costs, foreign, samples)
+    for other, error in zip(others, theirs, strict=True):
+        sys.stderr.write(f"{other.name} on {core}: {100 * error:.1f} %\n")
+    return replace(costs, instructions_error=round(max(own), 4), foreign_error=round(max(theirs, default=0.0), 4))
 
 
-def left_out_errors(costs: CoreCosts, samples: list[list[tuple[Work, float]]]) -> list[float]:
-    """Relative error of each network's instructions with costs that were fitted to the others."""
+def left_out_errors(
+    costs: CoreCosts, samples: list[list[tuple[Work, float]]], always: Sequence[list[tuple[Work, float]]] = ()
+) -> list[float]:
+    """Relative error of each network's instructions with costs fitted to the others, where they have all its kinds."""
     errors = []
     for number, works in enumerate(samples):
-        others = [sample for at, group in enumerate(samples) if at != number for sample in group]
-        found, unknown = instructions_of([work for work, _ in works], replace(costs, steps=fit(others)))
-        count = sum(count for _, count in works)
-        assert not unknown, unknown
-        errors.append(abs(found / count - 1))
+        kept = [*always, *(group for at, group in enumerate(samples) if at != number)]
+        fitted = fit([sample for group in kept for sample in group])
+        found, unknown = instructions_of([work for work, _ in works], replace(costs, steps=fitted))
+        errors.append(0.0 if unknown else abs(found / sum(count for _, count in works) - 1))
     return errors
 
 
@@ -369,12 +403,14 @@ def main() -> int:
     """Measure, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--llvm", type=Path, metavar="DIR", help="folder with llvm-mca and llvm-objdump of LLVM 19")
+    parser.add_argument("--also", type=Path, nargs="+", default=[], metavar="FILE", help="int8 .tflite of other makers")
     parser.add_argument("--out", type=Path, default=OUT)
     args = parser.parse_args()
     structs = struct_sizes()
-    networks = [Network(*network) for network in NETWORKS]
+    networks = [Network.own(*network) for network in NETWORKS]
+    others = [network for path in args.also if (network := Network.of_file(path)) is not None]
     by_name = {struct.name: struct.bytes for struct in structs}
-    cores = [measure_core(core, networks, by_name, args.llvm) for core in sorted(CORES)]
+    cores = [measure_core(core, networks, others, by_name, args.llvm) for core in sorted(CORES)]
     if not args.llvm and args.out.exists():
         kept = {core.name: core.cycles_per_instruction for core in measured().cores}
         cores = [replace(core, cycles_per_instruction=kept.get(core.name, ())) for core in cores]
@@ -389,12 +425,14 @@ def main() -> int:
     tools = f"{compiler}, -O2; {emulator}" + (
         f"; {run(str(args.llvm / 'llvm-mca'), '--version').splitlines()[0]}" if args.llvm else ""
     )
-    result = Measured("bench/board_costs.py" + (" --llvm DIR" if args.llvm else ""), commit, tools,
-                      tuple(network.name for network in networks), structs, tuple(cores), tuple(models))  # fmt: skip
+    command = "bench/board_costs.py" + (" --llvm DIR" if args.llvm else "") + (" --also ..." if others else "")
+    names = tuple(network.name for network in (*networks, *others))
+    result = Measured(command, commit, tools, names, structs, tuple(cores), tuple(models))
     atomic_write_text(args.out, json.dumps(asdict(result), indent=1) + "\n")
     for core in cores:
+        others_within = f"others' within {100 * core.foreign_error:.1f} %"
         errors = f"code within {100 * core.code_error:.1f} %, instructions within {100 * core.instructions_error:.1f} %"
-        print(f"{core.name}: {errors}, stack {core.stack_bytes}, cycles {core.cycles_per_instruction}")
+        print(f"{core.name}: {errors}, {others_within}, stack {core.stack_bytes}, cycles {core.cycles_per_instruction}")
     return 0
 
 

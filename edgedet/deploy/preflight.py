@@ -19,6 +19,7 @@ from edgedet.hardware.needs import ARENA, CODE, STACK, WEIGHTS, c99_needs
 from edgedet.hardware.placement import Need
 from edgedet.hardware.remedies import remedies
 from edgedet.hardware.speed import works_of
+from edgedet.head_spec import HeadSpec
 from edgedet.runtimes.c_program import make_program
 
 ALL = "all"
@@ -78,7 +79,7 @@ def check(
     found = []
     for board in boards:
         needs = c99_needs(made.program, contracts, board.core.name)
-        result = check_needs(board, needs, works, loaded.graph)
+        result = check_needs(board, needs, works, loaded.graph, _is_foreign(contracts))
         if len(boards) == 1 and not result.fits:
             result = with_remedies(result, loaded.graph, contracts, log)
         found.append(result)
@@ -125,7 +126,13 @@ def _check_product(
         return _check_tflm(board, product, read_tflite(model))
     loaded, contracts, _ = load_any(model)
     made = make_program(loaded.graph, contracts, ram_bytes, seed)
-    return check_needs(board, c99_needs(made.program, contracts, board.core.name), works_of(made.program), loaded.graph)
+    needs = c99_needs(made.program, contracts, board.core.name)
+    return check_needs(board, needs, works_of(made.program), loaded.graph, _is_foreign(contracts))
+
+
+def _is_foreign(model: Int8Model | None) -> bool:
+    """Whether a network is built otherwise than those that the costs were fitted to."""
+    return model is None or model.outputs.head != HeadSpec()
 
 
 def _check_tflm(board: Board, product: Product, graph: Graph) -> BoardCheck:

@@ -52,6 +52,7 @@ class CoreCosts:
     code_error: float  # largest relative error of the whole module's code, over the networks measured
     steps: tuple[StepCost, ...]
     instructions_error: float  # largest relative error of a network's instructions, that network left out of the fit
+    foreign_error: float = 0.0  # the same of the networks of other makers that were tried
     cycles_per_instruction: tuple[float, ...] = ()  # lowest and highest of the networks; empty: not modelled
 
     def __post_init__(self) -> None:

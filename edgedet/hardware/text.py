@@ -169,14 +169,16 @@ def markdown(boards: Sequence[Board]) -> str:
     lines += [f"- {text}" for text in _assumed(boards)]
     lines += ["", "What was measured (`bench/board_costs.py`, " + _wrapped_tools() + "):", ""]
     lines += [
-        "| processor | code within | instructions within | stack, bytes | cycles per instruction |",
-        "| --- | --- | --- | --- | --- |",
+        "| processor | code within | instructions within | of other makers' networks | stack, bytes | cycles per "
+        "instruction |",
+        "| --- | --- | --- | --- | --- | --- |",
     ]
     for core in measured().cores:
         cycles = core.cycles_per_instruction
         shown = f"{min(cycles):.2f} to {max(cycles):.2f}" if cycles else "not modelled"
         lines.append(
             f"| {_CORES[core.name]} | {100 * core.code_error:.1f} % | {100 * core.instructions_error:.1f} % | "
+            f"{100 * core.foreign_error:.1f} % | "
             f"{core.stack_bytes:,} | {shown} |"
         )
     return "\n".join(lines) + "\n"
