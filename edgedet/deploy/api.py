@@ -15,7 +15,7 @@ from edgedet.deploy.output_folder import (
     check_replaceable,
     write_folder,
 )
-from edgedet.deploy.preflight import require_fit
+from edgedet.deploy.preflight import board_of, require_fit
 from edgedet.deploy.projects.layout import layout_of
 from edgedet.deploy.projects.render import with_project
 from edgedet.deploy.targets.c99 import deploy_c99
@@ -25,7 +25,7 @@ from edgedet.deploy.targets.tflm import deploy_tflm
 from edgedet.deploy.targets.web import deploy_web
 from edgedet.errors import ConfigError
 from edgedet.graph.tflm_ops import OperatorUse
-from edgedet.hardware.board import load_board
+from edgedet.hardware.board import Board
 from edgedet.hardware.check import BoardCheck
 from edgedet.npu.cores import NPU_TARGETS, NpuOptions, npu_setup
 from edgedet.outputs.lock import hold_output
@@ -198,7 +198,7 @@ def deploy(
         DataError: the image is missing or broken.
     """
     module = module_name(name)
-    _check_arguments(target, module, ram_bytes, project, npu, board)
+    wanted = _check_arguments(target, module, ram_bytes, project, npu, board)
     with hold_output(out):
         check_replaceable(out)
         match target:
@@ -211,7 +211,7 @@ def deploy(
             case _:
                 setup = npu_setup(target, npu or NpuOptions())
                 product = deploy_ethos_u(model, ram_bytes, image, seed, module, setup)
-        fitting = None if board is None else require_fit(load_board(board), product, target, model, ram_bytes, seed)
+        fitting = None if wanted is None else require_fit(wanted, product, target, model, ram_bytes, seed)
         if project is not None:
             product = with_project(product, target, project, module)
         write_folder(out, product.sources, product.manifest, product.binaries)
@@ -244,8 +244,8 @@ def _check_arguments(
     project: str | None,
     npu: NpuOptions | None,
     board: str | None,
-) -> None:
-    """Raises ConfigError for what `deploy` can't do, before any work."""
+) -> Board | None:
+    """The board, or a ConfigError for what `deploy` can't do, before any work."""
     if target not in TARGETS:
         raise ConfigError(f"unknown target {target!r}; edgedet deploys to {', '.join(TARGETS)}")
     if npu is not None and target not in NPU_TARGETS:
@@ -261,5 +261,4 @@ def _check_arguments(
         raise ConfigError(f"board {board!r} with target web, which runs in browsers; take target c99 or tflm")
     if ram_bytes is not None and ram_bytes < 1:
         raise ConfigError(f"the RAM limit must be at least 1 byte, got {ram_bytes}")
-    if board is not None:
-        load_board(board)  # says what is wrong with it before the work
+    return None if board is None else board_of(board, target)

@@ -94,6 +94,20 @@ def with_remedies(
     return replace(check, remedies=remedies(check.board, graph, model, needs, log))
 
 
+def board_of(name: str, target: str) -> Board:
+    """The board that a deployment is for.
+
+    Raises:
+        ConfigError: no such board, or it lacks the NPU of a target ethos-u...
+    """
+    board = load_board(name)
+    npu = board.file.npu
+    if target not in TARGETS and (npu is None or npu.vela != target):
+        there = "has no NPU" if npu is None else f"has {npu.vela or npu.name}"
+        raise ConfigError(f"target {target}: {board.file.title} {there}; take its target, c99 or tflm")
+    return board
+
+
 def require_fit(
     board: Board, product: Product, target: str, model: Path, ram_bytes: int | None, seed: int
 ) -> BoardCheck:
@@ -102,9 +116,9 @@ def require_fit(
     Args:
         board: it is for.
         product: made, not written.
-        target, model, ram_bytes, seed: that it was made with; of targets ethos-u... the NPU must be the board's.
+        target, model, ram_bytes, seed: that it was made with.
     Raises:
-        ConfigError: it does not fit, or the board has no such NPU.
+        ConfigError: it does not fit.
     """
     found = _check_product(board, product, target, model, ram_bytes, seed)
     if not found.fits:
@@ -118,10 +132,6 @@ def require_fit(
 def _check_product(
     board: Board, product: Product, target: str, model: Path, ram_bytes: int | None, seed: int
 ) -> BoardCheck:
-    npu = board.file.npu
-    if target not in TARGETS and (npu is None or npu.vela != target):
-        there = "none" if npu is None else npu.vela or npu.name
-        raise ConfigError(f"target {target}: {board.file.title} has no such NPU, found {there}")
     if target != "c99":
         return _check_tflm(board, product, read_tflite(model))
     loaded, contracts, _ = load_any(model)

@@ -72,6 +72,8 @@ def _check_text(check: BoardCheck) -> str:
         *(f"taken:    {m.name}: {m.taken_bytes:,} bytes by {m.taken_by}" for m in _used(check) if m.taken_bytes),
         f"time:     {check.time.text()}",
     ]
+    if board.file.npu is not None:
+        lines.append(_npu_line(board))
     if board.file.firmware.contract:
         lines.append(_firmware_line(check))
     lines += [f"to fit:   {remedy.text}" for remedy in check.remedies]
@@ -82,6 +84,15 @@ def _check_text(check: BoardCheck) -> str:
 
 def _used(check: BoardCheck) -> list[Memory]:
     return list({item.memory.name: item.memory for item in check.placed}.values())
+
+
+def _npu_line(board: Board) -> str:
+    npu = board.file.npu
+    assert npu is not None
+    hint = "Vela does not compile for it"
+    if npu.vela:
+        hint = f"`edgedet deploy MODEL --target {npu.vela}` compiles for it, with Vela's estimate"
+    return f"NPU:      {npu.name}: not in the time above; {hint}"
 
 
 def _firmware_line(check: BoardCheck) -> str:

@@ -10,9 +10,13 @@ import pytest
 
 import edgedet
 from edgedet.commands.main import main
+from edgedet.config import load_model_file
+from edgedet.contracts import OutputSpec
 from edgedet.errors import ConfigError
+from edgedet.graph.flatbuffer import write_tflite
 from edgedet.hardware.board import all_boards, available_boards
 from edgedet.hardware.text import markdown
+from edgedet.quantize.skeleton import skeleton_graph
 
 REPO = Path(__file__).resolve().parents[2]
 SMALL = """title = "Small"
@@ -85,8 +89,25 @@ def test_check_fits_ends_with_0_and_says_where(toy_model: Path, capsys: pytest.C
     out = capsys.readouterr().out
     assert "verdict:  fits: " in out
     assert "of ram are left beside the arena" in out
-    assert " ms; " in out
-    assert "never compared with a chip" in " ".join(out.split())
+    # A filter that no network has: no number is better than a wrong one.
+    assert "no estimate: no step like CONV_2D 8x8 stride 8 was measured on cortex-m4" in " ".join(out.split())
+
+
+def test_check_gives_time_with_its_basis_and_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = load_model_file("rtmdet_pico_relu6")
+    graph = skeleton_graph(file.model, file.preprocess.spec((96, 96)), OutputSpec(("a", "b")))
+    write_tflite(graph, tmp_path / "pico.tflite")
+    argv = ["check", str(tmp_path / "pico.tflite"), "--board", "nano_33_ble", "--json", str(tmp_path / "r.json")]
+    assert main(argv) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    time = json.loads((tmp_path / "r.json").read_text())["boards"][0]["time"]
+    low, high = time["milliseconds"]
+    assert f"time: about {low:,.0f} to {high:,.0f} ms; " in out
+    assert f"{time['instructions'] / 1e6:,.1f} M instructions (within {100 * time['error']:.0f} %)" in out
+    assert "no waits for memory are in it; never compared with a chip" in out
+    assert 0 < time["error"] < 0.2
+    # 64 MHz, between one and two cycles an instruction.
+    assert time["instructions"] / 64e3 < low < high < 2 * time["instructions"] / 64e3
 
 
 def test_check_does_not_fit_ends_with_1_and_says_by_how_much(
@@ -110,14 +131,13 @@ def test_check_all_is_a_row_for_each_board(toy_model: Path, capsys: pytest.Captu
     assert max(map(len, out.splitlines())) <= 100
 
 
-def test_check_names_the_broken_rule_and_exported_file_has_none(
-    tmp_path: Path, toy_model: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_check_names_the_broken_rules_and_the_npu(toy_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", str(toy_model), "--board", "grove_vision_ai_v2"]) == 0
     out = " ".join(capsys.readouterr().out.split())
     assert "it wants a square input" in out
     assert "outputs of rank 3" in out
     assert "edgedet export MODEL --format sscma" in out
+    assert "`edgedet deploy MODEL --target ethos-u55-64` compiles for it" in out
 
 
 @pytest.mark.parametrize(
@@ -130,6 +150,8 @@ def test_check_names_the_broken_rule_and_exported_file_has_none(
         (["check", "MODEL"], "--board"),
         (["check", "MODEL", "--board", "all", "--ram", "1"], "the limit is 1 bytes of RAM"),
         (["boards", "rp2040"], "did you mean 'rpi_pico'"),
+        (["deploy", "MODEL", "--board", "rpi_pico", "--target", "ethos-u55-64"], "(RP2040) has no NPU"),
+        (["deploy", "MODEL", "--board", "alif_e7_dk", "--target", "ethos-u55-64"], "DevKit has ethos-u55-256"),
     ],
 )
 def test_wrong_words_end_with_2_and_one_line(

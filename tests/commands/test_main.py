@@ -24,7 +24,7 @@ from edgedet.runtimes.names import choose_runtime
 REPO = Path(__file__).resolve().parents[2]
 COMMANDS = (
     "train", "substitute", "quantize", "inspect", "lint", "convert", "evaluate", "predict", "deploy", "data check",
-    "data synth", "contract", "operators",
+    "data synth", "contract", "operators", "boards", "check",
 )  # fmt: skip
 
 

@@ -38,6 +38,7 @@ def test_every_command_with_results_has_json() -> None:
         (("convert", "MODEL", "--out", "OUT.tflite"), "operators"),
         (("contract", "MODEL"), "preprocess"),
         (("deploy", "MODEL", "--target", "c99", "--out", "OUT"), "arena_bytes"),
+        (("check", "MODEL", "--board", "nicla_vision"), "fits"),
         (("data", "check", "DATA"), "splits"),
         (("data", "convert", "DATA", "--out", "OUT"), "images"),
         (("models", "rtmdet_pico_relu6", "--imgsz", "64"), "parameters"),

@@ -23,9 +23,13 @@ from edgedet.contracts import OutputSpec, PreprocessSpec
 from edgedet.data.coco.build import load_split
 from edgedet.data.pictures.headers import read_header
 from edgedet.data.pictures.preprocess import load_image
+from edgedet.escape import json_text
 from edgedet.graph.flatbuffer import serialize
 from edgedet.graph.metadata import METADATA_NAME, contract_metadata
 from edgedet.graph.model import load_int8_model
+from edgedet.hardware.board import ROLES, load_board
+from edgedet.hardware.placement import Need, place, room_for
+from edgedet.hardware.text import boards_text
 from edgedet.head_spec import HeadSpec
 from edgedet.resources import resource_dir
 
@@ -310,6 +314,22 @@ class Toml(Kind):
         file.preprocess.spec()
 
 
+class BoardToml(Toml):
+    """Board files."""
+
+    def __init__(self) -> None:
+        folder = resource_dir("firmware_export") / "boards"
+        self._texts = [path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.toml"))]
+
+    def read(self, path: Path) -> None:
+        board = load_board(str(path))
+        needs = [Need(role, 1 << 18, "") for role in ROLES]
+        text = boards_text((board,)) + json_text(board.to_json())
+        assert board.name in text
+        place(board, needs)
+        room_for(board, "arena", needs)
+
+
 class ImageFile(Kind):
     """Pictures of every format that is opened: headers mostly."""
 
@@ -398,6 +418,7 @@ KINDS: dict[str, type[Kind]] = {
     "checkpoint": Checkpoint,
     "import": Foreign,
     "toml": Toml,
+    "board": BoardToml,
     "image": ImageFile,
     "replies": DeviceReplies,
     "requests": DeviceRequests,
@@ -410,6 +431,7 @@ TITLES = {
     "checkpoint": "checkpoints",
     "import": "checkpoints of other makers, by `edgedet import`",
     "toml": "model TOMLs",
+    "board": "board TOMLs, with a placement on those that are accepted",
     "image": "pictures of all formats",
     "replies": "device protocol: replies of a device, read by edgedet",
     "requests": "device protocol: requests, read by the generated C under ASan and UBSan",

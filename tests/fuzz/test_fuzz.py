@@ -12,7 +12,7 @@ from fuzz.kinds import KINDS, Kind
 
 CORPUS = Path(__file__).with_name("corpus")
 FILES = {"flatbuffer": 20, "metadata": 60, "coco": 150, "checkpoint": 10, "import": 6, "toml": 60, "image": 250}
-FILES |= {"replies": 150, "requests": 30}
+FILES |= {"replies": 150, "requests": 30, "board": 60}
 
 
 @pytest.mark.parametrize("name", KINDS)
