@@ -103,8 +103,10 @@ def board_of(name: str, target: str) -> Board:
     board = load_board(name)
     npu = board.file.npu
     if target not in TARGETS and (npu is None or npu.vela != target):
-        there = "has no NPU" if npu is None else f"has {npu.vela or npu.name}"
-        raise ConfigError(f"target {target}: {board.file.title} {there}; take its target, c99 or tflm")
+        there = "none" if npu is None else npu.vela or npu.name
+        raise ConfigError(
+            f"target {target}: {board.file.title} has no such NPU, found {there}; take its target, c99 or tflm"
+        )
     return board
 
 
