@@ -73,7 +73,7 @@ def test_boards_page_is_generated(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["boards", "--markdown", "nano_33_ble"]) == 2
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_boards_page_has_the_four_networks_on_all_boards() -> None:
     spec = importlib.util.spec_from_file_location("boards_page", REPO / "bench" / "boards_page.py")
     assert spec is not None
@@ -150,8 +150,14 @@ def test_check_names_the_broken_rules_and_the_npu(toy_model: Path, capsys: pytes
         (["check", "MODEL"], "--board"),
         (["check", "MODEL", "--board", "all", "--ram", "1"], "the limit is 1 bytes of RAM"),
         (["boards", "rp2040"], "did you mean 'rpi_pico'"),
-        (["deploy", "MODEL", "--board", "rpi_pico", "--target", "ethos-u55-64"], "(RP2040) has no such NPU, found none"),
-        (["deploy", "MODEL", "--board", "alif_e7_dk", "--target", "ethos-u55-64"], "DevKit has no such NPU, found ethos-u55-256"),
+        (
+            ["deploy", "MODEL", "--board", "rpi_pico", "--target", "ethos-u55-64"],
+            "(RP2040) has no such NPU, found none",
+        ),
+        (
+            ["deploy", "MODEL", "--board", "alif_e7_dk", "--target", "ethos-u55-64"],
+            "DevKit has no such NPU, found ethos-u55-256",
+        ),
     ],
 )
 def test_wrong_words_end_with_2_and_one_line(

@@ -32,7 +32,7 @@ def shapes(graph: Graph) -> list[tuple[int, ...]]:
 
 
 # relu6: padding inside; the other has channel attention (MEAN, MUL) and SiLU.
-@pytest.mark.parametrize("name", ["rtmdet_pico_relu6", "rtmdet_nano_half"])
+@pytest.mark.parametrize("name", ["rtmdet_nano_half", pytest.param("rtmdet_pico_relu6", marks=pytest.mark.long)])
 def test_resized_is_the_network_built_at_that_size(name: str) -> None:
     at_96, at_64 = built(name, 96, 64), built(name, 64, 96)
     found = resized(at_96, 64, 96)
