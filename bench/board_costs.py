@@ -70,7 +70,7 @@ CORES = {
     ),
     **{name: qemu.BOARDS[name] for name in ("cortex-m4", "cortex-m7", "cortex-m55")},
 }
-# Cycles at the end of a block in the upper figure: the refill of the pipeline, of M7's six stages and two issues the most.
+# Cycles at the end of a block in the upper figure: the refill of the pipeline, most for M7 with six stages, two wide.
 MCA = {"cortex-m4": 2.0, "cortex-m7": 3.0, "cortex-m33": 2.0, "cortex-m55": 1.0}
 PAGE_BYTES = 1024  # of QEMU's Cortex-M
 MCA_SHARE = 0.99  # of the instructions
