@@ -20,7 +20,7 @@ from edgedet.graph.flatbuffer import write_tflite
 
 INPUT_BYTES = 64 * 32 * 3
 PAYLOAD = 1024
-_SANITIZERS = "-O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -w"
+_SANITIZERS = "-O0 -fsanitize=address,undefined -fno-sanitize-recover=all -w"
 _NUMBERS = (0, 1, 8, 0x7F, 0xFF, 0x400, 0x1800, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
 
 

@@ -52,7 +52,7 @@ def test_device_gives_the_bytes_and_the_ap_of_the_simulator(
     assert "0 sent again, 0 damaged and 0 late" in found.details[2]
 
 
-@pytest.mark.parametrize("seed", [0, 100])
+@pytest.mark.parametrize("seed", [0, pytest.param(100, marks=pytest.mark.long)])
 def test_device_faults_change_no_byte_of_ap_or_detections(
     program: list[str], toy_model: Path, split: CocoSplit, seed: int
 ) -> None:
@@ -200,7 +200,15 @@ def test_port_that_is_not_there_or_taken_is_one_line(program: list[str], toy_mod
         first.module.close()
 
 
-@pytest.mark.parametrize(("cpu", "share", "images"), [("cortex-m4", 0.05, 2), ("cortex-m55", 0.0, 1)])
+@pytest.mark.parametrize(
+    ("cpu", "share", "images"),
+    [
+        ("cortex-m4", 0.05, 1),
+        pytest.param("cortex-m4", 0.0, 2, marks=pytest.mark.long),
+        pytest.param("cortex-m7", 0.05, 2, marks=pytest.mark.long),
+        pytest.param("cortex-m55", 0.05, 2, marks=pytest.mark.long),
+    ],
+)
 def test_device_on_an_emulated_uart_gives_the_ap_of_the_simulator(
     toy_model: Path,
     split: CocoSplit,
