@@ -6,7 +6,7 @@ import csv
 import io
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from edgedet.errors import ToolchainError
@@ -110,12 +110,16 @@ def _number(row: Mapping[str, Any], column: str) -> float:
 
 
 def _layers(text: str) -> tuple[LayerCost, ...]:
-    """Names may hold commas, which Vela does not quote: the name is the last column."""
+    """Rows of a table that quotes nothing: the name is the last column, and may hold commas and ends of lines."""
     header, *lines = text.splitlines()
     columns = header.split(",")
-    found = []
+    found: list[LayerCost] = []
     for line in lines:
-        row = dict(zip(columns, line.split(",", len(columns) - 1), strict=True))
+        cells = line.split(",", len(columns) - 1)
+        if len(cells) < len(columns) and found:
+            found[-1] = replace(found[-1], name=f"{found[-1].name}\n{line}")
+            continue
+        row = dict(zip(columns, cells, strict=True))
         cycles, macs = round(_number(row, "Op Cycles")), round(_number(row, "MAC Count"))
         found.append(LayerCost(row["Original Operator"], row["NNG Operator"], row["Name"].strip(), cycles, macs))
     return tuple(found)

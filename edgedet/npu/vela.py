@@ -142,4 +142,4 @@ def _only(folder: Path, pattern: str, version: str) -> str:
         raise ToolchainError(
             f"Vela {version} wrote {len(found)} files {pattern} instead of one; take the version in constraints.txt"
         )
-    return found[0].read_text(encoding="utf-8")
+    return found[0].read_text(encoding="utf-8", errors="replace")  # names in it may be anything

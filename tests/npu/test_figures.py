@@ -18,6 +18,7 @@ LAYERS = (
     "Original Operator,NNG Operator,Target,Op Cycles,MAC Count,Name\n"
     "Conv2D,Conv2D,NPU,112462,995328,stem\n"
     "Conv2D,Relu6,NPU,74426,36864,a, b\n"
+    "c\n"
 )
 
 
@@ -30,7 +31,7 @@ def test_read_figures_gives_bytes_cycles_and_milliseconds() -> None:
     assert (figures.sram_bytes, figures.flash_bytes, figures.dram_bytes) == (184_992, 379_184, 0)
     assert (figures.cycles, figures.npu_cycles, figures.flash_cycles) == (3_257_307, 2_887_143, 1_762_048)
     assert figures.milliseconds == 3_257_307 / 400_000
-    assert figures.layers[1] == LayerCost("Conv2D", "Relu6", "a, b", 74_426, 36_864)  # Vela quotes no comma
+    assert figures.layers[1] == LayerCost("Conv2D", "Relu6", "a, b\nc", 74_426, 36_864)  # Vela quotes nothing
     assert figures.cycles_of("Conv2D") == 186_888
     assert figures.to_json()["milliseconds"] == figures.milliseconds
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import graph_maker
@@ -60,6 +61,30 @@ def test_compile_for_npu_takes_every_family(target: str, options: NpuOptions, ha
     assert (compiled.figures.dram_bytes > 0) == has_cache
     names = [graph.tensors[index].name for index in graph.outputs]
     assert [names[i] for i in npu.order] == [npu.graph.tensors[index].name for index in npu.graph.outputs]
+
+
+@needs_vela
+def test_compile_for_npu_takes_any_names() -> None:
+    graph = tiny_graph()
+    hostile = (
+        "a,b,c",
+        "x\ny",
+        '"q"',
+        "it's",
+        "../../up",
+        "n" * 3000,
+        "Größe\t\\",
+        "operator: ADD, ofm: 'z'\nReason: no",
+    )
+    tensors = tuple(
+        replace(tensor, name=f"{hostile[i % len(hostile)]}{i}") if i not in graph.outputs else tensor
+        for i, tensor in enumerate(graph.tensors)
+    )
+    renamed = replace(graph, tensors=tensors)
+    compiled = compile_for_npu(serialize(renamed), "x", npu_setup("ethos-u55-64", NpuOptions()))
+    npu = read_compiled(compiled.data, renamed, None, "x", compiled.figures.reasons)
+    assert (npu.on_npu, npu.on_cpu) == (len(graph.operators), ())
+    assert compiled.figures.cycles == sum(layer.cycles for layer in compiled.figures.layers)
 
 
 @needs_vela
