@@ -28,6 +28,7 @@ from edgedet.npu.compiled import read_compiled
 from edgedet.npu.cores import NPU_TARGETS, NpuOptions, npu_setup
 from edgedet.npu.variants import (
     hard_swish_for_silu,
+    one_channel_input,
     relu_for_silu,
     reversed_concatenations,
     same_for_pads,
@@ -46,6 +47,7 @@ CHOICES = {
     "SiLU: ReLU instead": relu_for_silu,
     "explicit PAD: SAME instead": same_for_pads,
     "CONCATENATION: inputs in the opposite order": reversed_concatenations,
+    "three channels of the input: one instead": one_channel_input,
     "depthwise 5x5: 3x3 instead": small_depthwise,
     "ReLU, ReLU6: none instead": lambda graph: without_activations(graph, {tensor.name for tensor in graph.tensors}),
 }
@@ -134,6 +136,7 @@ def row(graph: Graph, name: str, target: str, options: NpuOptions) -> dict[str, 
     return {
         "target": target, "system": setup.system_config, "mode": setup.memory_mode, "optimise": setup.optimise,
         "on_npu": npu.on_npu, "on_cpu": len(npu.on_cpu), "vela_operators": len(compiled.figures.layers),
+        "resize_cycles": compiled.figures.cycles_of("ResizeNearestNeighbor"),
         "file_bytes": len(compiled.data), "cache_bytes": npu.cache_bytes, **compiled.figures.to_json(),
     }  # fmt: skip
 
@@ -206,6 +209,9 @@ def _choices(models: dict[str, Any], title: str) -> str:
             base, other = model["choices"][title]["base"], model["choices"][title].get(what)
             cells.append("-" if other is None else _change(base, other))
         body.append([what, *cells])
+    bases = [model["choices"][title]["base"] for model in models.values()]
+    shares = [f"{b['resize_cycles']:,} ({100 * b['resize_cycles'] / b['cycles']:.1f} %)" for b in bases]
+    body.append(["what nearest resizing takes", *shares])
     return markdown_table(["choice", *models], body)
 
 

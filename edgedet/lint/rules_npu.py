@@ -17,6 +17,7 @@ from edgedet.npu.variants import (
     hard_swish_for_silu,
     is_no_clamp,
     large_depthwise,
+    one_channel_input,
     relu_for_silu,
     reversed_concatenations,
     same_for_pads,
@@ -200,6 +201,43 @@ def concatenation_on_npu(npu: NpuSubject) -> list[Finding]:
     ]
 
 
+def resizing_on_npu(npu: NpuSubject) -> list[Finding]:
+    """What enlarging costs; Vela makes a pass of its own of it."""
+    operators = npu.subject.of_kind("RESIZE_NEAREST_NEIGHBOR", "RESIZE_BILINEAR")
+    cycles = sum(layer.cycles for layer in npu.figures.layers if layer.original.startswith("Resize"))
+    if not operators or cycles < _WORTH * npu.figures.cycles:
+        return []
+    return [
+        Finding(
+            "npu-resize",
+            "info",
+            npu.subject.names(operators),
+            f"{len(operators)} resizings take {npu.share(cycles)}",
+            "fewer channels where a map is enlarged",
+        )
+    ]
+
+
+def coloured_input(npu: NpuSubject) -> list[Finding]:
+    """Three channels of the input against one."""
+    changed = one_channel_input(npu.graph)
+    if changed.tensors == npu.graph.tensors:
+        return []
+    saved = npu.figures.cycles - npu.variant(changed).cycles
+    if saved < _WORTH * npu.figures.cycles:
+        return []
+    return [
+        Finding(
+            "npu-input",
+            "info",
+            npu.subject.names(npu.graph.operators[:1]),
+            f"three channels of the input instead of one cost {npu.share(saved)}",
+            "a grey network, when colour does not matter to the task",
+            "edgedet train MODEL --data DIR --out RUN --set preprocess.channels=1",
+        )
+    ]
+
+
 def waits_for_memory(npu: NpuSubject) -> list[Finding]:
     """Weights that come more slowly than the MACs use them."""
     waiting = npu.figures.cycles - npu.figures.npu_cycles
@@ -219,7 +257,7 @@ def waits_for_memory(npu: NpuSubject) -> list[Finding]:
 
 NPU_RULES: tuple[Callable[[NpuSubject], list[Finding]], ...] = (
     on_the_cpu, silu_on_npu, waits_for_memory, activation_of_its_own, large_windows, padding_on_npu,
-    concatenation_on_npu,
+    concatenation_on_npu, resizing_on_npu, coloured_input,
 )  # fmt: skip
 
 

@@ -119,6 +119,29 @@ def reversed_concatenations(graph: Graph) -> Graph:
     )
 
 
+def one_channel_input(graph: Graph) -> Graph:
+    """A grey picture in place of a coloured one; the same graph where no convolution reads the picture first."""
+    if len(graph.inputs) != 1 or len(graph.tensors[graph.inputs[0]].shape) != 4:
+        return graph
+    index, narrowed = graph.inputs[0], [graph.inputs[0]]
+    readers = [operator for operator in graph.operators if index in operator.inputs]
+    if len(readers) == 1 and readers[0].kind == "PAD":
+        index = readers[0].outputs[0]
+        narrowed.append(index)
+        readers = [operator for operator in graph.operators if index in operator.inputs]
+    if len(readers) != 1 or readers[0].kind != "CONV_2D" or graph.tensors[index].shape[3] != 3:
+        return graph
+    tensors, position = list(graph.tensors), readers[0].inputs[1]
+    weights = tensors[position]
+    if weights.data is None or weights.shape[3] != 3:
+        return graph
+    for index in narrowed:
+        tensors[index] = replace(tensors[index], shape=(*tensors[index].shape[:3], 1))
+    codes = np.ascontiguousarray(weights.data[..., :1])
+    tensors[position] = replace(weights, shape=codes.shape, data=codes)
+    return replace(graph, tensors=tuple(tensors))
+
+
 def is_no_clamp(graph: Graph, operator: Operator) -> bool:
     """Whether an activation changes no code, since the output's scale shows nothing that it would cut off."""
     quantization = graph.tensors[operator.outputs[0]].quantization

@@ -10,6 +10,7 @@ from edgedet.npu.variants import (
     hard_swish_for_silu,
     is_no_clamp,
     large_depthwise,
+    one_channel_input,
     relu_for_silu,
     reversed_concatenations,
     same_for_pads,
@@ -66,6 +67,16 @@ def test_same_for_pads_keeps_a_pad_that_is_read_otherwise() -> None:
     x = m.input((1, 4, 4, 3))
     graph = m.graph([m.same("PAD", [x, m.constant(PADS)], (1, 6, 6, 3))])
     assert same_for_pads(graph) == graph
+
+
+def test_one_channel_input_narrows_picture_pad_and_first_weights() -> None:
+    graph = network()
+    changed = one_channel_input(graph)
+    assert kinds(changed) == kinds(graph)
+    conv = next(o for o in changed.operators if o.kind == "CONV_2D")
+    narrowed = (changed.inputs[0], conv.inputs[0], conv.inputs[1])
+    assert [changed.tensors[i].shape[3] for i in narrowed] == [1, 1, 1]
+    assert one_channel_input(changed).tensors == changed.tensors  # nothing left to narrow
 
 
 def test_small_depthwise_changes_large_windows_alone() -> None:
