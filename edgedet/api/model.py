@@ -351,7 +351,7 @@ def load(model: PathLike, *, runtime: str | None = None, device: str | None = No
         model: checkpoint (.pt), int8 file (.tflite) of any maker, network (.onnx), or the folder of a run: of
             `quantize` its int8 file is taken, of `train` and `substitute` the best checkpoint.
         runtime: what runs an int8 file: sim (the chip's arithmetic in NumPy, the usual one), ref, xnnpack, tflm, c99,
-            qemu:cortex-m4, -m7, -m55.
+            qemu:cortex-m4, -m7, -m55, serial:PORT[@BAUD] (a board).
         device: of checkpoints: auto, cpu, cuda, cuda:N, mps; None: auto.
     Returns:
         The model. Its file is read when something first needs it.

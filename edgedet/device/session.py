@@ -202,7 +202,7 @@ class Session:
             case Status.INCOMPLETE:
                 raise _BeginAgain("bytes of the picture were missing")
             case Status.FAILED:
-                text = "".join(c if c.isprintable() else "?" for c in reply.payload.decode("ascii", "replace"))
+                text = "".join(c if c.isprintable() else "?" for c in reply.payload[:300].decode("ascii", "replace"))
                 raise DeviceError(f"the network failed on the device: {text}")
             case Status.TOO_LARGE:
                 raise DeviceError(f"the frame does not fit into the device's {self.hello.frame_bytes} bytes for one")

@@ -14,6 +14,7 @@ from toy_detector import write_toy_model
 
 from edgedet.data.coco.build import load_split
 from edgedet.deploy.api import deploy
+from edgedet.device.link import Patience
 from edgedet.evaluate.evaluator import evaluate
 from edgedet.runtimes.open import open_runtime
 
@@ -48,3 +49,29 @@ def test_device_on_tflm_gives_the_bytes_and_the_ap_of_the_simulator(
             assert ours.tobytes() == theirs.tobytes()
     assert found.ap == evaluate(simulator, split).ap
     assert "target tflm" in found.arithmetic
+
+
+@pytest.mark.long
+def test_device_on_tflm_on_an_emulated_uart_gives_the_ap_of_the_simulator(
+    toy_model: Path, toy_data: Path, tmp_path: Path, require_tool: Callable[..., str]
+) -> None:
+    require_tool("qemu-system-arm")
+    project = deploy(toy_model, "tflm", tmp_path / "project").out
+    options = [*tflm_checkout.cmake_options("TFLM_LIBRARY_M55"), "-DCPU=cortex-m55", "-DQEMU=ON"]
+    folder = tflm_checkout.build(project, [*options, "--toolchain", str(project / "cortex-m.cmake")], "device")
+    command = [
+        "qemu-system-arm",
+        "-M",
+        "mps3-an547",
+        "-nographic",
+        "-monitor",
+        "none",
+        "-serial",
+        "stdio",
+        "-semihosting-config",
+    ]
+    command += ["enable=on,target=native", "-kernel", str(folder / "device")]
+    split = load_split(toy_data, "valid")
+    with DeviceOnPty(command, 1, 0.05) as device:
+        found = evaluate(open_device(device, toy_model, Patience(reply_s=0.4, attempts=40)), split, max_images=2)
+    assert found.ap == evaluate(open_runtime(toy_model, "sim"), split, max_images=2).ap
