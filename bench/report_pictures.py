@@ -1,4 +1,6 @@
-"""Screenshots of report.html, light and dark, narrow and wide: python bench/report_pictures.py RUN OUT.
+"""Screenshots of a page, light and dark, narrow and wide: python bench/report_pictures.py RUN OUT [--open PICTURE...].
+
+RUN: a run with report.html, or an HTML file. --open: pictures that a page of `deploy --target web` runs the network on.
 
 Needs Chromium, its driver (Debian: chromium, chromium-driver) and selenium of the extra `dev`.
 """
@@ -8,7 +10,8 @@ from __future__ import annotations
 import argparse
 import io
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -57,9 +60,17 @@ def show(opened: webdriver.Chrome, page: Path, width_px: int, height_px: int, da
     opened.get(page.resolve().as_uri())
 
 
-def screenshot(opened: webdriver.Chrome, page: Path, width_px: int, dark: bool, height_px: int = 0) -> Image.Image:
-    """A picture of the page; height 0: all of it."""
+def screenshot(
+    opened: webdriver.Chrome, page: Path, width_px: int, dark: bool, height_px: int = 0, files: Sequence[Path] = ()
+) -> Image.Image:
+    """A picture of the page; height 0: all of it; files: opened in a page of target web."""
     show(opened, page, width_px, height_px or 1000, dark)
+    if files:
+        opened.find_element("id", "files").send_keys("\n".join(str(path.resolve()) for path in files))
+        while "done" not in (said := opened.find_element("id", "state").text):
+            if "can't" in said:
+                raise SystemExit(said)
+            time.sleep(0.1)
     if not height_px:
         whole = int(opened.execute_script("return document.documentElement.scrollHeight"))
         show(opened, page, width_px, whole, dark)
@@ -80,6 +91,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path, help="folder with report.html, or an HTML file")
     parser.add_argument("out", type=Path, help="folder of the pictures")
+    parser.add_argument("--open", nargs="+", type=Path, default=[], help="pictures for a page of target web")
     parser.add_argument("--whole", action="store_true", help="the whole page, whatever it weighs, to look at")
     args = parser.parse_args()
     page = args.run if args.run.suffix == ".html" else args.run / "report.html"
@@ -89,7 +101,7 @@ def main() -> None:
         for width_px in (1400, 400):
             for dark in (False, True):
                 path = args.out / f"{name}-{width_px}-{'dark' if dark else 'light'}.jpg"
-                picture = screenshot(opened, page, width_px, dark, 0 if args.whole else 1000)
+                picture = screenshot(opened, page, width_px, dark, 0 if args.whole else 1000, args.open)
                 picture.save(path, quality=85) if args.whole else save(picture, path)
                 print(f"{path}: {path.stat().st_size} bytes, {picture.size}")
 

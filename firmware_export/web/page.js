@@ -84,16 +84,17 @@ function draw() {
 function drawBox(context, [left, top, right, bottom], score, label, unit) {
   const text = `${data.classes[label]} ${score.toFixed(2)}`, height = 17 * unit;
   const width = context.measureText(text).width + 6 * unit, above = top >= height ? top - height : top;
+  const start = Math.max(0, Math.min(left, context.canvas.width - width)); // not over the edge
   context.strokeStyle = context.fillStyle = colour(label);
   context.strokeRect(left, top, right - left, bottom - top);
-  context.fillRect(left, above, width, height);
+  context.fillRect(start, above, width, height);
   context.fillStyle = "#fff";
   context.strokeStyle = "#000";
   context.save();
   context.lineWidth = 2 * unit;
-  context.strokeText(text, left + 3 * unit, above + 2 * unit);
+  context.strokeText(text, start + 3 * unit, above + 2 * unit);
   context.restore();
-  context.fillText(text, left + 3 * unit, above + 2 * unit);
+  context.fillText(text, start + 3 * unit, above + 2 * unit);
 }
 
 function showFound() {
