@@ -38,8 +38,9 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     split = load_split(options.data, "valid")
-    print(f"`bench/device_line.py` {' '.join(sys.argv[1:])}, commit {commit_of(ROOT)}, {platform.machine()}, "
-          f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}\n")  # fmt: skip
+    print(f"`bench/device_line.py {options.model.name} --data {options.data.name} --images {options.images} "
+          f"--qemu-images {options.qemu_images} --seed {options.seed}`, commit {commit_of(ROOT)}, "
+          f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}\n")  # fmt: skip
     print("| line | frames damaged | images | AP, simulator | AP, device | requests | sent again | ms an image |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- |")
     with tempfile.TemporaryDirectory() as folder:

@@ -59,18 +59,8 @@ def test_device_on_tflm_on_an_emulated_uart_gives_the_ap_of_the_simulator(
     project = deploy(toy_model, "tflm", tmp_path / "project").out
     options = [*tflm_checkout.cmake_options("TFLM_LIBRARY_M55"), "-DCPU=cortex-m55", "-DQEMU=ON"]
     folder = tflm_checkout.build(project, [*options, "--toolchain", str(project / "cortex-m.cmake")], "device")
-    command = [
-        "qemu-system-arm",
-        "-M",
-        "mps3-an547",
-        "-nographic",
-        "-monitor",
-        "none",
-        "-serial",
-        "stdio",
-        "-semihosting-config",
-    ]
-    command += ["enable=on,target=native", "-kernel", str(folder / "device")]
+    emulator = "qemu-system-arm -M mps3-an547 -nographic -monitor none -serial stdio"
+    command = [*emulator.split(), "-semihosting-config", "enable=on,target=native", "-kernel", str(folder / "device")]
     split = load_split(toy_data, "valid")
     with DeviceOnPty(command, 1, 0.05) as device:
         found = evaluate(open_device(device, toy_model, Patience(reply_s=0.4, attempts=40)), split, max_images=2)
