@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "bench"))
 from cores import CORES, Core  # noqa: E402
 from cores_table import passes  # noqa: E402
 
-HERE_TOO = ("Cortex-M0+", "Cortex-M33")  # of the tools that every test of C needs; clang 19 is another matter
+HERE_TOO = ("Cortex-M0+",)  # of the tools that every test of C needs
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def test_self_test_passes_on_an_emulated_core(core: Core, module: Path, require_
     assert passes(core, module) is True
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("core", CORES, ids=lambda core: f"{core.name} {core.path} {core.compiler}")
 def test_self_test_passes_on_every_core_whose_tools_are_here(core: Core, module: Path) -> None:
     programs = [core.compiler, *filter(None, (core.linker, *(core.runner or ())[:1]))]

@@ -155,8 +155,7 @@ def test_cmsis_pack_is_valid_by_the_schema_of_the_format(tmp_path: Path, require
     "build",
     [
         "esp-idf",
-        "arduino",
-        *(pytest.param(kind, marks=pytest.mark.long) for kind in ("platformio", "zephyr", "cmsis-pack")),
+        *(pytest.param(kind, marks=pytest.mark.long) for kind in ("arduino", "platformio", "zephyr", "cmsis-pack")),
     ],
 )
 def test_target_tflm_has_its_sources_and_asks_for_tflite_micro(build: str, tmp_path: Path) -> None:
