@@ -7,6 +7,8 @@ import os
 import re
 import sys
 import textwrap
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -16,6 +18,7 @@ _GAP = re.compile(r"(?<=\S) {2,}")  # between columns of a table
 _QUOTED = re.compile(r"`[^`]{1,90}`")
 _LONG_WORD = re.compile(r"\S{46}")
 _HARD_SPACE = "\N{NO-BREAK SPACE}"
+_EVERY_S = 0.5  # `working` moves
 
 _QUIET: ContextVar[bool] = ContextVar("quiet", default=False)
 
@@ -42,10 +45,34 @@ def announce(text: str) -> None:
         sys.stderr.flush()
 
 
-def announce_start(command: str) -> None:
-    """Tell a person at a terminal, before torch is loaded, that the command has begun: that takes seconds."""
-    if sys.stderr.isatty():
-        announce(f"{command}: loading torch")
+@contextmanager
+def working(text: str) -> Iterator[None]:
+    """Show a person at a terminal that a step goes on which has nothing to count: its name and the seconds so far.
+
+    Args:
+        text: what goes on, for example `quantize: loading torch`. Nothing of it is left on the screen.
+    """
+    if is_quiet() or not sys.stderr.isatty():
+        yield
+        return
+    done, since = threading.Event(), time.monotonic()
+
+    def show_seconds() -> None:
+        while True:
+            sys.stderr.write(f"\r{text}: {time.monotonic() - since:.0f} s")
+            sys.stderr.flush()
+            if done.wait(_EVERY_S):
+                return
+
+    shown = threading.Thread(target=show_seconds, daemon=True)
+    shown.start()
+    try:
+        yield
+    finally:
+        done.set()
+        shown.join()
+        sys.stderr.write("\r" + " " * (len(text) + 9) + "\r")
+        sys.stderr.flush()
 
 
 def prepare_streams() -> None:

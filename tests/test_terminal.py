@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -75,3 +77,26 @@ def test_report_files_take_names_of_undecodable_bytes(tmp_path: Path) -> None:
     for text in (json.dumps({"image": name}), json.dumps({"image": name}, ensure_ascii=False)):
         atomic_write_text(tmp_path / "a.json", text)
         assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8")) == {"image": name}
+
+
+def test_working_shows_seconds_at_a_terminal_and_leaves_nothing(tmp_path: Path) -> None:
+    """From the outside: a process whose standard error is a terminal, silent for longer than a second."""
+    code = "import time; from edgedet.terminal import working\nwith working('reading'): time.sleep(1.3)"
+    master, slave = pty.openpty()
+    command = [sys.executable, "-c", code]
+    env = {**os.environ, "PYTHONPATH": str(REPO)}
+    with subprocess.Popen(command, cwd=tmp_path, env=env, stdout=subprocess.PIPE, stderr=slave) as process:
+        os.close(slave)
+        shown = b""
+        with suppress(OSError):  # the end of a terminal is an error
+            while part := os.read(master, 4096):
+                shown += part
+        assert process.wait() == 0
+        assert process.stdout is not None
+        assert process.stdout.read() == b""
+    os.close(master)
+    assert shown.startswith(b"\rreading: 0 s")
+    assert shown.count(b"reading:") >= 3
+    assert shown.endswith(b"\r" + b" " * len("reading: 1 s") + b"    \r")
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, check=True)
+    assert (done.stdout, done.stderr) == (b"", b"")  # no terminal

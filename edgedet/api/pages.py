@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from edgedet.api.opening import open_model
 from edgedet.data.coco.split import CocoSplit
+from edgedet.data.formats.once import reading_once
 from edgedet.data.paths import DataPaths
 from edgedet.errors import ConfigError, DataError, EdgedetError
 from edgedet.fileio import PathLike, as_path, refuse_other_file, require_out_file
@@ -20,6 +21,7 @@ from edgedet.page.pages import write_comparison, write_page
 from edgedet.page.pictures import jpeg
 from edgedet.page.record import LabelCounts, count_labels, new_record, save_record
 from edgedet.page.run_files import DATA, FLOAT, INT8, PAGE, RECORD
+from edgedet.terminal import working
 
 if TYPE_CHECKING:
     from edgedet.finetune.substitute import SubstituteRequest
@@ -81,8 +83,9 @@ def finish_train(request: TrainRequest, best: Path, command: str = "") -> str:
     """
 
     def gather(folder: Path, notes: list[str]) -> tuple[LabelCounts, ...]:
-        train = request.data.load("train")
-        labels = _measure_checkpoint(best, train, request.data.load("valid"), folder)
+        with reading_once():
+            train, valid = request.data.load("train"), request.data.load("valid")
+        labels = _measure_checkpoint(best, train, valid, folder)
         _draw_augmented(request, train, folder, notes)
         return labels
 
@@ -94,7 +97,9 @@ def finish_substitute(request: SubstituteRequest, best: Path, command: str = "")
     """Make the page of a substitution that has ended; as `finish_train`."""
 
     def gather(folder: Path, notes: list[str]) -> tuple[LabelCounts, ...]:
-        return _measure_checkpoint(best, request.data.load("train"), request.data.load("valid"), folder)
+        with reading_once():
+            train, valid = request.data.load("train"), request.data.load("valid")
+        return _measure_checkpoint(best, train, valid, folder)
 
     files = [best, request.out / "last.pt"]
     return _finish("substitute", request.out, command, request_settings(request), files, gather)
@@ -171,7 +176,7 @@ def _finish(
     folder, notes = out / DATA, list[str]()
     labels: tuple[LabelCounts, ...] = ()
     try:
-        with hold_output(out):
+        with working(f"{kind}: {PAGE}"), hold_output(out):
             for stale in (out / PAGE, folder / RECORD, folder / FLOAT, folder / INT8, *folder.glob("augmented_*.jpg")):
                 stale.unlink(missing_ok=True)
             try:

@@ -1,8 +1,9 @@
-"""What is wrong in a command line, found before torch is loaded, which takes seconds."""
+"""What is wrong in a command line, found before torch is loaded, which takes seconds; and the loading."""
 
 from __future__ import annotations
 
 import argparse
+import importlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from edgedet.config import load_model_file
 from edgedet.errors import CheckpointError, ConfigError, meant
 from edgedet.fileio import require_out_folder
 from edgedet.options import data_paths
+from edgedet.terminal import working
 
 
 def check_model_options(name: str | None, overrides: Sequence[str], imgsz: tuple[int, int] | None) -> None:
@@ -58,3 +60,14 @@ def check_checkpoint(path: Path, expected: str, kind: str = "checkpoint") -> Non
     """Raises CheckpointError when a file of a kind (a word for the message) is not there."""
     if not path.exists():
         raise CheckpointError(f"{path}: no such {kind}; expected {expected}")
+
+
+def load_torch(command: str, module: str) -> None:
+    """Import a module that needs torch, and show meanwhile that the command has begun.
+
+    Args:
+        command: for people.
+        module: full name.
+    """
+    with working(f"{command}: loading torch"):
+        importlib.import_module(module)

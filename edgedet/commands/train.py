@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from edgedet.api.runs import run_name
-from edgedet.commands.early import check_model_options, check_run
+from edgedet.commands.early import check_model_options, check_run, load_torch
 from edgedet.commands.results import add_json_argument, give
 from edgedet.commands.shared import (
     Commands,
@@ -30,7 +30,7 @@ from edgedet.options import (
     positive_number,
     whole_number,
 )
-from edgedet.terminal import announce_start, show
+from edgedet.terminal import show
 
 RISING = 0.005  # of AP, in the last tenth of a run
 
@@ -118,7 +118,7 @@ def _train(args: argparse.Namespace) -> int:
     check_model_options(args.model, args.overrides, args.imgsz)
     check_run(args, None, ("train", "valid"))
     announce_out(args, "train")
-    announce_start("train")
+    load_torch("train", "edgedet.training.loop")
 
     from edgedet.api.pages import finish_train
     from edgedet.training.loop import TrainRequest, train

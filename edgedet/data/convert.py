@@ -10,6 +10,7 @@ from typing import Any
 
 from edgedet.data.coco.split import CocoSplit, DataWarning
 from edgedet.data.formats.layout import SPLITS
+from edgedet.data.formats.once import reading_once
 from edgedet.data.paths import DataPaths
 from edgedet.data.write import FORMATS, Named, finish, image_folder, write_split
 from edgedet.errors import ConfigError, require_one_of
@@ -68,7 +69,8 @@ def convert_dataset(
     with hold_output(out):
         if out.is_dir() and any(out.iterdir()):
             raise ConfigError(f"`out` {out}: is not empty; give a new name")
-        splits = [split for name in SPLITS if (split := data.load_if_present(name)) is not None]
+        with reading_once():
+            splits = [split for name in SPLITS if (split := data.load_if_present(name)) is not None]
         if not splits:
             splits = [data.load("train")]  # raises, and says what is missing
         with new_folder(out, "") as folder:

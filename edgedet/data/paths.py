@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -12,7 +14,7 @@ from edgedet.data.coco.classes import keep_classes, merge, rename_classes
 from edgedet.data.coco.orientation import EXIF, with_headers
 from edgedet.data.coco.split import CocoSplit
 from edgedet.data.formats.annotations import Annotations
-from edgedet.data.formats.layout import Division, absent, draw, read_files, read_folder
+from edgedet.data.formats.layout import Division, absent, draw, read_files, read_folder, read_shared_files
 from edgedet.errors import ConfigError, DataError, require_one_of
 from edgedet.progress import Progress
 
@@ -73,17 +75,19 @@ class DataPaths:
             ConfigError: neither a folder nor files are given for this split, or only an image folder.
             DataError: no data set is found, or something in it is wrong.
         """
-        parts = self._read(split)
-        if not parts:
-            raise absent(self.folders[0], split)
-        return self._build(split, parts, progress)
+        with _without_collector():
+            parts = self._read(split)
+            if not parts:
+                raise absent(self.folders[0], split)
+            return self._build(split, parts, progress)
 
     def load_if_present(self, split: str) -> CocoSplit | None:
         """As `load`; None when there are other splits, but not this one."""
         if not self.folders and split not in self._explicit():
             return None
-        parts = self._read(split)
-        return self._build(split, parts) if parts else None
+        with _without_collector():
+            parts = self._read(split)
+            return self._build(split, parts) if parts else None
 
     def _explicit(self) -> list[str]:
         """Splits that are given by their file."""
@@ -141,10 +145,11 @@ class DataPaths:
         }.get(split, (None, None))
         if split != "test" and self._drawn_from_file():
             assert self.train_ann is not None
-            return [(None, draw(read_files("train", self.train_ann, self.train_images), split, self.division))]
+            return [(None, draw(read_shared_files("train", self.train_ann, self.train_images), split, self.division))]
         self.require_named(split)
         if ann is not None:
-            return [(None, read_files(split, ann, images))]
+            read = read_files if self.val_fraction is None else read_shared_files
+            return [(None, read(split, ann, images))]
         found = [(folder, read_folder(folder, split, self._division_of(split))) for folder in self.folders]
         parts: list[tuple[Path | None, Annotations]] = [(folder, part) for folder, part in found if part is not None]
         for folder, part in found:
@@ -156,8 +161,20 @@ class DataPaths:
         """True when a validation split was asked for, and only the file of the training split has boxes."""
         if self.val_fraction is None or self.train_ann is None or (self.folders and self.val_ann is None):
             return False
-        return self.val_ann is None or not read_files("valid", self.val_ann, self.val_images).instances
+        return self.val_ann is None or not read_shared_files("valid", self.val_ann, self.val_images).instances
 
     def _division_of(self, split: str) -> Division:
         """No draw where the other split is given explicitly: train is then everything."""
         return replace(self.division, off=split == "train" and self.val_ann is not None)
+
+
+@contextmanager
+def _without_collector() -> Iterator[None]:
+    """Don't look for cycles of objects inside: there are none, and among millions of boxes a search takes seconds."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()

@@ -31,6 +31,8 @@ TRAIN = ("train", "rtmdet_pico_relu6", "--out", "RUN")
         (("quantize", "a.onnx", "--method", "qat", "--out", "RUN"), "--method qat: needs a checkpoint"),
         (("quantize", "a.onnx", "--out", "RUN"), "split train: no data set given"),
         (("quantize", "a.onnx", "--images", "p", "--out", "RUN"), "a.onnx: no such file; expected an .onnx file"),
+        (("quantize", "absent.pt", "--data", "d", "--out", "RUN"), "absent.pt: no such checkpoint"),
+        (("substitute", "absent.pt", "--data", "d", "--activation", "relu6", "--out", "RUN"), "absent.pt: no such"),
         (("quantize", "a.pt", "--effort", "high", "--out", "RUN"), "--effort 'high': expected one of fast, normal"),
     ],
 )  # fmt: skip

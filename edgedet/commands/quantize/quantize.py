@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgedet.api.runs import run_name
-from edgedet.commands.early import check_checkpoint, check_choices, check_run
+from edgedet.commands.early import check_checkpoint, check_choices, check_run, load_torch
 from edgedet.commands.quantize.onnx import (
     add_onnx_arguments,
     is_onnx,
@@ -43,7 +43,7 @@ from edgedet.options import (
     whole_number,
     with_flags,
 )
-from edgedet.terminal import announce, announce_start, show
+from edgedet.terminal import announce, show
 
 if TYPE_CHECKING:
     from edgedet.finetune.qat import QatRequest
@@ -204,8 +204,9 @@ def _quantize(args: argparse.Namespace) -> int:
         refuse_qat_options(args)
     substituted = substitutes(args)
     check_waterfall(args)
+    check_run(args, args.checkpoint, () if args.images is not None else ("train",))
     announce_out(args, "quantize")
-    announce_start("quantize")
+    load_torch("quantize", "edgedet.chain")
 
     quantization: QatRequest | QuantizeRequest
     quantization = qat_request(args) if args.method == "qat" else _ptq_request(args)

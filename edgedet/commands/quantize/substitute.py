@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgedet.api.runs import run_name
+from edgedet.commands.early import check_run, load_torch
 from edgedet.commands.quantize.qat import add_run_arguments
 from edgedet.commands.results import add_json_argument, give
 from edgedet.commands.shared import (
@@ -28,7 +29,7 @@ from edgedet.options import (
     positive_number,
     whole_number,
 )
-from edgedet.terminal import announce_start, show
+from edgedet.terminal import show
 
 if TYPE_CHECKING:
     from edgedet.finetune.substitute import SubstituteRequest
@@ -86,8 +87,9 @@ def substitutes(args: argparse.Namespace) -> bool:
 
 def _substitute(args: argparse.Namespace) -> int:
     choose_out(args, "train", run_name(args.checkpoint, args.activation or "substituted"))
+    check_run(args, args.checkpoint, ("train", "valid"))
     announce_out(args, "substitute")
-    announce_start("substitute")
+    load_torch("substitute", "edgedet.finetune.substitute")
 
     from edgedet.api.pages import finish_substitute
     from edgedet.finetune.substitute import substitute_checkpoint

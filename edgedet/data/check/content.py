@@ -28,6 +28,7 @@ from edgedet.contracts import PreprocessSpec
 from edgedet.data.check.whole import whole_splits
 from edgedet.data.coco.facts import dark_text
 from edgedet.data.coco.split import CocoSplit, ImageRecord, require_same_classes
+from edgedet.data.formats.once import reading_once
 from edgedet.data.paths import DataPaths
 from edgedet.data.pictures.headers import read_header
 from edgedet.data.pictures.preprocess import fitted_size, load_image
@@ -118,8 +119,9 @@ def examine_for_training(paths: DataPaths, spec: PreprocessSpec, progress: Progr
             faults.append(error)
             return None
 
-    train = attempt(partial(paths.load, "train", progress))
-    valid = attempt(partial(paths.load, "valid", progress))
+    with reading_once():
+        train = attempt(partial(paths.load, "train", progress))
+        valid = attempt(partial(paths.load, "valid", progress))
     if train is not None and valid is not None:
         attempt(partial(require_same_classes, train, valid))
     if train is not None:

@@ -26,7 +26,12 @@ def rename_classes(parts: Sequence[Annotations], names: Sequence[tuple[str, str]
     unknown = [old for old, _ in names if old not in known]
     if unknown:
         raise DataError(f"{_where(parts)}: no class {unknown[0]!r} to rename; classes are {known}")
-    return [_renamed(part, dict(names)) for part in parts]
+    return [_renamed(part, dict(names)) if names or _repeats(part) else part for part in parts]
+
+
+def _repeats(part: Annotations) -> bool:
+    """True when two classes of a data set have the same name."""
+    return len({category.name for category in part.categories}) < len(part.categories)
 
 
 def _renamed(part: Annotations, names: dict[str, str]) -> Annotations:

@@ -18,7 +18,7 @@ class Category:
     parent: str  # COCO's supercategory, "" when absent
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class RawImage:
     """One image of a data set, not opened yet."""
 
@@ -30,7 +30,7 @@ class RawImage:
     stated: bool = True  # False: no size is stated, the two are the upright picture's
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # a data set has millions
 class Instance:
     """One box."""
 

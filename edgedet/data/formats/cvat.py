@@ -18,6 +18,7 @@ from pathlib import Path
 from edgedet.data.formats.annotations import Annotations, Category, Findings, Instance, RawImage
 from edgedet.data.formats.coco import check_file_name
 from edgedet.data.formats.file_names import FileNames, find_in
+from edgedet.data.formats.once import once
 from edgedet.data.formats.source import ALIASES, Source, is_split
 from edgedet.data.formats.xml_tree import Element, number, read_xml
 from edgedet.errors import DataError
@@ -39,7 +40,7 @@ def find_cvat(data: Path, split: str) -> Source | None:
     path = data / FILE if data.is_dir() else data
     if path.suffix.lower() != ".xml" or not path.is_file():
         return None
-    root = read_xml(path)
+    root = once(("XML", path), partial(read_xml, path))
     if root.tag != "annotations":
         return None
     if root.one("track") is not None:
@@ -56,6 +57,7 @@ def find_cvat(data: Path, split: str) -> Source | None:
 
 def _read(path: Path, root: Element, images: list[Element]) -> Annotations:
     names = _labels(root)
+    label_of = {name: label for label, name in enumerate(names)}
     if not names:
         raise DataError(f"{path}: lists no labels in <meta>; export the task again")
     findings = Findings()
@@ -70,11 +72,11 @@ def _read(path: Path, root: Element, images: list[Element]) -> Annotations:
             if shape.tag not in _SHAPES:
                 continue
             label = shape.attribute("label")
-            if label not in names:
+            if label not in label_of:
                 raise DataError(f"{shape.where}: label {label!r} is none of the task's labels {names[:20]}; correct it")
             bbox = _bbox(shape)
             area = max(bbox[2], 0.0) * max(bbox[3], 0.0)
-            instances.append(Instance(len(instances) + 1, image_id, names.index(label), bbox, area, crowd=False))
+            instances.append(Instance(len(instances) + 1, image_id, label_of[label], bbox, area, crowd=False))
     if not raws:
         raise DataError(f"{path}: has no <image>; expected CVAT for images 1.1")
     categories = tuple(Category(label, name, "") for label, name in enumerate(names))

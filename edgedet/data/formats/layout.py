@@ -8,13 +8,15 @@ removed, and copies stay together.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from edgedet.data.formats.annotations import Annotations
+from edgedet.data.formats.annotations import Annotations, Findings
 from edgedet.data.formats.coco import parse_coco
 from edgedet.data.formats.coco_layout import find_coco, images_of
 from edgedet.data.formats.cvat import find_cvat
+from edgedet.data.formats.once import once
 from edgedet.data.formats.source import Source
 from edgedet.data.formats.voc import find_voc
 from edgedet.data.formats.yolo_layout import find_yolo
@@ -62,6 +64,11 @@ def read_files(split: str, ann: Path, images: Path | None) -> Annotations:
     return parse_coco(ann, folder)
 
 
+def read_shared_files(split: str, ann: Path, images: Path | None) -> Annotations:
+    """As `read_files`, of a file that both splits are looked for in; parsed once inside `reading_once`."""
+    return _shared(ann, split, lambda: read_files(split, ann, images))
+
+
 def read_folder(data: Path, split: str, division: Division = NO_DIVISION) -> Annotations | None:
     """Find and read a split.
 
@@ -82,16 +89,26 @@ def read_folder(data: Path, split: str, division: Division = NO_DIVISION) -> Ann
     if source is not None and source.whole:
         if division.off:
             return source.read() if split == "train" else None
-        return None if split == "test" else draw(source.read(), split, division)
+        return None if split == "test" else draw(_shared(data, "all", source.read), split, division)
     if division.fraction is not None and not division.off and split != "test":
         train, valid = _find(data, "train"), _find(data, "valid")
-        if train is not None and (valid is None or not valid.read().instances):  # nothing to validate on
-            return draw(train.read(), split, division)
+        if train is not None and (valid is None or not _shared(data, "valid", valid.read).instances):
+            return draw(_shared(data, "train", train.read), split, division)  # there is nothing to validate on
+        if valid is not None and split == "valid":
+            return _shared(data, "valid", valid.read)
     if source is not None:
         return source.read()
     if not any(_find(data, other) for other in SPLITS if other != split):
         raise DataError(f"{data}: no annotations of {split} found; expected {_KNOWN}; {_what_is_there(data)}")
     return None
+
+
+def _shared(data: Path, split: str, read: Callable[[], Annotations]) -> Annotations:
+    """Annotations that train and valid are both drawn from, or looked at for; parsed once inside `reading_once`."""
+    found = once(("annotations", data, split), read)
+    findings = Findings()
+    findings.extend(found.findings)
+    return replace(found, findings=findings)  # each split adds its own
 
 
 def absent(data: Path, split: str) -> DataError:

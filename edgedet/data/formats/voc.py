@@ -19,6 +19,7 @@ from pathlib import Path
 
 from edgedet.data.formats.annotations import Annotations, Category, Findings, Instance, RawImage
 from edgedet.data.formats.file_names import FileNames, find_in, nearest_name
+from edgedet.data.formats.once import once
 from edgedet.data.formats.source import ALIASES, Source, folders_of
 from edgedet.data.formats.xml_tree import Element, number, read_xml
 from edgedet.data.formats.yolo_yaml import read_lines
@@ -94,7 +95,7 @@ def _list_of(lists: Path, split: str) -> Path | None:
 
 def _read(data: Path, folders: list[Path], folder: Path, listed: Path | None) -> Annotations:
     """One split; the other splits' files are read for the class names, too."""
-    files = [_parse(path) for one in folders for path in sorted(one.glob("*.xml"))]
+    files = once(("VOC", *folders), lambda: [_parse(path) for one in folders for path in sorted(one.glob("*.xml"))])
     mine = [file for file in files if file.path.parent == folder]
     if listed is not None:
         mine = _chosen(mine, listed)
