@@ -70,7 +70,7 @@ test-long: $(VENV)/installed
 
 test-models: $(VENV)/installed
 	EDGEDET_EVERY_MODEL=1 OMP_NUM_THREADS=1 $(PY) -m pytest -q tests/test_every_model.py tests/test_catalog.py \
-		tests/exchange/export/qdq/test_check.py tests/exchange/onnx_in/test_own_contract.py
+		tests/exchange/export/qdq/test_check.py tests/exchange/onnx_in/test_own_contract.py tests/deploy/targets/test_web.py
 
 test-onnx: $(VENV)/installed-onnx
 	$(PY) -m pytest -q -m onnx
