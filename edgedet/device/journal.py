@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import math
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,13 +95,20 @@ class Journal:
             return "", None
         try:
             outputs = base64.b64decode(text, validate=True)
-        except ValueError:
+            times = None if ms is None else _times(ms)
+        except (ValueError, OverflowError):
             return "", None
-        if ms is not None:
-            if not isinstance(ms, list) or len(ms) != 3 or not all(isinstance(x, float | int) for x in ms):
-                return "", None
-            ms = (float(ms[0]), float(ms[1]), float(ms[2]))
-        return key, Kept(outputs, ms) if len(outputs) == self._output_bytes else None
+        return key, Kept(outputs, times) if len(outputs) == self._output_bytes else None
+
+
+def _times(value: Any) -> tuple[float, float, float]:
+    """Raises ValueError for anything but three finite numbers."""
+    if not isinstance(value, list) or len(value) != 3 or not all(isinstance(x, float | int) for x in value):
+        raise ValueError("three numbers expected")
+    first, second, third = map(float, value)
+    if not all(map(math.isfinite, (first, second, third))):
+        raise ValueError("finite numbers expected")
+    return first, second, third
 
 
 def _line(value: dict[str, Any]) -> bytes:

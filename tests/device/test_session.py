@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+
 import device_liar as liar
 import numpy as np
 import pytest
 
-from edgedet.device.line import Address, parse_address
+from edgedet.device.line import Address, open_line, parse_address
 from edgedet.device.protocol import parse_hello
-from edgedet.errors import ConfigError, DeviceError
+from edgedet.errors import ConfigError, DeviceError, ToolchainError
 
 
 def test_session_with_an_honest_device() -> None:
@@ -47,6 +49,12 @@ def test_parse_address(runtime: str, address: Address) -> None:
 def test_parse_address_says_what_is_expected(runtime: str) -> None:
     with pytest.raises(ConfigError, match=r"expected serial:PORT or serial:PORT@BAUD"):
         parse_address(runtime)
+
+
+def test_open_line_without_pyserial_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "serial", None)
+    with pytest.raises(ToolchainError, match=r'^pyserial is not installed, .*: pip install "edgedet\[serial\]"$'):
+        open_line(Address("/dev/null", 9600))
 
 
 def test_parse_hello_refuses_other_versions_by_their_first_field() -> None:
