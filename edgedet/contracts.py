@@ -101,6 +101,8 @@ class OutputSpec:
     max_detections: int = 100  # COCO's maxDets
     category_ids: tuple[int, ...] = ()  # COCO category id of each class; empty: unknown, 0..classes-1 is assumed
     head: HeadSpec = RTMDET_HEAD
+    # A threshold for each class, in place of score_threshold, which is then the lowest of them; empty: one for all.
+    class_thresholds: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -110,6 +112,7 @@ class OutputSpec:
             raise ConfigError(f"{len(self.category_ids)} category_ids for {len(self.class_names)} class_names")
         if not 0.0 < self.score_threshold < 1.0:
             raise ConfigError(f"score_threshold must be inside (0, 1), got {self.score_threshold}")
+        self._check_class_thresholds()
         if not 0.0 < self.nms_iou <= 1.0:
             raise ConfigError(f"nms_iou must be inside (0, 1], got {self.nms_iou}")
         within("max_detections", self.max_detections, 1, MAX_DETECTIONS)
@@ -117,6 +120,31 @@ class OutputSpec:
         longest = max(self.class_names, key=len, default="")
         within(f"number of characters of class {shown(longest)}", len(longest), 0, MAX_NAME_CHARACTERS)
         self._check_strides()
+
+    def _check_class_thresholds(self) -> None:
+        chosen = self.class_thresholds
+        if not chosen:
+            return
+        if len(chosen) != len(self.class_names) or not all(0.0 < value < 1.0 for value in chosen):
+            raise ConfigError(
+                f"class_thresholds: expected {len(self.class_names)} numbers inside (0, 1), one for each class, got "
+                f"{shown(chosen)}"
+            )
+        if self.score_threshold != min(chosen):
+            raise ConfigError(
+                f"score_threshold must be the lowest of class_thresholds, {min(chosen)}, got {self.score_threshold}"
+            )
+
+    @property
+    def thresholds(self) -> tuple[float, ...]:
+        """The score threshold of each class."""
+        return self.class_thresholds or (self.score_threshold,) * len(self.class_names)
+
+    def with_thresholds(self, thresholds: tuple[float, ...]) -> OutputSpec:
+        """The contract with a score threshold for each class; equal ones are one for all."""
+        if len(set(thresholds)) == 1:
+            return replace(self, score_threshold=thresholds[0], class_thresholds=())
+        return replace(self, score_threshold=min(thresholds), class_thresholds=tuple(thresholds))
 
     def _check_strides(self) -> None:
         levels = self.strides
@@ -139,8 +167,13 @@ class OutputSpec:
         return tuple(f"{kind}_{stride}" for stride in self.strides for kind in ("cls", "box"))
 
     def to_json(self) -> dict[str, Any]:
-        """JSON-able dict; `from_json` takes it back. RTMDet's head is not written: it was the only one before."""
-        value = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "head"}
+        """JSON-able dict; `from_json` takes it back.
+
+        RTMDet's head and absent thresholds of classes are not written: files that have no others are as before.
+        """
+        value = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("head", "class_thresholds")}
+        if self.class_thresholds:
+            value["class_thresholds"] = self.class_thresholds
         return value if self.head == RTMDET_HEAD else {**value, "head": self.head.to_json()}
 
     @classmethod
@@ -177,6 +210,7 @@ class NmsChoice:
 
     nms_iou: float | None = None  # inside (0, 1]; None: the contract's
     max_detections: int | None = None  # of an image; None: the contract's
+    class_agnostic: bool = False  # True: each box has its best class only, and suppresses those of all classes
 
     def applied(self, outputs: OutputSpec) -> OutputSpec:
         """A contract with these limits; raises ConfigError where they are out of range or the head has no NMS."""
@@ -184,8 +218,26 @@ class NmsChoice:
             raise ConfigError(
                 f"`nms_iou` {self.nms_iou:g}: the head {outputs.head.kind} has no NMS outside its network; leave it out"
             )
-        given = {name: value for name, value in asdict(self).items() if value is not None}
-        return replace(outputs, **given)
+        if self.class_agnostic:
+            outputs = class_agnostic(outputs)
+        return replace(
+            outputs,
+            nms_iou=outputs.nms_iou if self.nms_iou is None else self.nms_iou,
+            max_detections=outputs.max_detections if self.max_detections is None else self.max_detections,
+        )
+
+
+def class_agnostic(outputs: OutputSpec) -> OutputSpec:
+    """A contract by which each box has its best class only, and suppresses those of all classes.
+
+    Raises:
+        ConfigError: the head has no NMS outside its network.
+    """
+    if outputs.head.coding in ("detections", "cells", "none"):
+        raise ConfigError(
+            f"`class_agnostic`: the head {outputs.head.kind} has no NMS outside its network; leave it out"
+        )
+    return replace(outputs, head=replace(outputs.head, agnostic=True))
 
 
 AS_IN_CONTRACT = NmsChoice()

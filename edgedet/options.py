@@ -196,13 +196,18 @@ def add_nms_arguments(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
         "--max-detections", type=positive_int, metavar="N", help="of a model, per image (default: its own)"
     )
+    parser.add_argument(
+        "--class-agnostic",
+        action="store_true",
+        help="of a model: each box has its best class only, and suppresses those of all classes",
+    )
 
 
 def nms_choice(args: argparse.Namespace) -> NmsChoice:
     """What the options of `add_nms_arguments` say."""
     from edgedet.contracts import NmsChoice
 
-    return NmsChoice(args.nms_iou, args.max_detections)
+    return NmsChoice(args.nms_iou, args.max_detections, args.class_agnostic)
 
 
 def positive_number(text: str) -> float:

@@ -14,8 +14,9 @@ import numpy as np
 from edgedet.api.dataset import Data, as_dataset
 from edgedet.api.detections import Detections
 from edgedet.api.opening import open_model
-from edgedet.api.runs import FILES_OF_RUNS, next_run, refuse_other_run, run_name
+from edgedet.api.runs import file_of, next_run, refuse_other_run, run_name
 from edgedet.api.sources import Source, find_pictures
+from edgedet.contracts import AS_IN_CONTRACT, NmsChoice
 from edgedet.data.check.whole import whole_splits
 from edgedet.data.paths import DataPaths
 from edgedet.errors import ConfigError
@@ -58,6 +59,7 @@ class Model:
     kind: str  # checkpoint | int8 | onnx
     runtime_name: str | None = None  # as `load` was told; None: the usual one
     device: str | None = None
+    nms: NmsChoice = AS_IN_CONTRACT  # other limits of decoding than the contract's
     report: Report | None = None  # what the step that made it reports; None: it was loaded
 
     @cached_property
@@ -67,7 +69,7 @@ class Model:
         Raises:
             EdgedetError: the file can't be run; the message says what is missing.
         """
-        return open_model(self.path, self.runtime_name, self.device)
+        return open_model(self.path, self.runtime_name, self.device, self.nms)
 
     @property
     def outputs(self) -> OutputSpec:
@@ -101,8 +103,8 @@ class Model:
             ConfigError: a threshold out of range, or `out` with pictures in memory.
         """
         pictures = find_pictures(source)
-        threshold = self.outputs.score_threshold if score_threshold is None else score_threshold
-        if not 0.0 <= threshold < 1.0:
+        threshold = score_threshold
+        if threshold is not None and not 0.0 <= threshold < 1.0:
             raise ConfigError(f"`score_threshold` {threshold}: expected a number with 0 <= t < 1")
         if not pictures:
             raise ConfigError("`source` is an empty list; expected at least one picture")
@@ -167,6 +169,7 @@ class Model:
         distill: bool = False,
         int16: Sequence[str] = (),
         seed: int = 0,
+        operating_point: str | None = None,
     ) -> Model:
         """Make an int8 file of a checkpoint or an ONNX file.
 
@@ -183,6 +186,8 @@ class Model:
             distill: qat learns from the float model's outputs instead of the labels.
             int16: layers whose result is int16; ("auto",): where it helps.
             seed: decides which pictures, and everything else that is random.
+            operating_point: fit a score threshold of each class on the training split, for f1, precision=P or recall=R,
+                and write them into the file's contract; None: one threshold for all, as before.
         Returns:
             The int8 model; its `report` says what was done.
         Raises:
@@ -196,7 +201,7 @@ class Model:
             self._require(CHECKPOINT, to="quantize by qat", instead="ONNX files are quantized by method ptq")
         asked = Quantization(
             method, None if images is None else as_path(images, "images"), calib_images, effort, epochs, batch, lr,
-            distill, tuple(int16), seed,
+            distill, tuple(int16), seed, operating_point,
         )  # fmt: skip
         folder = self._folder(out, "quantize", "int8")
         report = quantize(self.path, DataPaths() if data is None else as_dataset(data).paths, folder, asked)
@@ -306,7 +311,7 @@ class Model:
         return f"<Model {self.path} ({self.kind})>"
 
     def _detect_all(
-        self, pictures: Sequence[Path | np.ndarray], threshold: float, progress: Progress | None
+        self, pictures: Sequence[Path | np.ndarray], threshold: float | None, progress: Progress | None
     ) -> list[Detections]:
         found = []
         for picture in pictures:
@@ -315,7 +320,7 @@ class Model:
                 progress(len(found), len(pictures))
         return found
 
-    def _detect(self, picture: Path | np.ndarray, threshold: float) -> Detections:
+    def _detect(self, picture: Path | np.ndarray, threshold: float | None) -> Detections:
         found = detect(self.runtime, picture, threshold)
         return self._detections(found.in_image, picture, (found.placement.image_width, found.placement.image_height))
 
@@ -344,7 +349,15 @@ class Model:
             raise ConfigError(f"{self.path}: can't {to} {_WORDS[self.kind]}; {instead}")
 
 
-def load(model: PathLike, *, runtime: str | None = None, device: str | None = None) -> Model:
+def load(
+    model: PathLike,
+    *,
+    runtime: str | None = None,
+    device: str | None = None,
+    nms_iou: float | None = None,
+    max_detections: int | None = None,
+    class_agnostic: bool = False,
+) -> Model:
     """Load a detector.
 
     Args:
@@ -353,12 +366,15 @@ def load(model: PathLike, *, runtime: str | None = None, device: str | None = No
         runtime: what runs an int8 file: sim (the chip's arithmetic in NumPy, the usual one), ref, xnnpack, tflm, c99,
             qemu:cortex-m4, -m7, -m55, serial:PORT[@BAUD] (a board).
         device: of checkpoints: auto, cpu, cuda, cuda:N, mps; None: auto.
+        nms_iou: suppress boxes whose IoU with a better one is higher, inside (0, 1]; None: the file's.
+        max_detections: of a picture; None: the file's.
+        class_agnostic: each box has its best class only, and suppresses those of all classes.
     Returns:
         The model. Its file is read when something first needs it.
     Raises:
         ConfigError: no such file, no run in the folder, or another kind of file.
     """
-    path = _file_of(as_path(model, "model"))
+    path = file_of(as_path(model, "model"))
     kind = _KINDS.get(path.suffix.lower())
     if kind is None:
         raise ConfigError(
@@ -371,21 +387,7 @@ def load(model: PathLike, *, runtime: str | None = None, device: str | None = No
         choose_runtime(path, runtime)  # raises
     if kind == INT8 and device is not None:
         raise ConfigError(f"{path}: `device` {device!r} is for checkpoints; an int8 file runs on the CPU")
-    return Model(path, kind, runtime, device)
-
-
-def _file_of(path: Path) -> Path:
-    """The file itself, or what a run's folder holds."""
-    if path.is_file():
-        return path
-    if not path.exists():
-        raise ConfigError(f"{path}: no such file or folder; check the path (the current folder is {Path.cwd()})")
-    found = [path / name for name in FILES_OF_RUNS if (path / name).is_file()]
-    if not found:
-        raise ConfigError(
-            f"{path}: holds no {' and no '.join(FILES_OF_RUNS)}; expected the folder of a finished run, or name a file"
-        )
-    return found[0]
+    return Model(path, kind, runtime, device, NmsChoice(nms_iou, max_detections, class_agnostic))
 
 
 def _progress(title: str, count: int) -> AbstractContextManager[Progress | None]:

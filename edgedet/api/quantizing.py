@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgedet.api.pages import finish_quantize, request_settings, tell
+from edgedet.api.thresholds import refit_thresholds, require_labels
 from edgedet.data.paths import DataPaths
 from edgedet.errors import ConfigError
+from edgedet.evaluate.operating_point import Aim
 
 if TYPE_CHECKING:
     from edgedet.finetune.qat import QatReport
@@ -31,6 +34,7 @@ class Quantization:
     distill: bool
     int16: tuple[str, ...]
     seed: int
+    operating_point: str | None = None  # fit thresholds for it; None: they stay
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
@@ -50,7 +54,14 @@ def quantize(model: Path, data: DataPaths, out: Path, asked: Quantization) -> Qu
     Raises:
         EdgedetError: data, network or options can't be used.
     """
+    aim = None if asked.operating_point is None else Aim.parse(asked.operating_point)
+    if aim is not None:
+        require_labels(data)
     report = _qat(model, data, out, asked) if asked.method == "qat" else _ptq(model, data, out, asked)
+    if aim is not None:
+        refit_thresholds(report.model, model, data, aim)
+        written = report.model.read_bytes()
+        report = replace(report, sha256=hashlib.sha256(written).hexdigest(), model_bytes=len(written))
     tell(finish_quantize(out, report.model, model, data, request_settings(asked)), quiet=True)
     return report
 

@@ -64,3 +64,17 @@ def refuse_other_run(out: Path, kind: str, resume: bool = False) -> None:
             f"`out` {out}: already holds a run of {made_by} ({name}), which stays as it is; {go_on}give another "
             f"folder, for example {other}, or leave `out` out"
         )
+
+
+def file_of(path: Path) -> Path:
+    """The file itself, or what a run's folder holds. Raises ConfigError when there is neither."""
+    if path.is_file():
+        return path
+    if not path.exists():
+        raise ConfigError(f"{path}: no such file or folder; check the path (the current folder is {Path.cwd()})")
+    found = [path / name for name in FILES_OF_RUNS if (path / name).is_file()]
+    if not found:
+        raise ConfigError(
+            f"{path}: holds no {' and no '.join(FILES_OF_RUNS)}; expected the folder of a finished run, or name a file"
+        )
+    return found[0]

@@ -58,6 +58,7 @@ def _levels(model: Int8Model, outputs: list[dict[str, Any]]) -> list[dict[str, A
                 "cls_zero_point": cls["zero_point"],
                 "box_zero_point": box["zero_point"],
                 "q_threshold": cls["q_threshold"],
+                "q_thresholds": cls["q_thresholds"],
                 "score_rows": _table_lines([c_float(value) for value in scores.tolist()]),
             }
         )
@@ -79,6 +80,7 @@ def row_texts(decoder: RowDecoder) -> dict[str, Any]:
         "powers": [_table_lines([c_double(value) for value in table.tolist()]) for table in decoder.powers],
         "tensor_bytes": decoder.tensor_bytes,
         "levels": [_row_level(level) for level in decoder.levels],
+        "class_thresholds": [c_float(value) for value in decoder.class_thresholds],
         "fields": {
             "input_width": decoder.width,
             "input_height": decoder.height,

@@ -95,6 +95,7 @@ class RowDecoder:
     offset: float
     score_threshold: float
     nms_iou: float
+    class_thresholds: tuple[float, ...]  # of each class; empty: score_threshold for all
     tables: tuple[np.ndarray, ...]  # float32 (256,) each
     powers: tuple[np.ndarray, ...]  # float64 (256,) each
 
@@ -168,6 +169,7 @@ class _Maker:
             offset=head.offset,
             score_threshold=spec.score_threshold,
             nms_iou=spec.nms_iou,
+            class_thresholds=spec.class_thresholds,
             tables=tuple(self._tables),
             powers=tuple(self._powers),
         )

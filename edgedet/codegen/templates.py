@@ -14,7 +14,7 @@ from edgedet.errors import missing_extra
 from edgedet.escape import c_decimal, c_string, template_value
 from edgedet.graph.model import Int8Model
 from edgedet.graph.tflite.dtypes import tensor_bytes
-from edgedet.numerics.decode import MAX_CANDIDATES, quantized_threshold
+from edgedet.numerics.decode import MAX_CANDIDATES, class_codes, quantized_threshold
 from edgedet.numerics.heads.fomo import quantized_score_threshold
 from edgedet.numerics.heads.layout import class_channels, grid
 from edgedet.resources import resource_dir
@@ -55,6 +55,7 @@ def _output_values(model: Int8Model) -> dict[str, Any]:
         "class_names": [c_string(name) for name in spec.class_names],
         "score_threshold": c_decimal(spec.score_threshold),
         "score_threshold_decimal": spec.score_threshold,
+        "class_thresholds": [c_decimal(value) for value in spec.class_thresholds],
         "nms_iou": c_decimal(spec.nms_iou),
         "max_detections": spec.max_detections,
         "max_candidates": MAX_CANDIDATES,
@@ -99,6 +100,7 @@ def _level_outputs(model: Int8Model) -> list[dict[str, Any]]:
         height, width = grid((model.preprocess.width, model.preprocess.height), int(stride))
         scale, zero_point = model.scales[index], model.zero_points[index]
         threshold = quantized_threshold(spec.score_threshold, scale, zero_point) if kind == "cls" else 0
+        classes = class_codes(spec.class_thresholds, scale, zero_point).tolist() if kind == "cls" else []
         outputs.append(
             {
                 "name": name,
@@ -111,6 +113,7 @@ def _level_outputs(model: Int8Model) -> list[dict[str, Any]]:
                 "scale": c_decimal(scale),
                 "zero_point": zero_point,
                 "q_threshold": threshold,
+                "q_thresholds": classes,
             }
         )
     return outputs
@@ -131,6 +134,7 @@ def _heat_map(model: Int8Model) -> dict[str, Any]:
         "scale": c_decimal(scale),
         "zero_point": zero_point,
         "q_threshold": quantized_score_threshold(spec.score_threshold, scale, zero_point),
+        "q_thresholds": [quantized_score_threshold(t, scale, zero_point) for t in spec.class_thresholds],
     }
 
 

@@ -13,7 +13,7 @@ from edgedet.contract.image_input import find_preprocess, image_shape, spread
 from edgedet.contract.labels import appended_labels
 from edgedet.contract.request import ContractReport, ContractRequest
 from edgedet.contract.ssd_operator import PostProcess, find_postprocess, without_postprocess
-from edgedet.contracts import OutputSpec, PreprocessSpec
+from edgedet.contracts import OutputSpec, PreprocessSpec, class_agnostic
 from edgedet.errors import ConfigError, ConversionError
 from edgedet.fileio import atomic_write_bytes
 from edgedet.graph.c_decoder import c_decoder_of
@@ -50,6 +50,7 @@ def contract(request: ContractRequest) -> ContractReport:
         notes: tuple[str, ...] = ()
     else:
         graph, preprocess, outputs, roles, notes = _described(graph, data, request, has_contract, source)
+        outputs = _decided(outputs, request)
     require_effect(graph, request, preprocess, outputs, roles, source)
     graph = with_contracts(graph, preprocess, outputs, roles, source)
     if request.out is not None:
@@ -178,7 +179,28 @@ def _edited_outputs(spec: OutputSpec, request: ContractRequest) -> OutputSpec:
         raise ConfigError(
             f"`classes`: {len(request.classes)} names, but the contract has {len(spec.class_names)} classes"
         )
-    return replace(spec, **{name: value for name, value in changes.items() if value is not None})
+    if request.score_threshold is not None:
+        changes["class_thresholds"] = ()  # one for all, from now on
+    spec = replace(spec, **{name: value for name, value in changes.items() if value is not None})
+    return _decided(spec, request)
+
+
+def _decided(spec: OutputSpec, request: ContractRequest) -> OutputSpec:
+    """The contract with what the request says about decoding besides plain values."""
+    if request.class_thresholds is not None:
+        if request.score_threshold is not None:
+            raise ConfigError("`class_thresholds` and `score_threshold`: give one of them")
+        if len(request.class_thresholds) != len(spec.class_names):
+            raise ConfigError(
+                f"`class_thresholds`: {len(request.class_thresholds)} numbers, but the contract has "
+                f"{len(spec.class_names)} classes"
+            )
+        spec = spec.with_thresholds(request.class_thresholds)
+    if request.agnostic:
+        spec = class_agnostic(spec)
+    elif request.agnostic is False:
+        spec = replace(spec, head=replace(spec.head, agnostic=False))
+    return spec
 
 
 def _compiled_note(graph: Graph) -> tuple[str, ...]:

@@ -37,6 +37,8 @@ class ContractRequest:
     score_threshold: float | None = None
     nms_iou: float | None = None
     max_detections: int | None = None
+    class_thresholds: tuple[float, ...] | None = None  # a score threshold of each class
+    agnostic: bool | None = None  # True: a box has its best class only, and suppresses those of all classes
 
     def describes_head(self) -> bool:
         """True when something about the layout or coding of the outputs is said."""
@@ -102,8 +104,12 @@ class ContractReport:
             lines.append(f"anchors    {len(o.head.anchors) // (4 if o.head.coding == 'ssd' else 2)}")
         lines += [f"output     {role:<9} {name} {dtype} {shape}" for role, name, shape, dtype in self.tensors]
         lines.append(f"classes    {len(o.class_names)}: {', '.join(o.class_names[:8])}{_more(o.class_names)}")
+        least = f"{o.score_threshold:g}"
+        if o.class_thresholds:
+            least = ", ".join(f"{v:g} {n}" for n, v in zip(o.class_names, o.class_thresholds, strict=True))
+        agnostic = " over all classes" if o.head.agnostic else ""
         lines.append(
-            f"decoding   score above {o.score_threshold:g}, NMS IoU {o.nms_iou:g}, at most {o.max_detections} objects"
+            f"decoding   score above {least}, NMS IoU {o.nms_iou:g}{agnostic}, at most {o.max_detections} objects"
         )
         if self.c_decoder:
             lines.append("in C       yes: `edgedet deploy --target c99` writes edgedet_run(), from image to detections")

@@ -95,7 +95,8 @@ def _whole(paths: DataPaths, args: argparse.Namespace) -> CocoSplit:
 
 def refuse_idle_options(args: argparse.Namespace) -> None:
     """Raises ConfigError for an option that would have no effect in this mode."""
-    of_models = ("runtime", "per_operator", "score_threshold", "operating_point", "nms_iou", "max_detections")
+    of_models = ("runtime", "per_operator", "score_threshold", "operating_point", "nms_iou", "max_detections",
+                 "class_agnostic")  # fmt: skip
     values = {name: getattr(args, name) for name in of_models}
     idle = [
         f"`{name}`" for name, value in values.items() if value is not None and value is not False

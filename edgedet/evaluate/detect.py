@@ -41,13 +41,15 @@ class Found:
         return replace(self.in_input, boxes=self.placement.to_image(self.in_input.boxes))
 
 
-def detect(runtime: Runtime, image: Path | np.ndarray, score_threshold: float, clock: Clock | None = None) -> Found:
+def detect(
+    runtime: Runtime, image: Path | np.ndarray, score_threshold: float | None, clock: Clock | None = None
+) -> Found:
     """Detect objects in one image.
 
     Args:
         runtime: the model in one of its forms.
         image: file, or decoded: uint8 (H, W, 3), RGB, upright.
-        score_threshold: inside [0, 1).
+        score_threshold: inside [0, 1); None: the contract's, of each class.
         clock: where the seconds are added.
     Returns:
         Detections, best first.
@@ -69,7 +71,7 @@ def detect(runtime: Runtime, image: Path | np.ndarray, score_threshold: float, c
 def detect_records(
     runtime: Runtime,
     records: Iterable[ImageRecord],
-    score_threshold: float,
+    score_threshold: float | None,
     labels: np.ndarray,
     clock: Clock | None = None,
 ) -> Iterator[tuple[ImageRecord, Detections]]:
@@ -78,7 +80,7 @@ def detect_records(
     Args:
         runtime: the model in one of its forms.
         records: images.
-        score_threshold: inside [0, 1).
+        score_threshold: inside [0, 1); None: the contract's, of each class.
         labels: label of the data set for each of the model's, from `match_classes`; detections of -1 are dropped.
         clock: where the seconds are added.
     Yields:

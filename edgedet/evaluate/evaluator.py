@@ -22,7 +22,7 @@ from edgedet.evaluate.coco_ap import ApResult, coco_ap
 from edgedet.evaluate.detect import Clock, detect_records
 from edgedet.evaluate.false_alarms import FalseAlarms, count_false_alarms
 from edgedet.evaluate.matches import match
-from edgedet.evaluate.operating_point import Aim, Operation, operation_of
+from edgedet.evaluate.operating_point import Aim, Operation, operation_of, thresholds_of
 from edgedet.evaluate.own_decoder import Decoder, OwnDecoder
 from edgedet.evaluate.reading import Sentence, read_ap
 from edgedet.progress import Progress
@@ -188,17 +188,19 @@ def evaluate(
     split, labels, left_out = match_classes(runtime.outputs.class_names, split)
     records = split.images[: len(records)]  # with the objects of the common classes
     objects = count_objects(split, records)
+    least: float | None = score_threshold
     if not objects:  # there is no precision-recall curve to draw: what matters is what the chip reports
+        least = score_threshold if score_threshold > runtime.outputs.score_threshold else None
         score_threshold = max(score_threshold, runtime.outputs.score_threshold)
     clock = Clock()
     mine = records if share is None else share.mine(records)
     with keeping:
-        found = _detect_all(runtime, mine, score_threshold, labels, clock, progress)
+        found = _detect_all(runtime, mine, least, labels, clock, progress)
     if share is not None:
         found = share.gather(found)
     operation = None
     if aim is not None and objects:
-        operation = operation_of(match(split, found), runtime.outputs.score_threshold, aim)
+        operation = operation_of(match(split, found), thresholds_of(runtime.outputs, split.class_names), aim)
     ap = coco_ap(split, found, runtime.outputs.max_detections)
     return EvalReport(
         ap=ap,
@@ -227,7 +229,7 @@ def evaluate(
 def _detect_all(
     runtime: Runtime,
     records: Sequence[ImageRecord],
-    score_threshold: float,
+    score_threshold: float | None,
     labels: np.ndarray,
     clock: Clock,
     progress: Progress | None,

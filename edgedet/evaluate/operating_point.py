@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from edgedet.contracts import OutputSpec
 from edgedet.errors import ConfigError
 from edgedet.evaluate.matches import Matches
 
@@ -49,7 +50,9 @@ class OperatingPoint:
     objects: int
     hits: int
     false_alarms: int
-    f1_interval: tuple[float, float]  # 95 % by a bootstrap over the images
+    f1_interval: tuple[float, float]  # 95 % by a bootstrap over the images, as are the next two
+    precision_interval: tuple[float, float] = (0.0, 1.0)
+    recall_interval: tuple[float, float] = (0.0, 1.0)
 
     @property
     def precision(self) -> float:
@@ -95,8 +98,30 @@ def at_threshold(matches: Matches, score_threshold: float, seed: int = 0) -> Ope
         int(matches.objects.sum()),
         hits,
         int(kept.sum()) - hits,
-        _interval(matches, kept, seed),
+        *_intervals(matches, kept, seed),
     )
+
+
+def at_thresholds(matches: Sequence[Matches], thresholds: Sequence[float], seed: int = 0) -> tuple[OperatingPoint, ...]:
+    """Every class at a threshold of its own, and all of them together.
+
+    Args:
+        matches: of every class.
+        thresholds: of each, 0..1.
+        seed: of the bootstrap.
+    Returns:
+        A point for each class, then `ALL`, whose `score_threshold` is the lowest.
+    """
+    kept = [_kept(one, least) for one, least in zip(matches, thresholds, strict=True)]
+    points = [at_threshold(one, least, seed) for one, least in zip(matches, thresholds, strict=True)]
+    everything = at_threshold(together(kept), 0.0, seed)
+    return (*points, replace(everything, score_threshold=min(thresholds)))
+
+
+def _kept(matches: Matches, least: float) -> Matches:
+    """The detections at or above a threshold."""
+    keep = matches.scores >= least
+    return replace(matches, scores=matches.scores[keep], hits=matches.hits[keep], images=matches.images[keep])
 
 
 def propose(matches: Matches, aim: Aim) -> float | None:
@@ -137,18 +162,22 @@ def _f1(hits: float, false_alarms: float, objects: float) -> float:
     return 2 * hits / total if total else 1.0
 
 
-def _interval(matches: Matches, kept: np.ndarray, seed: int) -> tuple[float, float]:
-    """95 % of F1 over draws of as many images, with replacement."""
+def _intervals(matches: Matches, kept: np.ndarray, seed: int) -> list[tuple[float, float]]:
+    """95 % of F1, precision and recall over draws of as many images, with replacement."""
     images = len(matches.objects)
     if not images:
-        return (0.0, 1.0)
+        return [(0.0, 1.0)] * 3
     found = np.bincount(matches.images[kept], minlength=images).astype(np.float64)
     right = np.bincount(matches.images[kept & matches.hits], minlength=images).astype(np.float64)
     draws = np.random.default_rng(seed).multinomial(images, np.full(images, 1 / images), _ROUNDS).astype(np.float64)
-    total = draws @ (found + matches.objects)
-    f1 = np.where(total > 0, 2 * (draws @ right) / np.maximum(total, 1), 1.0)
-    low, high = np.quantile(f1, [(1 - _INSIDE) / 2, (1 + _INSIDE) / 2])
-    return (float(low), float(high))
+    hits, said, there = draws @ right, draws @ found, draws @ matches.objects
+    figures = ((2 * hits, said + there), (hits, said), (hits, there))
+    ends = [(1 - _INSIDE) / 2, (1 + _INSIDE) / 2]
+    intervals = []
+    for part, total in figures:
+        low, high = np.quantile(np.where(total > 0, part / np.maximum(total, 1), 1.0), ends)
+        intervals.append((float(low), float(high)))
+    return intervals
 
 
 @dataclass(frozen=True)
@@ -158,6 +187,8 @@ class Operation:
     aim: str
     now: tuple[OperatingPoint, ...]  # each class, then all, at the model's threshold
     proposed: tuple[OperatingPoint | None, ...]  # the same rows, each at a threshold of its own; None: out of reach
+    # All classes, each at the threshold proposed for it; where none is, at that of the model.
+    proposed_together: OperatingPoint | None = None
 
     def to_json(self) -> dict[str, Any]:
         """JSON-able dict; rows have precision, recall and F1, too."""
@@ -165,14 +196,20 @@ class Operation:
             "aim": self.aim,
             "now": [_to_json(point) for point in self.now],
             "proposed": [None if point is None else _to_json(point) for point in self.proposed],
+            "proposed_together": None if self.proposed_together is None else _to_json(self.proposed_together),
         }
 
     def text(self) -> str:
         """A table for the terminal, newline at the end."""
         width = max(len(point.name) for point in self.now)
         head = f"  {'':{width}}  precision  recall     F1  95 % of F1   objects  found  false alarms"
-        lines = [f"at the model's score threshold {self.now[-1].score_threshold:g}, IoU 0.50:", head]
-        lines += [_row(point, width) for point in self.now]
+        least = {point.score_threshold for point in self.now}
+        where = f"threshold {self.now[-1].score_threshold:g}" if len(least) == 1 else "thresholds of each class"
+        lines = [f"at the model's score {where}, IoU 0.50:", head]
+        lines += [
+            _row(point, width) + (f"  at {point.score_threshold:.3f}" if len(least) > 1 and point.name != ALL else "")
+            for point in self.now
+        ]
         lines.append(f"score thresholds for {self.aim}:")
         for point, before in zip(self.proposed, self.now, strict=True):
             if point is None:
@@ -183,24 +220,37 @@ class Operation:
                 f"  {point.name:{width}}  {point.score_threshold:.3f}: precision {point.precision:.3f}, recall "
                 f"{point.recall:.3f}, F1 {point.f1:.3f} (now {before.f1:.3f})"
             )
+        both = self.proposed_together
+        if both is not None and len(self.now) > 2:  # of more than one class
+            lines.append(
+                f"  each class at its own: precision {both.precision:.3f}, recall {both.recall:.3f}, F1 {both.f1:.3f}"
+            )
         return "\n".join(lines) + "\n"
 
 
-def operation_of(matches: Sequence[Matches], score_threshold: float, aim: Aim) -> Operation:
+def operation_of(matches: Sequence[Matches], thresholds: Sequence[float], aim: Aim) -> Operation:
     """Precision, recall and F1 of every class and of all together.
 
     Args:
         matches: of every class; detections from low scores on, or there is nothing to choose a threshold from.
-        score_threshold: the model's.
+        thresholds: the model's, of each class.
         aim: what to propose thresholds for.
     """
     rows = (*matches, together(matches))
     chosen = [propose(one, aim) for one in rows]
+    fitted = [old if new is None else new for old, new in zip(thresholds, chosen[:-1], strict=True)]
     return Operation(
         str(aim),
-        tuple(at_threshold(one, score_threshold) for one in rows),
+        at_thresholds(matches, thresholds),
         tuple(None if t is None else at_threshold(one, t) for one, t in zip(rows, chosen, strict=True)),
+        at_thresholds(matches, fitted)[-1],
     )
+
+
+def thresholds_of(outputs: OutputSpec, class_names: Sequence[str]) -> tuple[float, ...]:
+    """A model's thresholds for the classes of a data set; of a class that it does not know, its lowest."""
+    known = dict(zip(outputs.class_names, outputs.thresholds, strict=True))
+    return tuple(known.get(name, outputs.score_threshold) for name in class_names)
 
 
 def _to_json(point: OperatingPoint) -> dict[str, Any]:

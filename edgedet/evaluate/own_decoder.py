@@ -62,8 +62,9 @@ class OwnDecoder:
         """Raw outputs, as the inner runtime's."""
         return self.runtime.invoke(x)
 
-    def decode(self, raw: Sequence[np.ndarray], score_threshold: float) -> Detections:
-        """What the function finds in the real values of the outputs."""
+    def decode(self, raw: Sequence[np.ndarray], score_threshold: float | None) -> Detections:
+        """What the function finds in the real values of the outputs; it takes one threshold for all classes."""
+        score_threshold = self.outputs.score_threshold if score_threshold is None else score_threshold
         values = self.runtime.real_outputs(raw) if isinstance(self.runtime, Quantized) else tuple(raw)
         return self.function(values, self.preprocess, score_threshold)
 

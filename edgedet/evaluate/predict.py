@@ -75,7 +75,6 @@ def predict(
     if decode is not None:
         runtime = OwnDecoder(runtime, decode)
     require_bright_files(image_paths)
-    threshold = runtime.outputs.score_threshold if score_threshold is None else score_threshold
     unreadable: list[str] = []
 
     def told(path: Path, error: DataError) -> None:
@@ -85,8 +84,8 @@ def predict(
         on_unreadable(path, error)
 
     with hold_output(out):
-        predictions = _predictions(runtime, image_paths, out, threshold, progress, told)
-        _write(predictions, runtime, out, threshold, unreadable)
+        predictions = _predictions(runtime, image_paths, out, score_threshold, progress, told)
+        _write(predictions, runtime, out, score_threshold, unreadable)
     return predictions
 
 
@@ -94,7 +93,7 @@ def _predictions(
     runtime: Runtime,
     image_paths: Sequence[Path],
     out: Path,
-    threshold: float,
+    threshold: float | None,
     progress: Progress | None,
     on_unreadable: Callable[[Path, DataError], None],
 ) -> list[Prediction]:
@@ -116,7 +115,7 @@ def _predictions(
 
 
 def _write(
-    predictions: Sequence[Prediction], runtime: Runtime, out: Path, threshold: float, unreadable: Sequence[str]
+    predictions: Sequence[Prediction], runtime: Runtime, out: Path, threshold: float | None, unreadable: Sequence[str]
 ) -> None:
     """Pictures and detections.json, all at once, in place of those of an earlier run."""
     here = out.resolve()
@@ -181,6 +180,16 @@ def picture_paths(image_paths: Sequence[Path], out: Path) -> list[Path]:
     return pictures
 
 
+def threshold_values(runtime: Runtime, threshold: float | None) -> dict[str, Any]:
+    """What the JSON files say about the threshold that was asked for, or (None) those of the model."""
+    if threshold is not None:
+        return {"score_threshold": threshold}
+    values: dict[str, Any] = {"score_threshold": runtime.outputs.score_threshold}
+    if runtime.outputs.class_thresholds:
+        values["class_thresholds"] = list(runtime.outputs.class_thresholds)
+    return values
+
+
 def detection_rows(found: Detections, class_names: Sequence[str]) -> list[dict[str, Any]]:
     """Detections as the JSON files of `predict` hold them, best first."""
     rows = zip(found.labels.tolist(), found.scores.tolist(), found.boxes.tolist(), strict=True)
@@ -189,7 +198,9 @@ def detection_rows(found: Detections, class_names: Sequence[str]) -> list[dict[s
     ]
 
 
-def _to_json(predictions: Sequence[Prediction], runtime: Runtime, threshold: float, unreadable: Sequence[str]) -> str:
+def _to_json(
+    predictions: Sequence[Prediction], runtime: Runtime, threshold: float | None, unreadable: Sequence[str]
+) -> str:
     names = runtime.outputs.class_names
     images = []
     for prediction in predictions:
@@ -202,5 +213,5 @@ def _to_json(predictions: Sequence[Prediction], runtime: Runtime, threshold: flo
                 "detections": detection_rows(prediction.detections, names),
             }
         )
-    head = {"runtime": runtime.name, "arithmetic": runtime.arithmetic, "score_threshold": threshold}
+    head = {"runtime": runtime.name, "arithmetic": runtime.arithmetic, **threshold_values(runtime, threshold)}
     return json_text({**head, "class_names": list(names), "images": images, "unreadable": list(unreadable)}, 2)

@@ -33,7 +33,7 @@ def self_labelled(runtime: Runtime, split: CocoSplit, max_images: int) -> CocoSp
     split, labels, _ = match_classes(runtime.outputs.class_names, split)
     records = []
     threshold = runtime.outputs.score_threshold
-    for record, found in detect_records(runtime, split.images[:max_images], threshold, labels):
+    for record, found in detect_records(runtime, split.images[:max_images], None, labels):
         boxes = found.boxes
         sides = boxes[:, 2:] - boxes[:, :2]
         keep = (sides > 0).all(axis=1)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from edgedet.errors import DataError, missing_extra
 from edgedet.escape import json_text
 from edgedet.evaluate.detect import detect
-from edgedet.evaluate.predict import detection_rows, draw_detections
+from edgedet.evaluate.predict import detection_rows, draw_detections, threshold_values
 from edgedet.fileio import write_text
 from edgedet.outputs.folder import added_files
 from edgedet.outputs.lock import hold_output
@@ -65,7 +65,6 @@ def predict_video(
         DataError: no such video or camera, or nothing in it can be decoded.
         ToolchainError: OpenCV is missing.
     """
-    threshold = runtime.outputs.score_threshold if score_threshold is None else score_threshold
     camera = source.isdecimal()
     name = f"camera{source}" if camera else _name(Path(source), out)
     found: list[Detections] = []
@@ -74,7 +73,7 @@ def predict_video(
             total = max_frames or video.frames
             try:
                 for frame in video:
-                    seen = detect(runtime, frame, threshold).in_image
+                    seen = detect(runtime, frame, score_threshold).in_image
                     writer.write(draw_detections(frame, seen, runtime.outputs.class_names))
                     found.append(seen)
                     if progress is not None and total:
@@ -86,7 +85,7 @@ def predict_video(
                     raise
         if not found:
             raise DataError(f"{source}: holds no frame that OpenCV can decode; convert it to MP4 with H.264")
-        write_text(folder / f"{name}.json", _to_json(found, runtime, source, threshold, video.rate))
+        write_text(folder / f"{name}.json", _to_json(found, runtime, source, score_threshold, video.rate))
     return VideoReport(out / f"{name}.mp4", out / f"{name}.json", len(found), sum(len(seen) for seen in found))
 
 
@@ -159,8 +158,8 @@ def _open(source: str) -> Iterator[_Video]:
         capture.release()
 
 
-def _to_json(found: list[Detections], runtime: Runtime, source: str, threshold: float, rate: float) -> str:
+def _to_json(found: list[Detections], runtime: Runtime, source: str, threshold: float | None, rate: float) -> str:
     names = runtime.outputs.class_names
     frames = [detection_rows(seen, names) for seen in found]
-    head = {"video": source, "frames_per_second": rate, "runtime": runtime.name, "score_threshold": threshold}
+    head = {"video": source, "frames_per_second": rate, "runtime": runtime.name, **threshold_values(runtime, threshold)}
     return json_text({**head, "class_names": list(names), "frames": frames}, 1)

@@ -17,6 +17,8 @@ from edgedet.typed import is_text, shown
 METADATA_NAME = "edgedet"
 VERSION = 1  # of files with RTMDet's head, which every edgedet reads
 HEAD_VERSION = 2  # of files whose head is described
+CLASS_VERSION = 3  # of files with a score threshold for each class
+VERSIONS = (VERSION, HEAD_VERSION, CLASS_VERSION)  # that are read; a file has the lowest that says all of it
 MAX_BYTES = 64 << 20  # of the JSON; a million anchors and 10,000 classes need half of it
 
 
@@ -47,12 +49,18 @@ def contract_metadata(
     if set(names) != set(outputs.tensor_names):
         raise ConversionError(f"tensor_names has {sorted(names)}, expected exactly {sorted(outputs.tensor_names)}")
     content = {
-        "version": VERSION if outputs.head == HeadSpec() else HEAD_VERSION,
+        "version": _version(outputs),
         "preprocess": preprocess.to_json(),
         "outputs": outputs.to_json(),
         "tensors": names,
     }
     return METADATA_NAME, json.dumps(content, sort_keys=True, separators=(",", ":")).encode("utf-8")
+
+
+def _version(outputs: OutputSpec) -> int:
+    if outputs.class_thresholds:
+        return CLASS_VERSION
+    return VERSION if outputs.head == HeadSpec() else HEAD_VERSION
 
 
 def read_contracts(graph: Graph, source: str) -> Contracts:
@@ -130,10 +138,10 @@ def _load(blob: bytes, source: str) -> dict[str, Any]:
             "contract`"
         ) from error
     version = content.get("version") if isinstance(content, dict) else None
-    if type(version) is not int or version not in (VERSION, HEAD_VERSION):  # true equals 1
+    if type(version) is not int or version not in VERSIONS:  # true equals 1
         raise ConversionError(
-            f"{source}: metadata {METADATA_NAME!r} has version {shown(version)}, this edgedet reads versions {VERSION} "
-            f"and {HEAD_VERSION}; convert the model again with this edgedet"
+            f"{source}: metadata {METADATA_NAME!r} has version {shown(version)}, this edgedet reads versions "
+            f"{VERSION} to {CLASS_VERSION}; take a newer edgedet, or convert the model again with this one"
         )
     result: dict[str, Any] = content
     return result

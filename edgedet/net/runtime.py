@@ -59,8 +59,8 @@ class TorchRuntime:
             outputs = self._model(torch.from_numpy(x).permute(0, 3, 1, 2).to(self._device))
         return tuple(output.permute(0, 2, 3, 1).contiguous().cpu().numpy() for output in outputs)
 
-    def decode(self, raw: Sequence[np.ndarray], score_threshold: float) -> Detections:
-        """Detections in pixels of the network's input, best first."""
+    def decode(self, raw: Sequence[np.ndarray], score_threshold: float | None) -> Detections:
+        """Detections in pixels of the network's input, best first; threshold None: the contract's, of each class."""
         if self.outputs.head != RTMDET_HEAD:
             size = (self.preprocess.width, self.preprocess.height)
             return decode_outputs(raw, self.outputs, size, score_threshold)

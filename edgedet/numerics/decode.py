@@ -3,8 +3,9 @@
 The steps, in this order:
 
 1. Every (cell, class) whose logit lies above the logit threshold is a candidate (multi-label). The logit threshold is
-   `float32(log(t / (1 - t)))`, computed once from the score threshold t. For int8 outputs it becomes one integer per
-   tensor, the smallest q whose dequantized logit lies above it, so that a cell is rejected by one int8 comparison.
+   `float32(log(t / (1 - t)))`, computed once from the score threshold t of the class (usually one for all). For int8
+   outputs it becomes one integer per tensor and class, the smallest q whose dequantized logit lies above it, so that a
+   cell is rejected by one int8 comparison.
 2. Candidates are ordered by logit, highest first; equal logits by stride level, then cell (row-major), then class,
    lowest first. The first `max_candidates` go on: `MAX_CANDIDATES`, or the smaller budget of a chip.
 3. Boxes: prior -/+ distance * stride in float32, clipped to the input. A box without area after clipping is dropped.
@@ -20,7 +21,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -40,16 +41,29 @@ class DecodeOptions:
     nms_iou: float  # 0 < IoU <= 1, exclusive: a suppressed box has a higher one
     max_detections: int  # >= 1, per image
     max_candidates: int  # >= 1, per image, before NMS
+    class_thresholds: tuple[float, ...] = ()  # of each class, in place of score_threshold; empty: one for all
 
     def __post_init__(self) -> None:
-        if not 0.0 <= self.score_threshold < 1.0:
-            raise ConfigError(f"score_threshold must be 0 <= t < 1, got {self.score_threshold}")
+        for value in (self.score_threshold, *self.class_thresholds):
+            if not 0.0 <= value < 1.0:
+                raise ConfigError(f"score_threshold must be 0 <= t < 1, got {value}")
         if not 0.0 < self.nms_iou <= 1.0:
             raise ConfigError(f"nms_iou must be inside (0, 1], got {self.nms_iou}")
         if self.max_detections < 1:
             raise ConfigError(f"max_detections must be at least 1, got {self.max_detections}")
         if self.max_candidates < 1:
             raise ConfigError(f"max_candidates must be at least 1, got {self.max_candidates}")
+
+    @classmethod
+    def of(cls, spec: OutputSpec, score_threshold: float | None, max_candidates: int) -> DecodeOptions:
+        """The numbers of a contract; `score_threshold` is one for all classes, None: the contract's."""
+        if score_threshold is not None:
+            return cls(score_threshold, spec.nms_iou, spec.max_detections, max_candidates)
+        return cls(spec.score_threshold, spec.nms_iou, spec.max_detections, max_candidates, spec.class_thresholds)
+
+    def thresholds(self, classes: int) -> tuple[float, ...]:
+        """The threshold of each class."""
+        return self.class_thresholds or (self.score_threshold,) * classes
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,6 +127,20 @@ def quantized_threshold(score_threshold: float, scale: float, zero_point: int) -
     q = np.arange(-128, 128, dtype=np.int16).astype(np.int8)
     above = dequantize_output(q, scale, zero_point) > logit_threshold(score_threshold)
     return int(np.argmax(above)) - 128 if above.any() else 128
+
+
+def class_codes(thresholds: Sequence[float], scale: float, zero_point: int) -> np.ndarray:
+    """`quantized_threshold` of each class.
+
+    Args:
+        thresholds: of each class, 0 <= t < 1.
+        scale: of the class tensor, > 0.
+        zero_point: -128..127.
+    Returns:
+        int16 (classes,), -128..128.
+    """
+    codes = {value: quantized_threshold(value, scale, zero_point) for value in set(thresholds)}
+    return np.array([codes[value] for value in thresholds], np.int16)
 
 
 def score_table(scale: float, zero_point: int) -> np.ndarray:
@@ -192,11 +220,14 @@ def decode_float(
     """
     options = _options(spec, score_threshold, nms_iou, max_detections, max_candidates)
     levels = _check_outputs(outputs, spec, np.float32)
-    threshold = logit_threshold(options.score_threshold)
+    classes = len(spec.class_names)
+    threshold = np.array([logit_threshold(value) for value in options.thresholds(classes)], np.float32)
     found = []
     for cls, _ in levels:
         flat = cls.reshape(-1)
-        hits = np.flatnonzero(flat > threshold)
+        hits = np.flatnonzero(flat > threshold.min())
+        if options.class_thresholds:
+            hits = hits[flat[hits] > threshold[hits % classes]]
         found.append(_candidates(hits, flat[hits], cls.shape[-1]))
 
     def distances_at(level_of: np.ndarray, rows: np.ndarray) -> np.ndarray:
@@ -244,10 +275,13 @@ def decode_int8(
     found = []
     for level, (q_cls, _) in enumerate(levels):
         scale, zero_point = scales[2 * level], zero_points[2 * level]
-        q_min = quantized_threshold(options.score_threshold, scale, zero_point)
+        q_min = class_codes(options.thresholds(len(spec.class_names)), scale, zero_point)
         flat = q_cls.reshape(-1)
         # One int8 comparison per logit; floats exist for the survivors only.
-        hits = np.flatnonzero(flat >= np.int8(q_min)) if q_min <= 127 else np.zeros(0, dtype=np.int64)
+        least = int(q_min.min())
+        hits = np.flatnonzero(flat >= np.int8(least)) if least <= 127 else np.zeros(0, dtype=np.int64)
+        if options.class_thresholds:
+            hits = hits[flat[hits] >= q_min[hits % len(q_min)]]
         found.append(_candidates(hits, dequantize_output(flat[hits], scale, zero_point), q_cls.shape[-1]))
 
     def distances_at(level_of: np.ndarray, rows: np.ndarray) -> np.ndarray:
@@ -267,11 +301,11 @@ def _options(
     max_detections: int | None,
     max_candidates: int | None,
 ) -> DecodeOptions:
-    return DecodeOptions(
-        spec.score_threshold if score_threshold is None else score_threshold,
-        spec.nms_iou if nms_iou is None else nms_iou,
-        spec.max_detections if max_detections is None else max_detections,
-        MAX_CANDIDATES if max_candidates is None else max_candidates,
+    options = DecodeOptions.of(spec, score_threshold, MAX_CANDIDATES if max_candidates is None else max_candidates)
+    return replace(
+        options,
+        nms_iou=options.nms_iou if nms_iou is None else nms_iou,
+        max_detections=options.max_detections if max_detections is None else max_detections,
     )
 
 

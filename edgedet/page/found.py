@@ -29,7 +29,7 @@ class Found:
     split: CocoSplit  # these images; ids from 1 in their order
     detections: Mapping[int, Detections]  # by image id, px of the upright image
     images_of_split: int  # how many the whole split has
-    score_threshold: float  # of the model's contract
+    thresholds: tuple[float, ...]  # of the model's contract, for each class of the split
     preprocess: PreprocessSpec
     max_detections: int
 
@@ -38,6 +38,12 @@ class Found:
         split = _truth_split(self.split, self.split.images[:images])
         kept = {record.image_id: self.detections[record.image_id] for record in split.images}
         return replace(self, split=split, detections=kept)
+
+    def strong(self, image_id: int) -> np.ndarray:
+        """Bool (N,): which detections of an image reach the threshold of their class."""
+        seen = self.detections[image_id]
+        reached: np.ndarray = seen.scores >= np.array(self.thresholds, np.float64)[seen.labels]
+        return reached
 
     @property
     def where(self) -> str:
@@ -75,7 +81,7 @@ def save_found(found: Found, path: Path) -> None:
         "paths": [str(record.path) for record in records],
         "sizes": [[record.width, record.height] for record in records],
         "images_of_split": found.images_of_split,
-        "score_threshold": found.score_threshold,
+        "thresholds": found.thresholds,
         "preprocess": found.preprocess.to_json(),
         "max_detections": found.max_detections,
     }
@@ -136,10 +142,17 @@ def _found(meta: dict[str, Any], a: dict[str, np.ndarray]) -> Found:
         _truth_split(split, records),
         detections,
         int(meta["images_of_split"]),
-        float(meta["score_threshold"]),
+        _thresholds(meta),
         spec,
         int(meta["max_detections"]),
     )
+
+
+def _thresholds(meta: dict[str, Any]) -> tuple[float, ...]:
+    """Of each class; folders of earlier versions have one for all."""
+    if "thresholds" in meta:
+        return tuple(float(value) for value in meta["thresholds"])
+    return (float(meta["score_threshold"]),) * len(meta["class_names"])
 
 
 def _truth_split(split: CocoSplit, records: Sequence[ImageRecord]) -> CocoSplit:

@@ -59,7 +59,7 @@ def judge(found: Found) -> Judged:
     """
     ap = coco_ap(found.split, found.detections, found.max_detections)
     matches = match(found.split, found.detections)
-    operation = operation_of(matches, found.score_threshold, Aim.parse("f1"))
+    operation = operation_of(matches, found.thresholds, Aim.parse("f1"))
     curves = tuple(_curve(one) for one in (*matches, together(matches)))
     confusion, errors = _confusion(found)
     reading = (
@@ -87,7 +87,7 @@ def _confusion(found: Found) -> tuple[np.ndarray, tuple[PictureErrors, ...]]:
     table, errors = np.zeros((classes + 1, classes + 1), np.int64), []
     for record in found.split.images:
         seen = found.detections[record.image_id]
-        strong = seen.scores >= found.score_threshold
+        strong = found.strong(record.image_id)
         boxes, labels = seen.boxes[strong], seen.labels[strong]
         pairs = _pairs(boxes, labels, seen.scores[strong], record.boxes[~record.crowd], record.labels[~record.crowd])
         truth = record.labels[~record.crowd]

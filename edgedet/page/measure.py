@@ -8,6 +8,7 @@ from edgedet.contracts import Detections
 from edgedet.data.coco.split import CocoSplit
 from edgedet.evaluate.detect import detect
 from edgedet.evaluate.evaluator import COCO_SCORE_THRESHOLD, match_classes
+from edgedet.evaluate.operating_point import thresholds_of
 from edgedet.page.found import Found, renumbered
 from edgedet.progress import Stopwatch
 from edgedet.runtimes.protocol import Runtime
@@ -43,7 +44,7 @@ def find_objects(runtime: Runtime, split: CocoSplit, images: int = MOST_IMAGES, 
         part,
         dict(enumerate(found, 1)),
         len(chosen.images),
-        runtime.outputs.score_threshold,
+        thresholds_of(runtime.outputs, part.class_names),
         runtime.preprocess,
         runtime.outputs.max_detections,
     )

@@ -67,8 +67,7 @@ def _side_by_side(record: ImageRecord, judged: Sequence[tuple[str, Judged]]) -> 
     truth = [f"{names[label]}" for label in record.labels.tolist()]
     parts = [_drawn(small, record.boxes * scale, record.labels, truth)]
     for _, one in judged:
-        found, least = one.found.detections[record.image_id], one.found.score_threshold
-        strong = found.scores >= least
+        found, strong = one.found.detections[record.image_id], one.found.strong(record.image_id)
         seen = Detections(found.boxes[strong], found.scores[strong], found.labels[strong])
         texts = [f"{names[c]} {s:.2f}" for c, s in zip(seen.labels.tolist(), seen.scores.tolist(), strict=True)]
         parts.append(_drawn(small, seen.boxes * scale, seen.labels, texts))

@@ -85,14 +85,14 @@ def _per_class(judged: Sequence[tuple[str, Judged]]) -> Table:
 
 
 def _operation(name: str, judged: Judged) -> Table:
-    head = ("class", "precision", "recall", "F1", "95 % of F1 from", "to", "best threshold", "F1 there")
+    head = ("class", "threshold", "precision", "recall", "F1", "95 % of F1 from", "to", "best threshold", "F1 there")
     rows = []
     for now, best in zip(judged.operation.now, judged.operation.proposed, strict=True):
         low, high = now.f1_interval
         there = (None, None) if best is None else (best.score_threshold, best.f1)
-        cells = [number(v) for v in (now.precision, now.recall, now.f1, low, high, *there)]
+        cells = [number(v) for v in (now.score_threshold, now.precision, now.recall, now.f1, low, high, *there)]
         rows.append((words(now.name), *cells))
-    return Table(head, tuple(rows), f"{name}, at the score threshold {judged.found.score_threshold:g}, IoU 0.50")
+    return Table(head, tuple(rows), f"{name}, at the model's score thresholds, IoU 0.50")
 
 
 def curves(judged: Sequence[tuple[str, Judged]]) -> Section:

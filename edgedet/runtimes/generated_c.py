@@ -60,10 +60,12 @@ class _Module:
             (self.folder / name).write_bytes(content)
         self.sources = [name for name in texts if name.endswith(".c")]
 
-    def run_source(self, score_threshold: float) -> str:
-        """Text of run.c for another threshold than the contract's."""
+    def run_source(self, score_threshold: float | None) -> str:
+        """Text of run.c for another threshold than the contract's; None: the contract's."""
         assert self.made.model is not None
-        outputs = replace(self.made.model.outputs, score_threshold=score_threshold)
+        outputs = self.made.model.outputs
+        if score_threshold is not None:
+            outputs = replace(outputs, score_threshold=score_threshold, class_thresholds=())
         model = replace(self.made.model, outputs=outputs)
         return replace(self.made, model=model).texts(self._sha256, None)["run.c"]
 
@@ -108,7 +110,7 @@ class HostModule:
         self._module = _Module(data, graph, model)
         self.compiler = Path(self._compiler).name
         self._library = self._compile("module.so", [*self._module.sources, "-lm"])
-        self._detectors: dict[float, Any] = {}  # edgedet_detect() for each threshold
+        self._detectors: dict[float | None, Any] = {}  # edgedet_detect() for each threshold
         self._invoke = self._library.edgedet_invoke
         self._invoke.restype = ctypes.c_int
         size = self._module.program.plan.arena_bytes
@@ -127,12 +129,12 @@ class HostModule:
         """Of the planned arena."""
         return self._module.program.plan.arena_bytes
 
-    def decode(self, raw: Sequence[np.ndarray], score_threshold: float) -> Detections:
+    def decode(self, raw: Sequence[np.ndarray], score_threshold: float | None) -> Detections:
         """Decode outputs with the generated edgedet_detect().
 
         Args:
             raw: outputs in contract order, as the network gives them.
-            score_threshold: 0 < t < 1, scores must be higher; compiled in, once for each.
+            score_threshold: 0 < t < 1, scores must be higher; compiled in, once for each. None: the contract's.
         Returns:
             Detections in pixels of the network's input, best first.
         Raises:
@@ -155,7 +157,7 @@ class HostModule:
         found = found[: count.value]
         return Detections(found["box"].copy(), found["score"].copy(), found["label"].astype(np.int64))
 
-    def _detector(self, score_threshold: float) -> Any:
+    def _detector(self, score_threshold: float | None) -> Any:
         """edgedet_detect() with a threshold: run.c once more, on the same network and kernels."""
         if score_threshold not in self._detectors:
             number = len(self._detectors)

@@ -45,8 +45,8 @@ class Runtime(Protocol):
     def invoke(self, x: np.ndarray) -> tuple[np.ndarray, ...]:
         """Raw outputs in contract order."""
 
-    def decode(self, raw: Sequence[np.ndarray], score_threshold: float) -> Detections:
-        """Detections in pixels of the network's input, best first."""
+    def decode(self, raw: Sequence[np.ndarray], score_threshold: float | None) -> Detections:
+        """Detections in pixels of the network's input, best first; threshold None: the contract's, of each class."""
 
 
 def network_input(model: Int8Model, pixels: np.ndarray) -> np.ndarray:
@@ -102,7 +102,9 @@ class Int8Runtime:
     model: Int8Model
     run: Run
     measured: Callable[[bool], tuple[str, ...]] = lambda per_operator: ()  # see `details`
-    decoder: Callable[[Sequence[np.ndarray], float], Detections] | None = None  # None: `decode_raw`, which is equal
+    decoder: Callable[[Sequence[np.ndarray], float | None], Detections] | None = (
+        None  # None: `decode_raw`, which is equal
+    )
 
     def __repr__(self) -> str:
         return f"<Int8Runtime {self.name} of {self.model.path}>"
@@ -149,16 +151,16 @@ class Int8Runtime:
         """What the runtime measured besides time, lines for a report; `per_operator`: of every operator."""
         return self.measured(per_operator)
 
-    def decode(self, raw: Sequence[np.ndarray], score_threshold: float) -> Detections:
+    def decode(self, raw: Sequence[np.ndarray], score_threshold: float | None) -> Detections:
         """Decode outputs; thresholds other than the score's come from the contract. Runtime c99 does it in C.
 
         Args:
             raw: what `invoke` returned.
-            score_threshold: 0 <= t < 1.
+            score_threshold: 0 <= t < 1; None: the contract's, of each class.
         Returns:
             Detections in pixels of the network's input.
         """
-        if self.decoder is not None and score_threshold > 0.0:  # what C compares with is above 0
+        if self.decoder is not None and score_threshold != 0.0:  # what C compares with is above 0
             return self.decoder(raw, score_threshold)
         return decode_raw(self.model, raw, score_threshold)
 

@@ -153,7 +153,7 @@ class Trainer:
 
     def _pictures(self, runtime: TorchRuntime, split: CocoSplit) -> Iterator[tuple[str, np.ndarray]]:
         for record in split.images[:_PICTURES]:
-            found = detect(runtime, record.path, self._outputs.score_threshold)
+            found = detect(runtime, record.path, None)
             shown = to_rgb(found.pixels, self._preprocess)
             yield printable(record.path.stem), draw_detections(shown, found.in_input, self._outputs.class_names)
 

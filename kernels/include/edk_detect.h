@@ -2,7 +2,8 @@
  *
  * Equal bit by bit to edgedet.numerics.decode.decode_int8, whose text defines the steps:
  *
- * 1. Every (cell, class) with q >= q_threshold of its level is a candidate: one int8 comparison each.
+ * 1. Every (cell, class) with q >= q_threshold of its level is a candidate: one int8 comparison each. Where classes have
+ *    thresholds of their own, those of its class, too.
  * 2. The best max_candidates of them go on: by logit, highest first; equal logits by level, then cell (row-major), then
  *    class, lowest first. The logit is float(q - zero_point) * scale, an exact integer times a constant, rounded once, so
  *    that logits of levels with different scales compare the same on every machine.
@@ -42,6 +43,8 @@ typedef struct edk_detect_level {
     int16_t box_zero_point;   /* -128..127, subtracted from q */
     int16_t q_threshold;      /* -128..128, smallest q that is a candidate; 128: none. decode.quantized_threshold */
     const float *score_table; /* [256], score of q at [q + 128] */
+    /* [num_classes], smallest q of each class, which has to reach q_threshold, too; NULL: q_threshold is enough */
+    const int16_t *class_thresholds;
 } edk_detect_level;
 
 /* The output contract, as `edgedet deploy` writes it into the generated code. */

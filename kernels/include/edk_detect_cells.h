@@ -3,7 +3,7 @@
  * Equal bit by bit to edgedet.numerics.heads.fomo.decode_cells of the dequantized map:
  *
  * 1. A cell belongs to the class with the highest value, on ties the lowest channel, when that is not the background and
- *    q >= q_threshold.
+ *    q >= q_threshold. Where classes have thresholds of their own, q has to reach that of its class, too.
  * 2. Cells of a class that touch, also at corners, are one object.
  * 3. Its score is the highest of its cells, float(q - zero_point) * scale. Its centre is the mean of the cells' centres
  *    weighted by score: sums in double, cells in row-major order. Its box has the size of a cell, rounded to float and
@@ -36,6 +36,8 @@ typedef struct edk_detect_cells_params {
     int16_t zero_point;  /* -128..127, subtracted from q */
     int16_t q_threshold; /* zero_point + 1..128, smallest q whose score is high enough; 128: none */
     int16_t background;  /* 1: channel 0 is the background; 0: there is none */
+    /* [num_classes], smallest q of each class, which has to reach q_threshold, too; NULL: q_threshold is enough */
+    const int16_t *class_thresholds;
 } edk_detect_cells_params;
 
 /* Bytes of scratch that edk_detect_cells needs: 4 for each cell. 0 when a side is not 1..65535, or for 2^29 cells. */

@@ -6,8 +6,9 @@
  * Equal bit by bit to edgedet.numerics.heads.decode.decode_outputs of the dequantized outputs:
  *
  * 1. Score of a (row, class): what the code of the class stands for, or its power divided by the sum of the row's
- *    (softmax), times what the code of the objectness stands for. Every pair above score_threshold is a candidate. Codes
- *    below cls_threshold and obj_threshold can't be one: one int8 comparison rejects most rows.
+ *    (softmax), times what the code of the objectness stands for. Every pair above score_threshold is a candidate; where
+ *    classes have thresholds of their own, above that of its class, too. Codes below cls_threshold and obj_threshold
+ *    can't be one: one int8 comparison rejects most rows.
  *    EDK_SCORE_OBJECTNESS: the class with the highest code (the first one on ties) has the objectness as its score.
  *    agnostic: a row has its best class only.
  * 2. The best max_candidates of them go on: by score, highest first; equal scores by level, row, class, lowest first.
@@ -107,6 +108,8 @@ typedef struct edk_detect_rows_params {
     float offset;                /* of EDK_BOX_DISTANCES, in cells, finite */
     float score_threshold;       /* 0 <= t < 1, scores must be higher */
     float nms_iou;               /* 0 < nms_iou <= 1 */
+    /* [num_classes], scores of each class must be higher, and than score_threshold, too; NULL: than that alone */
+    const float *class_thresholds;
 } edk_detect_rows_params;
 
 /* Decode the outputs of one image.

@@ -65,7 +65,8 @@ static int32_t collect(const edk_detect_params *params, const int8_t *const *out
         const int32_t threshold = level->q_threshold;
         const uint32_t logits = (uint32_t)(level->height * level->width) * (uint32_t)params->num_classes;
         for (uint32_t j = 0; j < logits; ++j) {
-            if (cls[j] < threshold) {
+            if (cls[j] < threshold || (level->class_thresholds != NULL &&
+                                       cls[j] < level->class_thresholds[j % (uint32_t)params->num_classes])) {
                 continue;
             }
             const float logit = (float)(cls[j] - level->cls_zero_point) * level->cls_scale;

@@ -44,7 +44,12 @@ static int32_t class_of(const edk_detect_cells_params *params, const int8_t *map
             best = channel;
         }
     }
-    return values[best] < params->q_threshold ? NO_OBJECT : best - params->background;
+    const int32_t label = best - params->background;
+    if (values[best] < params->q_threshold || label < 0 ||
+        (params->class_thresholds != NULL && values[best] < params->class_thresholds[label])) {
+        return NO_OBJECT;
+    }
+    return label;
 }
 
 /* First cell of the object; shortens the way there. */

@@ -63,7 +63,10 @@ static int32_t highest_class(const edk_detect_rows_params *params, const row_val
 
 static void offer(rows_decoder *decoder, float score, uint32_t position)
 {
-    if (score > decoder->params->score_threshold) {
+    const edk_detect_rows_params *const params = decoder->params;
+    if (score > params->score_threshold &&
+        (params->class_thresholds == NULL ||
+         score > params->class_thresholds[position % (uint32_t)params->num_classes])) {
         decoder->size =
             edk_detect_offer(decoder->heap, decoder->size, decoder->budget, edk_detect_order(score), position);
     }

@@ -146,7 +146,7 @@ def test_aim_of_something_else_says_what_is_expected(text: str) -> None:
 
 def test_operation_reads_as_a_table_and_as_json(split: CocoSplit) -> None:
     found = detections(split, 0)
-    operation = operation_of(match(split, found), 0.25, Aim())
+    operation = operation_of(match(split, found), (0.25,) * len(split.class_names), Aim())
     table = operation.text().splitlines()
     assert [line.split()[0] for line in table[2:5]] == ["red", "green", "all"]
     rows = operation.to_json()

@@ -73,7 +73,17 @@ def test_read_contracts_without_metadata_says_what_to_do() -> None:
         (b"\xff\xfe", "not JSON"),
         (b"[" * 100_000, "not JSON"),
         (b"[]", "version None"),
-        (b'{"version":3}', "version 3, this edgedet reads versions 1 and 2"),
+        (b'{"version":4}', "version 4, this edgedet reads versions 1 to 3"),
+        (
+            b'{"version":3,"preprocess":{"width":32,"height":32},"outputs":{"class_names":["a","b"],'
+            b'"class_thresholds":[0.5]},"tensors":{}}',
+            "class_thresholds: expected 2 numbers inside",
+        ),
+        (
+            b'{"version":3,"preprocess":{"width":32,"height":32},"outputs":{"class_names":["a","b"],'
+            b'"class_thresholds":[0.5,0.4]},"tensors":{}}',
+            "score_threshold must be the lowest of class_thresholds, 0.4, got 0.25",
+        ),
         (b'{"version":1}', "is wrong"),
         (b'{"version":1,"preprocess":{"width":0,"height":32},"outputs":{},"tensors":{}}', "whole number of px"),
         (
@@ -172,3 +182,16 @@ def test_read_contracts_version_of_another_type_is_none(version: str) -> None:
     blob = contract_metadata(PREPROCESS, OUTPUTS)[1].replace(b'"version":1', f'"version":{version}'.encode())
     with pytest.raises(ConversionError, match="has version"):
         read_contracts(replace(detector(), metadata=(("edgedet", blob),)), "m.tflite")
+
+
+def test_contract_metadata_thresholds_of_classes_have_version_3_and_read_back() -> None:
+    plain = contract_metadata(PREPROCESS, OUTPUTS)
+    outputs = OUTPUTS.with_thresholds((0.5, 0.25, 0.9, 0.25))
+    name, blob = contract_metadata(PREPROCESS, outputs)
+    content = json.loads(blob)
+    assert (content["version"], content["outputs"]["class_thresholds"]) == (3, [0.5, 0.25, 0.9, 0.25])
+    assert content["outputs"]["score_threshold"] == 0.25
+    assert read_contracts(replace(detector(), metadata=((name, blob),)), "m").outputs == outputs
+    # Equal ones are one for all: the file is what it was before classes had thresholds, byte by byte.
+    assert contract_metadata(PREPROCESS, outputs.with_thresholds((0.25,) * 4)) == plain
+    assert b"class_thresholds" not in plain[1]

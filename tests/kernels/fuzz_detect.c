@@ -54,6 +54,7 @@ static void take_level(fuzz_input *input, edk_detect_level *level)
     level->cls_zero_point = (int16_t)(zero_points[0] % 1024);
     level->box_zero_point = (int16_t)(zero_points[1] % 1024);
     level->q_threshold = (int16_t)(take_range(input, -128, 128) % 1024);
+    level->class_thresholds = NULL;
 }
 
 static size_t tensor_bytes(const edk_detect_level *level, int32_t depth)
@@ -99,7 +100,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             outputs[2 * i] = take_bytes(&input, tensor_bytes(&levels[i], params.num_classes));
             outputs[2 * i + 1] = take_bytes(&input, tensor_bytes(&levels[i], 4));
         }
+        int16_t *const classes = take_bytes(&input, (size_t)params.num_classes * sizeof(int16_t));
+        if (take_byte(&input) % 2 == 1) {
+            levels[0].class_thresholds = classes;
+        }
         run(&params, (const int8_t *const *)outputs, max_candidates, max_detections, &input);
+        free(classes);
         for (int32_t i = 0; i < 2 * params.num_levels; ++i) {
             free(outputs[i]);
         }

@@ -9,7 +9,7 @@ import pytest
 from c_structs import ALIGNMENT, NULL, OK, RANGE, SCRATCH, SHAPE, GuardedRoom
 
 from edgedet.contracts import Detections, OutputSpec
-from edgedet.numerics.decode import decode_int8, quantized_threshold, score_table
+from edgedet.numerics.decode import class_codes, decode_int8, quantized_threshold, score_table
 
 pytestmark = pytest.mark.toolchain
 
@@ -25,6 +25,7 @@ class CLevel(ctypes.Structure):
         ("box_zero_point", ctypes.c_int16),
         ("q_threshold", ctypes.c_int16),
         ("score_table", ctypes.c_void_p),
+        ("class_thresholds", ctypes.c_void_p),
     ]
 
 
@@ -45,7 +46,7 @@ class Case:
     outputs: list[np.ndarray]
     scales: list[float]
     zero_points: list[int]
-    score_threshold: float = 0.25
+    score_threshold: float | None = 0.25  # None: those of the classes
     nms_iou: float = 0.65
     max_detections: int = 100
     max_candidates: int = 1000
@@ -96,7 +97,10 @@ class Kernel:
             scale, zero_point = case.scales[2 * i], case.zero_points[2 * i]
             tables.append(score_table(scale, zero_point))
             height, width = case.outputs[2 * i].shape[1:3]
-            threshold = quantized_threshold(case.score_threshold, scale, zero_point)
+            least = case.spec.score_threshold if case.score_threshold is None else case.score_threshold
+            threshold = quantized_threshold(least, scale, zero_point)
+            classes = class_codes(case.spec.class_thresholds if case.score_threshold is None else (), scale, zero_point)
+            tables.append(classes)
             levels[i] = CLevel(
                 height,
                 width,
@@ -106,7 +110,8 @@ class Kernel:
                 zero_point,
                 case.zero_points[2 * i + 1],
                 threshold,
-                tables[-1].ctypes.data,
+                tables[-2].ctypes.data,
+                classes.ctypes.data if len(classes) else None,
             )
         for name, value in (level_changes or {}).items():
             setattr(levels[len(levels) - 1], name, value)
@@ -178,6 +183,15 @@ def test_detect_random_outputs_equal_numpy(
     for seed in range(15):
         case = random_case(seed, spec_of(classes), width, height)
         found += assert_equals_numpy(kernel, replace(case, score_threshold=threshold))
+    assert found > 30
+
+
+@pytest.mark.parametrize("thresholds", [(0.05, 0.5, 0.2), (0.9999, 0.01, 0.01), (0.3, 0.3, 0.30001)])
+def test_detect_thresholds_of_classes_equal_numpy(kernel: Kernel, thresholds: tuple[float, ...]) -> None:
+    found = 0
+    for seed in range(10):
+        case = random_case(300 + seed, spec_of(3).with_thresholds(thresholds), 96, 64, mean=0.0)
+        found += assert_equals_numpy(kernel, replace(case, score_threshold=None))
     assert found > 30
 
 

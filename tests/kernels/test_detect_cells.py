@@ -26,6 +26,7 @@ class CParams(ctypes.Structure):
         ("zero_point", ctypes.c_int16),
         ("q_threshold", ctypes.c_int16),
         ("background", ctypes.c_int16),
+        ("class_thresholds", ctypes.c_void_p),
     ]
 
 
@@ -40,6 +41,7 @@ class Case:
     score_threshold: float = 0.3
     max_detections: int = 100
     stride: int = 8
+    class_thresholds: tuple[float, ...] = ()
 
     @property
     def classes(self) -> int:
@@ -51,7 +53,8 @@ class Case:
         spec = OutputSpec(names, (self.stride,), self.score_threshold, head=head)
         size = (self.map.shape[1] * self.stride, self.map.shape[0] * self.stride)
         real = dequantize_output(self.map[None], self.scale, self.zero_point)
-        return decode_cells([real], spec, size, DecodeOptions(self.score_threshold, 0.65, self.max_detections, 1000))
+        options = DecodeOptions(self.score_threshold, 0.65, self.max_detections, 1000, self.class_thresholds)
+        return decode_cells([real], spec, size, options)
 
 
 class Kernel:
@@ -72,9 +75,12 @@ class Kernel:
         """Status and detections; changes overwrite fields of the parameters."""
         height, width, _ = case.map.shape
         threshold = quantized_score_threshold(case.score_threshold, case.scale, case.zero_point)
+        codes = [quantized_score_threshold(t, case.scale, case.zero_point) for t in case.class_thresholds]
+        classes = np.array(codes, np.int16)
         params = CParams(
-            height, width, case.stride, case.classes, case.scale, case.zero_point, threshold, int(case.background)
-        )
+            height, width, case.stride, case.classes, case.scale, case.zero_point, threshold, int(case.background),
+            classes.ctypes.data if codes else None,
+        )  # fmt: skip
         for name, value in changes.items():
             setattr(params, name, value)
         needed = self.library.edk_detect_cells_scratch_bytes(height, width)
@@ -125,6 +131,17 @@ def test_cells_random_maps_equal_numpy(kernel: Kernel, height: int, width: int, 
                 kernel, Case(random_map(seed, height, width, channels), score_threshold=threshold)
             )
     assert found > 0
+
+
+@pytest.mark.parametrize("background", [True, False])
+def test_cells_thresholds_of_classes_equal_numpy(kernel: Kernel, background: bool) -> None:
+    thresholds = (0.6, 0.2, 0.9) if background else (0.6, 0.2, 0.9, 0.3)
+    found = 0
+    for seed in range(10):
+        case = Case(random_map(seed, 9, 13, 4), background=background, score_threshold=0.2, class_thresholds=thresholds)
+        found += assert_equals_numpy(kernel, case)
+        assert found != assert_equals_numpy(kernel, Case(case.map, background=background, score_threshold=0.2))
+    assert found > 30
 
 
 def test_cells_any_scale_zero_point_and_stride_equal_numpy(kernel: Kernel) -> None:

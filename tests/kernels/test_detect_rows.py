@@ -44,6 +44,7 @@ class CParams(ctypes.Structure):
         *((name, ctypes.c_int32) for name in ("num_tensors", "num_classes", "bins")),
         *((name, ctypes.c_int16) for name in ("box_coding", "score_coding", "background", "objectness", "agnostic")),
         *((name, ctypes.c_float) for name in ("offset", "score_threshold", "nms_iou")),
+        ("class_thresholds", ctypes.c_void_p),
     ]
 
 
@@ -59,6 +60,7 @@ class CDecoder:
         self.params = CParams(
             decoder.width, decoder.height, self.levels, len(self.levels), sizes, len(sizes),
             *(getattr(decoder, name) for name in (*names, "offset", "score_threshold", "nms_iou")),
+            self._pointer(np.array(decoder.class_thresholds, np.float32)) if decoder.class_thresholds else None,
         )  # fmt: skip
 
     def _pointer(self, array: np.ndarray) -> int:
@@ -157,6 +159,16 @@ def test_detect_rows_random_outputs_equal_numpy(kernel: Kernel, name: str) -> No
         spec = spec_of(name, 1 + seed % 5, score_threshold=threshold, nms_iou=(0.5, 0.2, 0.9)[seed % 3])
         found += assert_equals_numpy(kernel, row_case(name, seed, spec))
     assert found > 30
+
+
+@pytest.mark.parametrize("agnostic", [False, True])
+@pytest.mark.parametrize("name", sorted(HEADS))
+def test_detect_rows_thresholds_of_classes_equal_numpy(kernel: Kernel, name: str, agnostic: bool) -> None:
+    head = replace(HEADS[name], agnostic=agnostic)
+    plain = spec_of(name, 4, score_threshold=0.05, head=head, max_detections=3000)
+    spec = plain.with_thresholds((0.05, 0.4, 0.1, 0.9))
+    found = [sum(assert_equals_numpy(kernel, row_case(name, seed, one)) for seed in range(5)) for one in (plain, spec)]
+    assert found[0] != found[1] > 0
 
 
 @pytest.mark.parametrize("name", sorted(HEADS))

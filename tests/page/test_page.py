@@ -74,7 +74,7 @@ def test_confusion_every_object_stands_in_its_row(run_folder: Path) -> None:
     judged = judge(found)
     objects = np.bincount(np.concatenate([r.labels for r in found.split.images]), minlength=3)
     assert judged.confusion[:3].sum(axis=1).tolist() == objects.tolist()
-    strong = [d.labels[d.scores >= found.score_threshold] for d in found.detections.values()]
+    strong = [d.labels[found.strong(i)] for i, d in found.detections.items()]
     assert judged.confusion[:, :3].sum(axis=0).tolist() == np.bincount(np.concatenate(strong), minlength=3).tolist()
     assert sum(e.missed for e in judged.errors) == judged.confusion[:3, 3].sum()
 

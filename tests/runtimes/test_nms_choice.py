@@ -6,12 +6,16 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from edgedet.commands.main import main
+from edgedet.contract.api import contract
+from edgedet.contract.request import ContractRequest
 from edgedet.contracts import NmsChoice, OutputSpec
 from edgedet.errors import ConfigError
 from edgedet.evaluate.detect import detect
+from edgedet.graph.model import load_int8_model
 from edgedet.head_spec import HeadSpec
 from edgedet.runtimes.open import open_runtime
 
@@ -33,6 +37,40 @@ def test_limits_hold_in_numpy_and_c(toy_model: Path, toy_data: Path) -> None:
     assert found(toy_model, picture, "sim", three) == usual[:3]
     assert found(toy_model, picture, "c99", one) == fewer
     assert found(toy_model, picture, "c99", three) == usual[:3]
+
+
+def test_class_agnostic_holds_in_numpy_and_c(toy_model: Path, toy_data: Path) -> None:
+    pytest.importorskip("jinja2")
+    suppressed, one = 0, NmsChoice(nms_iou=0.01)
+    for picture in sorted((toy_data / "valid").glob("*.png")):
+        usual = found(toy_model, picture, "sim", one)
+        agnostic = found(toy_model, picture, "sim", replace(one, class_agnostic=True))
+        assert found(toy_model, picture, "c99", replace(one, class_agnostic=True)) == agnostic
+        suppressed += len(usual) - len(agnostic)
+    assert suppressed > 0
+
+
+@pytest.mark.parametrize("agnostic", [False, True])
+def test_thresholds_of_classes_hold_in_numpy_and_c(
+    toy_model: Path, toy_data: Path, tmp_path: Path, agnostic: bool
+) -> None:
+    """Levels without, rows with one class for all; the contract's thresholds where none is given."""
+    pytest.importorskip("jinja2")
+    file = tmp_path / "m.tflite"
+    chosen = (0.2, 0.6, 0.35)
+    contract(ContractRequest(toy_model, file, class_thresholds=chosen, agnostic=agnostic or None))
+    outputs = load_int8_model(file).outputs
+    assert (outputs.class_thresholds, outputs.score_threshold, outputs.head.agnostic) == (chosen, 0.2, agnostic)
+    seen, runtimes = 0, [open_runtime(file, name) for name in ("sim", "c99")]
+    for picture in sorted((toy_data / "valid").glob("*.png")):
+        numpy, c = (detect(runtime, picture, None).in_input for runtime in runtimes)
+        for one, other in ((numpy.boxes, c.boxes), (numpy.scores, c.scores), (numpy.labels, c.labels)):
+            np.testing.assert_array_equal(one, other)
+        assert all(numpy.scores > np.array(chosen, np.float32)[numpy.labels])
+        low = detect(runtimes[0], picture, 0.2).in_input
+        assert len(low) >= len(numpy)
+        seen += len(low) - len(numpy)
+    assert seen > 0
 
 
 def test_predict_takes_them_and_leaves_the_file(

@@ -58,7 +58,15 @@ def add_contract_arguments(
     _add_input(parser.add_argument_group(image))
     group = parser.add_argument_group(decoding)
     group.add_argument("--score-threshold", type=threshold, metavar="T", help="for pictures (default: 0.25)")
+    group.add_argument(
+        "--class-thresholds", type=_numbers, metavar="T,...", help="a score threshold of each class, in its place"
+    )
     group.add_argument("--nms-iou", type=threshold, metavar="IOU", help="default: 0.65")
+    group.add_argument(
+        "--class-agnostic",
+        action=argparse.BooleanOptionalAction,
+        help="each box has its best class only, and suppresses those of all classes (default: inside each class)",
+    )
     group.add_argument("--max-detections", type=positive_int, metavar="N", help="of an image (default: 100)")
 
 
@@ -162,6 +170,8 @@ def contract_request(
         score_threshold=args.score_threshold,
         nms_iou=args.nms_iou,
         max_detections=args.max_detections,
+        class_thresholds=args.class_thresholds,
+        agnostic=args.class_agnostic,
     )
 
 

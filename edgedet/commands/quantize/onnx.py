@@ -31,7 +31,7 @@ _CONTRACT = (
         "scores",
     ),
     *("unit", "offset", "outputs", "mean", "std", "channels", "resize", "pad_value", "score_threshold", "nms_iou"),
-    "max_detections",
+    *("max_detections", "class_thresholds", "class_agnostic"),
 )
 
 

@@ -46,6 +46,7 @@ from edgedet.options import (
 from edgedet.terminal import announce, show
 
 if TYPE_CHECKING:
+    from edgedet.evaluate.operating_point import Aim
     from edgedet.finetune.qat import QatRequest
     from edgedet.quantize.api import QuantizeRequest
 
@@ -73,6 +74,7 @@ def add_quantize(commands: Commands) -> None:
             "quantize runs/bccd/best.pt --data bccd --out runs/q --effort best --calib-images 205 --seed 7",
             "quantize best.pt --data bccd --out runs/q --calibration mse --calibration-for backbone.stem.0.conv=kl",
             "quantize best.pt --data bccd --out runs/q --int16 auto",
+            "quantize runs/bccd/best.pt --data bccd --operating-point precision=0.9",
             "quantize runs/bccd/best.pt --images photos --out runs/q",
             "quantize runs/bccd/best.pt --data bccd --out runs/q --waterfall",
             "quantize runs/bccd/best.pt --method qat --epochs 5 --data bccd --out runs/qat",
@@ -103,7 +105,7 @@ def add_quantize(commands: Commands) -> None:
         help="training images to calibrate on, drawn with the seed (default: %(default)s)",
     )
     parser.add_argument("--seed", type=whole_number, default=0, metavar="S", help="default: %(default)s")
-    _add_int16_argument(parser)
+    _add_result_arguments(parser)
     _add_run_arguments(parser)
     _add_step_arguments(parser)
     add_qat_arguments(parser)
@@ -126,6 +128,16 @@ def _add_int16_argument(parser: argparse.ArgumentParser) -> None:
         metavar="auto|LAYER,...",
         help="int16 instead of int8 results (16x8 operators) for these layers, or where int8 does most of the damage; "
         f"costs time and arena; targets: tflm; {NAMES_FROM}",
+    )
+
+
+def _add_result_arguments(parser: argparse.ArgumentParser) -> None:
+    _add_int16_argument(parser)
+    parser.add_argument(
+        "--operating-point",
+        metavar="AIM",
+        help="fit a score threshold of each class on the labelled training split, for the best F1 (f1), precision=P or "
+        "recall=R, and write them into the file's contract (default: one threshold, 0.25)",
     )
 
 
@@ -194,6 +206,7 @@ def _layer_choice(text: str) -> tuple[str, str]:
 def _quantize(args: argparse.Namespace) -> int:
     args.method = args.method or ("qat" if args.recipe is not None else "ptq")
     check_choices(args, CHOICES)
+    _aim(args)
     choose_out(args, "quantize", run_name(args.checkpoint, "int8" if args.method == "ptq" else args.method))
     if is_onnx(args.checkpoint):
         return _quantize_onnx(args)
@@ -222,6 +235,7 @@ def _quantize(args: argparse.Namespace) -> int:
     speaking = ChainEvents(lambda text: show(with_flags(text, args)), _announce, show_progress)
     result = run_chain(request, speaking if launched().first else ChainEvents())
     if launched().first:
+        _refit(args, quantization, result.model)
         give(args, result.model.with_name(REPORT_FILE).read_text(encoding="utf-8"))
         show(_finish(args, quantization, result.model))
         show_out(args)
@@ -242,10 +256,33 @@ def _quantize_onnx(args: argparse.Namespace) -> int:
     with show_progress("calibrate") as progress:
         report = quantize_onnx(request, progress, _announce)
     show(report.text())
-    give(args, report.to_json())
+    _refit(args, request.quantization, report.model)
+    give(args, report.report.read_text(encoding="utf-8"))
     show(_finish(args, request.quantization, report.model))
     show_out(args)
     return 0
+
+
+def _aim(args: argparse.Namespace) -> Aim | None:
+    """What thresholds are fitted for, checked before any work; None: they are left alone."""
+    if args.operating_point is None:
+        return None
+    from edgedet.api.thresholds import require_labels
+    from edgedet.evaluate.operating_point import Aim
+
+    require_labels(data_paths(args))
+    return Aim.parse(args.operating_point)
+
+
+def _refit(args: argparse.Namespace, request: QatRequest | QuantizeRequest, model: Path) -> None:
+    """Thresholds for `--operating-point`."""
+    aim = _aim(args)
+    if aim is None:
+        return
+    from edgedet.api.thresholds import refit_thresholds
+    from edgedet.progress import show_progress
+
+    show(refit_thresholds(model, request.checkpoint, request.data, aim, show_progress).text())
 
 
 def _finish(args: argparse.Namespace, request: QatRequest | QuantizeRequest, model: Path) -> str:

@@ -42,8 +42,7 @@ def decode_outputs(
         ShapeError: number or shape of the outputs does not fit the contract.
         ConfigError: the threshold is out of range, or the head is `none`.
     """
-    threshold = spec.score_threshold if score_threshold is None else score_threshold
-    options = DecodeOptions(threshold, spec.nms_iou, spec.max_detections, MAX_CANDIDATES)
+    options = DecodeOptions.of(spec, score_threshold, MAX_CANDIDATES)
     if spec.head.coding == "none":
         raise ConfigError(
             "the output contract has head none, so there are no boxes to decode; name the head with `edgedet contract "
@@ -123,7 +122,7 @@ def select(boxes: np.ndarray, scores: np.ndarray, size: tuple[int, int], options
         Detections in pixels of the network's input, best first.
     """
     flat = scores.reshape(-1)
-    hits = np.flatnonzero(flat > np.float32(options.score_threshold))
+    hits = np.flatnonzero(scores > _thresholds(options, scores.shape[1]))
     if len(hits) > options.max_candidates:
         edge = np.partition(flat[hits], len(hits) - options.max_candidates)[len(hits) - options.max_candidates]
         hits = hits[flat[hits] >= edge]  # the stable sort alone decides ties at the edge
@@ -151,12 +150,18 @@ def select_agnostic(boxes: np.ndarray, scores: np.ndarray, size: tuple[int, int]
     """
     labels, best = scores.argmax(axis=1).astype(np.int64), scores.max(axis=1)
     order = np.argsort(-best, kind="stable")
-    order = order[best[order] > np.float32(options.score_threshold)][: options.max_candidates]
+    least = _thresholds(options, scores.shape[1])[labels]
+    order = order[best[order] > least[order]][: options.max_candidates]
     found = boxes[order]
     solid = (found[:, 2] > found[:, 0]) & (found[:, 3] > found[:, 1])
     order, found = order[solid], found[solid]
     kept = nms(found, np.zeros(len(found), np.int64), options.nms_iou, options.max_detections)
     return Detections(clip_boxes(found[kept], *size), best[order[kept]], labels[order[kept]])
+
+
+def _thresholds(options: DecodeOptions, classes: int) -> np.ndarray:
+    """float32 (classes,)."""
+    return np.array(options.thresholds(classes), np.float32)
 
 
 def _postprocessed(

@@ -43,7 +43,8 @@ def decode_cells(
     winner = scores.argmax(axis=-1)
     best = scores.max(axis=-1).astype(np.float32)
     first = int(spec.head.background)
-    owner = np.where((winner >= first) & (best > np.float32(options.score_threshold)), winner - first, -1)
+    least = np.array(options.thresholds(scores.shape[-1] - first), np.float32)
+    owner = np.where((winner >= first) & (best > least[np.maximum(winner - first, 0)]), winner - first, -1)
     found = []
     for cells in _components(owner):
         weights = best[cells[:, 0], cells[:, 1]].astype(np.float64)

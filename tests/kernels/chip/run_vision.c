@@ -76,6 +76,7 @@ static void run_detect(FILE *results)
         outputs[2 * i] = arrays[3 * i];
         outputs[2 * i + 1] = arrays[3 * i + 1];
         levels[i].score_table = arrays[3 * i + 2];
+        levels[i].class_thresholds = NULL;
     }
     const size_t scratch_bytes = edk_detect_scratch_bytes(max_candidates);
     void *const scratch = memory(scratch_bytes);

@@ -1,0 +1,97 @@
+"""Thresholds fitted on the training split hold on pictures that neither the network nor the fit has seen."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from edgedet.api.opening import open_model
+from edgedet.api.thresholds import refit_thresholds
+from edgedet.commands.main import main
+from edgedet.data.paths import DataPaths
+from edgedet.evaluate.fit_thresholds import fit_thresholds, measure_thresholds
+from edgedet.evaluate.operating_point import Aim
+from edgedet.graph.flatbuffer import serialize
+from edgedet.graph.model import load_int8_model
+from edgedet.runtimes.open import open_runtime
+
+SEED, IMAGES, VALID = 77, 72, 36  # of the drawn data set; the network was trained on another seed
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    pytest.importorskip("cv2")
+    from edgedet.data.synth.dataset import make_synthetic
+
+    out = tmp_path_factory.mktemp("synth") / "data"
+    return make_synthetic(out, images=IMAGES, seed=SEED, valid_fraction=VALID / IMAGES)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(repo_dir: Path) -> Path:
+    pytest.importorskip("torch")
+    return repo_dir / "models" / "rtmdet_pico_relu6_synth.pt"
+
+
+@pytest.fixture(scope="module")
+def quantized(checkpoint: Path, drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("runs") / "q"
+    assert main(["quantize", str(checkpoint), "--data", str(drawn), "--out", str(out), "--effort", "fast"]) == 0
+    return out / "model_int8.tflite"
+
+
+@pytest.mark.parametrize(
+    "aim",
+    ["f1", pytest.param("precision=0.5", marks=pytest.mark.slow), pytest.param("recall=0.5", marks=pytest.mark.slow)],
+)
+@pytest.mark.parametrize("form", ["float", "int8"])
+def test_thresholds_of_train_hold_on_valid_within_the_intervals(
+    aim: str, form: str, checkpoint: Path, quantized: Path, drawn: Path
+) -> None:
+    """The figure that was aimed at: its 95 % intervals by a bootstrap over the images of train and of valid meet."""
+    data = DataPaths(drawn)
+    runtime = open_model(checkpoint if form == "float" else quantized, None)
+    fit = fit_thresholds(runtime, data.load("train"), Aim.parse(aim))
+    assert not fit.kept
+    held = measure_thresholds(runtime, runtime.outputs.with_thresholds(fit.thresholds), data.load("valid"))[-1]
+    fitted, name = fit.after[-1], aim.partition("=")[0]
+    before, after = (getattr(point, f"{name}_interval") for point in (fitted, held))
+    assert before[0] <= getattr(fitted, name) <= before[1]
+    assert max(before[0], after[0]) <= min(before[1], after[1])
+
+
+def test_quantize_writes_the_fitted_thresholds_into_the_contract(
+    quantized: Path, checkpoint: Path, drawn: Path, tmp_path: Path
+) -> None:
+    for name in ("model_int8.tflite", "report.json"):
+        (tmp_path / name).write_bytes((quantized.parent / name).read_bytes())
+    model = tmp_path / "model_int8.tflite"
+    before = load_int8_model(model)
+    refit = refit_thresholds(model, checkpoint, DataPaths(drawn), Aim.parse("f1"))
+    after = load_int8_model(model)
+    assert after.outputs == before.outputs.with_thresholds(refit.int8_fit.thresholds)
+    assert len(after.outputs.class_thresholds) == 2
+    plain = replace(after.graph, metadata=before.graph.metadata)
+    assert serialize(plain) == quantized.read_bytes()  # nothing else has changed
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["sha256"] == hashlib.sha256(model.read_bytes()).hexdigest()
+    assert report["operating_point"]["int8"] == list(refit.int8_fit.thresholds)
+    moved = f"{refit.int8_fit.thresholds[0] - refit.float_fit.thresholds[0]:+.4f}"
+    assert moved in refit.text()
+    now = measure_thresholds(open_runtime(model, "sim"), after.outputs, DataPaths(drawn).load("train"))
+    assert now == refit.int8_fit.after
+
+
+def test_operating_point_without_labels_is_refused_before_any_work(
+    checkpoint: Path, drawn: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    argv = ["quantize", str(checkpoint), "--images", str(drawn / "train"), "--out", str(tmp_path / "q")]
+    assert main([*argv, "--operating-point", "f1"]) == 2
+    assert "--operating-point: thresholds are fitted on the labelled training split" in capfd.readouterr().err
+    assert main([*argv, "--data", str(drawn), "--operating-point", "f2"]) == 2
+    assert "expected f1, precision=P or recall=R" in capfd.readouterr().err
+    assert list(tmp_path.iterdir()) == []
