@@ -41,6 +41,10 @@ def wasm_sources(made: CProgram, model: Int8Model, model_sha256: str) -> dict[st
         **scratch_values(made.program),
         "edgedet_version": __version__,
         "positions": [_position(model, score) for score in slider_scores(model.outputs)],
+        # Where the slider stands at first, classes have the thresholds of the contract; elsewhere one for all.
+        "class_position": slider_scores(model.outputs).index(model.outputs.score_threshold)
+        if model.outputs.class_thresholds
+        else None,
         "weights_bytes": len(weights),
         "words_count": len(words),
         "indices_count": len(indices),
