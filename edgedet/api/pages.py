@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgedet.api.opening import open_model
+from edgedet.data.check.whole import whole_splits
 from edgedet.data.coco.split import CocoSplit
 from edgedet.data.formats.once import reading_once
 from edgedet.data.paths import DataPaths
@@ -17,7 +18,7 @@ from edgedet.fileio import PathLike, as_path, refuse_other_file, require_out_fil
 from edgedet.outputs.lock import hold_output
 from edgedet.page.found import save_found
 from edgedet.page.measure import find_objects
-from edgedet.page.pages import write_comparison, write_page
+from edgedet.page.pages import refuse_strange_page, write_comparison, write_page
 from edgedet.page.pictures import jpeg
 from edgedet.page.record import LabelCounts, count_labels, new_record, save_record
 from edgedet.page.run_files import DATA, FLOAT, INT8, PAGE, RECORD
@@ -85,7 +86,7 @@ def finish_train(request: TrainRequest, best: Path, command: str = "") -> str:
     def gather(folder: Path, notes: list[str]) -> tuple[LabelCounts, ...]:
         with reading_once():
             train, valid = request.data.load("train"), request.data.load("valid")
-        labels = _measure_checkpoint(best, train, valid, folder)
+        labels = _measure_checkpoint(best, train, _readable(request.data, valid), folder, request.device)
         _draw_augmented(request, train, folder, notes)
         return labels
 
@@ -99,7 +100,7 @@ def finish_substitute(request: SubstituteRequest, best: Path, command: str = "")
     def gather(folder: Path, notes: list[str]) -> tuple[LabelCounts, ...]:
         with reading_once():
             train, valid = request.data.load("train"), request.data.load("valid")
-        return _measure_checkpoint(best, train, valid, folder)
+        return _measure_checkpoint(best, train, _readable(request.data, valid), folder, request.device)
 
     files = [best, request.out / "last.pt"]
     return _finish("substitute", request.out, command, request_settings(request), files, gather)
@@ -113,8 +114,15 @@ def finish_inspect(folder: Path) -> str:
         return _no_page(folder, error)
 
 
-def _measure_checkpoint(best: Path, train: CocoSplit, valid: CocoSplit, folder: Path) -> tuple[LabelCounts, ...]:
-    runtime = open_model(best, None)
+def _readable(data: DataPaths, split: CocoSplit) -> CocoSplit:
+    """The split as the run had it: without its broken images, where they were left out."""
+    return whole_splits((split,), skip_broken=True)[0] if data.skip_broken else split
+
+
+def _measure_checkpoint(
+    best: Path, train: CocoSplit, valid: CocoSplit, folder: Path, device: str
+) -> tuple[LabelCounts, ...]:
+    runtime = open_model(best, None, device)
     save_found(find_objects(runtime, valid), folder / FLOAT)
     return tuple(count_labels(split, runtime.preprocess) for split in (train, valid))
 
@@ -124,7 +132,13 @@ def _no_page(folder: Path, error: Exception) -> str:
 
 
 def finish_quantize(
-    out: Path, model: Path, checkpoint: Path, data: DataPaths, settings: Sequence[tuple[str, str]], command: str = ""
+    out: Path,
+    model: Path,
+    checkpoint: Path,
+    data: DataPaths,
+    settings: Sequence[tuple[str, str]],
+    command: str = "",
+    device: str | None = None,
 ) -> str:
     """Make the page of a quantization that has ended.
 
@@ -135,6 +149,7 @@ def finish_quantize(
         data: data set; its validation split is measured, when it has one.
         settings: what was asked for.
         command: as typed; empty: from Python.
+        device: that the float network runs on; None: auto.
     Returns:
         As `finish_train`.
     """
@@ -147,13 +162,15 @@ def finish_quantize(
         if valid is None:
             notes.append("AP is not measured: the data set has no validation split.")
             return ()
+        valid = _readable(data, valid)
         runtime = open_model(model, None)
         found = find_objects(runtime, valid)
         save_found(found, folder / INT8)
         if checkpoint.suffix.lower() == ".onnx":
             notes.append("The float network is an ONNX file and is not measured here.")
         else:
-            save_found(find_objects(open_model(checkpoint, None), valid, len(found.split.images)), folder / FLOAT)
+            float_runtime = open_model(checkpoint, None, device)
+            save_found(find_objects(float_runtime, valid, len(found.split.images)), folder / FLOAT)
         return (count_labels(valid, runtime.preprocess),)
 
     return _finish("quantize", out, command, settings, [model, checkpoint], gather)
@@ -177,6 +194,7 @@ def _finish(
     labels: tuple[LabelCounts, ...] = ()
     try:
         with working(f"{kind}: {PAGE}"), hold_output(out):
+            refuse_strange_page(out / PAGE)
             for stale in (out / PAGE, folder / RECORD, folder / FLOAT, folder / INT8, *folder.glob("augmented_*.jpg")):
                 stale.unlink(missing_ok=True)
             try:

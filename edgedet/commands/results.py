@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
@@ -14,6 +15,7 @@ from edgedet.escape import json_text
 from edgedet.fileio import atomic_write_text, refuse_other_file, require_out_file
 
 STDOUT = Path("-")
+NOWHERE = Path(os.devnull)
 
 
 def add_json_argument(parser: argparse._ActionsContainer, bare: bool = False) -> None:
@@ -41,7 +43,7 @@ def results_apart(args: argparse.Namespace) -> Iterator[None]:
     """
     args.stdout = sys.stdout
     path = getattr(args, "json", None)
-    if path is None:
+    if path is None or path == NOWHERE:
         yield
     elif path == STDOUT:
         with redirect_stdout(io.StringIO() if args.quiet else sys.stderr):
@@ -59,7 +61,7 @@ def give(args: argparse.Namespace, value: Any) -> None:
         args: parsed.
         value: JSON-able, or text that is JSON already.
     """
-    if args.json is None:
+    if args.json in (None, NOWHERE):
         return
     text = value if isinstance(value, str) else json_text(value)
     if args.json == STDOUT:

@@ -120,7 +120,8 @@ def _versions() -> list[str]:
 @contextmanager
 def _logged(path: Path) -> Iterator[TextIO]:
     """Copy stdout and stderr into a file; gives a stream that goes there alone."""
-    require_out_file(path, "--log-file")
+    if path != Path(os.devnull):
+        require_out_file(path, "--log-file")
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         file = path.open("a", encoding="utf-8", errors="backslashreplace")
@@ -150,6 +151,9 @@ class _Lines(io.TextIOBase):
             shown = _ESCAPES.sub("", line.rstrip("\r").rpartition("\r")[2]).rstrip()
             if shown:
                 self._file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {shown}\n")
+        # What a bar has overwritten is dropped at once: a long run writes megabytes without the end of a line.
+        kept = self._open.rstrip("\r")
+        self._open = kept.rpartition("\r")[2] + self._open[len(kept) :][:1]
         self._file.flush()
         return len(text)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -78,7 +79,7 @@ def save_found(found: Found, path: Path) -> None:
         "annotations": str(found.split.ann_path),
         "class_names": found.split.class_names,
         "category_ids": found.split.category_ids,
-        "paths": [str(record.path) for record in records],
+        "paths": [os.path.abspath(record.path) for record in records],  # the page may be made again from elsewhere
         "sizes": [[record.width, record.height] for record in records],
         "images_of_split": found.images_of_split,
         "thresholds": found.thresholds,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from edgedet.drawing.curves import Line, line_chart
+from edgedet.errors import ConfigError
 from edgedet.fileio import atomic_write_text
 from edgedet.page import sections
 from edgedet.page.blocks import Page, Picture, Section, Table, number, words
@@ -14,6 +16,7 @@ from edgedet.page.judge import Judged, judge
 from edgedet.page.render import render
 from edgedet.page.run_files import PAGE, Epoch, RunFiles, read_run
 
+_MARK = b"<footer>edgedet "  # of pages that edgedet writes
 _RISING = 0.005  # of AP, in the last tenth of a run, as `edgedet train` says it
 
 
@@ -25,12 +28,19 @@ def write_page(folder: Path) -> Path:
     Returns:
         The file.
     Raises:
-        ConfigError: it is no run.
+        ConfigError: it is no run, or report.html there is another page than edgedet's.
         ToolchainError: Jinja2 is missing.
     """
     path = folder / PAGE
+    refuse_strange_page(path)
     atomic_write_text(path, render(run_page(read_run(folder))))
     return path
+
+
+def refuse_strange_page(path: Path) -> None:
+    """Raises ConfigError when there is a file that edgedet did not write, and that would be replaced."""
+    if path.is_file() and _MARK not in path.read_bytes():
+        raise ConfigError(f"{path}: is not a page of edgedet, and would be replaced; give it another name")
 
 
 def write_comparison(folders: Sequence[Path], out: Path) -> Path:
@@ -165,7 +175,7 @@ def _common_images(runs: Sequence[RunFiles]) -> int | None:
     """How many first images all runs were measured on; None: they were measured on different ones."""
     found = [one for run in runs for one in (run.found_float, run.found_int8) if one is not None]
     count = min((len(one.split.images) for one in found), default=0)
-    first = {tuple(record.path for record in one.split.images[:count]) for one in found}
+    first = {tuple(os.path.realpath(record.path) for record in one.split.images[:count]) for one in found}
     return count if count and len(first) == 1 else None
 
 

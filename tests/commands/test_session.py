@@ -72,3 +72,23 @@ def test_no_color_reaches_rich_and_ends_with_the_command(toy_model: Path, monkey
     assert main(["convert", str(toy_model), "--no-color"]) == main(["convert", str(toy_model)]) == 0
     assert seen == ["1", None]
     assert "NO_COLOR" not in os.environ
+
+
+def test_log_file_keeps_what_a_bar_left_and_no_more(tmp_path: Path) -> None:
+    from edgedet.commands.session import _Lines
+
+    with (tmp_path / "log").open("w", encoding="utf-8") as file:
+        lines = _Lines(file)
+        for step in range(1000):
+            lines.write(f"\rstep {step} of 1000")
+            assert len(lines._open) < 40
+        lines.write("\r\nend")
+        lines.finish()
+    assert [line[20:] for line in (tmp_path / "log").read_text().splitlines()] == ["step 999 of 1000", "end"]
+
+
+def test_devnull_takes_log_and_json(capfd: pytest.CaptureFixture[str]) -> None:
+    argv = ["models", "rtmdet_pico_relu6", "--imgsz", "64", "--log-file", os.devnull, f"--json={os.devnull}"]
+    assert main(argv) == 0
+    assert Path(os.devnull).is_char_device()
+    assert "rtmdet_pico_relu6" in capfd.readouterr().out

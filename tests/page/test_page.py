@@ -233,3 +233,15 @@ button.click(); const down = column();
 button.click(); const all = [...table.tBodies[0].rows].map(r => Number(r.cells[1].dataset.v));
 return [down, all.slice(-2).map(v => v)];
 """
+
+
+def test_page_never_takes_the_place_of_another_one(toy_model: Path, tmp_path: Path) -> None:
+    shutil.copy(toy_model, tmp_path / "model_int8.tflite")
+    (tmp_path / "report.json").write_text("{}")
+    (tmp_path / "report.html").write_text("<!doctype html><p>of the user")
+    line = finish_quantize(tmp_path, tmp_path / "model_int8.tflite", tmp_path / "x.onnx", DataPaths(), [])
+    assert line.startswith("note: ")
+    assert "is not a page of edgedet" in line
+    with pytest.raises(ConfigError, match="is not a page of edgedet"):
+        write_page(tmp_path)
+    assert (tmp_path / "report.html").read_text() == "<!doctype html><p>of the user"

@@ -290,7 +290,9 @@ def _finish(args: argparse.Namespace, request: QatRequest | QuantizeRequest, mod
     from edgedet.api.pages import finish_quantize, request_settings
 
     settings = request_settings(request)
-    return finish_quantize(request.out, model, request.checkpoint, request.data, settings, args.command_line)
+    return finish_quantize(
+        request.out, model, request.checkpoint, request.data, settings, args.command_line, args.device
+    )
 
 
 def _can_resume(args: argparse.Namespace) -> bool:
