@@ -42,7 +42,7 @@ def _boards(args: argparse.Namespace) -> int:
     else:
         show(boards_text(boards))
     if args.board is None and not args.markdown:
-        show("\nFree for a firmware with a model. `edgedet boards NAME` shows all about one, with sources.")
+        show("\nKiB (M: MiB) free for a firmware. `edgedet boards NAME` shows all about one, with sources.")
     give(args, [board.to_json() for board in boards] if args.board is None else boards[0].to_json())
     return 0
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from edgedet.hardware.board import ASSUMED, Board, Memory
 from edgedet.hardware.check import BoardCheck, CheckReport
 from edgedet.hardware.measured import measured
-from edgedet.hardware.needs import ARENA, CODE, WEIGHTS
+from edgedet.hardware.needs import ARENA, WEIGHTS
 
-_HEAD = ("board", "processor", "MHz", "C path", "flash, KiB", "RAM, KiB", "NPU")
+_HEAD = ("board", "processor", "MHz", "C path", "flash +external", "RAM +external", "NPU")
 _CORES = {
     "cortex-m0plus": "Cortex-M0+", "cortex-m3": "Cortex-M3", "cortex-m4": "Cortex-M4", "cortex-m7": "Cortex-M7",
     "cortex-m33": "Cortex-M33", "cortex-m55": "Cortex-M55", "cortex-m85": "Cortex-M85", "riscv32": "RISC-V 32",
@@ -29,19 +29,19 @@ def report_text(report: CheckReport) -> str:
     head = f"model:    {report.model}, input {report.input}, target {report.target}\n"
     if len(report.checks) == 1:
         return head + _check_text(report.checks[0])
-    rows = [("board", "fits", "weights and code in", "arena in", "left there", "time of the network")]
+    rows = [("board", "fits", "weights in", "arena in", "time of the network")]
     for check in report.checks:
-        weights, code, arena = (check.part(role) for role in (WEIGHTS, CODE, ARENA))
-        memories = " + ".join(dict.fromkeys((weights.memory.name, code.memory.name)))
-        left = f"{arena.left_bytes:,}" if arena.left_bytes >= 0 else f"lacks {-arena.left_bytes:,}"
-        fits = "yes" if check.fits else f"no: {', '.join(f'{name} {size:,}' for name, size in check.missing.items())}"
-        rows.append((check.board.name, fits, memories, arena.memory.name, left, check.time.short()))
+        weights, arena = check.part(WEIGHTS), check.part(ARENA)
+        fits = f"yes, {arena.left_bytes:,} left"
+        if not check.fits:
+            fits = f"no: {', '.join(f'{name} {size:,}' for name, size in check.missing.items())}"
+        rows.append((check.board.name, fits, weights.memory.name, arena.memory.name, check.time.short()))
     broken = [check.board.name for check in report.checks if check.broken]
     lines = [head, _columns(rows)]
     if broken:
         lines.append(f"\nThe ready-made firmware for {', '.join(broken)} does not run this file; ")
         lines.append("`edgedet check MODEL --board NAME` says why.\n")
-    lines.append("\nno: the bytes that a memory lacks. Times: docs/boards.md says what they rest on.\n")
+    lines.append("\nleft: of the arena's memory; no: what a memory lacks, bytes. docs/boards.md: what times rest on.\n")
     return "".join(lines)
 
 
@@ -138,17 +138,17 @@ def _cells(board: Board) -> tuple[str, ...]:
     clock = board.core.clock_mhz
     npu = board.file.npu
     return (
-        board.name, _CORES[board.core.name], "emulated" if clock is None else f"{clock:g}", board.core.path,
-        _sizes(board, "flash"), _sizes(board, "ram"), npu.vela or npu.name if npu else "-",
+        board.name, _CORES[board.core.name], "-" if clock is None else f"{clock:g}", board.core.path,
+        _sizes(board, "flash"), _sizes(board, "ram"), npu.vela.removeprefix("ethos-") or npu.name if npu else "-",
     )  # fmt: skip
 
 
 def _sizes(board: Board, kind: str) -> str:
-    """Free KiB, inside + external."""
-    inside = sum(m.free_bytes for m in board.memories if m.kind == kind and not m.external)
-    outside = sum(m.free_bytes for m in board.memories if m.kind == kind and m.external)
-    parts = ([f"{inside // 1024:,}"] if inside else []) + ([f"{outside // 1024:,} ext."] if outside else [])
-    return " + ".join(parts) or "-"
+    """Free KiB inside, and outside behind a plus, there in MiB from 10 on."""
+    inside = sum(m.free_bytes for m in board.memories if m.kind == kind and not m.external) >> 10
+    outside = sum(m.free_bytes for m in board.memories if m.kind == kind and m.external) >> 10
+    more = f"+{outside >> 10}M" if outside >= 10 << 10 else f"+{outside:,}"
+    return " ".join(([f"{inside:,}"] if inside else []) + ([more] if outside else [])) or "-"
 
 
 def _columns(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> str:

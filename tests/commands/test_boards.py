@@ -52,6 +52,7 @@ def test_boards_table_and_one_board(capsys: pytest.CaptureFixture[str]) -> None:
     table = capsys.readouterr().out
     assert all(f"\n{name} " in table for name in available_boards())
     assert max(map(len, table.splitlines())) <= 100
+    assert all(not line.startswith(" ") for line in table.splitlines()), "a row is wrapped"
     assert main(["boards", "grove_vision_ai_v2"]) == 0
     text = capsys.readouterr().out
     assert "ethos-u55-64" in text
@@ -128,6 +129,7 @@ def test_check_all_is_a_row_for_each_board(toy_model: Path, capsys: pytest.Captu
     out = capsys.readouterr().out
     assert all(f"\n{name} " in out for name in available_boards())
     assert "The ready-made firmware for grove_vision_ai_v2, xiao_esp32s3 does not run this file" in out
+    assert len(out.split("\n\n")[0].splitlines()) == 2 + len(available_boards()), "a row is wrapped"
     assert max(map(len, out.splitlines())) <= 100
 
 
