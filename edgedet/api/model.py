@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +12,7 @@ import numpy as np
 
 from edgedet.api.dataset import Data, as_dataset
 from edgedet.api.detections import Detections
-from edgedet.api.opening import open_model
+from edgedet.api.opening import open_model, progress_bar
 from edgedet.api.runs import file_of, next_run, refuse_other_run, run_name
 from edgedet.api.sources import Source, find_pictures
 from edgedet.contracts import AS_IN_CONTRACT, NmsChoice
@@ -25,7 +24,7 @@ from edgedet.evaluate.evaluator import COCO_SCORE_THRESHOLD, evaluate
 from edgedet.evaluate.operating_point import Aim
 from edgedet.evaluate.predict import predict
 from edgedet.fileio import PathLike, as_path
-from edgedet.progress import Progress, show_progress
+from edgedet.progress import Progress
 from edgedet.runtimes.names import CHECKPOINT_SUFFIXES, choose_runtime
 
 if TYPE_CHECKING:
@@ -48,7 +47,6 @@ if TYPE_CHECKING:
 CHECKPOINT, INT8, ONNX = "checkpoint", "int8", "onnx"
 _KINDS = {**dict.fromkeys(CHECKPOINT_SUFFIXES, CHECKPOINT), ".tflite": INT8, ".onnx": ONNX}
 _WORDS = {CHECKPOINT: "a checkpoint", INT8: "an int8 file", ONNX: "an ONNX file"}
-_WORTH_A_BAR = 5  # pictures
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -108,7 +106,7 @@ class Model:
             raise ConfigError(f"`score_threshold` {threshold}: expected a number with 0 <= t < 1")
         if not pictures:
             raise ConfigError("`source` is an empty list; expected at least one picture")
-        with _progress("predict", len(pictures)) as progress:
+        with progress_bar("predict", len(pictures)) as progress:
             if out is None:
                 return self._detect_all(pictures, threshold, progress)
             files = [picture for picture in pictures if isinstance(picture, Path)]
@@ -127,6 +125,7 @@ class Model:
         images: int | None = None,
         score_threshold: float = COCO_SCORE_THRESHOLD,
         operating_point: str = "f1",
+        out: PathLike | None = None,
     ) -> EvalReport:
         """Measure COCO AP; `print(report)` shows pycocotools' table, `report.ap.ap` is the AP.
 
@@ -136,15 +135,19 @@ class Model:
             images: only the first so many; None: all.
             score_threshold: detections below are dropped; 0.001 gives COCO AP.
             operating_point: propose score thresholds for f1, precision=P or recall=R.
+            out: folder for evaluate.json and report.html; None: nothing is written.
         Returns:
             AP in all its parts, ms per image, which arithmetic ran.
         Raises:
             DataError: no such split, a damaged picture, or no class in common.
         """
+        from edgedet.api.pages import finish_evaluate, tell
+
         dataset = as_dataset(data)
         chosen = whole_splits((dataset.split(split),), dataset.paths.skip_broken, most=images)[0]
-        with _progress("evaluate", len(chosen.images[:images])) as progress:
-            return evaluate(
+        folder = None if out is None else self._folder(out, "evaluate", "evaluate")
+        with progress_bar("evaluate", len(chosen.images[:images])) as progress:
+            report = evaluate(
                 self.runtime,
                 chosen,
                 max_images=images,
@@ -153,6 +156,10 @@ class Model:
                 model_path=self.path,
                 aim=Aim.parse(operating_point),
             )
+        if folder is not None:
+            said = [("split", split), ("score_threshold", str(score_threshold)), ("operating_point", operating_point)]
+            tell(finish_evaluate(folder, self.path, self.runtime, dataset.paths, report, said), quiet=True)
+        return report
 
     def quantize(
         self,
@@ -388,8 +395,3 @@ def load(
     if kind == INT8 and device is not None:
         raise ConfigError(f"{path}: `device` {device!r} is for checkpoints; an int8 file runs on the CPU")
     return Model(path, kind, runtime, device, NmsChoice(nms_iou, max_detections, class_agnostic))
-
-
-def _progress(title: str, count: int) -> AbstractContextManager[Progress | None]:
-    """A bar where there is much to wait for."""
-    return show_progress(title) if count >= _WORTH_A_BAR else nullcontext()

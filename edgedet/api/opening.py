@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgedet.contracts import AS_IN_CONTRACT, NmsChoice
 from edgedet.errors import ConfigError
+from edgedet.progress import Progress, show_progress
 from edgedet.runtimes.names import choose_runtime
 
 if TYPE_CHECKING:
     from edgedet.runtimes.protocol import Runtime
+
+_WORTH_A_BAR = 5  # pictures
 
 
 def open_model(path: Path, runtime: str | None, device: str | None = None, nms: NmsChoice = AS_IN_CONTRACT) -> Runtime:
@@ -37,3 +41,8 @@ def open_model(path: Path, runtime: str | None, device: str | None = None, nms: 
     from edgedet.runtimes.open import open_runtime
 
     return open_runtime(path, name, nms)
+
+
+def progress_bar(title: str, count: int) -> AbstractContextManager[Progress | None]:
+    """A bar where there is much to wait for."""
+    return show_progress(title) if count >= _WORTH_A_BAR else nullcontext()

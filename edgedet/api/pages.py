@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,18 +14,21 @@ from edgedet.data.coco.split import CocoSplit
 from edgedet.data.formats.once import reading_once
 from edgedet.data.paths import DataPaths
 from edgedet.errors import ConfigError, DataError, EdgedetError
-from edgedet.fileio import PathLike, as_path, refuse_other_file, require_out_file
+from edgedet.fileio import PathLike, as_path, refuse_other_file, require_out_file, write_text
+from edgedet.outputs.folder import added_files
 from edgedet.outputs.lock import hold_output
 from edgedet.page.found import save_found
 from edgedet.page.measure import find_objects
 from edgedet.page.pages import refuse_strange_page, write_comparison, write_page
 from edgedet.page.pictures import jpeg
 from edgedet.page.record import LabelCounts, count_labels, new_record, save_record
-from edgedet.page.run_files import DATA, FLOAT, INT8, PAGE, RECORD
+from edgedet.page.run_files import DATA, EVALUATION, FLOAT, INT8, PAGE, RECORD
 from edgedet.terminal import working
 
 if TYPE_CHECKING:
+    from edgedet.evaluate.evaluator import EvalReport
     from edgedet.finetune.substitute import SubstituteRequest
+    from edgedet.runtimes.protocol import Runtime
     from edgedet.training.loop import TrainRequest
 
 _SAMPLES = 8  # augmented pictures
@@ -174,6 +177,42 @@ def finish_quantize(
         return (count_labels(valid, runtime.preprocess),)
 
     return _finish("quantize", out, command, settings, [model, checkpoint], gather)
+
+
+def finish_evaluate(
+    out: Path,
+    model: Path,
+    runtime: Runtime,
+    data: DataPaths,
+    report: EvalReport,
+    settings: Sequence[tuple[str, str]],
+    command: str = "",
+) -> str:
+    """Write evaluate.json of an evaluation that has ended, and make its page.
+
+    Args:
+        out: folder of the run.
+        model: file that was measured.
+        runtime: that measured it; its detections in the first images are drawn.
+        data: data set.
+        report: what was measured.
+        settings: what was asked for.
+        command: as typed; empty: from Python.
+    Returns:
+        As `finish_train`.
+    Raises:
+        OutputError: evaluate.json can't be written.
+    """
+    with added_files(out, EVALUATION) as folder:
+        write_text(folder / EVALUATION, report.to_json())
+
+    def gather(folder: Path, notes: list[str]) -> tuple[LabelCounts, ...]:
+        split = _readable(data, data.load(report.split))
+        part = split if len(split.images) == report.images else replace(split, images=split.images[: report.images])
+        save_found(find_objects(runtime, part), folder / (INT8 if model.suffix.lower() == ".tflite" else FLOAT))
+        return (count_labels(split, runtime.preprocess),)
+
+    return _finish("evaluate", out, command, settings, [model], gather)
 
 
 def tell(line: str, quiet: bool = False) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edgedet.api.opening import open_model
 from edgedet.api.runs import run_name
@@ -12,9 +13,22 @@ from edgedet.commands.results import add_json_argument, give
 from edgedet.commands.shared import Commands, add_command, add_out_argument, announce_out, choose_out, show_out
 from edgedet.errors import ConfigError
 from edgedet.evaluate.arguments import add_evaluate_arguments, run_evaluate
-from edgedet.options import add_device_argument, add_nms_arguments, nms_choice, positive_int, threshold, with_flags
+from edgedet.options import (
+    add_device_argument,
+    add_nms_arguments,
+    data_paths,
+    nms_choice,
+    positive_int,
+    threshold,
+    with_flags,
+)
 from edgedet.runtimes.names import RUNTIME_HELP, RUNTIMES
 from edgedet.terminal import show
+
+if TYPE_CHECKING:
+    from edgedet.contracts import NmsChoice
+    from edgedet.evaluate.evaluator import EvalReport
+    from edgedet.runtimes.protocol import Runtime
 
 
 def add_evaluate(commands: Commands) -> None:
@@ -30,10 +44,14 @@ def add_evaluate(commands: Commands) -> None:
             "evaluate runs/q/model_int8.tflite --data bccd --split train --operating-point precision=0.9",
             "evaluate runs/q/model_int8.tflite --val-ann b.json --val-images b",
             "evaluate --detections results.json --data bccd",
+            "evaluate runs/q/model_int8.tflite --data bccd --out runs/measured",
         ),
         _evaluate,
     )
     add_evaluate_arguments(parser)
+    parser.add_argument(
+        "--out", type=Path, metavar="RUN", help="of a model: folder of evaluate.json and report.html (default: none)"
+    )
     add_json_argument(parser)
     add_device_argument(parser, note=", for a checkpoint")
 
@@ -41,10 +59,34 @@ def add_evaluate(commands: Commands) -> None:
 def _evaluate(args: argparse.Namespace) -> int:
     if args.detections is not None and args.device is not None:
         raise ConfigError(f"--device {args.device} runs a checkpoint, but --detections holds results; leave one out")
-    report = run_evaluate(args, lambda path, runtime, nms: open_model(path, runtime, args.device, nms))
+    if args.out is not None:
+        if args.model is None:
+            raise ConfigError(f"--out {args.out}: the folder of a model's run, but --detections holds results")
+        choose_out(args, "evaluate", run_name(args.model, "evaluate"))
+    opened: list[Runtime] = []
+
+    def open_once(path: Path, runtime: str | None, nms: NmsChoice) -> Runtime:
+        opened.append(open_model(path, runtime, args.device, nms))
+        return opened[-1]
+
+    report = run_evaluate(args, open_once)
     show(with_flags(report.text(), args))
     give(args, report.to_json())
+    if args.out is not None:
+        _leave_page(args, opened[-1], report)
     return 0
+
+
+def _leave_page(args: argparse.Namespace, runtime: Runtime, report: EvalReport) -> None:
+    """evaluate.json and report.html."""
+    from edgedet.api.pages import finish_evaluate, request_settings
+
+    data = data_paths(args)
+    settings = [(n, str(v)) for n in ("runtime", "device", "images", "split", "operating_point", "score_threshold",
+                                      "nms_iou", "max_detections") if (v := getattr(args, n)) is not None]  # fmt: skip
+    show(finish_evaluate(args.out, args.model, runtime, data, report, settings + request_settings(data),
+                         args.command_line))  # fmt: skip
+    show_out(args)
 
 
 def add_predict(commands: Commands) -> None:

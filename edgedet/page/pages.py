@@ -62,6 +62,8 @@ def run_page(run: RunFiles) -> Page:
     """Everything that the page of one run says."""
     judged, notes = judge_both(run), list(run.notes)
     parts: list[Section] = []
+    if run.evaluation:
+        parts.append(sections.evaluation(run.evaluation))
     if run.history:
         parts.append(sections.training(run.history))
     if judged:
@@ -93,6 +95,11 @@ def judge_both(run: RunFiles, most: int | None = None) -> tuple[tuple[str, Judge
 
 def verdict(run: RunFiles, judged: Sequence[tuple[str, Judged]]) -> str:
     """One sentence."""
+    if run.evaluation:
+        one = run.evaluation
+        ap = one["ap"]["stats"][0]
+        of = f"{Path(one['model']).name or 'the detections'} on {one['images']} images of {one['split']}"
+        return f"AP {ap:.3f}, AP50 {one['ap']['stats'][1]:.3f}: {of}." if ap >= 0 else f"AP can't be measured: {of}."
     if len(judged) == 2:
         before, after = judged[0][1].ap.ap, judged[1][1].ap.ap
         if min(before, after) < 0:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,7 +15,8 @@ from edgedet.page.record import RunRecord, belongs_to, load_record
 PAGE = "report.html"
 DATA = "report_data"  # folder of what only the page needs
 RECORD, FLOAT, INT8 = "run.json", "found_float.npz", "found_int8.npz"
-_RESULTS = ("history.json", "report.json", "inspect.json", RECORD)
+EVALUATION = "evaluate.json"
+_RESULTS = ("history.json", "report.json", "inspect.json", EVALUATION, RECORD)
 
 Read = TypeVar("Read")
 
@@ -44,6 +45,7 @@ class RunFiles:
     found_int8: Found | None
     augmented: tuple[Path, ...]  # JPEGs
     notes: tuple[str, ...]  # what is absent or damaged
+    evaluation: dict[str, Any] = field(default_factory=dict)  # evaluate.json; empty: none
 
     @property
     def kind(self) -> str:
@@ -67,7 +69,7 @@ def read_run(folder: Path) -> RunFiles:
         ConfigError: it is no run.
     """
     if not is_run(folder):
-        raise ConfigError(f"{folder}: expected the folder of a run ({', '.join(_RESULTS[:3])}), found none of them")
+        raise ConfigError(f"{folder}: expected the folder of a run ({', '.join(_RESULTS[:4])}), found none of them")
     notes: list[str] = []
 
     def attempt(name: str, read: Callable[[Path], Read], absent: str = "") -> Read | None:
@@ -84,6 +86,7 @@ def read_run(folder: Path) -> RunFiles:
     record = attempt(f"{DATA}/{RECORD}", load_record, "How it was run is not recorded: the folder has no run.json.")
     history = attempt("history.json", _history) or ()
     results = attempt("report.json", _object) or {}
+    evaluation = attempt(EVALUATION, _object) or {}
     layers = tuple((attempt("inspect.json", _object) or {}).get("layers", ()))
     found_float, found_int8 = attempt(f"{DATA}/{FLOAT}", load_found), attempt(f"{DATA}/{INT8}", load_found)
     if record is not None and not belongs_to(record, folder):
@@ -99,6 +102,7 @@ def read_run(folder: Path) -> RunFiles:
         found_int8,
         tuple(sorted((folder / DATA).glob("augmented_*.jpg"))),
         (*notes, *(record.notes if record is not None else ())),
+        evaluation,
     )
 
 

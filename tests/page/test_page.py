@@ -245,3 +245,24 @@ def test_page_never_takes_the_place_of_another_one(toy_model: Path, tmp_path: Pa
     with pytest.raises(ConfigError, match="is not a page of edgedet"):
         write_page(tmp_path)
     assert (tmp_path / "report.html").read_text() == "<!doctype html><p>of the user"
+
+
+def test_evaluate_out_leaves_its_json_and_a_page(
+    toy_model: Path, toy_data: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "measured"
+    argv = ["evaluate", str(toy_model), "--data", str(toy_data), "--images", "4", "--out", str(out)]
+    assert main(argv) == 0
+    assert capfd.readouterr().out.splitlines()[-2:] == [f"report: {out / 'report.html'}", f"run: {out}"]
+    value = json.loads((out / "evaluate.json").read_text())
+    page = (out / "report.html").read_text()
+    assert f"AP {value['ap']['stats'][0]:.3f}, AP50" in page
+    assert "toy.tflite on 4 images of valid" in page
+    assert value["model_sha256"] in page
+    assert load_found(out / DATA / INT8).split.name == "valid"
+    assert len(load_found(out / DATA / INT8).split.images) == 4
+    assert main(argv) == 2
+    assert "already holds a run of evaluate (evaluate.json)" in capfd.readouterr().err
+    again = edgedet.load(toy_model).evaluate(toy_data, images=4, out=tmp_path / "python")
+    assert json.loads((tmp_path / "python" / "evaluate.json").read_text())["ap"] == json.loads(again.to_json())["ap"]
+    assert (tmp_path / "python" / "report.html").is_file()
