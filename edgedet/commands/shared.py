@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
 import textwrap
 from collections.abc import Callable, Sequence
@@ -91,6 +92,23 @@ def announce_out(args: argparse.Namespace, kind: str) -> None:
     """The first line of a run for a person at a terminal: where it goes."""
     if sys.stderr.isatty():
         announce(f"{kind}: run {args.out}")
+
+
+def show_next(args: argparse.Namespace, *words: str | Path, data: bool = True) -> None:
+    """Say which command comes next.
+
+    Args:
+        args: parsed options.
+        words: of the command, behind `edgedet`.
+        data: add the `--data` of this one, where the data set is named by it alone.
+    """
+    line = ["edgedet", *map(str, words)]
+    if data:
+        folders = getattr(args, "data", None) or ()
+        if not folders:
+            return
+        line += [word for folder in folders for word in ("--data", str(folder))]
+    show(f"next: `{shlex.join(line)}`")
 
 
 def show_out(args: argparse.Namespace) -> None:

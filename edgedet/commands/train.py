@@ -15,6 +15,7 @@ from edgedet.commands.shared import (
     announce_out,
     choose_out,
     holds_run,
+    show_next,
     show_out,
 )
 from edgedet.errors import ConfigError
@@ -154,5 +155,6 @@ def _train(args: argparse.Namespace) -> int:
             f"command with {named}--resume --epochs {epochs + max(1, epochs // 2)} goes on from here"
         )
     show(finish_train(request, result.best, args.command_line))
+    show_next(args, "quantize", result.best)
     show_out(args)
     return 0

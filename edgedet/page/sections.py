@@ -22,6 +22,7 @@ _ROWS = (
     "AP", "AP50", "AP75", "AP small", "AP medium", "AP large",
     "AR, 1 detection", "AR, 10", "AR, all", "AR small", "AR medium", "AR large",
 )  # fmt: skip
+_ERROR = "output error: squared error in parts of the outputs' variance; 0: as float, 100: only the mean is left"
 _PICTURES = 8
 _LAYERS = 400
 _CLASSES = 20  # of a confusion matrix; more can't be read
@@ -215,7 +216,7 @@ def int8_file(results: dict[str, Any]) -> Section:
         step_rows = tuple(
             (words(s["name"]), number(100 * s["error"], 3), words("kept" if s["kept"] else "undone")) for s in steps
         )
-        tables.append(Table(("step", "output error, %", ""), step_rows))
+        tables.append(Table(("step", "output error, %", ""), step_rows, _ERROR))
     forms = [(label, results[key]) for key, label in (
         ("ap_float", "float"), ("ap_start", "fake-quantized, before training"), ("ap_qat", "after training"),
         ("ap_file", "file")) if isinstance(results.get(key), float)]  # fmt: skip

@@ -45,6 +45,7 @@ from edgedet.quantize.fx.settle_scales import disagreements
 from edgedet.quantize.fx.to_graph import QuantizedModel, graph_from_fx
 from edgedet.quantize.ptq.pipeline import (
     EFFORTS,
+    ERROR_MEANS,
     MIN_TO_SPLIT,
     PtqOptions,
     PtqResult,
@@ -157,6 +158,7 @@ class QuantizeReport:
                 f"step:        {step.name}: output error {100 * step.error:.3f} %{'' if step.kept else ', undone'}"
                 for step in self.steps
             ),
+            *([f"             {ERROR_MEANS}"] if self.steps else []),
             f"seconds:     {seconds}",
             *(f"note:        {note}" for note in self.notes),
         ]

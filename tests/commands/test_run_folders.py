@@ -33,6 +33,8 @@ def test_steps_without_out_have_folders_of_their_own(
     assert value["best"] == f"{run}/best.pt"
     assert [row["epoch"] for row in value["history"]] == [1]
 
+    assert f"next: `edgedet quantize {run}/best.pt --data {tiny_coco}`" in lines
+
     quantize = ("quantize", f"{run}/best.pt", "--data", str(tiny_coco), "--effort", "fast")
     value, lines = step(capfd, *quantize)
     assert (lines[0], lines[-1]) == (

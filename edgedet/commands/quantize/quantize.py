@@ -32,6 +32,7 @@ from edgedet.commands.shared import (
     announce_out,
     choose_out,
     holds_run,
+    show_next,
     show_out,
 )
 from edgedet.errors import ConfigError
@@ -238,7 +239,7 @@ def _quantize(args: argparse.Namespace) -> int:
         _refit(args, quantization, result.model)
         give(args, result.model.with_name(REPORT_FILE).read_text(encoding="utf-8"))
         show(_finish(args, quantization, result.model))
-        show_out(args)
+        _show_next(args, result.model)
     return 0
 
 
@@ -259,8 +260,15 @@ def _quantize_onnx(args: argparse.Namespace) -> int:
     _refit(args, request.quantization, report.model)
     give(args, report.report.read_text(encoding="utf-8"))
     show(_finish(args, request.quantization, report.model))
-    show_out(args)
+    _show_next(args, report.model)
     return 0
+
+
+def _show_next(args: argparse.Namespace, model: Path) -> None:
+    """Measure on the validation split, then bring it to the chip."""
+    show_next(args, "evaluate", model)
+    show_next(args, "deploy", model, "--target", "c99", data=False)
+    show_out(args)
 
 
 def _aim(args: argparse.Namespace) -> Aim | None:

@@ -17,6 +17,7 @@ from edgedet.commands.shared import (
     announce_out,
     choose_out,
     holds_run,
+    show_next,
     show_out,
 )
 from edgedet.config import ACTIVATIONS
@@ -101,6 +102,7 @@ def _substitute(args: argparse.Namespace) -> int:
         show(report.text())
         show(finish_substitute(request, report.checkpoint, args.command_line))
         give(args, report.to_json())
+        show_next(args, "quantize", report.checkpoint)
         show_out(args)
     return 0
 
