@@ -165,7 +165,7 @@ def test_simulator_against_litert_reference_kernels(name: str) -> None:
     elif expected == 0.0:
         assert found == Parity("ref", 0.0)
     else:
-        # LiteRT 2.3.0 rounds once where TFLite Micro rounds twice (README, "Which arithmetic").
+        # LiteRT 2.3.0 rounds once where TFLite Micro rounds twice (docs/arithmetic.md).
         assert found.difference is not None
         scale = 1.0
         if graph_of(name).tensors[graph_of(name).outputs[0]].dtype == "float32":

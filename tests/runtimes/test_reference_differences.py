@@ -1,7 +1,7 @@
 """Where TFLite's reference kernels (LiteRT 2.3.0) and TFLite Micro part: edgedet follows TFLite Micro.
 
-What README and `open_reference` say about it. A newer ai-edge-litert that makes a test of a difference fail has moved:
-measure again, and say so there.
+What docs/arithmetic.md and `open_reference` say about it. A newer ai-edge-litert that makes a test of a difference fail
+has moved: measure again, and say so there.
 """
 
 from __future__ import annotations
