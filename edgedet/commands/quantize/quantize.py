@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgedet.api.runs import run_name
-from edgedet.commands.early import check_checkpoint, check_choices, check_run, load_torch
+from edgedet.commands.early import check_checkpoint, check_choices, check_model_options, check_run, load_torch
 from edgedet.commands.quantize.onnx import (
     add_onnx_arguments,
     is_onnx,
@@ -218,6 +218,7 @@ def _quantize(args: argparse.Namespace) -> int:
         refuse_qat_options(args)
     substituted = substitutes(args)
     check_waterfall(args)
+    check_model_options(args.recipe, (), None)
     check_run(args, args.checkpoint, () if args.images is not None else ("train",))
     announce_out(args, "quantize")
     load_torch("quantize", "edgedet.chain")
