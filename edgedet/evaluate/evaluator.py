@@ -155,6 +155,7 @@ def evaluate(
     decode: Decoder | None = None,
     share: Share | None = None,
     aim: Aim | None = None,
+    compare_plain: bool = True,
 ) -> EvalReport:
     """Measure a model on a split.
 
@@ -174,6 +175,7 @@ def evaluate(
         share: of several processes that evaluate together; each gets the whole report, with its own timings. None:
             this process evaluates all images.
         aim: propose score thresholds for it; None: AP only.
+        compare_plain: as of `coco_ap`; False where nobody reads its note.
     Returns:
         AP, timings and what they belong to.
     Raises:
@@ -201,7 +203,7 @@ def evaluate(
     operation = None
     if aim is not None and objects:
         operation = operation_of(match(split, found), thresholds_of(runtime.outputs, split.class_names), aim)
-    ap = coco_ap(split, found, runtime.outputs.max_detections)
+    ap = coco_ap(split, found, runtime.outputs.max_detections, compare_plain)
     return EvalReport(
         ap=ap,
         operation=operation,

@@ -100,6 +100,7 @@ class Run:
     valid: CocoSplit
     seed: int = 0
     resume: bool = False
+    last: Checkpoint | None = None  # OUT/last.pt, where it was read already; None: read when the run goes on
     quiet: bool = False
     start: Start | None = None  # None: fresh weights
     hardware: Hardware = field(default_factory=Hardware)
@@ -226,6 +227,7 @@ def _set_up(request: TrainRequest, hardware: Hardware) -> Run:
         valid=valid_split,
         seed=request.seed,
         resume=request.resume,
+        last=earlier,
         quiet=request.quiet,
         start=None if warm is None else make_start(warm, file.model, preprocess, outputs, request.seed),
         hardware=hardware,
@@ -296,7 +298,7 @@ def _fingerprint(split: CocoSplit) -> dict[str, Any]:
 
 def _resume(run: Run, trainer: Trainer) -> list[EpochRecord]:
     """Bring the trainer to the state of OUT/last.pt; return the history so far, which is empty when there is none."""
-    path, checkpoint = run.out / LAST, _last(run.out)
+    path, checkpoint = run.out / LAST, _last(run.out) if run.last is None else run.last
     if checkpoint is None:
         return []
     assert checkpoint.resume is not None

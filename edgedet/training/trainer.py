@@ -147,7 +147,7 @@ class Trainer:
     def validate(self, epoch: int, split: CocoSplit, log: TrainLog) -> float:
         """COCO AP of the averaged weights, through the same code as `edgedet evaluate --runtime torch`."""
         runtime = TorchRuntime(self._average.model, self._preprocess, self._outputs)
-        report = evaluate(runtime, split, share=self._hardware.processes)
+        report = evaluate(runtime, split, share=self._hardware.processes, compare_plain=False)
         log.evaluation((epoch + 1) * self._steps, report, self._pictures(runtime, split))
         return report.ap.ap
 

@@ -19,9 +19,10 @@ from edgedet.config import load_model_file
 from edgedet.data.paths import DataPaths
 from edgedet.errors import ConfigError, DataError, EdgedetError
 from edgedet.evaluate.evaluator import evaluate
-from edgedet.net.checkpoint import load_checkpoint, save_checkpoint
+from edgedet.net.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from edgedet.net.runtime import TorchRuntime
 from edgedet.outputs.lock import hold_output
+from edgedet.training import loop
 from edgedet.training.course import open_course
 from edgedet.training.loader import steps_per_epoch
 from edgedet.training.log import EpochRecord, TrainLog
@@ -251,13 +252,23 @@ def test_train_resume_without_a_finished_epoch_starts_anew_and_says_so(tiny_coco
     assert load_checkpoint(out / "best.pt").info["epoch"] == 1
 
 
-def test_train_resume_completes_a_history_that_is_one_epoch_behind(tiny_coco: Path, tmp_path: Path) -> None:
+def test_train_resume_reads_last_once_and_completes_a_history_that_is_one_epoch_behind(
+    tiny_coco: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[Path] = []
+
+    def counted(path: Path) -> Checkpoint:
+        read.append(path)
+        return load_checkpoint(path)
+
+    monkeypatch.setattr(loop, "load_checkpoint", counted)
     train(_request(tiny_coco, tmp_path / "run", epochs=2))
     history = tmp_path / "run" / "history.json"
     whole = history.read_text()
     history.write_text(json.dumps(json.loads(whole)[:1]))
     train(_request(tiny_coco, tmp_path / "run", epochs=2, resume=True))
     assert history.read_text() == whole
+    assert read == [tmp_path / "run" / "last.pt"]
 
 
 def test_train_second_run_into_the_same_folder_is_refused_with_the_first(tiny_coco: Path, tmp_path: Path) -> None:
