@@ -48,9 +48,9 @@ ALLOWED: dict[str, set[str]] = {
     "evaluate": {"numerics", "graph", "data", "runtimes", "options"},
     # What a model needs, and what boards have.
     "hardware": {"numerics", "graph", "codegen", "runtimes"},
-    "deploy": {"numerics", "graph", "npu", "simulate", "data", "codegen", "runtimes", "hardware"},
     # report.html of a run folder.
     "page": {"numerics", "data", "runtimes", "evaluate", "drawing"},
+    "deploy": {"numerics", "graph", "npu", "simulate", "data", "codegen", "runtimes", "hardware", "page"},
     # What a file of another maker means.
     "contract": {"numerics", "graph"},
     # The writers of int8 formats compare with the simulator, those of float formats with the torch network.

@@ -13,14 +13,17 @@ from edgedet.codegen.module_name import ModuleName, module_name
 from edgedet.deploy.output_folder import (
     MANIFEST,
     check_replaceable,
+    file_table,
     write_folder,
 )
+from edgedet.deploy.page import PAGE, deploy_page
 from edgedet.deploy.preflight import board_of, require_fit
 from edgedet.deploy.projects.layout import layout_of
 from edgedet.deploy.projects.render import with_project
 from edgedet.deploy.targets.c99 import deploy_c99
 from edgedet.deploy.targets.ethos_u import deploy_ethos_u
 from edgedet.deploy.targets.npu_report import NpuReport
+from edgedet.deploy.targets.product import Product
 from edgedet.deploy.targets.tflm import deploy_tflm
 from edgedet.deploy.targets.web import deploy_web
 from edgedet.errors import ConfigError
@@ -105,19 +108,7 @@ class DeployReport:
             "operators: " + ", ".join(f"{use.kind} {use.count}" for use in self.operators),
             *([] if self.npu is None else [*self.npu.lines(), f"arena:     {self.arena_bytes:,} bytes"]),
         ]
-        if self.arena is not None:
-            lines.append(
-                f"arena:     {self.arena_bytes:,} bytes (measured {self.arena.measured_bytes:,} + margin "
-                f"{self.arena.margin_bytes:,} for scratch)"
-            )
-        if self.plan is not None:
-            lines.append(
-                f"arena:     {self.arena_bytes:,} bytes, input, outputs and scratch included (no plan of these buffers "
-                f"is below {self.plan.bound_bytes:,})"
-            )
-            lines.append(f"steps:     {len(self.plan.kinds)}, {len(self.plan.elided)} of them need no code")
-            if self.patches is not None:
-                lines.append(f"patches:   {self.patches.text()}")
+        lines += self.memory_lines()
         if not self.has_contract:
             rest, missing = _WITHOUT_CONTRACT["c99" if self.target == "c99" else "tflm"]
             reason = (
@@ -143,6 +134,24 @@ class DeployReport:
                 f"next:      {readme} says how this {self.project} project is built, and where the camera goes"
             )
         return "\n".join(lines) + "\n"
+
+    def memory_lines(self) -> list[str]:
+        """What `text` says of the arena."""
+        lines = list[str]()
+        if self.arena is not None:
+            lines.append(
+                f"arena:     {self.arena_bytes:,} bytes (measured {self.arena.measured_bytes:,} + margin "
+                f"{self.arena.margin_bytes:,} for scratch)"
+            )
+        if self.plan is not None:
+            lines.append(
+                f"arena:     {self.arena_bytes:,} bytes, input, outputs and scratch included (no plan of these buffers "
+                f"is below {self.plan.bound_bytes:,})"
+            )
+            lines.append(f"steps:     {len(self.plan.kinds)}, {len(self.plan.elided)} of them need no code")
+            if self.patches is not None:
+                lines.append(f"patches:   {self.patches.text()}")
+        return lines
 
     def _next(self) -> str:
         if self.npu is not None and self.npu.setup.preset is not None:
@@ -214,11 +223,18 @@ def deploy(
         fitting = None if wanted is None else require_fit(wanted, product, target, model, ram_bytes, seed)
         if project is not None:
             product = with_project(product, target, project, module)
-        write_folder(out, product.sources, product.manifest, product.binaries)
+        report = _report(product, target, out, project, fitting)
+        page = deploy_page(report, product.manifest, product.sources)
+        manifest = {**product.manifest, "files": {**product.manifest["files"], **file_table({PAGE: page})}}
+        write_folder(out, {**product.sources, PAGE: page}, manifest, product.binaries)
+    return report
+
+
+def _report(product: Product, target: str, out: Path, project: str | None, fitting: BoardCheck | None) -> DeployReport:
     return DeployReport(
         target=target,
         out=out,
-        files=tuple(out / name for name in (*product.sources, *product.binaries, MANIFEST)),
+        files=tuple(out / name for name in (*product.sources, *product.binaries, PAGE, MANIFEST)),
         model_bytes=product.model_bytes,
         operators=product.operators,
         arena_bytes=product.arena_bytes,

@@ -131,7 +131,7 @@ class Bench:
         if not scenario.grows and found not in (before, after):
             wrong.append(f"between: {_difference(found, before, after)}")
         again = command(scenario.argv, out)
-        if found == after and scenario.name in ("data convert", "export"):  # which refuse what exists
+        if found == after and scenario.name in ("data convert", "export", "quantize (PTQ)"):  # which refuse what exists
             shutil.rmtree(out) if out.is_dir() else out.unlink()
         if scenario.grows:
             again.append("--resume")

@@ -97,7 +97,7 @@ NAMES = (
     "data convert",
     "import",
     "train",
-    "quantize (PTQ) over an earlier run",
+    "quantize (PTQ)",
     "quantize --method qat",
     "substitute",
     "deploy over an earlier one",
@@ -129,9 +129,8 @@ def make_scenario(name: str, inputs: Inputs) -> Scenario:
         case "train":
             size = ("--imgsz", "64", *SMALL)
             return Scenario(name, ("train", "rtmdet_pico_relu6", *data(), *size, *TRAIN), grows=True)
-        case "quantize (PTQ) over an earlier run":
-            argv = ("quantize", str(inputs.relu), *data(), *PTQ, "--seed")
-            return Scenario(name, (*argv, "1"), before=(*argv, "0"))
+        case "quantize (PTQ)":
+            return Scenario(name, ("quantize", str(inputs.relu), *data(), *PTQ))
         case "quantize --method qat":
             return Scenario(name, ("quantize", str(inputs.relu), *data(), *QAT, *TRAIN), grows=True)
         case "substitute":

@@ -1,0 +1,60 @@
+"""report.html of a deployment."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("jinja2")
+
+from toy_detector import write_toy_model
+
+from edgedet.deploy.api import deploy
+from edgedet.deploy.page import PAGE
+from edgedet.graph.flatbuffer import parse_tflite, serialize
+from edgedet.graph.metadata import contract_metadata, read_contracts
+
+
+def test_page_shows_arena_operators_files_and_origin(tmp_path: Path) -> None:
+    model = write_toy_model(tmp_path / "toy.tflite")
+    report = deploy(model, "c99", tmp_path / "out")
+    text = (tmp_path / "out" / PAGE).read_text(encoding="utf-8")
+    assert text.count("<svg") == 1
+    assert f"{report.arena_bytes:,}" in text
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text(encoding="utf-8"))
+    assert manifest["model"]["sha256"] in text
+    for name, entry in manifest["files"].items():
+        assert name == PAGE or (f">{name}</td>" in text and f"{entry['bytes']:,}" in text), name
+    for use in report.operators:
+        assert use.kind in text
+    assert "http://" not in text.replace("http://www.w3.org", "")
+    assert "https://" not in text
+
+
+def test_page_of_the_same_deployment_has_the_same_bytes(tmp_path: Path) -> None:
+    model = write_toy_model(tmp_path / "toy.tflite")
+    first, second = (deploy(model, "c99", tmp_path / name).out / PAGE for name in ("a", "b"))
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_page_texts_of_a_stranger_stay_texts(tmp_path: Path) -> None:
+    path = write_toy_model(tmp_path / "<b>toy.tflite")
+    graph = parse_tflite(path.read_bytes(), "toy")
+    contracts = read_contracts(graph, "toy")
+    hostile = replace(contracts.outputs, class_names=("<script>alert(1)</script>", "b", "c"))
+    path.write_bytes(serialize(replace(graph, metadata=(contract_metadata(contracts.preprocess, hostile),))))
+    text = (deploy(path, "c99", tmp_path / "out").out / PAGE).read_text(encoding="utf-8")
+    assert "<b>toy" not in text
+    assert "&lt;b&gt;toy" in text
+    assert "<script>alert" not in text
+
+
+def test_deploy_replaces_an_earlier_page(tmp_path: Path) -> None:
+    model = write_toy_model(tmp_path / "toy.tflite")
+    deploy(model, "c99", tmp_path / "out")
+    report = deploy(model, "c99", tmp_path / "out", name="faces")
+    assert report.out / PAGE in report.files
+    assert "faces_model.c" in (tmp_path / "out" / PAGE).read_text(encoding="utf-8")
