@@ -37,6 +37,12 @@ def require_labels(data: DataPaths) -> None:
         )
 
 
+def require_whole(data: DataPaths) -> None:
+    """Raises what `refit_thresholds` would end with after the work: a split that can't be read, or broken images."""
+    splits = [data.load("train"), data.load_if_present("valid")]
+    whole_splits([split for split in splits if split is not None], data.skip_broken)
+
+
 def refit_thresholds(
     model: Path, checkpoint: Path, data: DataPaths, aim: Aim, bar: Bar = lambda title: nullcontext()
 ) -> Refit:

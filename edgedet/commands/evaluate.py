@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     from edgedet.evaluate.evaluator import EvalReport
     from edgedet.runtimes.protocol import Runtime
 
+# What the page of an evaluation says about it.
+_SETTINGS = ("runtime", "device", "images", "split", "operating_point", "score_threshold", "nms_iou", "max_detections",
+             "class_agnostic")  # fmt: skip
+
 
 def add_evaluate(commands: Commands) -> None:
     """Options of `edgedet evaluate`."""
@@ -82,8 +86,8 @@ def _leave_page(args: argparse.Namespace, runtime: Runtime, report: EvalReport) 
     from edgedet.api.pages import finish_evaluate, request_settings
 
     data = data_paths(args)
-    settings = [(n, str(v)) for n in ("runtime", "device", "images", "split", "operating_point", "score_threshold",
-                                      "nms_iou", "max_detections") if (v := getattr(args, n)) is not None]  # fmt: skip
+    given = ((name, getattr(args, name)) for name in _SETTINGS)
+    settings = [(name, str(value)) for name, value in given if value not in (None, False)]
     show(finish_evaluate(args.out, args.model, runtime, data, report, settings + request_settings(data),
                          args.command_line))  # fmt: skip
     show_out(args)
@@ -153,6 +157,7 @@ def _predict_pictures(args: argparse.Namespace) -> int:
     announce_out(args, "predict")
     runtime = open_model(args.model, args.runtime, args.device, nms_choice(args))
     unreadable: list[str] = []
+    alone = len(files) == 1 and not args.skip_broken  # what is wrong with it is then the error
     with show_progress("predict") as progress:
         predictions = predict(
             runtime,
@@ -160,7 +165,7 @@ def _predict_pictures(args: argparse.Namespace) -> int:
             args.out,
             args.score_threshold,
             progress,
-            on_unreadable=None if len(files) == 1 else lambda path, error: unreadable.append(str(error)),
+            on_unreadable=None if alone else lambda path, error: unreadable.append(str(error)),
         )
     for prediction in predictions:
         show(f"{prediction.image}: {len(prediction.detections)} objects -> {prediction.picture}")

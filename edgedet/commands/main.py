@@ -10,6 +10,7 @@ import argparse
 import shlex
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 
 from edgedet import __version__
 from edgedet.commands.boards import add_boards, add_check
@@ -113,7 +114,7 @@ def _run(argv: Sequence[str] | None) -> int:
     args = build_parser().parse_args(argv)
     args.command_line = shlex.join(["edgedet", *(sys.argv[1:] if argv is None else argv)])
     try:
-        with session(args, sys.argv[1:] if argv is None else argv):
+        with ExitStack() as args.held, session(args, sys.argv[1:] if argv is None else argv):
             result: int = args.handler(args)
             sys.stdout.flush()  # a reader that went away is noticed here, not at the interpreter's end
             return result

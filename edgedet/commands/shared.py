@@ -17,10 +17,14 @@ from edgedet.commands.session import add_session_arguments
 from edgedet.errors import ConfigError
 from edgedet.fileio import require_out_folder
 from edgedet.options import flags_of
+from edgedet.outputs.lock import hold_output
 from edgedet.runtimes.names import CHECKPOINT_SUFFIXES
 from edgedet.terminal import COLUMNS, announce, show
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+_TRIES = 100  # of folders that other processes take
+_FILES = ("train_ann", "train_images", "val_ann", "val_images")
 
 
 def add_command(
@@ -84,8 +88,21 @@ def choose_out(args: argparse.Namespace, kind: str, name: str) -> None:
     elif os.environ.get("WORLD_SIZE", "1") not in ("", "1"):  # each process would choose for itself
         raise ConfigError("several processes (WORLD_SIZE): they need one folder; give it as `out`")
     else:
-        args.out = next_run(name)
-        require_out_folder(args.out, "--out")
+        args.out = _reserve(args, name)
+
+
+def _reserve(args: argparse.Namespace, name: str) -> Path:
+    """A new folder that no other process takes meanwhile: it is held until the command ends."""
+    for _ in range(_TRIES):
+        out = next_run(name)
+        require_out_folder(out, "--out")
+        try:
+            args.held.enter_context(hold_output(out))
+        except ConfigError:  # another process was faster, and holds it now: `next_run` passes over it
+            continue
+        if not out.exists():
+            return out
+    raise ConfigError(f"{out}: other processes take every new folder; give one by `out`")
 
 
 def announce_out(args: argparse.Namespace, kind: str) -> None:
@@ -95,20 +112,37 @@ def announce_out(args: argparse.Namespace, kind: str) -> None:
 
 
 def show_next(args: argparse.Namespace, *words: str | Path, data: bool = True) -> None:
-    """Say which command comes next.
+    """Say which command comes next, with the options that decide which pictures are read.
 
     Args:
         args: parsed options.
         words: of the command, behind `edgedet`.
-        data: add the `--data` of this one, where the data set is named by it alone.
+        data: add the data set of this one, where it is named by `--data` alone; else nothing is said.
     """
     line = ["edgedet", *map(str, words)]
     if data:
-        folders = getattr(args, "data", None) or ()
-        if not folders:
+        words_of_data = _data_words(args)
+        if not words_of_data:
             return
-        line += [word for folder in folders for word in ("--data", str(folder))]
+        line += words_of_data
     show(f"next: `{shlex.join(line)}`")
+
+
+def _data_words(args: argparse.Namespace) -> list[str]:
+    """The options of `add_data_arguments` as they were given; none where single files are named."""
+    if not getattr(args, "data", None) or any(getattr(args, name) is not None for name in _FILES):
+        return []
+    line = [word for folder in args.data for word in ("--data", str(folder))]
+    if args.classes:
+        line += ["--classes", ",".join(args.classes)]
+    line += [word for old, new in args.rename for word in ("--rename", f"{old}={new}")]
+    if args.val_fraction is not None:
+        line += ["--val-fraction", f"{args.val_fraction:g}"]
+    if args.split_seed:
+        line += ["--split-seed", str(args.split_seed)]
+    if args.exif != "auto":
+        line += ["--exif", args.exif]
+    return [*line, "--skip-broken"] if getattr(args, "skip_broken", False) else line
 
 
 def show_out(args: argparse.Namespace) -> None:

@@ -128,6 +128,8 @@ def _ranked(ap: ApResult) -> Iterator[Sentence]:
 
 def _threshold(operation: Operation) -> Iterator[Sentence]:
     now, proposed = operation.now[-1], operation.proposed[-1]
+    if len({point.score_threshold for point in operation.now[:-1]}) > 1:
+        return  # classes have thresholds of their own: one for all would undo them
     if operation.aim == "the best F1" and proposed is not None and proposed.f1 > now.f1 + F1_GAIN:
         kind = "low" if proposed.score_threshold > now.score_threshold else "high"
         yield Sentence(

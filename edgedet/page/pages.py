@@ -63,7 +63,8 @@ def run_page(run: RunFiles) -> Page:
     judged, notes = judge_both(run), list(run.notes)
     parts: list[Section] = []
     if run.evaluation:
-        parts.append(sections.evaluation(run.evaluation))
+        same = bool(judged) and list(judged[-1][1].ap.stats) == list(run.evaluation["ap"]["stats"])
+        parts.append(sections.evaluation(run.evaluation, brief=same))
     if run.history:
         parts.append(sections.training(run.history))
     if judged:

@@ -63,18 +63,23 @@ def accuracy(judged: Sequence[tuple[str, Judged]]) -> Section:
     return Section("Accuracy", tuple(texts), tables=(table, _per_class(judged), _operation(*judged[-1])))
 
 
-def evaluation(content: dict[str, Any]) -> Section:
-    """What evaluate.json says: every image, where the rest of the page shows the first ones."""
+def evaluation(content: dict[str, Any], brief: bool = False) -> Section:
+    """What evaluate.json says: every image, where the rest of the page shows the first ones.
+
+    Args:
+        content: of the file.
+        brief: the rest of the page says the same of AP, and is not anticipated.
+    """
     rows = tuple((words(name), number(value)) for name, value in zip(_ROWS, content["ap"]["stats"], strict=True))
     texts = [
         f"Measured on {content['images']} images of {content['split']}: {content['runtime']}, {content['arithmetic']}.",
-        *(f"{row['says']} ({row['evidence']}). Try: {row['try_this']}." for row in content["reading"]),
+        *(f"{row['says']} ({row['evidence']}). Try: {row['try_this']}." for row in content["reading"] if not brief),
         *(f"Left out: {text}" for text in (*content["left_out"], *content["broken"])),
     ]
     times = content["timings"]
     speed = tuple((words(name.removesuffix("_ms")), number(value, 2)) for name, value in times.items())
     tables = (Table(("", "all images"), rows, "COCO AP and AR"), Table(("step", "ms per image"), speed))
-    return Section("Evaluation", tuple(texts), tables=tables)
+    return Section("Evaluation", tuple(texts), tables=tables[1:] if brief else tables)
 
 
 def _change(values: Sequence[float]) -> tuple[Cell, ...]:

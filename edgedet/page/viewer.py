@@ -75,7 +75,7 @@ def _handler(answers: Mapping[str, bytes]) -> type[BaseHTTPRequestHandler]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            address = self.headers.get("Host", "").rpartition(":")[0]
+            address = self.headers.get("Host", "").partition(":")[0].lower()
             content = answers.get(self.path.partition("?")[0]) if address in (HOST, "localhost") else None
             if content is None:
                 self.send_error(404)

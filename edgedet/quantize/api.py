@@ -319,7 +319,7 @@ def _calibration_split(request: QuantizeRequest, outputs: OutputSpec) -> CocoSpl
     """The pictures: of a bare folder, or of the training split, which must share a class with the model."""
     if request.images is not None:
         return load_folder(request.images, outputs.class_names, outputs.category_ids, request.data.skip_broken)
-    split = request.data.load("train")
+    split = replace(request.data, skip_broken=True).load("train")  # `draw_whole` names what is broken, all of it
     require_bright(split)
     # Boxes are not used; pictures of other objects give other ranges.
     advice = "calibrate with the data that the checkpoint was trained on, or give a folder of pictures by `images`"

@@ -3,12 +3,37 @@
 from __future__ import annotations
 
 import json
+import os
+import shlex
+import subprocess
+import sys
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
+from toy_detector import write_toy_data, write_toy_model
 
-from edgedet.commands.main import main
+from edgedet.commands.main import build_parser, main
+from edgedet.commands.shared import show_next
+from edgedet.options import data_paths
+
+
+def random_checkpoint(path: Path) -> Path:
+    """Of a small network with the classes of the tiny data set."""
+    pytest.importorskip("torch")
+    from random_weights import random_detector
+
+    from edgedet.config import load_model_file
+    from edgedet.contracts import OutputSpec
+    from edgedet.net.checkpoint import Checkpoint, save_checkpoint
+
+    file = load_model_file("rtmdet_pico_relu6", ("deepen=0.1", "stacked_convs=1"))
+    outputs = OutputSpec(class_names=("red", "green"), category_ids=(1, 2))
+    network = random_detector(file.model, len(outputs.class_names), 0, 64, 64)
+    save_checkpoint(Checkpoint(file.model, file.preprocess.spec((64, 64)), outputs, network.state_dict(), {}), path)
+    return path
 
 
 def step(capfd: pytest.CaptureFixture[str], *argv: str) -> tuple[dict[str, Any], list[str]]:
@@ -84,3 +109,59 @@ def test_predict_skip_broken_is_no_failure_and_names_them(
     value = json.loads(Path("runs/toy_predict-2/detections.json").read_text())
     assert len(value["images"]) == 1
     assert value["unreadable"][0].startswith("broken.jpg: can't decode")
+
+
+def test_two_runs_at_once_get_a_folder_each(tmp_path: Path) -> None:
+    """The second chooses while the first one has not written anything yet."""
+    model = write_toy_model(tmp_path / "toy.tflite")
+    pictures = sorted(write_toy_data(tmp_path, 4).rglob("*.png"))[:4]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+    command = [sys.executable, "-m", "edgedet", "predict", str(model)]
+    started = [
+        subprocess.Popen([*command, str(picture)], cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True)
+        for picture in pictures
+    ]
+    folders = [process.communicate(timeout=120)[0].splitlines()[-1] for process in started]
+    assert [process.returncode for process in started] == [0] * len(started)
+    assert len(set(folders)) == len(folders)
+    for picture, line in zip(pictures, folders, strict=True):
+        assert (tmp_path / line.removeprefix("run: ") / picture.name).is_file()
+
+
+def test_next_command_reads_the_same_pictures(tiny_coco_once: Path) -> None:
+    args = build_parser().parse_args(
+        ["train", "rtmdet_pico_relu6", "--data", str(tiny_coco_once), "--val-fraction", "0.5", "--split-seed", "3",
+         "--classes", "red", "--rename", "green=blue", "--exif", "upright", "--skip-broken"]
+    )  # fmt: skip
+    with redirect_stdout(StringIO()) as shown:
+        show_next(args, "evaluate", "model.tflite")
+    line = shlex.split(shown.getvalue().replace("\n", " ").removeprefix("next: ").strip().strip("`"))
+    again = build_parser().parse_args(line[1:])
+    assert data_paths(again) == data_paths(args)
+
+
+def test_operating_point_with_a_broken_picture_stops_before_the_work(
+    tiny_coco: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint = random_checkpoint(tmp_path / "a.pt")
+    broken = sorted((tiny_coco / "valid").glob("*.png"))[0]
+    broken.write_bytes(broken.read_bytes()[:60])
+    out = tmp_path / "q"
+    argv = ["quantize", str(checkpoint), "--data", str(tiny_coco), "--operating-point", "f1", "--out", str(out)]
+    assert main(argv) == 2
+    assert broken.name in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_quantize_names_all_broken_pictures(
+    tiny_coco: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second = sorted((tiny_coco / "train").glob("*.png"))[:2]
+    first.write_bytes(b"")
+    second.write_bytes(second.read_bytes()[:60])
+    checkpoint = random_checkpoint(tmp_path / "a.pt")
+    argv = ["quantize", str(checkpoint), "--data", str(tiny_coco), "--out", str(tmp_path / "q")]
+    assert main(argv) == 2
+    error = capsys.readouterr().err
+    assert first.name in error
+    assert second.name in error

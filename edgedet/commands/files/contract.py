@@ -211,7 +211,9 @@ def _numbers(text: str) -> tuple[float, ...]:
     except ValueError:
         values = ()
     if not values or not all(math.isfinite(value) for value in values):
-        raise argparse.ArgumentTypeError(f"expected a number, or one for each channel as 1,2,3; got {text!r}")
+        raise argparse.ArgumentTypeError(
+            f"expected a number, or several (of each channel, of each class) as 1,2,3; got {text!r}"
+        )
     return values
 
 

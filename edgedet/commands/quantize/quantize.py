@@ -47,6 +47,7 @@ from edgedet.options import (
 from edgedet.terminal import announce, show
 
 if TYPE_CHECKING:
+    from edgedet.data.paths import DataPaths
     from edgedet.evaluate.operating_point import Aim
     from edgedet.finetune.qat import QatRequest
     from edgedet.quantize.api import QuantizeRequest
@@ -234,6 +235,7 @@ def _quantize(args: argparse.Namespace) -> int:
     if substituted:
         substitution = substitute_request(args, args.out / FOLDER, args.tune_epochs or TUNE_EPOCHS)
     request = ChainRequest(quantization, substitution, args.waterfall, args.waterfall_images)
+    _require_whole(args, quantization.data)
     speaking = ChainEvents(lambda text: show(with_flags(text, args)), _announce, show_progress)
     result = run_chain(request, speaking if launched().first else ChainEvents())
     if launched().first:
@@ -255,6 +257,7 @@ def _quantize_onnx(args: argparse.Namespace) -> int:
     from edgedet.exchange.onnx_in.api import quantize_onnx
     from edgedet.progress import show_progress
 
+    _require_whole(args, request.quantization.data)
     with show_progress("calibrate") as progress:
         report = quantize_onnx(request, progress, _announce)
     show(report.text())
@@ -281,6 +284,14 @@ def _aim(args: argparse.Namespace) -> Aim | None:
 
     require_labels(data_paths(args))
     return Aim.parse(args.operating_point)
+
+
+def _require_whole(args: argparse.Namespace, data: DataPaths) -> None:
+    """What the fit of thresholds would stop at, before the work."""
+    if args.operating_point is not None:
+        from edgedet.api.thresholds import require_whole
+
+        require_whole(data)
 
 
 def _refit(args: argparse.Namespace, request: QatRequest | QuantizeRequest, model: Path) -> None:
