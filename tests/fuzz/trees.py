@@ -84,6 +84,14 @@ def places(tree: Any) -> list[tuple[Any, Any]]:
     return found
 
 
+def _copied(value: Any) -> Any:
+    """A copy, or the value itself where it holds what can't be copied: a nested tensor."""
+    try:
+        return copy.deepcopy(value)
+    except NotImplementedError:
+        return value
+
+
 def damage_tree(rng: np.random.Generator, tree: Any, odd: Any = odd_value) -> Any:
     """A copy with one to three values changed, moved, repeated or taken out.
 
@@ -103,11 +111,11 @@ def damage_tree(rng: np.random.Generator, tree: Any, odd: Any = odd_value) -> An
                 del part[key]
             case 1:
                 other, other_key = found[int(rng.integers(len(found)))]
-                part[key] = copy.deepcopy(other[other_key])
+                part[key] = _copied(other[other_key])
             case 2 if isinstance(part, dict):
                 part[TEXTS[int(rng.integers(len(TEXTS)))]] = part.pop(key)
             case 2 | 3 if isinstance(part, list):
-                part.insert(key, copy.deepcopy(part[key]))
+                part.insert(key, _copied(part[key]))
             case 4:
                 part[key] = [part[key]]
             case 5 if isinstance(part[key], int | float) and not isinstance(part[key], bool):
