@@ -32,7 +32,7 @@ def test_script_goes_from_a_data_set_to_c(tiny_coco_once: Path, tmp_path: Path) 
     assert "AP float" in text
     assert "target:    c99" in text
     folders = sorted(path.name for path in (tmp_path / "runs").iterdir())
-    names = ["rtmdet_pico_relu6-1", "rtmdet_pico_relu6-1_int8-1", "rtmdet_pico_relu6-1_int8-1_c99-1"]
+    names = ["rtmdet_pico_relu6-1", "rtmdet_pico_relu6_int8-1", "rtmdet_pico_relu6_int8_c99-1"]
     assert folders == names
 
 

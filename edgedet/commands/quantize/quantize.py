@@ -220,7 +220,8 @@ def _quantize(args: argparse.Namespace) -> int:
     substituted = substitutes(args)
     check_waterfall(args)
     check_model_options(args.recipe, (), None)
-    check_run(args, args.checkpoint, () if args.images is not None else ("train",))
+    if args.recipe is None:  # what is wrong with options is said first
+        check_run(args, args.checkpoint, ())
     announce_out(args, "quantize")
     load_torch("quantize", "edgedet.chain")
 

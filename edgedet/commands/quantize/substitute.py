@@ -88,7 +88,7 @@ def substitutes(args: argparse.Namespace) -> bool:
 
 def _substitute(args: argparse.Namespace) -> int:
     choose_out(args, "train", run_name(args.checkpoint, args.activation or "substituted"))
-    check_run(args, args.checkpoint, ("train", "valid"))
+    check_run(args, args.checkpoint, ())
     announce_out(args, "substitute")
     load_torch("substitute", "edgedet.finetune.substitute")
 
