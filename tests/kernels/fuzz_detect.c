@@ -100,7 +100,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             outputs[2 * i] = take_bytes(&input, tensor_bytes(&levels[i], params.num_classes));
             outputs[2 * i + 1] = take_bytes(&input, tensor_bytes(&levels[i], 4));
         }
-        const bool countable = params.num_classes > 0 && params.num_classes < MOST_BYTES;
+        const int countable = params.num_classes > 0 && params.num_classes < MOST_BYTES;
         int16_t *const classes = take_bytes(&input, countable ? (size_t)params.num_classes * sizeof(int16_t) : 0);
         if (countable && take_byte(&input) % 2 == 1) {
             levels[0].class_thresholds = classes;

@@ -176,7 +176,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     const int32_t max_candidates = take_range(&input, 1, 300);
     const int32_t max_detections = take_range(&input, 1, 120);
     if (is_bounded(&params, &made) && max_candidates < MOST_BYTES && max_detections < MOST_BYTES) {
-        const bool countable = params.num_classes > 0 && params.num_classes < MOST_BYTES;
+        const int countable = params.num_classes > 0 && params.num_classes < MOST_BYTES;
         float *const classes = take_bytes(&input, countable ? (size_t)params.num_classes * sizeof(float) : 0);
         if (countable && take_byte(&input) % 2 == 1) {
             params.class_thresholds = classes;
