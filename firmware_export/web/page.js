@@ -4,6 +4,7 @@ const $ = (id) => document.getElementById(id);
 const data = JSON.parse($("data").textContent);
 const SHOWN_BYTES = 4096; // of a tensor, hexadecimal; a download has all of them
 const KEPT_TIMES = 100;
+const SHOWN_CLASSES = 8; // of thresholds
 const VIEW_PX = [640, 1600]; // longest side of the picture on the page
 let network = null; // opened by start()
 let shown = null; // { name, image, transparent } of the picture on the stage
@@ -30,7 +31,11 @@ function thresholds() {
 }
 
 function showThresholds() {
-  $("score-value").textContent = String(data.scores[Number($("score").value)]);
+  const position = Number($("score").value), own = data.class_scores.map((score, label) => `${data.classes[label]} ${score}`);
+  const ofClasses = position === data.contract_position && own.length > 0; // elsewhere one for all
+  $("score-value").textContent = ofClasses
+    ? `${own.slice(0, SHOWN_CLASSES).join(", ")}${own.length > SHOWN_CLASSES ? ", ..." : ""}, as in the contract`
+    : String(data.scores[position]);
   $("iou-value").textContent = Number($("iou").value).toFixed(2);
 }
 

@@ -87,6 +87,7 @@ def page_values(name: str, model_sha256: str, made: CProgram, model: Int8Model) 
         "classes": list(spec.class_names),
         "scores": scores,
         "contract_position": scores.index(spec.score_threshold),
+        "class_scores": list(spec.class_thresholds),  # at that position; empty: one for all
         "nms_iou": spec.nms_iou,
         "has_nms": model.c_decoder != "cells",
         "input": _end(made, graph.inputs[0], "input"),

@@ -124,7 +124,7 @@ def assert_same(chromium: Any, model: Path, pictures: list[Path]) -> int:
     for path in pictures:
         result = run_picture(chromium, path)
         threshold = runtime.outputs.score_threshold
-        found = detect(runtime, path, threshold)
+        found = detect(runtime, path, None if runtime.outputs.class_thresholds else threshold)
         raw = runtime.invoke(runtime.prepare(found.pixels))
         for name, expected, bytes_ in zip(runtime.outputs.tensor_names, raw, result["outputs"], strict=True):
             assert bytes(bytes_) == expected.tobytes(), (path.name, name)
@@ -248,3 +248,22 @@ def test_page_texts_of_the_model_stay_texts(chromium: Any, page: Path, model: Pa
     assert cells
     assert set(cells) <= set(CLASSES)
     assert no_errors(chromium)
+
+
+def test_page_names_the_thresholds_of_classes_where_they_hold(
+    chromium: Any, model: Path, pictures: list[Path], tmp_path: Path
+) -> None:
+    graph = parse_tflite(model.read_bytes(), "toy")
+    contracts = read_contracts(graph, "toy")
+    outputs = replace(contracts.outputs, class_names=("a", "b", "c")).with_thresholds((0.3, 0.5, 0.4))
+    path = tmp_path / "classes.tflite"
+    path.write_bytes(serialize(replace(graph, metadata=(contract_metadata(contracts.preprocess, outputs),))))
+    page = deploy(path, "web", tmp_path / "page").out / "index.html"
+    open_page(chromium, page)
+    said = 'return document.getElementById("score-value").textContent'
+    assert chromium.execute_script(said) == "a 0.3, b 0.5, c 0.4, as in the contract"
+    assert_same(chromium, path, pictures[1:3])
+    chromium.execute_script(
+        'const s = document.getElementById("score"); s.value = 0; s.dispatchEvent(new Event("input"))'
+    )
+    assert chromium.execute_script(said) == "0.01"
