@@ -125,8 +125,8 @@ def require_fit(
     found = _check_product(board, product, target, model, ram_bytes, seed)
     if not found.fits:
         raise ConfigError(
-            f"{model} on {board.name}: {found.verdict()}; `edgedet check {shlex.quote(str(model))} --board ...` looks "
-            "for what would make it fit. Nothing was written"
+            f"{model} on {board.name}: {found.verdict()}; `edgedet check {shlex.quote(str(model))} --board "
+            f"{board.name} --target {target}` looks for what would make it fit. Nothing was written"
         )
     return found
 

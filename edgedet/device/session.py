@@ -89,9 +89,10 @@ class Session:
             raise DeviceError(f"the device takes {self.hello.input_bytes} bytes, got {len(job.data)}")
         why = ""
         for attempt in range(self.link.patience.restarts + 1):
+            self.hello = self._greet()  # it may have been reset since, into another firmware
             if attempt:
                 self.link.traffic.restarts += 1
-                self._greet()  # after a reset it may be another one
+                self._check_contract()
             try:
                 return self._run_once(job)
             except _BeginAgain as error:

@@ -78,7 +78,10 @@ def _check_text(check: BoardCheck) -> str:
         lines.append(_firmware_line(check))
     lines += [f"to fit:   {remedy.text}" for remedy in check.remedies]
     if not check.fits and not check.remedies:
-        lines.append("to fit:   nothing was found: neither less RAM, nor a smaller input, nor a network of edgedet's")
+        lines.append(
+            "to fit:   nothing was found; it is looked for with target c99 alone: less RAM and a smaller input where "
+            "RAM lacks, and other networks of edgedet's"
+        )
     return "\n".join(lines) + "\n"
 
 

@@ -12,6 +12,7 @@ from edgedet.errors import ConfigError, ToolchainError
 PROJECTS = ("make", "cmake", "esp-idf", "arduino", "platformio", "zephyr", "cmsis-pack")
 _BUILD_FILES = ("Makefile", "CMakeLists.txt", "cortex-m.cmake")
 _SOURCES = (".c", ".cc", ".cpp")
+_FOLDERS = ("build", "qemu")  # beside the module's
 _PICTURES = ("plan.txt", "plan.svg")
 
 
@@ -36,6 +37,10 @@ def layout_of(kind: str, name: ModuleName) -> Layout:
         ConfigError: there is no such kind.
     """
     match kind:
+        case "make" | "cmake" if name.prefix in _FOLDERS:
+            raise ConfigError(
+                f"the name {name.prefix!r} with project {kind}: that folder is the project's own; take another name"
+            )
         case "make" | "cmake":
             return Layout(kind, name.prefix, "", own_build=True)
         case "esp-idf":

@@ -62,6 +62,8 @@ _FRAME = ("camera.h", "camera.c", "picture.h", "picture.c")  # where a picture m
 _WORST_CODE_BYTES = 600_000  # flash for code beside the constants: an app of ESP-IDF with TFLite Micro has less
 _FLASH_SIZES_MB = (2, 4, 8, 16, 32, 64, 128)
 
+_MADE, _HEAD = "do not edit", 400  # what stands at the top of files that are made anew
+
 
 def with_project(product: Product, target: str, kind: str, name: ModuleName) -> Product:
     """Put a project around a deployment.
@@ -82,7 +84,8 @@ def with_project(product: Product, target: str, kind: str, name: ModuleName) -> 
     values = _values(product, target, layout, placed)
     example = _render(layout, name, values)
     sources = {**placed, **_board_files(layout), **example}
-    mine = sorted(path for path in example if path.endswith((".c", ".cpp", ".ino", ".h")) and "picture." not in path)
+    # All that the user may have written into: a new deployment stops at what was changed there.
+    mine = sorted(path for path, text in example.items() if "picture." not in path and _MADE not in text[:_HEAD])
     project = {"kind": kind, "yours_to_change": mine}
     return replace(
         product, sources=sources, manifest={**product.manifest, "project": project, "files": file_table(sources)}

@@ -62,3 +62,27 @@ def test_report_names_the_next_step(tiny_model: Path, tmp_path: Path) -> None:
     assert report.to_json()["project"] == "cmake"
     assert "README.md says how this cmake project is built" in report.text()
     assert deploy(tiny_model, "c99", tmp_path / "plain").to_json()["project"] is None
+
+
+@pytest.mark.parametrize("kind", PROJECTS)
+def test_nothing_that_says_yours_is_replaced(kind: str, tiny_model: Path, tmp_path: Path) -> None:
+    out = deploy(tiny_model, "c99", tmp_path / "out", project=kind, name="tiny").out
+    manifest = json.loads((out / "manifest.json").read_text(encoding="utf-8"))
+    mine = manifest["project"]["yours_to_change"]
+    said = [path for path in manifest["files"] if "yours to change" in (out / path).read_text(encoding="utf-8")[:400]]
+    assert set(said) <= {*mine, "README.md"}
+    for path in mine:
+        before = (out / path).read_bytes()
+        (out / path).write_bytes(before + b"\n")
+        with pytest.raises(ConfigError, match="files of the example that were changed"):
+            deploy(tiny_model, "c99", out, project=kind, name="tiny")
+        assert (out / path).read_bytes() == before + b"\n"
+        (out / path).write_bytes(before)
+
+
+@pytest.mark.parametrize("name", ["build", "qemu"])
+def test_names_of_a_projects_own_folders_are_refused(name: str, tiny_model: Path, tmp_path: Path) -> None:
+    for kind in ("make", "cmake"):
+        with pytest.raises(ConfigError, match=f"the name '{name}' with project {kind}"):
+            deploy(tiny_model, "c99", tmp_path / "out", project=kind, name=name)
+    assert not (tmp_path / "out").exists()
