@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from edgedet.errors import ConfigError
 from edgedet.outputs.failures import naming_output
 
 _FORMAT = "edgedet device results 1"
 _MOST_BYTES = 1 << 32  # of a file that is read
+_MARK, _HEAD_BYTES = b"edgedet device results", 1024
 
 
 @dataclass(frozen=True)
@@ -32,12 +34,15 @@ class Journal:
         """Read what an earlier run left, and go on behind it; results of another model or firmware are dropped.
 
         Raises:
-            OutputError: the file can't be written.
+            ConfigError: the file is not edgedet's.
+            OutputError: it can't be written.
         """
         self.path = path
         self._output_bytes = output_bytes
         self._header = {"format": _FORMAT, "model_sha256": model_sha256, "firmware": firmware}
         lines = self._read()
+        if not lines:
+            self._refuse_strange()
         self.earlier = {key: kept for key, kept in map(self._parse, lines) if kept is not None}
         with naming_output(path):
             self._file: BinaryIO = path.open("r+b" if lines else "wb")
@@ -68,6 +73,16 @@ class Journal:
         self._file.close()
         if remove:
             self.path.unlink(missing_ok=True)
+
+    def _refuse_strange(self) -> None:
+        """A file of that name that edgedet did not write is not replaced."""
+        with naming_output(self.path):
+            if not self.path.is_file() or not self.path.stat().st_size:
+                return
+            with self.path.open("rb") as file:
+                head = file.read(_HEAD_BYTES)
+        if _MARK not in head:
+            raise ConfigError(f"{self.path}: results would be kept there, but it is another file; move it away")
 
     def _read(self) -> list[bytes]:
         """Whole lines behind the header, up to the first that is damaged."""

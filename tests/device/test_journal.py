@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from edgedet.device.journal import Journal, Kept
+from edgedet.errors import ConfigError
 
 KEPT = Kept(b"abcd", (0.5, 1.5, 2.0))
 
@@ -53,10 +54,20 @@ def test_journal_lines_that_say_something_else_are_not_taken(tmp_path: Path, cha
     assert journal(path).earlier == {}
 
 
-def test_journal_of_any_other_bytes_begins_anew(tmp_path: Path) -> None:
+def test_journal_that_is_empty_or_of_another_model_begins_anew(tmp_path: Path) -> None:
     path = tmp_path / "a.results"
-    for data in (b"", b"\n", b"\xff" * 100, b"00000000 {}\n", b"[" * 100_000):
+    other = written(tmp_path / "other.results", b"1").read_bytes().replace(b"1" * 64, b"2" * 64)
+    for data in (b"", other, other[:60]):
         path.write_bytes(data)
         made = journal(path)
         assert made.earlier == {}
         made.close(remove=False)
+
+
+def test_journal_leaves_a_file_of_others_alone(tmp_path: Path) -> None:
+    path = tmp_path / "a.results"
+    for data in (b"my notes", b"\n", b"\xff" * 100, b"00000000 {}\n", b"[" * 100_000):
+        path.write_bytes(data)
+        with pytest.raises(ConfigError, match="it is another file; move it away"):
+            journal(path)
+        assert path.read_bytes() == data
