@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgedet.api.pages import finish_quantize, request_settings, tell
-from edgedet.api.thresholds import refit_thresholds, require_labels
+from edgedet.api.thresholds import prepare_fit, refit_thresholds, require_labels
 from edgedet.data.paths import DataPaths
 from edgedet.errors import ConfigError
 from edgedet.evaluate.operating_point import Aim
@@ -55,11 +55,13 @@ def quantize(model: Path, data: DataPaths, out: Path, asked: Quantization) -> Qu
         EdgedetError: data, network or options can't be used.
     """
     aim = None if asked.operating_point is None else Aim.parse(asked.operating_point)
+    fit = None
     if aim is not None:
         require_labels(data)
+        fit = prepare_fit(data, aim)
     report = _qat(model, data, out, asked) if asked.method == "qat" else _ptq(model, data, out, asked)
-    if aim is not None:
-        refit_thresholds(report.model, model, data, aim)
+    if fit is not None:
+        refit_thresholds(report.model, model, fit)
         written = report.model.read_bytes()
         report = replace(report, sha256=hashlib.sha256(written).hexdigest(), model_bytes=len(written))
     tell(finish_quantize(out, report.model, model, data, request_settings(asked)), quiet=True)

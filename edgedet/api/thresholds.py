@@ -6,12 +6,14 @@ import hashlib
 import json
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 
 from edgedet.api.opening import open_model
 from edgedet.contract.api import with_contracts
 from edgedet.data.check.whole import whole_splits
 from edgedet.data.coco.split import CocoSplit
+from edgedet.data.formats.once import reading_once
 from edgedet.data.paths import DataPaths
 from edgedet.errors import ConfigError
 from edgedet.escape import json_text
@@ -37,15 +39,28 @@ def require_labels(data: DataPaths) -> None:
         )
 
 
-def require_whole(data: DataPaths) -> None:
-    """Raises what `refit_thresholds` would end with after the work: a split that can't be read, or broken images."""
-    splits = [data.load("train"), data.load_if_present("valid")]
-    whole_splits([split for split in splits if split is not None], data.skip_broken)
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """What thresholds are to be fitted for, and the images for it; they are read before the work that comes first."""
+
+    aim: Aim
+    train: CocoSplit
+    valid: CocoSplit | None  # on which the result is measured; None: there is none
 
 
-def refit_thresholds(
-    model: Path, checkpoint: Path, data: DataPaths, aim: Aim, bar: Bar = lambda title: nullcontext()
-) -> Refit:
+def prepare_fit(data: DataPaths, aim: Aim) -> Fit:
+    """Read both splits.
+
+    Raises:
+        DataError: a split can't be read, or images in them are broken.
+    """
+    with reading_once():
+        splits = [data.load("train"), data.load_if_present("valid")]
+    train, *valid = whole_splits([split for split in splits if split is not None], data.skip_broken)
+    return Fit(aim, train, valid[0] if valid else None)
+
+
+def refit_thresholds(model: Path, checkpoint: Path, fit: Fit, bar: Bar = lambda title: nullcontext()) -> Refit:
     """Fit the thresholds of a quantized file on the training split, and write them into its contract.
 
     The float network is fitted on the same images, to say how far int8 moved the thresholds. The file and report.json
@@ -54,42 +69,34 @@ def refit_thresholds(
     Args:
         model: int8 file of a quantization, report.json beside it.
         checkpoint: float network; an ONNX file is not run.
-        data: data set with a training split; on its validation split, if it has one, the result is measured.
-        aim: what the thresholds are chosen for.
+        fit: of `prepare_fit`.
         bar: shows progress.
     Returns:
         What was chosen and what it gives.
     Raises:
         DataError: the training split can't be used.
     """
-    (train,) = _whole(data, data.load("train"))
-    valid = data.load_if_present("valid")
     runtime = open_model(model, None)
     float_fit = None
     if checkpoint.suffix.lower() != ".onnx":
         with bar("thresholds, float") as progress:
-            float_fit = fit_thresholds(open_model(checkpoint, None), train, aim, progress=progress)
+            float_fit = fit_thresholds(open_model(checkpoint, None), fit.train, fit.aim, progress=progress)
     with bar("thresholds, int8") as progress:
-        fit = fit_thresholds(runtime, train, aim, progress=progress)
-    outputs = runtime.outputs.with_thresholds(fit.thresholds)
+        int8_fit = fit_thresholds(runtime, fit.train, fit.aim, progress=progress)
+    outputs = runtime.outputs.with_thresholds(int8_fit.thresholds)
     held_out: tuple[OperatingPoint, ...] = ()
-    if valid is not None:
-        (valid,) = _whole(data, valid)
-        held_out = measure_thresholds(runtime, outputs, valid)
+    if fit.valid is not None:
+        held_out = measure_thresholds(runtime, outputs, fit.valid)
     refit = Refit(
         runtime.outputs.class_names,
         runtime.outputs.thresholds,
         float_fit,
-        fit,
+        int8_fit,
         held_out,
-        "" if valid is None else valid.name,
+        "" if fit.valid is None else fit.valid.name,
     )
-    _write(model, fit.thresholds, refit)
+    _write(model, int8_fit.thresholds, refit)
     return refit
-
-
-def _whole(data: DataPaths, split: CocoSplit) -> tuple[CocoSplit, ...]:
-    return whole_splits((split,), data.skip_broken)
 
 
 def _write(model: Path, thresholds: tuple[float, ...], refit: Refit) -> None:

@@ -10,7 +10,7 @@ from edgedet.commands.results import add_json_argument, give
 from edgedet.commands.shared import Commands, add_command, refuse_checkpoint
 from edgedet.errors import ConfigError
 from edgedet.options import byte_count
-from edgedet.terminal import show
+from edgedet.terminal import announce, show
 
 BOARD_HELP = "name of a board (`edgedet boards`), or path of a .toml of your own"
 
@@ -78,12 +78,13 @@ def _check(args: argparse.Namespace) -> int:
 
     refuse_checkpoint(args.model)
     boards = boards_of(args.board)
-
-    def log(text: str) -> None:
-        if not args.quiet:
-            print(f"does not fit; trying {text} ...", file=sys.stderr)
-
-    report = check(args.model, boards, target=args.target, ram_bytes=args.ram, log=log)
+    report = check(
+        args.model,
+        boards,
+        target=args.target,
+        ram_bytes=args.ram,
+        log=lambda text: announce(f"does not fit; trying {text} ..."),
+    )
     show(report_text(report))
     give(args, report.to_json())
     return 0 if report.fits else 1

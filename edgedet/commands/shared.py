@@ -137,7 +137,7 @@ def _data_words(args: argparse.Namespace) -> list[str]:
         line += ["--classes", ",".join(args.classes)]
     line += [word for old, new in args.rename for word in ("--rename", f"{old}={new}")]
     if args.val_fraction is not None:
-        line += ["--val-fraction", f"{args.val_fraction:g}"]
+        line += ["--val-fraction", str(args.val_fraction)]
     if args.split_seed:
         line += ["--split-seed", str(args.split_seed)]
     if args.exif != "auto":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -15,8 +16,10 @@ from typing import Any
 import pytest
 from toy_detector import write_toy_data, write_toy_model
 
+import edgedet
 from edgedet.commands.main import build_parser, main
 from edgedet.commands.shared import show_next
+from edgedet.errors import BrokenImagesError
 from edgedet.options import data_paths
 
 
@@ -130,8 +133,8 @@ def test_two_runs_at_once_get_a_folder_each(tmp_path: Path) -> None:
 
 def test_next_command_reads_the_same_pictures(tiny_coco_once: Path) -> None:
     args = build_parser().parse_args(
-        ["train", "rtmdet_pico_relu6", "--data", str(tiny_coco_once), "--val-fraction", "0.5", "--split-seed", "3",
-         "--classes", "red", "--rename", "green=blue", "--exif", "upright", "--skip-broken"]
+        ["train", "rtmdet_pico_relu6", "--data", str(tiny_coco_once), "--val-fraction", "0.12345678",
+         "--split-seed", "3", "--classes", "red", "--rename", "green=blue", "--exif", "upright", "--skip-broken"]
     )  # fmt: skip
     with redirect_stdout(StringIO()) as shown:
         show_next(args, "evaluate", "model.tflite")
@@ -150,6 +153,9 @@ def test_operating_point_with_a_broken_picture_stops_before_the_work(
     argv = ["quantize", str(checkpoint), "--data", str(tiny_coco), "--operating-point", "f1", "--out", str(out)]
     assert main(argv) == 2
     assert broken.name in capsys.readouterr().err
+    assert not out.exists()
+    with pytest.raises(BrokenImagesError, match=re.escape(broken.name)):
+        edgedet.load(checkpoint).quantize(tiny_coco, out, operating_point="f1")
     assert not out.exists()
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from edgedet.api.opening import open_model
-from edgedet.api.thresholds import refit_thresholds
+from edgedet.api.thresholds import prepare_fit, refit_thresholds
 from edgedet.commands.main import main
 from edgedet.data.paths import DataPaths
 from edgedet.evaluate.fit_thresholds import fit_thresholds, measure_thresholds
@@ -71,7 +71,7 @@ def test_quantize_writes_the_fitted_thresholds_into_the_contract(
         (tmp_path / name).write_bytes((quantized.parent / name).read_bytes())
     model = tmp_path / "model_int8.tflite"
     before = load_int8_model(model)
-    refit = refit_thresholds(model, checkpoint, DataPaths(drawn), Aim.parse("f1"))
+    refit = refit_thresholds(model, checkpoint, prepare_fit(DataPaths(drawn), Aim.parse("f1")))
     after = load_int8_model(model)
     assert after.outputs == before.outputs.with_thresholds(refit.int8_fit.thresholds)
     assert len(after.outputs.class_thresholds) == 2

@@ -47,6 +47,7 @@ from edgedet.options import (
 from edgedet.terminal import announce, show
 
 if TYPE_CHECKING:
+    from edgedet.api.thresholds import Fit
     from edgedet.data.paths import DataPaths
     from edgedet.evaluate.operating_point import Aim
     from edgedet.finetune.qat import QatRequest
@@ -208,10 +209,10 @@ def _layer_choice(text: str) -> tuple[str, str]:
 def _quantize(args: argparse.Namespace) -> int:
     args.method = args.method or ("qat" if args.recipe is not None else "ptq")
     check_choices(args, CHOICES)
-    _aim(args)
+    aim = _aim(args)
     choose_out(args, "quantize", run_name(args.checkpoint, "int8" if args.method == "ptq" else args.method))
     if is_onnx(args.checkpoint):
-        return _quantize_onnx(args)
+        return _quantize_onnx(args, aim)
     refuse_onnx_options(args)
     if args.method == "qat":
         _refuse_step_options(args)
@@ -236,18 +237,18 @@ def _quantize(args: argparse.Namespace) -> int:
     if substituted:
         substitution = substitute_request(args, args.out / FOLDER, args.tune_epochs or TUNE_EPOCHS)
     request = ChainRequest(quantization, substitution, args.waterfall, args.waterfall_images)
-    _require_whole(args, quantization.data)
+    fit = _prepared(quantization.data, aim)
     speaking = ChainEvents(lambda text: show(with_flags(text, args)), _announce, show_progress)
     result = run_chain(request, speaking if launched().first else ChainEvents())
     if launched().first:
-        _refit(args, quantization, result.model)
+        _refit(quantization.checkpoint, fit, result.model)
         give(args, result.model.with_name(REPORT_FILE).read_text(encoding="utf-8"))
         show(_finish(args, quantization, result.model))
         _show_next(args, result.model)
     return 0
 
 
-def _quantize_onnx(args: argparse.Namespace) -> int:
+def _quantize_onnx(args: argparse.Namespace, aim: Aim | None) -> int:
     refuse_checkpoint_options(args)
     check_run(args, None, () if args.images is not None else ("train",))
     check_checkpoint(args.checkpoint, "an .onnx file", "file")
@@ -258,11 +259,11 @@ def _quantize_onnx(args: argparse.Namespace) -> int:
     from edgedet.exchange.onnx_in.api import quantize_onnx
     from edgedet.progress import show_progress
 
-    _require_whole(args, request.quantization.data)
+    fit = _prepared(request.quantization.data, aim)
     with show_progress("calibrate") as progress:
         report = quantize_onnx(request, progress, _announce)
     show(report.text())
-    _refit(args, request.quantization, report.model)
+    _refit(request.quantization.checkpoint, fit, report.model)
     give(args, report.report.read_text(encoding="utf-8"))
     show(_finish(args, request.quantization, report.model))
     _show_next(args, report.model)
@@ -287,23 +288,23 @@ def _aim(args: argparse.Namespace) -> Aim | None:
     return Aim.parse(args.operating_point)
 
 
-def _require_whole(args: argparse.Namespace, data: DataPaths) -> None:
-    """What the fit of thresholds would stop at, before the work."""
-    if args.operating_point is not None:
-        from edgedet.api.thresholds import require_whole
-
-        require_whole(data)
-
-
-def _refit(args: argparse.Namespace, request: QatRequest | QuantizeRequest, model: Path) -> None:
-    """Thresholds for `--operating-point`."""
-    aim = _aim(args)
+def _prepared(data: DataPaths, aim: Aim | None) -> Fit | None:
+    """The images that thresholds are fitted on: what is wrong with them is said before the work."""
     if aim is None:
+        return None
+    from edgedet.api.thresholds import prepare_fit
+
+    return prepare_fit(data, aim)
+
+
+def _refit(checkpoint: Path, fit: Fit | None, model: Path) -> None:
+    """Thresholds for `--operating-point`."""
+    if fit is None:
         return
     from edgedet.api.thresholds import refit_thresholds
     from edgedet.progress import show_progress
 
-    show(refit_thresholds(model, request.checkpoint, request.data, aim, show_progress).text())
+    show(refit_thresholds(model, checkpoint, fit, show_progress).text())
 
 
 def _finish(args: argparse.Namespace, request: QatRequest | QuantizeRequest, model: Path) -> str:
