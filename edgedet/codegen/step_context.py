@@ -70,6 +70,11 @@ class Constants:
         """All of them."""
         return self.weights, self.words, self.indices
 
+    @property
+    def nbytes(self) -> int:
+        """Of all of them, as they lie in flash."""
+        return sum(pool.values().nbytes for pool in self.pools)
+
 
 @dataclass(frozen=True)
 class Call:

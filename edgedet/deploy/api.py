@@ -220,7 +220,7 @@ def deploy(
             case _:
                 setup = npu_setup(target, npu or NpuOptions())
                 product = deploy_ethos_u(model, ram_bytes, image, seed, module, setup)
-        fitting = None if wanted is None else require_fit(wanted, product, target, model, ram_bytes, seed)
+        fitting = None if wanted is None else require_fit(wanted, product, target, model)
         if project is not None:
             product = with_project(product, target, project, module)
         report = _report(product, target, out, project, fitting)
@@ -239,12 +239,12 @@ def _report(product: Product, target: str, out: Path, project: str | None, fitti
         operators=product.operators,
         arena_bytes=product.arena_bytes,
         arena=product.arena,
-        plan=product.plan,
-        patches=product.patches,
+        plan=None if product.program is None else product.program.plan,
+        patches=None if product.program is None else product.program.patches,
         has_contract=product.has_contract,
         decoder=product.decoder,
         notes=product.notes,
-        constant_bytes=product.manifest.get("weights_bytes", product.model_bytes),
+        constant_bytes=product.constant_bytes,
         golden_source=product.golden_source,
         unchecked=product.unchecked,
         project=project,

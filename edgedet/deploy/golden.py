@@ -11,6 +11,7 @@ import numpy as np
 from edgedet.contracts import Detections
 from edgedet.data.pictures.drawn_picture import draw_pixels
 from edgedet.data.pictures.preprocess import load_pixels, to_rgb
+from edgedet.deploy.output_folder import sha256
 from edgedet.errors import ConversionError
 from edgedet.graph.graph import Graph
 from edgedet.graph.model import Int8Model
@@ -30,6 +31,11 @@ def golden_input(model: Int8Model, image: Path | None, seed: int) -> np.ndarray:
         DataError: the image is missing or broken.
     """
     return network_input(model, _golden_pixels(model, image, seed))
+
+
+def golden_origin(image: Path | None, seed: int) -> str:
+    """Where the golden inputs come from, one line."""
+    return f"drawn with seed {seed}" if image is None else f"image {image.name}, sha256 {sha256(image.read_bytes())}"
 
 
 def _golden_pixels(model: Int8Model, image: Path | None, seed: int) -> np.ndarray:

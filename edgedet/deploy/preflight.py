@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from edgedet.codegen.program import Program
 from edgedet.deploy.targets.c99 import load_any
 from edgedet.deploy.targets.product import Product
 from edgedet.errors import ConfigError, naming_file, require_one_of
@@ -75,11 +76,9 @@ def check(
     loaded, contracts, _ = load_any(model)
     with naming_file(model):
         made = make_program(loaded.graph, contracts, ram_bytes)
-    works = works_of(made.program)
     found = []
     for board in boards:
-        needs = c99_needs(made.program, contracts, board.core.name)
-        result = check_needs(board, needs, works, loaded.graph, _is_foreign(contracts))
+        result = _check_program(board, made.program, contracts, loaded.graph)
         if len(boards) == 1 and not result.fits:
             result = with_remedies(result, loaded.graph, contracts, log)
         found.append(result)
@@ -110,19 +109,17 @@ def board_of(name: str, target: str) -> Board:
     return board
 
 
-def require_fit(
-    board: Board, product: Product, target: str, model: Path, ram_bytes: int | None, seed: int
-) -> BoardCheck:
+def require_fit(board: Board, product: Product, target: str, model: Path) -> BoardCheck:
     """Check a deployment in memory.
 
     Args:
         board: it is for.
         product: made, not written.
-        target, model, ram_bytes, seed: that it was made with.
+        target, model: that it was made with.
     Raises:
         ConfigError: it does not fit.
     """
-    found = _check_product(board, product, target, model, ram_bytes, seed)
+    found = _check_product(board, product, model)
     if not found.fits:
         raise ConfigError(
             f"{model} on {board.name}: {found.verdict()}; `edgedet check {shlex.quote(str(model))} --board "
@@ -131,15 +128,16 @@ def require_fit(
     return found
 
 
-def _check_product(
-    board: Board, product: Product, target: str, model: Path, ram_bytes: int | None, seed: int
-) -> BoardCheck:
-    if target != "c99":
+def _check_product(board: Board, product: Product, model: Path) -> BoardCheck:
+    if product.program is None:
         return _check_tflm(board, product, read_tflite(model))
-    loaded, contracts, _ = load_any(model)
-    made = make_program(loaded.graph, contracts, ram_bytes, seed)
-    needs = c99_needs(made.program, contracts, board.core.name)
-    return check_needs(board, needs, works_of(made.program), loaded.graph, _is_foreign(contracts))
+    return _check_program(board, product.program, product.model, load_any(model)[0].graph)
+
+
+def _check_program(board: Board, program: Program, model: Int8Model | None, graph: Graph) -> BoardCheck:
+    """Generated C; `graph`: as the file holds it."""
+    needs = c99_needs(program, model, board.core.name)
+    return check_needs(board, needs, works_of(program), graph, _is_foreign(model))
 
 
 def _is_foreign(model: Int8Model | None) -> bool:

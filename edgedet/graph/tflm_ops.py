@@ -183,6 +183,12 @@ def operators_used(graph: Graph, source: str) -> tuple[OperatorUse, ...]:
     )
 
 
+def kinds_used(graph: Graph) -> tuple[OperatorUse, ...]:
+    """The kinds of operators in a graph, for targets without a resolver; in order of their names."""
+    counts = Counter(operator.kind for operator in graph.operators)
+    return tuple(OperatorUse(kind, counts[kind], "") for kind in sorted(counts))
+
+
 def _int8_registration(graph: Graph, kind: str) -> str:
     """Kernel for int8 alone, where one exists and every operator of the kind computes from int8 to int8."""
     for operator in graph.operators:

@@ -14,11 +14,6 @@ CODE, WEIGHTS, ARENA, STACK = "code", "weights", "arena", "stack"
 SMALL_BYTES = 1_500  # so much too much is computed for networks of a few operators: the fit is to some hundred calls
 
 
-def constant_bytes(program: Program) -> int:
-    """Weights, biases, multipliers and tables, as they lie in flash."""
-    return sum(pool.values().nbytes for pool in program.constants.pools)
-
-
 def c99_needs(program: Program, model: Int8Model | None, core: str, costs: Measured | None = None) -> tuple[Need, ...]:
     """What the module of `deploy --target c99` needs.
 
@@ -41,7 +36,7 @@ def c99_needs(program: Program, model: Int8Model | None, core: str, costs: Measu
         basis += f"; {', '.join(missing)} not measured, counted as the largest kernel"
     return (
         Need(ARENA, program.plan.arena_bytes, "exact: planned"),
-        Need(WEIGHTS, constant_bytes(program), "exact"),
+        Need(WEIGHTS, program.constants.nbytes, "exact"),
         Need(CODE, code, basis),
         Need(STACK, found.stack_bytes, f"of edgedet_run() and all that it calls, GCC -O2{note}"),
     )

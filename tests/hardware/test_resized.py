@@ -10,7 +10,6 @@ from edgedet.config import load_model_file
 from edgedet.contracts import OutputSpec
 from edgedet.graph.graph import Graph
 from edgedet.graph.model import Int8Model, int8_model
-from edgedet.hardware.needs import constant_bytes
 from edgedet.hardware.resized import resized
 from edgedet.quantize.skeleton import skeleton_graph
 from edgedet.runtimes.c_program import make_program
@@ -24,7 +23,7 @@ def built(name: str, width: int, height: int) -> Int8Model:
 
 def sizes(model: Int8Model) -> tuple[int, int]:
     program = make_program(model.graph, model).program
-    return program.plan.arena_bytes, constant_bytes(program)
+    return program.plan.arena_bytes, program.constants.nbytes
 
 
 def shapes(graph: Graph) -> list[tuple[int, ...]]:

@@ -109,7 +109,7 @@ def _render(layout: Layout, name: ModuleName, values: dict[str, Any]) -> dict[st
 def _values(product: Product, target: str, layout: Layout, placed: dict[str, str]) -> dict[str, Any]:
     scene = product.scene
     sources = build_words(module_sources(placed, layout))
-    constants = int(product.manifest.get("weights_bytes", product.model_bytes))
+    constants = product.constant_bytes
     picture_bytes = 0 if scene is None else scene.pixels.size
     needed = constants + picture_bytes + _WORST_CODE_BYTES
     values: dict[str, Any] = {
@@ -133,19 +133,15 @@ def _values(product: Product, target: str, layout: Layout, placed: dict[str, str
         "classes": "" if scene is None else manifest_text(", ".join(scene.class_names), 100),
         "class_count": 0 if scene is None else len(scene.class_names),
     }
-    return (
-        values
-        if scene is None
-        else values
-        | _picture_values(scene.pixels)
-        | {
-            "expected": [
-                {"score": c_decimal(score), "label": label}
-                for score, label in zip(scene.detections.scores.tolist(), scene.detections.labels.tolist(), strict=True)
-            ],
-            "golden_source": manifest_text(product.golden_source, 120),
-        }
-    )
+    if scene is None:
+        return values
+    found = zip(scene.detections.scores.tolist(), scene.detections.labels.tolist(), strict=True)
+    return {
+        **values,
+        **_picture_values(scene.pixels),
+        "expected": [{"score": c_decimal(score), "label": label} for score, label in found],
+        "golden_source": manifest_text(product.golden_source, 120),
+    }
 
 
 def _description(product: Product) -> str:

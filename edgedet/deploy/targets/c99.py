@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,14 +15,14 @@ from edgedet.codegen.program import Program
 from edgedet.codegen.render import GoldenVectors
 from edgedet.codegen.steps import macs_of
 from edgedet.contracts import Detections
-from edgedet.deploy.golden import drawn_input, golden_input, golden_scene
+from edgedet.deploy.golden import drawn_input, golden_input, golden_origin, golden_scene
 from edgedet.deploy.output_folder import FORMAT, FORMAT_VERSION, file_table, sha256
 from edgedet.deploy.targets.product import Product
 from edgedet.errors import ConfigError, naming_file
 from edgedet.graph.metadata import METADATA_NAME
 from edgedet.graph.model import Int8Model, load_int8_model
 from edgedet.graph.prepare.load import LoadedFile, load_tflite
-from edgedet.graph.tflm_ops import OperatorUse
+from edgedet.graph.tflm_ops import kinds_used
 from edgedet.runtimes.c_program import CProgram, make_program
 from edgedet.runtimes.protocol import decode_raw
 
@@ -109,16 +108,12 @@ def _golden(made: CProgram, image: Path | None, seed: int) -> GoldenVectors:
     graph, model = made.simulator.graph, made.model
     if model is not None:
         inputs: tuple[np.ndarray, ...] = (golden_input(model, image, seed),)
-        source = f"drawn with seed {seed}"
-        if image is not None:
-            source = f"image {image.name}, sha256 {sha256(image.read_bytes())}"
     else:
         inputs = tuple(drawn_input(graph, index, seed + number) for number, index in enumerate(graph.inputs))
-        source = f"drawn with seed {seed}"
     raw = made.simulator.invoke(*inputs)
     outputs = tuple(raw[position] for position in made.output_positions)
     detections = None if model is None else decode_raw(model, outputs)
-    return GoldenVectors(source, inputs, outputs, detections)
+    return GoldenVectors(golden_origin(image, seed), inputs, outputs, detections)
 
 
 def _manifest(
@@ -136,7 +131,7 @@ def _manifest(
         "format_version": FORMAT_VERSION,
         "target": "c99",
         "model": {"name": path.name, "bytes": len(data), "sha256": sha256(data)},
-        "operators": dict(sorted(Counter(operator.kind for operator in graph.operators).items())),
+        "operators": {use.kind: use.count for use in kinds_used(graph)},
         "arena": {
             "bytes": plan.arena_bytes,
             "bound_bytes": plan.bound_bytes,
@@ -173,7 +168,6 @@ def _manifest(
 def deploy_c99(model: Path, ram_bytes: int | None, image: Path | None, seed: int, name: ModuleName) -> Product:
     """Target c99; arguments and errors as in `edgedet.deploy.api.deploy`."""
     module = make_c99(model, image=image, ram_bytes=ram_bytes, seed=seed, name=name)
-    counts = Counter(operator.kind for operator in module.program.graph.operators)
     scene = None
     if module.model is not None and module.detections is not None:
         scene = golden_scene(module.model, image, seed, module.detections)
@@ -181,11 +175,11 @@ def deploy_c99(model: Path, ram_bytes: int | None, image: Path | None, seed: int
         module.texts,
         module.manifest,
         module.model_bytes,
-        tuple(OperatorUse(kind, counts[kind], "") for kind in sorted(counts)),
+        kinds_used(module.program.graph),
         module.program.plan.arena_bytes,
         module.golden_source,
-        plan=module.program.plan,
-        patches=module.program.patches,
+        program=module.program,
+        model=module.model,
         has_contract=module.model is not None,
         decoder=module.decoder,
         notes=module.notes,

@@ -12,7 +12,7 @@ import numpy as np
 from edgedet import __version__
 from edgedet.codegen.module_name import ModuleName
 from edgedet.codegen.templates import require_jinja2
-from edgedet.deploy.golden import Golden, check_equal
+from edgedet.deploy.golden import Golden, check_equal, golden_origin
 from edgedet.deploy.output_folder import FORMAT, FORMAT_VERSION, byte_table, file_table, sha256
 from edgedet.deploy.targets.npu_report import NpuReport
 from edgedet.deploy.targets.product import Product
@@ -20,7 +20,6 @@ from edgedet.deploy.targets.tflm import check_ram
 from edgedet.deploy.targets.tflm_source import (
     TflmSource,
     golden_entry,
-    golden_origin,
     read_source,
     simulate_source,
     source_inputs,

@@ -13,14 +13,13 @@ import numpy as np
 from edgedet import __version__
 from edgedet.codegen.module_name import ModuleName
 from edgedet.codegen.templates import require_jinja2
-from edgedet.deploy.golden import Golden, check_equal, golden_scene
+from edgedet.deploy.golden import Golden, check_equal, golden_origin, golden_scene
 from edgedet.deploy.output_folder import FORMAT, FORMAT_VERSION, file_table, sha256
 from edgedet.deploy.targets.product import Product
 from edgedet.deploy.targets.tflm_plan import PLAN_NAME, least_bytes, with_offline_plan
 from edgedet.deploy.targets.tflm_source import (
     TflmSource,
     golden_entry,
-    golden_origin,
     read_source,
     simulate_source,
     source_inputs,

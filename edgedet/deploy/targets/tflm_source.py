@@ -109,11 +109,6 @@ def simulate_source(source: TflmSource, inputs: Sequence[np.ndarray]) -> tuple[t
         return None, str(error).removeprefix("this model: ").partition("; ")[0]
 
 
-def golden_origin(image: Path | None, seed: int) -> str:
-    """Where the golden inputs come from, one line."""
-    return f"drawn with seed {seed}" if image is None else f"image {image.name}, sha256 {sha256(image.read_bytes())}"
-
-
 def golden_entry(source: TflmSource, golden: Golden, graph: Graph | None = None) -> dict[str, Any]:
     """The golden vectors in the manifest.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import numpy as np
 from edgedet import __version__
 from edgedet.codegen.render import GoldenVectors, constant_files
 from edgedet.codegen.templates import template_environment
-from edgedet.deploy.golden import golden_input
+from edgedet.deploy.golden import golden_input, golden_origin
 from edgedet.deploy.output_folder import FORMAT, FORMAT_VERSION, file_table, sha256
 from edgedet.deploy.targets.c99 import load_any
 from edgedet.deploy.targets.product import Product
@@ -22,7 +21,7 @@ from edgedet.errors import ConfigError, naming_file
 from edgedet.escape import script_json
 from edgedet.graph.model import Int8Model
 from edgedet.graph.prepare.load import LoadedFile
-from edgedet.graph.tflm_ops import OperatorUse
+from edgedet.graph.tflm_ops import kinds_used
 from edgedet.runtimes.c_program import CProgram, make_program
 
 PAGE = "index.html"
@@ -40,16 +39,15 @@ def deploy_web(path: Path, ram_bytes: int | None, image: Path | None, seed: int)
     modules = {name: compile_wasm(tools, sources, simd) for name, simd in _BUILDS.items()}
     values = page_values(path.name, sha256(loaded.data), made, model)
     texts = {PAGE: _page({**values, "golden": _golden_json(golden)}, {**modules, **_constants(made)})}
-    counts = Counter(operator.kind for operator in made.program.graph.operators)
     return Product(
         texts,
         _manifest(path, loaded, made, golden, texts) | {"compiler": _compiler(tools.version, modules)},
         len(loaded.data),
-        tuple(OperatorUse(kind, counts[kind], "") for kind in sorted(counts)),
+        kinds_used(made.program.graph),
         made.program.plan.arena_bytes,
         golden.source,
-        plan=made.program.plan,
-        patches=made.program.patches,
+        program=made.program,
+        model=model,
         has_contract=True,
         decoder=decoder,
         notes=loaded.notes,
@@ -69,10 +67,11 @@ def _load(path: Path) -> tuple[LoadedFile, Int8Model, str]:
 
 def _golden(made: CProgram, model: Int8Model, image: Path | None, seed: int) -> GoldenVectors:
     """What the page's self-test compares with."""
-    source = f"drawn with seed {seed}" if image is None else f"image {image.name}, sha256 {sha256(image.read_bytes())}"
     q_input = golden_input(model, image, seed)
     raw = made.simulator.invoke(q_input)
-    return GoldenVectors(source, (q_input,), tuple(raw[position] for position in made.output_positions), None)
+    return GoldenVectors(
+        golden_origin(image, seed), (q_input,), tuple(raw[position] for position in made.output_positions), None
+    )
 
 
 def _golden_json(golden: GoldenVectors) -> dict[str, Any]:
@@ -119,9 +118,9 @@ def _manifest(
         "format_version": FORMAT_VERSION,
         "target": "web",
         "model": {"name": path.name, "bytes": len(loaded.data), "sha256": sha256(loaded.data)},
-        "operators": dict(sorted(Counter(operator.kind for operator in program.graph.operators).items())),
+        "operators": {use.kind: use.count for use in kinds_used(program.graph)},
         "arena": {"bytes": program.plan.arena_bytes, "bound_bytes": program.plan.bound_bytes},
-        "weights_bytes": sum(pool.values().nbytes for pool in program.constants.pools),
+        "weights_bytes": program.constants.nbytes,
         "contract": {"preprocess": model.preprocess.to_json(), "outputs": model.outputs.to_json()},
         "golden": {"source": golden.source, "from": "NumPy simulator"},
         "versions": {"edgedet": __version__, "numpy": np.__version__},
