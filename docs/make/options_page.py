@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Iterator
 
 from edgedet.commands.main import build_parser
+from edgedet.commands.parser import leaves
 
 _INTRODUCTION = """\
 # Commands and options
@@ -20,16 +20,6 @@ def options_page() -> str:
     """Markdown with a section for each command: what it does, usage, options, examples."""
     os.environ["COLUMNS"] = "100"  # else the usage is as wide as the terminal of whoever builds
     return "\n".join([_INTRODUCTION, *(section(parser) for parser in leaves(build_parser()))])
-
-
-def leaves(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
-    """Parsers of the commands that do something, in the order of `--help`."""
-    groups = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
-    if not groups:
-        yield parser
-    for group in groups:
-        for command in group.choices.values():
-            yield from leaves(command)
 
 
 def section(parser: argparse.ArgumentParser) -> str:

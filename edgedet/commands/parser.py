@@ -8,7 +8,7 @@ import re
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NoReturn
 
 from edgedet.terminal import COLUMNS
@@ -28,6 +28,16 @@ OTHER_OPTIONS = {
 }  # fmt: skip
 # An override as `--set` takes it; what follows `--set` and looks otherwise is the next argument.
 _OVERRIDE = re.compile(r"[A-Za-z_][\w.]*=")
+
+
+def leaves(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
+    """Parsers of the commands that do something, in the order of `--help`."""
+    groups = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    if not groups:
+        yield parser
+    for group in groups:
+        for command in group.choices.values():
+            yield from leaves(command)
 
 
 class HelpFormatter(argparse.RawDescriptionHelpFormatter):

@@ -99,6 +99,8 @@ class Film {
     this.video.pause();
     if (this.stream) this.stream.getTracks().forEach((track) => track.stop());
     this.video.srcObject = null;
+    this.video.removeAttribute("src"); // or it would load the address again, which is revoked
+    this.video.load();
     if (this.url) URL.revokeObjectURL(this.url);
   }
 }

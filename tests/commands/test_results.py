@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-import argparse
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from edgedet.commands.main import build_parser, main
+from edgedet.commands.parser import leaves
 
 WITHOUT = {"edgedet completion", "edgedet data show", "edgedet data synth", "edgedet report", "edgedet ui"}
-
-
-def leaves(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
-    """Parsers of the commands that do something."""
-    groups = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
-    if not groups:
-        yield parser
-    for group in groups:
-        for command in group.choices.values():
-            yield from leaves(command)
 
 
 def test_every_command_with_results_has_json() -> None:

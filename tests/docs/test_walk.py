@@ -16,7 +16,8 @@ pytest.importorskip("jinja2")
 
 from random_weights import random_detector
 
-from edgedet.commands.main import main
+from edgedet.commands.main import build_parser, main
+from edgedet.commands.parser import leaves
 from edgedet.config import load_model_file
 from edgedet.contracts import OutputSpec
 from edgedet.net.checkpoint import Checkpoint, save_checkpoint
@@ -122,3 +123,11 @@ def test_every_block_of_commands_is_found(page: str) -> None:
     assert text.count("```") == 2 * len(blocks)
     assert {language for language, _ in blocks} <= {"", "python", "text"}
     assert len(list(commands(page))) >= 7
+
+
+def test_commands_page_names_every_command() -> None:
+    rows = re.findall(
+        r"^\| `(edgedet[^`]*)` \|", (REPO / "docs" / "commands.md").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    for parser in leaves(build_parser()):
+        assert any(row.startswith(parser.prog) for row in rows), parser.prog

@@ -267,3 +267,20 @@ def test_page_names_the_thresholds_of_classes_where_they_hold(
         'const s = document.getElementById("score"); s.value = 0; s.dispatchEvent(new Event("input"))'
     )
     assert chromium.execute_script(said) == "0.01"
+
+
+def test_page_stops_a_video_without_an_error(chromium: Any, page: Path, tmp_path: Path) -> None:
+    cv2 = pytest.importorskip("cv2")
+    path = tmp_path / "film.webm"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"VP80"), 10.0, (64, 48))
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        writer.write(rng.integers(0, 256, (48, 64, 3), dtype=np.uint8))
+    writer.release()
+    open_page(chromium, page)
+    chromium.find_element("id", "files").send_keys(str(path))
+    wait_until(lambda: chromium.execute_script("return shown !== null && shown.found && shown.name"), "a frame")
+    chromium.find_element("id", "stop").click()
+    wait_until(lambda: chromium.execute_script(STATE).startswith("Stopped"), "the end")
+    assert chromium.execute_script("return [shown.image.width, shown.image.height]") == [64, 48]
+    assert no_errors(chromium)
