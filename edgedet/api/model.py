@@ -230,8 +230,9 @@ class Model:
         """Write the sources that run an int8 file on a chip, with a self-test.
 
         Args:
-            target: `c99` (plain C without an interpreter), `tflm` (TensorFlow Lite Micro), or `ethos-u55-64` and the
-                like: TensorFlow Lite Micro with the network compiled for Arm's NPU.
+            target: `c99` (plain C without an interpreter), `tflm` (TensorFlow Lite Micro), `web` (the C in a page for
+                browsers), or `ethos-u55-64` and the like: TensorFlow Lite Micro with the network compiled for Arm's
+                NPU.
             out: folder; None: runs/NAME_c99-1 and so on.
             ram_bytes: largest arena that is allowed; None: any.
             image: picture of the self-test; None: a drawn one.

@@ -87,9 +87,8 @@ def finish_train(request: TrainRequest, best: Path, command: str = "") -> str:
     """
 
     def gather(folder: Path, notes: list[str]) -> tuple[LabelCounts, ...]:
-        with reading_once():
-            train, valid = request.data.load("train"), request.data.load("valid")
-        labels = _measure_checkpoint(best, train, _readable(request.data, valid), folder, request.device)
+        train, valid = _both(request.data)
+        labels = _measure_checkpoint(best, train, valid, folder, request.device)
         _draw_augmented(request, train, folder, notes)
         return labels
 
@@ -101,9 +100,7 @@ def finish_substitute(request: SubstituteRequest, best: Path, command: str = "")
     """Make the page of a substitution that has ended; as `finish_train`."""
 
     def gather(folder: Path, notes: list[str]) -> tuple[LabelCounts, ...]:
-        with reading_once():
-            train, valid = request.data.load("train"), request.data.load("valid")
-        return _measure_checkpoint(best, train, _readable(request.data, valid), folder, request.device)
+        return _measure_checkpoint(best, *_both(request.data), folder, request.device)
 
     files = [best, request.out / "last.pt"]
     return _finish("substitute", request.out, command, request_settings(request), files, gather)
@@ -115,6 +112,13 @@ def finish_inspect(folder: Path) -> str:
         return f"report: {write_page(folder)}"
     except Exception as error:  # a page is never worth a finished run
         return _no_page(folder, error)
+
+
+def _both(data: DataPaths) -> tuple[CocoSplit, CocoSplit]:
+    """Training and validation split; of the latter the images that a run could read."""
+    with reading_once():
+        train, valid = data.load("train"), data.load("valid")
+    return train, _readable(data, valid)
 
 
 def _readable(data: DataPaths, split: CocoSplit) -> CocoSplit:

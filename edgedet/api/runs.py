@@ -11,13 +11,14 @@ from edgedet.errors import ConfigError
 from edgedet.outputs.names import lock_path
 
 RUNS = Path("runs")
-FILES_OF_RUNS = ("model_int8.tflite", "best.pt")  # what a run leaves: of quantize, of train and substitute
+INT8_FILE = "model_int8.tflite"
+FILES_OF_RUNS = (INT8_FILE, "best.pt")  # what a run leaves: of quantize, of train and substitute
 # What a run leaves -> what made it. One that replaces its own results, as predict and deploy do, is not refused there.
 _MARKS = {
     "last.pt": "train",
     "qat_last.pt": "quantize",
     "best.pt": "train",
-    "model_int8.tflite": "quantize",
+    INT8_FILE: "quantize",
     "evaluate.json": "evaluate",
     "detections.json": "predict",
     "manifest.json": "deploy",

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from edgedet.api.dataset import Data, as_dataset, size_of
 from edgedet.api.model import CHECKPOINT, Model, load
 from edgedet.api.runs import next_run, refuse_other_run, run_name
 from edgedet.errors import ConfigError
 from edgedet.fileio import PathLike, as_path
+
+if TYPE_CHECKING:
+    from edgedet.training.warm_start import WarmStart
 
 
 def train(
@@ -55,15 +58,8 @@ def train(
     from edgedet.training.loop import TrainRequest
     from edgedet.training.loop import train as run
     from edgedet.training.processes import launched
-    from edgedet.training.warm_start import WarmStart
 
-    start = None
-    if isinstance(model, Model):
-        if model.kind != CHECKPOINT:
-            raise ConfigError(f"{model.path}: training goes on from a checkpoint, found {model.kind}")
-        start = WarmStart(model.path)
-    elif Path(model).suffix.lower() in (".pt", ".pth"):
-        start = WarmStart(load(model).path)
+    start = _warm_start(model)
     if resume and out is None:
         raise ConfigError("`resume`: which run? give its folder as `out`")
     name = run_name(start.checkpoint) if start is not None else Path(str(model)).stem
@@ -89,6 +85,17 @@ def train(
     if launched().first:
         tell(finish_train(request, result.best), quiet)
     return Model(result.best, CHECKPOINT, device=device, report=result)
+
+
+def _warm_start(model: str | Model) -> WarmStart | None:
+    """The checkpoint to start from; None: the name of a network."""
+    from edgedet.training.warm_start import WarmStart
+
+    if isinstance(model, Model):
+        if model.kind != CHECKPOINT:
+            raise ConfigError(f"{model.path}: training goes on from a checkpoint, found {model.kind}")
+        return WarmStart(model.path)
+    return WarmStart(load(model).path) if Path(model).suffix.lower() in (".pt", ".pth") else None
 
 
 def _value(value: object) -> str:

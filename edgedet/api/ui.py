@@ -7,12 +7,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from edgedet.api.runs import INT8_FILE
 from edgedet.errors import ConfigError, EdgedetError
 from edgedet.fileio import PathLike, as_path
 from edgedet.page.run_files import PAGE
 from edgedet.page.viewer import DETECTOR, HOST, REPORT, Viewer
 
-_INT8 = "model_int8.tflite"
 _LARGEST_PORT = 65535
 
 
@@ -57,18 +57,18 @@ def viewer_of(path: Path) -> Viewer:
     pages, notes = dict[str, bytes](), list[str]()
     if (path / PAGE).is_file():
         pages[REPORT] = (path / PAGE).read_bytes()
-    if (path / _INT8).is_file():
+    if (path / INT8_FILE).is_file():
         try:
-            pages[DETECTOR] = _detector(path / _INT8)
+            pages[DETECTOR] = _detector(path / INT8_FILE)
         except EdgedetError as error:
             if not pages:
                 raise
             notes.append(f"No page to try the network: {error}")
     else:
-        notes.append(f"No {_INT8} to try: `edgedet quantize` makes one.")
+        notes.append(f"No {INT8_FILE} to try: `edgedet quantize` makes one.")
     if not pages:
         raise ConfigError(
-            f"{path}: holds neither {PAGE} nor {_INT8}; give the folder of a run; `edgedet report {path}` "
+            f"{path}: holds neither {PAGE} nor {INT8_FILE}; give the folder of a run; `edgedet report {path}` "
             "makes the page of an older one"
         )
     return Viewer(path.resolve().name, pages, tuple(notes))

@@ -47,9 +47,8 @@ def report_text(report: CheckReport) -> str:
 
 def _check_text(check: BoardCheck) -> str:
     board = check.board
-    clock = "emulated" if board.core.clock_mhz is None else f"{board.core.clock_mhz:g} MHz"
     lines = [
-        f"board:    {board.file.title} ({board.name}), {_CORES[board.core.name]}, {clock}",
+        f"board:    {board.file.title} ({board.name}), {_processor(board)}",
         f"verdict:  {check.verdict()}",
         "",
         _columns(
@@ -85,6 +84,11 @@ def _check_text(check: BoardCheck) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _processor(board: Board) -> str:
+    clock = board.core.clock_mhz
+    return f"{_CORES[board.core.name]}, {'emulated' if clock is None else f'{clock:g} MHz'}"
+
+
 def _used(check: BoardCheck) -> list[Memory]:
     return list({item.memory.name: item.memory for item in check.placed}.values())
 
@@ -111,11 +115,10 @@ def _firmware_line(check: BoardCheck) -> str:
 
 def _board_text(board: Board) -> str:
     core, file = board.core, board.file
-    clock = "emulated" if core.clock_mhz is None else f"{core.clock_mhz:g} MHz"
     lines = [
         f"{board.name}: {file.title}",
         f"chip:     {file.chip}",
-        f"core:     {_CORES[core.name]}, {clock}, path {core.path} of the C kernels",
+        f"core:     {_processor(board)}, path {core.path} of the C kernels",
         f"          {core.source}",
     ]
     for memory in board.memories:

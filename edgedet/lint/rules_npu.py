@@ -50,6 +50,14 @@ class NpuSubject:
         """Figures of the network with a choice made otherwise."""
         return compile_for_npu(serialize(graph), f"{self.subject.source}, changed", self.setup).figures
 
+    def saved_by(self, graph: Graph) -> int:
+        """Cycles that a choice made otherwise saves; negative: it costs more."""
+        return self.figures.cycles - self.variant(graph).cycles
+
+    def matters(self, cycles: int) -> bool:
+        """Whether so many cycles are worth a word."""
+        return cycles >= _WORTH * self.figures.cycles
+
     def busy(self, original: str) -> float:
         """Share of the MACs that a kind of operator, in Vela's word, keeps busy; 0..1."""
         layers = [layer for layer in self.figures.layers if layer.operation == original]
@@ -103,7 +111,7 @@ def silu_on_npu(npu: NpuSubject) -> list[Finding]:
         return []
     relu, swish = npu.variant(relu_for_silu(npu.graph)), npu.variant(hard_swish_for_silu(npu.graph))
     saved = npu.figures.cycles - relu.cycles
-    if saved < _WORTH * npu.figures.cycles:
+    if not npu.matters(saved):
         return []
     return [
         Finding(
@@ -126,7 +134,7 @@ def activation_of_its_own(npu: NpuSubject) -> list[Finding]:
         return []
     changed = npu.variant(without_activations(npu.graph, names))
     saved = npu.figures.cycles - changed.cycles
-    if saved < _WORTH * npu.figures.cycles:
+    if not npu.matters(saved):
         return []
     same = all(is_no_clamp(npu.graph, operator) for operator in guilty)
     channels = sorted({npu.graph.tensors[o.outputs[0]].shape[-1] for o in guilty})
@@ -148,8 +156,8 @@ def large_windows(npu: NpuSubject) -> list[Finding]:
     guilty = large_depthwise(npu.graph)
     if not guilty:
         return []
-    saved = npu.figures.cycles - npu.variant(small_depthwise(npu.graph)).cycles
-    if saved < _WORTH * npu.figures.cycles:
+    saved = npu.saved_by(small_depthwise(npu.graph))
+    if not npu.matters(saved):
         return []
     return [
         Finding(
@@ -169,8 +177,8 @@ def padding_on_npu(npu: NpuSubject) -> list[Finding]:
     changed = same_for_pads(npu.graph)
     if not pads or changed.operators == npu.graph.operators:
         return []
-    saved = npu.figures.cycles - npu.variant(changed).cycles
-    costs = saved >= _WORTH * npu.figures.cycles
+    saved = npu.saved_by(changed)
+    costs = npu.matters(saved)
     return [
         Finding(
             "npu-padding",
@@ -188,7 +196,7 @@ def concatenation_on_npu(npu: NpuSubject) -> list[Finding]:
     if not operators:
         return []
     copied = npu.figures.cycles_of("Concat")
-    turned = npu.variant(reversed_concatenations(npu.graph)).cycles - npu.figures.cycles
+    turned = -npu.saved_by(reversed_concatenations(npu.graph))
     return [
         Finding(
             "npu-concatenation",
@@ -205,7 +213,7 @@ def resizing_on_npu(npu: NpuSubject) -> list[Finding]:
     """What enlarging costs; Vela makes a pass of its own of it."""
     operators = npu.subject.of_kind("RESIZE_NEAREST_NEIGHBOR", "RESIZE_BILINEAR")
     cycles = sum(layer.cycles for layer in npu.figures.layers if layer.original.startswith("Resize"))
-    if not operators or cycles < _WORTH * npu.figures.cycles:
+    if not operators or not npu.matters(cycles):
         return []
     return [
         Finding(
@@ -223,8 +231,8 @@ def coloured_input(npu: NpuSubject) -> list[Finding]:
     changed = one_channel_input(npu.graph)
     if changed.tensors == npu.graph.tensors:
         return []
-    saved = npu.figures.cycles - npu.variant(changed).cycles
-    if saved < _WORTH * npu.figures.cycles:
+    saved = npu.saved_by(changed)
+    if not npu.matters(saved):
         return []
     return [
         Finding(

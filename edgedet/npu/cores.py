@@ -98,12 +98,17 @@ class NpuSetup:
     @property
     def family(self) -> str:
         """Of the NPU: u55, u65 or u85."""
-        return self.target.split("-")[1]
+        return family_of(self.target)
 
     @property
     def macs(self) -> int:
         """8-bit multiply-accumulates a cycle."""
         return int(self.target.split("-")[2])
+
+
+def family_of(target: str) -> str:
+    """u55, u65 or u85."""
+    return target.split("-")[1]
 
 
 def choose_target(target: str | None, options: NpuOptions, default: str) -> str:
@@ -118,10 +123,7 @@ def choose_target(target: str | None, options: NpuOptions, default: str) -> str:
     """
     if options.preset is None:
         return default if target is None else target
-    preset = _preset(options.preset)
-    if target not in (None, preset.target):
-        raise ConfigError(f"preset {preset.name} has target {preset.target}, not {target}; leave one of them out")
-    return preset.target
+    return _preset(options.preset, target).target
 
 
 def npu_setup(target: str, options: NpuOptions) -> NpuSetup:
@@ -134,14 +136,10 @@ def npu_setup(target: str, options: NpuOptions) -> NpuSetup:
         ConfigError: unknown target, preset or value; a system or memory mode of another NPU; a file that is no .ini.
     """
     if target not in NPU_TARGETS:
-        raise ConfigError(
-            f"unknown NPU {target!r}: expected one of {', '.join(NPU_TARGETS)}{meant(target, NPU_TARGETS)}"
-        )
+        raise _unknown("NPU", target, NPU_TARGETS)
     if options.optimise not in OPTIMISE:
         raise _unknown("optimisation", options.optimise, OPTIMISE)
-    preset = None if options.preset is None else _preset(options.preset)
-    if preset is not None and preset.target != target:
-        raise ConfigError(f"preset {preset.name} has target {preset.target}, not {target}; leave one of them out")
+    preset = None if options.preset is None else _preset(options.preset, target)
     if options.vela_config is not None:
         config, system, mode = str(_ini(options.vela_config).absolute()), options.system_config, options.memory_mode
         if system is None or mode is None:
@@ -160,7 +158,7 @@ def npu_setup(target: str, options: NpuOptions) -> NpuSetup:
         system, mode = preset.system_config, preset.memory_mode
     else:
         config = ARM_CONFIG
-        system = options.system_config or _SYSTEMS[target.split("-")[1]]
+        system = options.system_config or _SYSTEMS[family_of(target)]
         mode = options.memory_mode or DEFAULT_MODE
         _check_arm(target, system, mode)
     return NpuSetup(target, config, system, mode, options.optimise, options.vela, preset)
@@ -170,19 +168,21 @@ def _unknown(what: str, word: str, known: Iterable[str]) -> ConfigError:
     return ConfigError(f"unknown {what} {word!r}: expected one of {', '.join(known)}{meant(word, known)}")
 
 
-def _preset(name: str) -> Preset:
+def _preset(name: str, target: str | None) -> Preset:
+    """The preset, which has that target, if one is named."""
     if name not in PRESETS:
         raise _unknown("preset", name, PRESETS)
-    return PRESETS[name]
+    preset = PRESETS[name]
+    if target not in (None, preset.target):
+        raise ConfigError(f"preset {name} has target {preset.target}, not {target}; leave one of them out")
+    return preset
 
 
 def _check_arm(target: str, system: str, mode: str) -> None:
     """What Vela would take, or refuse in words that name no option."""
-    family = target.split("-")[1]
+    family = family_of(target)
     if mode not in MEMORY_MODES:
-        raise ConfigError(
-            f"unknown memory mode {mode!r}: expected one of {', '.join(MEMORY_MODES)}{meant(mode, MEMORY_MODES)}"
-        )
+        raise _unknown("memory mode", mode, MEMORY_MODES)
     if mode.startswith("Dedicated") and family == "u55":
         raise ConfigError(
             f"memory mode {mode} needs memory that the NPU can write beside its SRAM, which Ethos-U55 can't use; take "
