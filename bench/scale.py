@@ -76,8 +76,8 @@ def run_start(data: Path) -> dict[str, float]:
     from edgedet.config import load_model_file
     from edgedet.contracts import PreprocessSpec
     from edgedet.data.paths import DataPaths
-    from edgedet.training.hardware import Hardware
     from edgedet.training.loader import BatchLoader
+    from edgedet.training.parallel.hardware import Hardware
 
     empty, start = peak_mb(), time.perf_counter()
     split = DataPaths(data).load("train")

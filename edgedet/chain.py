@@ -26,7 +26,7 @@ from edgedet.progress import Progress
 from edgedet.quantize.api import QuantizeReport, QuantizeRequest, quantize_checkpoint
 from edgedet.quantize.calibration.range_choice import require_layers
 from edgedet.training.loop import LAST
-from edgedet.training.processes import launched
+from edgedet.training.parallel.processes import launched
 
 PICTURE_FILE = "waterfall.svg"
 REPORT_FILE = "report.json"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import os
 
+from edgedet.commands.frame.parser import leaves
 from edgedet.commands.main import build_parser
-from edgedet.commands.parser import leaves
 
 _INTRODUCTION = """\
 # Commands and options

@@ -21,7 +21,7 @@ from edgedet.data.paths import DataPaths
 from edgedet.errors import ConfigError
 from edgedet.evaluate.detect import detect
 from edgedet.evaluate.evaluator import COCO_SCORE_THRESHOLD, evaluate
-from edgedet.evaluate.operating_point import Aim
+from edgedet.evaluate.figures.operating_point import Aim
 from edgedet.evaluate.predict import predict
 from edgedet.fileio import PathLike, as_path
 from edgedet.progress import Progress

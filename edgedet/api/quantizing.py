@@ -11,7 +11,7 @@ from edgedet.api.pages import finish_quantize, request_settings, tell
 from edgedet.api.thresholds import prepare_fit, refit_thresholds, require_labels
 from edgedet.data.paths import DataPaths
 from edgedet.errors import ConfigError
-from edgedet.evaluate.operating_point import Aim
+from edgedet.evaluate.figures.operating_point import Aim
 
 if TYPE_CHECKING:
     from edgedet.finetune.qat import QatReport

@@ -17,8 +17,8 @@ from edgedet.data.formats.once import reading_once
 from edgedet.data.paths import DataPaths
 from edgedet.errors import ConfigError
 from edgedet.escape import json_text
+from edgedet.evaluate.figures.operating_point import Aim, OperatingPoint
 from edgedet.evaluate.fit_thresholds import Refit, fit_thresholds, measure_thresholds
-from edgedet.evaluate.operating_point import Aim, OperatingPoint
 from edgedet.fileio import write_text
 from edgedet.graph.flatbuffer import parse_tflite, serialize
 from edgedet.graph.metadata import read_contracts

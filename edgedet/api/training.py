@@ -57,7 +57,7 @@ def train(
     from edgedet.api.pages import finish_train, tell
     from edgedet.training.loop import TrainRequest
     from edgedet.training.loop import train as run
-    from edgedet.training.processes import launched
+    from edgedet.training.parallel.processes import launched
 
     start = _warm_start(model)
     if resume and out is None:

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Iterator
 from pathlib import Path
 
-from edgedet.commands.shared import Commands, add_command
+from edgedet.commands.frame.shared import Commands, add_command
 
 SHELLS = ("bash", "zsh")
 # Metavars of options whose values are names of shipped models, or files.

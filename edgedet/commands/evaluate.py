@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from edgedet.api.opening import open_model
 from edgedet.api.runs import run_name
-from edgedet.commands.results import add_json_argument, give
-from edgedet.commands.shared import Commands, add_command, add_out_argument, announce_out, choose_out, show_out
+from edgedet.commands.frame.results import add_json_argument, give
+from edgedet.commands.frame.shared import Commands, add_command, add_out_argument, announce_out, choose_out, show_out
 from edgedet.errors import ConfigError
 from edgedet.evaluate.arguments import add_evaluate_arguments, run_evaluate
 from edgedet.options import (

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from edgedet.commands.results import add_json_argument, give
-from edgedet.commands.shared import Commands, add_command, refuse_checkpoint
+from edgedet.commands.frame.results import add_json_argument, give
+from edgedet.commands.frame.shared import Commands, add_command, refuse_checkpoint
 from edgedet.options import (
     SPLITS,
     add_data_arguments,

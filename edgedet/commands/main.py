@@ -13,10 +13,8 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 
 from edgedet import __version__
-from edgedet.commands.boards import add_boards, add_check
 from edgedet.commands.completion import add_completion
 from edgedet.commands.data import add_data_commands
-from edgedet.commands.deploy import add_deploy
 from edgedet.commands.evaluate import add_evaluate, add_predict
 from edgedet.commands.files.contract import add_contract
 from edgedet.commands.files.convert import add_convert
@@ -25,13 +23,15 @@ from edgedet.commands.files.import_ import add_import
 from edgedet.commands.files.lint import add_lint
 from edgedet.commands.files.operators import add_operators
 from edgedet.commands.files.settings import add_settings
+from edgedet.commands.firmware.boards import add_boards, add_check
+from edgedet.commands.firmware.deploy import add_deploy
+from edgedet.commands.frame.parser import HelpFormatter, Parser, fail
+from edgedet.commands.frame.session import add_session_arguments, session
 from edgedet.commands.inspect import add_inspect
 from edgedet.commands.models import add_models
-from edgedet.commands.parser import HelpFormatter, Parser, fail
 from edgedet.commands.quantize.quantize import add_quantize
 from edgedet.commands.quantize.substitute import add_substitute
 from edgedet.commands.report import add_report
-from edgedet.commands.session import add_session_arguments, session
 from edgedet.commands.train import add_train
 from edgedet.commands.ui import add_ui
 from edgedet.commands.waterfall import add_waterfall

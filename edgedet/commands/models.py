@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from edgedet.commands.early import check_model_options
-from edgedet.commands.results import add_json_argument, give
-from edgedet.commands.shared import Commands, add_command
+from edgedet.commands.frame.early import check_model_options
+from edgedet.commands.frame.results import add_json_argument, give
+from edgedet.commands.frame.shared import Commands, add_command
 from edgedet.options import add_overrides_argument, image_size, positive_int
 from edgedet.terminal import show
 

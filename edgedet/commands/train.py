@@ -6,9 +6,9 @@ import argparse
 from pathlib import Path
 
 from edgedet.api.runs import run_name
-from edgedet.commands.early import check_model_options, check_run, load_torch
-from edgedet.commands.results import add_json_argument, give
-from edgedet.commands.shared import (
+from edgedet.commands.frame.early import check_model_options, check_run, load_torch
+from edgedet.commands.frame.results import add_json_argument, give
+from edgedet.commands.frame.shared import (
     Commands,
     add_command,
     add_out_argument,
@@ -123,7 +123,7 @@ def _train(args: argparse.Namespace) -> int:
 
     from edgedet.api.pages import finish_train
     from edgedet.training.loop import TrainRequest, train
-    from edgedet.training.processes import launched
+    from edgedet.training.parallel.processes import launched
     from edgedet.training.warm_start import WarmStart
 
     scale = 1.0 if args.backbone_lr_scale is None else args.backbone_lr_scale

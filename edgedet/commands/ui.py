@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from edgedet.commands.shared import Commands, add_command
+from edgedet.commands.frame.shared import Commands, add_command
 from edgedet.terminal import show
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from edgedet.commands.results import add_json_argument, give
-from edgedet.commands.shared import Commands, add_command, refuse_checkpoint
+from edgedet.commands.frame.results import add_json_argument, give
+from edgedet.commands.frame.shared import Commands, add_command, refuse_checkpoint
 from edgedet.options import SPLITS, add_data_arguments, data_paths, positive_int, refuse_other_splits, split_name
 from edgedet.runtimes.names import INT8_CHOICES
 from edgedet.terminal import show

@@ -11,9 +11,9 @@ from pycocotools.cocoeval import COCOeval
 
 from edgedet.contracts import Detections
 from edgedet.data.coco.split import CocoSplit
-from edgedet.evaluate.coco_ap import load_detections
 from edgedet.evaluate.detect import detect_records
 from edgedet.evaluate.evaluator import COCO_SCORE_THRESHOLD, match_classes
+from edgedet.evaluate.figures.coco_ap import load_detections
 from edgedet.runtimes.protocol import Runtime
 
 ROUNDS = 200

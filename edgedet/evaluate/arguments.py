@@ -117,7 +117,7 @@ def _of_detections(args: argparse.Namespace, split: CocoSplit) -> EvalReport:
 
 def _of_model(args: argparse.Namespace, split: CocoSplit, runtime: Runtime) -> EvalReport:
     from edgedet.evaluate.evaluator import COCO_SCORE_THRESHOLD, evaluate
-    from edgedet.evaluate.operating_point import Aim
+    from edgedet.evaluate.figures.operating_point import Aim
     from edgedet.progress import show_progress
 
     with show_progress("evaluate") as progress:

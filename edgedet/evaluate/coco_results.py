@@ -13,9 +13,9 @@ from edgedet.contracts import Detections
 from edgedet.data.check.content import count_objects
 from edgedet.data.coco.split import CocoSplit, most_detections
 from edgedet.errors import DataError
-from edgedet.evaluate.coco_ap import coco_ap
 from edgedet.evaluate.evaluator import EvalReport, Timings, describe_machine, select_records, sha256_of
-from edgedet.evaluate.false_alarms import count_false_alarms
+from edgedet.evaluate.figures.coco_ap import coco_ap
+from edgedet.evaluate.figures.false_alarms import count_false_alarms
 
 _KEYS = ("image_id", "category_id", "bbox", "score")
 

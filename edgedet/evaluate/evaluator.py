@@ -18,13 +18,13 @@ from edgedet.data.check.content import count_objects
 from edgedet.data.coco.split import CocoSplit, ImageRecord, common_classes
 from edgedet.errors import ConfigError, DataError
 from edgedet.escape import json_text
-from edgedet.evaluate.coco_ap import ApResult, coco_ap
 from edgedet.evaluate.detect import Clock, detect_records
-from edgedet.evaluate.false_alarms import FalseAlarms, count_false_alarms
-from edgedet.evaluate.matches import match
-from edgedet.evaluate.operating_point import Aim, Operation, operation_of, thresholds_of
+from edgedet.evaluate.figures.coco_ap import ApResult, coco_ap
+from edgedet.evaluate.figures.false_alarms import FalseAlarms, count_false_alarms
+from edgedet.evaluate.figures.matches import match
+from edgedet.evaluate.figures.operating_point import Aim, Operation, operation_of, thresholds_of
+from edgedet.evaluate.figures.reading import Sentence, read_ap
 from edgedet.evaluate.own_decoder import Decoder, OwnDecoder
-from edgedet.evaluate.reading import Sentence, read_ap
 from edgedet.progress import Progress
 
 if TYPE_CHECKING:  # the training loop evaluates without loading simulator and flatbuffer

@@ -12,8 +12,8 @@ from edgedet.contracts import OutputSpec
 from edgedet.data.coco.split import CocoSplit
 from edgedet.evaluate.detect import detect_records
 from edgedet.evaluate.evaluator import COCO_SCORE_THRESHOLD, match_classes
-from edgedet.evaluate.matches import Matches, match
-from edgedet.evaluate.operating_point import Aim, OperatingPoint, at_thresholds, propose, thresholds_of
+from edgedet.evaluate.figures.matches import Matches, match
+from edgedet.evaluate.figures.operating_point import Aim, OperatingPoint, at_thresholds, propose, thresholds_of
 
 if TYPE_CHECKING:
     from edgedet.progress import Progress

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from edgedet.training.losses import (
+from edgedet.training.objective.losses import (
     Divisor,
     Losses,
     PriorGrid,

@@ -45,9 +45,9 @@ from edgedet.quantize.fx.int16 import AUTO, check_int16_option, groups_of, int16
 from edgedet.quantize.fx.prepare import freeze, prepare_model
 from edgedet.quantize.fx.to_graph import graph_from_fx
 from edgedet.threads import torch_threads, usable_cores
-from edgedet.training.hardware import Hardware, choose_hardware, describe_hardware
 from edgedet.training.log import EpochRecord, TrainLog
-from edgedet.training.processes import process_group
+from edgedet.training.parallel.hardware import Hardware, choose_hardware, describe_hardware
+from edgedet.training.parallel.processes import process_group
 
 REPORT_FILE = "report.json"
 

@@ -27,10 +27,10 @@ from edgedet.net.device import exact_float32, on_cpu
 from edgedet.net.rtmdet import channels_last
 from edgedet.progress import Stopwatch
 from edgedet.quantize.fx.prepare import freeze
-from edgedet.training.hardware import Hardware
 from edgedet.training.loader import Batch, BatchLoader, steps_per_epoch
 from edgedet.training.log import EpochRecord, StepLosses, TrainLog
-from edgedet.training.losses import Losses, detection_loss, exponential_boxes, prior_grid
+from edgedet.training.objective.losses import Losses, detection_loss, exponential_boxes, prior_grid
+from edgedet.training.parallel.hardware import Hardware
 from edgedet.training.runaway import LossWatch
 from edgedet.training.schedule import WeightAverage, learning_rate
 

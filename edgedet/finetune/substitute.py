@@ -32,9 +32,9 @@ from edgedet.outputs.lock import hold_output
 from edgedet.quantize.api import quantize_model
 from edgedet.quantize.calibration.images import draw_images, image_batches
 from edgedet.runtimes.tflm_arena import measure_arena
-from edgedet.training.hardware import Hardware, choose_hardware
 from edgedet.training.loop import Run, TrainResult, refuse_existing, require_statistics, run_training
-from edgedet.training.processes import process_group
+from edgedet.training.parallel.hardware import Hardware, choose_hardware
+from edgedet.training.parallel.processes import process_group
 from edgedet.training.warm_start import Start
 
 REPORT_FILE = "substitute.json"

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from pycocotools import mask
 
-from edgedet.evaluate.coco_ap import ApResult, coco_ap
-from edgedet.evaluate.matches import HIT_IOU, Matches, match
-from edgedet.evaluate.operating_point import Aim, Operation, operation_of, together
-from edgedet.evaluate.reading import Sentence, read_ap
+from edgedet.evaluate.figures.coco_ap import ApResult, coco_ap
+from edgedet.evaluate.figures.matches import HIT_IOU, Matches, match
+from edgedet.evaluate.figures.operating_point import Aim, Operation, operation_of, together
+from edgedet.evaluate.figures.reading import Sentence, read_ap
 from edgedet.numerics.boxes import xyxy_to_xywh
 from edgedet.page.found import Found
 

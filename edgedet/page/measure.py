@@ -8,7 +8,7 @@ from edgedet.contracts import Detections
 from edgedet.data.coco.split import CocoSplit
 from edgedet.evaluate.detect import detect
 from edgedet.evaluate.evaluator import COCO_SCORE_THRESHOLD, match_classes
-from edgedet.evaluate.operating_point import thresholds_of
+from edgedet.evaluate.figures.operating_point import thresholds_of
 from edgedet.page.found import Found, renumbered
 from edgedet.progress import Stopwatch
 from edgedet.runtimes.protocol import Runtime

@@ -16,7 +16,7 @@ from edgedet.data.coco.split import CocoSplit
 from edgedet.errors import DataError
 from edgedet.escape import json_text
 from edgedet.evaluate.evaluator import describe_machine
-from edgedet.evaluate.reading import input_sides
+from edgedet.evaluate.figures.reading import input_sides
 from edgedet.fileio import atomic_write_text
 
 PACKAGES = ("edgedet", "numpy", "torch", "ai-edge-litert", "tflite-micro", "pycocotools")

@@ -23,8 +23,8 @@ from edgedet.data.augment import ImageCache, Sample, augment
 from edgedet.data.coco.split import CocoSplit
 from edgedet.data.pictures.preprocess import normalize
 from edgedet.errors import EdgedetError
-from edgedet.training.assigner import Targets
-from edgedet.training.hardware import Hardware
+from edgedet.training.objective.assigner import Targets
+from edgedet.training.parallel.hardware import Hardware
 
 _AHEAD = 4  # batches
 _AHEAD_OF_WORKER = 2  # batches that each worker draws ahead

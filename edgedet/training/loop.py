@@ -23,10 +23,10 @@ from edgedet.progress import show_progress
 from edgedet.terminal import is_quiet, quietly
 from edgedet.training.changes import DataWatch
 from edgedet.training.course import Course, open_course, planned_course
-from edgedet.training.hardware import Hardware, choose_hardware, describe_hardware
 from edgedet.training.loader import steps_per_epoch
 from edgedet.training.log import EpochRecord, TrainLog
-from edgedet.training.processes import process_group
+from edgedet.training.parallel.hardware import Hardware, choose_hardware, describe_hardware
+from edgedet.training.parallel.processes import process_group
 from edgedet.training.recipe import describe_fit, fit_recipe
 from edgedet.training.resume import compare_settings, damaged_state, fitted_by_recipe, planned_before
 from edgedet.training.trainer import Trainer

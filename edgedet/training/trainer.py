@@ -24,10 +24,10 @@ from edgedet.net.runtime import TorchRuntime
 from edgedet.progress import Stopwatch
 from edgedet.terminal import printable
 from edgedet.training.course import planned_course
-from edgedet.training.hardware import Hardware, autocast
 from edgedet.training.loader import Batch, BatchLoader, steps_per_epoch
 from edgedet.training.log import EpochRecord, StepLosses, TrainLog
-from edgedet.training.losses import Losses, detection_loss, prior_grid
+from edgedet.training.objective.losses import Losses, detection_loss, prior_grid
+from edgedet.training.parallel.hardware import Hardware, autocast
 from edgedet.training.runaway import LossWatch
 from edgedet.training.schedule import WeightAverage, learning_rate, parameter_groups
 

@@ -17,8 +17,8 @@ import pytest
 from toy_detector import write_toy_data, write_toy_model
 
 import edgedet
+from edgedet.commands.frame.shared import show_next
 from edgedet.commands.main import build_parser, main
-from edgedet.commands.shared import show_next
 from edgedet.errors import BrokenImagesError
 from edgedet.options import data_paths
 

@@ -16,8 +16,8 @@ pytest.importorskip("jinja2")
 
 from random_weights import random_detector
 
+from edgedet.commands.frame.parser import leaves
 from edgedet.commands.main import build_parser, main
-from edgedet.commands.parser import leaves
 from edgedet.config import load_model_file
 from edgedet.contracts import OutputSpec
 from edgedet.net.checkpoint import Checkpoint, save_checkpoint

@@ -18,8 +18,8 @@ from edgedet.data.coco.build import load_split
 from edgedet.data.coco.split import CocoSplit
 from edgedet.data.pictures.preprocess import load_image, resize_to_input
 from edgedet.errors import ConfigError, DataError
-from edgedet.evaluate.coco_ap import coco_ap
 from edgedet.evaluate.evaluator import evaluate, match_classes, sha256_of
+from edgedet.evaluate.figures.coco_ap import coco_ap
 from edgedet.runtimes.open import open_runtime
 from edgedet.runtimes.protocol import Int8Runtime
 

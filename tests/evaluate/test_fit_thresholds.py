@@ -13,8 +13,8 @@ from edgedet.api.opening import open_model
 from edgedet.api.thresholds import prepare_fit, refit_thresholds
 from edgedet.commands.main import main
 from edgedet.data.paths import DataPaths
+from edgedet.evaluate.figures.operating_point import Aim
 from edgedet.evaluate.fit_thresholds import fit_thresholds, measure_thresholds
-from edgedet.evaluate.operating_point import Aim
 from edgedet.graph.flatbuffer import serialize
 from edgedet.graph.model import load_int8_model
 from edgedet.runtimes.open import open_runtime

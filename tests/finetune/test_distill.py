@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from edgedet.finetune.distill import BOX_SCORE, distillation_loss
-from edgedet.training.losses import prior_grid
+from edgedet.training.objective.losses import prior_grid
 
 STRIDES = (8, 16, 32)
 GRID = prior_grid(64, 32, STRIDES)

@@ -22,7 +22,7 @@ from edgedet.quantize.calibration.calibrate import calibrate
 from edgedet.quantize.calibration.images import image_batches
 from edgedet.quantize.fx.prepare import prepare_model
 from edgedet.quantize.fx.to_graph import graph_from_fx
-from edgedet.training.hardware import Hardware
+from edgedet.training.parallel.hardware import Hardware
 
 FILE = load_model_file(
     "rtmdet_pico_relu6", ("batch=4", "epochs=2", "deepen=0.1", "stacked_convs=1", "mosaic=0.0", "widen=0.07")

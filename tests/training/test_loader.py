@@ -12,9 +12,9 @@ from edgedet.config import load_model_file
 from edgedet.contracts import PreprocessSpec
 from edgedet.data.coco.build import load_split
 from edgedet.errors import ConfigError, DataError, EdgedetError
-from edgedet.training.hardware import Hardware
 from edgedet.training.loader import Batch, BatchLoader, epoch_order, steps_per_epoch
-from edgedet.training.processes import ALONE, Processes
+from edgedet.training.parallel.hardware import Hardware
+from edgedet.training.parallel.processes import ALONE, Processes
 
 CONFIG = load_model_file("rtmdet_pico_relu6", ("batch=4",)).train
 

@@ -14,7 +14,7 @@ from edgedet.config import load_model_file
 from edgedet.contracts import OutputSpec, PreprocessSpec
 from edgedet.data.coco.build import load_split
 from edgedet.errors import EdgedetError
-from edgedet.training.hardware import Hardware
+from edgedet.training.parallel.hardware import Hardware
 from edgedet.training.trainer import Trainer
 
 SMALL = ("batch=4", "epochs=2", "threads=1", "deepen=0.1", "stacked_convs=1", "bf16=false")

@@ -7,8 +7,8 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgedet.commands.results import add_json_argument, give
-from edgedet.commands.shared import Commands, add_command, refuse_checkpoint
+from edgedet.commands.frame.results import add_json_argument, give
+from edgedet.commands.frame.shared import Commands, add_command, refuse_checkpoint
 from edgedet.contracts import RESIZE_MODES
 from edgedet.errors import ConfigError
 from edgedet.fileio import require_out_file

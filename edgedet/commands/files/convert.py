@@ -6,8 +6,8 @@ import argparse
 from dataclasses import asdict
 from pathlib import Path
 
-from edgedet.commands.results import add_json_argument, give
-from edgedet.commands.shared import Commands, add_command, refuse_checkpoint
+from edgedet.commands.frame.results import add_json_argument, give
+from edgedet.commands.frame.shared import Commands, add_command, refuse_checkpoint
 from edgedet.errors import ConfigError
 from edgedet.fileio import require_out_file
 from edgedet.terminal import show

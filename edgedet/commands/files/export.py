@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from edgedet.commands.results import add_json_argument, give
-from edgedet.commands.shared import Commands, add_command
+from edgedet.commands.frame.results import add_json_argument, give
+from edgedet.commands.frame.shared import Commands, add_command
 from edgedet.errors import ConfigError
 from edgedet.options import image_size, positive_int, with_flags
 from edgedet.terminal import show

@@ -6,9 +6,9 @@ import argparse
 from dataclasses import asdict
 from pathlib import Path
 
-from edgedet.commands.early import check_checkpoint
-from edgedet.commands.results import add_json_argument, give
-from edgedet.commands.shared import Commands, add_command
+from edgedet.commands.frame.early import check_checkpoint
+from edgedet.commands.frame.results import add_json_argument, give
+from edgedet.commands.frame.shared import Commands, add_command
 from edgedet.config import ACTIVATIONS
 from edgedet.contracts import INTERPOLATIONS
 from edgedet.errors import ConfigError

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from edgedet.commands.ethos_u import add_npu_arguments, npu_options
-from edgedet.commands.results import add_json_argument, give
-from edgedet.commands.shared import Commands, add_command
+from edgedet.commands.firmware.ethos_u import add_npu_arguments, npu_options
+from edgedet.commands.frame.results import add_json_argument, give
+from edgedet.commands.frame.shared import Commands, add_command
 from edgedet.npu.cores import NPU_TARGETS, choose_target
 from edgedet.terminal import show
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 
-from edgedet.commands.results import add_json_argument, give
-from edgedet.commands.shared import Commands, add_command
+from edgedet.commands.frame.results import add_json_argument, give
+from edgedet.commands.frame.shared import Commands, add_command
 from edgedet.errors import ConfigError
 from edgedet.terminal import show
 

@@ -7,7 +7,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgedet.api.runs import run_name
-from edgedet.commands.early import check_checkpoint, check_choices, check_model_options, check_run, load_torch
+from edgedet.commands.frame.early import check_checkpoint, check_choices, check_model_options, check_run, load_torch
+from edgedet.commands.frame.results import add_json_argument, give
+from edgedet.commands.frame.shared import (
+    Commands,
+    add_command,
+    add_out_argument,
+    announce_out,
+    choose_out,
+    holds_run,
+    show_next,
+    show_out,
+)
 from edgedet.commands.quantize.onnx import (
     add_onnx_arguments,
     is_onnx,
@@ -24,17 +35,6 @@ from edgedet.commands.quantize.substitute import (
     substitutes,
 )
 from edgedet.commands.quantize.waterfall import add_waterfall_arguments, check_waterfall
-from edgedet.commands.results import add_json_argument, give
-from edgedet.commands.shared import (
-    Commands,
-    add_command,
-    add_out_argument,
-    announce_out,
-    choose_out,
-    holds_run,
-    show_next,
-    show_out,
-)
 from edgedet.errors import ConfigError
 from edgedet.options import (
     add_data_arguments,
@@ -49,7 +49,7 @@ from edgedet.terminal import announce, show
 if TYPE_CHECKING:
     from edgedet.api.thresholds import Fit
     from edgedet.data.paths import DataPaths
-    from edgedet.evaluate.operating_point import Aim
+    from edgedet.evaluate.figures.operating_point import Aim
     from edgedet.finetune.qat import QatRequest
     from edgedet.quantize.api import QuantizeRequest
 
@@ -231,7 +231,7 @@ def _quantize(args: argparse.Namespace) -> int:
 
     from edgedet.chain import REPORT_FILE, ChainEvents, ChainRequest, run_chain
     from edgedet.progress import show_progress
-    from edgedet.training.processes import launched
+    from edgedet.training.parallel.processes import launched
 
     substitution = None
     if substituted:
@@ -282,7 +282,7 @@ def _aim(args: argparse.Namespace) -> Aim | None:
     if args.operating_point is None:
         return None
     from edgedet.api.thresholds import require_labels
-    from edgedet.evaluate.operating_point import Aim
+    from edgedet.evaluate.figures.operating_point import Aim
 
     require_labels(data_paths(args))
     return Aim.parse(args.operating_point)

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgedet.api.runs import run_name
-from edgedet.commands.early import check_run, load_torch
-from edgedet.commands.quantize.qat import add_run_arguments
-from edgedet.commands.results import add_json_argument, give
-from edgedet.commands.shared import (
+from edgedet.commands.frame.early import check_run, load_torch
+from edgedet.commands.frame.results import add_json_argument, give
+from edgedet.commands.frame.shared import (
     Commands,
     add_command,
     add_out_argument,
@@ -20,6 +19,7 @@ from edgedet.commands.shared import (
     show_next,
     show_out,
 )
+from edgedet.commands.quantize.qat import add_run_arguments
 from edgedet.config import ACTIVATIONS
 from edgedet.errors import ConfigError
 from edgedet.options import (
@@ -94,7 +94,7 @@ def _substitute(args: argparse.Namespace) -> int:
 
     from edgedet.api.pages import finish_substitute
     from edgedet.finetune.substitute import substitute_checkpoint
-    from edgedet.training.processes import launched
+    from edgedet.training.parallel.processes import launched
 
     request = substitute_request(args, args.out, args.epochs, batch=args.batch, lr=args.lr)
     report = substitute_checkpoint(request)

@@ -6,9 +6,9 @@ import argparse
 from pathlib import Path
 
 from edgedet.api.runs import run_name
-from edgedet.commands.ethos_u import add_npu_arguments, npu_options
-from edgedet.commands.results import add_json_argument, give
-from edgedet.commands.shared import (
+from edgedet.commands.firmware.ethos_u import add_npu_arguments, npu_options
+from edgedet.commands.frame.results import add_json_argument, give
+from edgedet.commands.frame.shared import (
     Commands,
     add_command,
     add_out_argument,

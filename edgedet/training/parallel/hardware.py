@@ -12,7 +12,7 @@ import torch
 from edgedet.errors import ConfigError, require_one_of
 from edgedet.net.device import CPU, choose_device, describe_device
 from edgedet.threads import usable_cores
-from edgedet.training.processes import ALONE, Processes, launched
+from edgedet.training.parallel.processes import ALONE, Processes, launched
 
 # Names of the flags that /proc/cpuinfo shows on x86 (AVX-512, AMX) and Arm.
 _BF16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}

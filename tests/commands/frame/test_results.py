@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from edgedet.commands.frame.parser import leaves
 from edgedet.commands.main import build_parser, main
-from edgedet.commands.parser import leaves
 
 WITHOUT = {"edgedet completion", "edgedet data show", "edgedet data synth", "edgedet report", "edgedet ui"}
 

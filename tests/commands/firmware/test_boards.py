@@ -18,7 +18,7 @@ from edgedet.hardware.board import all_boards, available_boards
 from edgedet.hardware.text import markdown
 from edgedet.quantize.skeleton import skeleton_graph
 
-REPO = Path(__file__).resolve().parents[2]
+REPO = Path(__file__).resolve().parents[3]
 SMALL = """title = "Small"
 chip = "none"
 core = {name = "cortex-m4", clock_mhz = 50.0}

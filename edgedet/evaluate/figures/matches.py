@@ -13,7 +13,7 @@ from pycocotools.cocoeval import COCOeval
 
 from edgedet.contracts import Detections
 from edgedet.data.coco.split import CocoSplit
-from edgedet.evaluate.coco_ap import load_detections
+from edgedet.evaluate.figures.coco_ap import load_detections
 
 HIT_IOU = 0.5  # what people mean by "found"; COCO's AP50
 

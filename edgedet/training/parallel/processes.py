@@ -21,7 +21,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from edgedet.errors import ConfigError, EdgedetError
-from edgedet.training.shared_norm import SharedBatchNorm2d
+from edgedet.training.parallel.shared_norm import SharedBatchNorm2d
 
 T = TypeVar("T")
 # Between two collectives a process may be busy for long: rank 0 measures a file, a slow disk delivers images. A process

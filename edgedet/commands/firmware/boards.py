@@ -6,8 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from edgedet.commands.results import add_json_argument, give
-from edgedet.commands.shared import Commands, add_command, refuse_checkpoint
+from edgedet.commands.frame.results import add_json_argument, give
+from edgedet.commands.frame.shared import Commands, add_command, refuse_checkpoint
 from edgedet.errors import ConfigError
 from edgedet.options import byte_count
 from edgedet.terminal import announce, show

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from edgedet.training.assigner import Targets, assign, pairwise_iou
-from edgedet.training.losses import prior_grid
+from edgedet.training.objective.assigner import Targets, assign, pairwise_iou
+from edgedet.training.objective.losses import prior_grid
 
 
 def _iou(a: list[float], b: list[float]) -> float:

@@ -17,7 +17,7 @@ from edgedet.data.bare_images import ground_truth_of
 from edgedet.data.coco.build import load_split
 from edgedet.data.coco.split import CocoSplit, ImageRecord, most_detections
 from edgedet.errors import DataError
-from edgedet.evaluate.coco_ap import coco_ap
+from edgedet.evaluate.figures.coco_ap import coco_ap
 
 
 def detections_of(boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray) -> Detections:

@@ -10,8 +10,8 @@ import numpy as np
 
 from edgedet.contracts import PreprocessSpec
 from edgedet.data.coco.split import ImageRecord
-from edgedet.evaluate.coco_ap import ApResult
-from edgedet.evaluate.operating_point import Operation
+from edgedet.evaluate.figures.coco_ap import ApResult
+from edgedet.evaluate.figures.operating_point import Operation
 
 NOTHING_AP = 0.01  # below: as good as untrained
 LOOSE_RATIO = 0.5  # AP75 / AP50 below which boxes fit loosely; 0.6 to 0.8 is usual of COCO detectors

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from edgedet.numerics.heads.boxes import MAX_EXPONENT
-from edgedet.training.assigner import Targets, assign
+from edgedet.training.objective.assigner import Targets, assign
 
 
 @dataclass(frozen=True, eq=False)

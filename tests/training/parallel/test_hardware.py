@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from edgedet.training.hardware import has_bf16
+from edgedet.training.parallel.hardware import has_bf16
 
 
 @pytest.mark.parametrize(

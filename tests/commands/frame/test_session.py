@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from edgedet.commands.frame.session import _Lines
 from edgedet.commands.main import main
-from edgedet.commands.session import _Lines
 
 
 def test_quiet_shows_results_alone(toy_model: Path, toy_data: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -75,7 +75,7 @@ def test_no_color_reaches_rich_and_ends_with_the_command(toy_model: Path, monkey
 
 
 def test_log_file_keeps_what_a_bar_left_and_no_more(tmp_path: Path) -> None:
-    from edgedet.commands.session import _Lines
+    from edgedet.commands.frame.session import _Lines
 
     with (tmp_path / "log").open("w", encoding="utf-8") as file:
         lines = _Lines(file)

@@ -23,9 +23,9 @@ from edgedet.evaluate.evaluator import evaluate
 from edgedet.finetune.qat import QatRequest, qat_checkpoint
 from edgedet.net.checkpoint import Checkpoint, save_checkpoint
 from edgedet.net.runtime import TorchRuntime
-from edgedet.training.hardware import Hardware
 from edgedet.training.loop import TrainRequest, TrainResult, train
-from edgedet.training.processes import launched, process_group
+from edgedet.training.parallel.hardware import Hardware
+from edgedet.training.parallel.processes import launched, process_group
 from edgedet.training.trainer import Trainer
 
 SMALL = ("batch=4", "threads=1", "bf16=false", "deepen=0.1", "stacked_convs=1", "widen=0.07", "eval_interval=1")

@@ -10,9 +10,9 @@ import pytest
 
 from edgedet.contracts import PreprocessSpec
 from edgedet.data.coco.split import ImageRecord
-from edgedet.evaluate.coco_ap import ApResult, ClassAp
-from edgedet.evaluate.operating_point import ALL, OperatingPoint, Operation
-from edgedet.evaluate.reading import input_sides, read_ap
+from edgedet.evaluate.figures.coco_ap import ApResult, ClassAp
+from edgedet.evaluate.figures.operating_point import ALL, OperatingPoint, Operation
+from edgedet.evaluate.figures.reading import input_sides, read_ap
 
 GOOD = ApResult(
     ap=0.6, ap50=0.85, ap75=0.65, ap_small=0.5, ap_medium=0.6, ap_large=0.65,

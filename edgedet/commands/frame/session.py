@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, TextIO, cast
 
 from edgedet import __version__
-from edgedet.commands.results import results_apart
+from edgedet.commands.frame.results import results_apart
 from edgedet.errors import ConfigError
 from edgedet.fileio import require_out_file
 from edgedet.terminal import quietly

@@ -16,8 +16,8 @@ from edgedet.data.bare_images import ground_truth_of
 from edgedet.data.coco.split import CocoSplit
 from edgedet.data.paths import DataPaths
 from edgedet.errors import ConfigError
-from edgedet.evaluate.matches import Matches, match
-from edgedet.evaluate.operating_point import Aim, at_threshold, operation_of, propose, together
+from edgedet.evaluate.figures.matches import Matches, match
+from edgedet.evaluate.figures.operating_point import Aim, at_threshold, operation_of, propose, together
 
 
 def drawn(seed: int, images: int = 12, count: int = 80) -> Matches:

@@ -10,7 +10,7 @@ import numpy as np
 
 from edgedet.contracts import OutputSpec
 from edgedet.errors import ConfigError
-from edgedet.evaluate.matches import Matches
+from edgedet.evaluate.figures.matches import Matches
 
 ALL = "all"  # name of the row over all classes
 LOWEST, HIGHEST = 0.01, 0.99  # thresholds that are proposed

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TypeAlias
 
 from edgedet.api.runs import next_run, refuse_other_run
-from edgedet.commands.parser import HelpFormatter, examples_text
-from edgedet.commands.session import add_session_arguments
+from edgedet.commands.frame.parser import HelpFormatter, examples_text
+from edgedet.commands.frame.session import add_session_arguments
 from edgedet.errors import ConfigError
 from edgedet.fileio import require_out_folder
 from edgedet.options import flags_of

@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from edgedet.training.assigner import Targets
-from edgedet.training.losses import (
+from edgedet.training.objective.assigner import Targets
+from edgedet.training.objective.losses import (
     detection_loss,
     distances_to_boxes,
     flatten_outputs,

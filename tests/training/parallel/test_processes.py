@@ -16,13 +16,13 @@ import pytest
 from edgedet.data.coco.build import load_split
 from edgedet.errors import ConfigError
 from edgedet.net.checkpoint import load_checkpoint
-from edgedet.training.processes import ALONE, Processes, launched
+from edgedet.training.parallel.processes import ALONE, Processes, launched
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 import two_processes
 
-REPO = Path(__file__).resolve().parents[2]
+REPO = Path(__file__).resolve().parents[3]
 
 
 def torchrun(*arguments: object) -> subprocess.CompletedProcess[str]:

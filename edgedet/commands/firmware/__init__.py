@@ -1,0 +1,1 @@
+"""The commands on the way to a board: boards, pre-flight, deploy, Arm's NPU."""

@@ -1,0 +1,1 @@
+"""What training minimizes: which prediction learns which object, and the losses."""
