@@ -12,6 +12,7 @@ from edgedet.codegen.memory.plan import Plan
 from edgedet.codegen.module_name import ModuleName, module_name
 from edgedet.deploy.output_folder import (
     MANIFEST,
+    carried_settings,
     check_replaceable,
     file_table,
     write_folder,
@@ -74,6 +75,7 @@ class DeployReport:
     project: str | None = None  # kind of the project around the module
     npu: NpuReport | None = None  # targets ethos-u...: what runs on the NPU, and Vela's estimates
     board: BoardCheck | None = None  # that it was checked against
+    kept: tuple[str, ...] = ()  # sentences: what of an earlier deployment's folder was not replaced
 
     def to_json(self) -> dict[str, Any]:
         """JSON-able dict; everything about the target stands in its manifest, the last of the files."""
@@ -92,6 +94,7 @@ class DeployReport:
             "notes": list(self.notes),
             "board": None if self.board is None else self.board.to_json(),
             "project": self.project,
+            "kept": list(self.kept),
             **({} if self.npu is None else {"npu": self.npu.to_json()}),
         }
 
@@ -125,6 +128,7 @@ class DeployReport:
         if self.board is not None:
             lines.append(f"board:     {self.board.board.file.title}: {self.board.verdict()}")
             lines.append(f"time:      {self.board.time.text()}")
+        lines += [f"kept:      {line}" for line in self.kept]
         lines.append(f"wrote:     {len(self.files)} files in {self.out} ({MANIFEST} lists them)")
         if self.project is None:
             lines.append(f"next:      {self._next().format(out=shlex.quote(str(self.out)))}")
@@ -209,7 +213,7 @@ def deploy(
     module = module_name(name)
     wanted = _check_arguments(target, module, ram_bytes, project, npu, board)
     with hold_output(out):
-        check_replaceable(out)
+        staying = check_replaceable(out)
         match target:
             case "tflm":
                 product = deploy_tflm(model, ram_bytes, image, seed, module)
@@ -223,14 +227,17 @@ def deploy(
         fitting = None if wanted is None else require_fit(wanted, product, target, model)
         if project is not None:
             product = with_project(product, target, project, module)
-        report = _report(product, target, out, project, fitting)
+        carried, kept = carried_settings(out, staying, product.sources)
+        report = _report(product, target, out, project, fitting, tuple(kept))
         page = deploy_page(report, product.manifest, product.sources)
         manifest = {**product.manifest, "files": {**product.manifest["files"], **file_table({PAGE: page})}}
-        write_folder(out, {**product.sources, PAGE: page}, manifest, product.binaries)
+        write_folder(out, {**product.sources, **carried, PAGE: page}, manifest, product.binaries, staying)
     return report
 
 
-def _report(product: Product, target: str, out: Path, project: str | None, fitting: BoardCheck | None) -> DeployReport:
+def _report(
+    product: Product, target: str, out: Path, project: str | None, fitting: BoardCheck | None, kept: tuple[str, ...]
+) -> DeployReport:
     return DeployReport(
         target=target,
         out=out,
@@ -250,6 +257,7 @@ def _report(product: Product, target: str, out: Path, project: str | None, fitti
         project=project,
         npu=product.npu,
         board=fitting,
+        kept=kept,
     )
 
 

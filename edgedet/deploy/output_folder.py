@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from edgedet.deploy.projects.leftovers import SDKCONFIG, SDKCONFIG_DEFAULTS, carried_sdkconfig, leftovers
 from edgedet.errors import ConfigError
 from edgedet.escape import json_text
 from edgedet.fileio import write_text
 from edgedet.outputs.folder import new_folder
+from edgedet.outputs.swap import carry_file
 
 MANIFEST = "manifest.json"
 FORMAT = "edgedet-deploy"
 FORMAT_VERSION = 1
-# What the generated Makefile, CMake, ESP-IDF and PlatformIO write into; goes with the deployment.
-BUILD_FOLDERS = ("build/", "managed_components/", ".pio/")
 
 
 def sha256(data: bytes) -> str:
@@ -35,19 +36,21 @@ def byte_table(files: Mapping[str, bytes]) -> dict[str, dict[str, Any]]:
     return {name: {"bytes": len(data), "sha256": sha256(data)} for name, data in files.items()}
 
 
-def check_replaceable(out: Path) -> None:
+def check_replaceable(out: Path) -> tuple[str, ...]:
     """Refuse a path that holds anything but an earlier deployment.
 
+    Returns:
+        Files of the user's and of his builder that the next deployment keeps, relative to the folder, with slashes.
     Raises:
         ConfigError: `out` is a file, or a folder with files that neither a deployment nor its build wrote, or whose
             example was changed.
     """
     if not out.exists():
-        return
+        return ()
     if not out.is_dir():
         raise ConfigError(f"{out} is a file; deploy writes a folder, give another path")
     if not any(out.iterdir()):
-        return
+        return ()
     try:
         found = json.loads((out / MANIFEST).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -56,20 +59,22 @@ def check_replaceable(out: Path) -> None:
         raise ConfigError(
             f"{out} is not empty and holds no {MANIFEST} of an earlier deployment; give a new or empty folder"
         )
-    present = {path.relative_to(out).as_posix() for path in out.rglob("*") if not path.is_dir()}
-    present = {name for name in present if not name.startswith(BUILD_FOLDERS)}
-    strangers = sorted(present - set(found.get("files", {})) - {MANIFEST})
-    if strangers:
+    files = found.get("files")
+    written = frozenset(files if isinstance(files, dict) else ()) | {MANIFEST}
+    project = found.get("project")
+    left = leftovers(out, written, str(project.get("kind")) if isinstance(project, dict) else None)
+    if left.strangers:
         raise ConfigError(
-            f"{out} holds files that deploy did not write ({', '.join(strangers[:10])}); move them or give another "
-            "folder"
+            f"{out} holds files that deploy did not write ({', '.join(left.strangers[:10])}); move them or give "
+            "another folder"
         )
-    changed = [name for name in _changeable(found) if name in present and _is_changed(out / name, found["files"][name])]
+    changed = [name for name in _changeable(found) if _is_changed(out / name, found["files"][name])]
     if changed:
         raise ConfigError(
             f"{out} holds files of the example that were changed ({', '.join(changed[:10])}); deploy into another "
             "folder and copy the module over, or move these files away"
         )
+    return left.staying
 
 
 def _changeable(manifest: dict[str, Any]) -> list[str]:
@@ -82,14 +87,50 @@ def _changeable(manifest: dict[str, Any]) -> list[str]:
 
 
 def _is_changed(path: Path, entry: Mapping[str, Any]) -> bool:
+    if not os.path.lexists(path):
+        return False
     try:
         return sha256(path.read_bytes()) != entry.get("sha256")
     except OSError:
         return True  # unreadable: nothing that deploy wrote
 
 
+def carried_settings(out: Path, staying: Sequence[str], texts: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
+    """What a deployment does to files that stay, before it is written.
+
+    Args:
+        out: of the earlier deployment.
+        staying: as `check_replaceable` returned them.
+        texts: of the new one, path inside `out` -> text.
+    Returns:
+        (path -> new text of a file that stays, sentences for the report).
+    Raises:
+        ConfigError: a file that stays would be replaced.
+    """
+    clash = sorted(set(staying) & set(texts))
+    if clash:
+        raise ConfigError(f"{out} holds {clash[0]}, which is yours, where deploy would write a file; move it away")
+    if not staying:
+        return {}, []
+    heads = dict.fromkeys(name.split("/", 1)[0] for name in staying)
+    said = [f"{', '.join([*heads][:8])}{', ...' if len(heads) > 8 else ''}: yours or your builder's, not replaced"]
+    if SDKCONFIG not in staying or (out / SDKCONFIG).is_symlink():
+        return {}, said
+    try:
+        before = (out / SDKCONFIG).read_text(encoding="utf-8")
+        defaults = (out / SDKCONFIG_DEFAULTS).read_text(encoding="utf-8")
+    except (OSError, UnicodeError):
+        return {}, said  # nothing to compare with: it stays as it is
+    after, notes = carried_sdkconfig(before, defaults, texts.get(SDKCONFIG_DEFAULTS, ""))
+    return ({SDKCONFIG: after} if after != before else {}), [*said, *notes]
+
+
 def write_folder(
-    out: Path, texts: Mapping[str, str], manifest: Mapping[str, Any], binaries: Mapping[str, bytes] | None = None
+    out: Path,
+    texts: Mapping[str, str],
+    manifest: Mapping[str, Any],
+    binaries: Mapping[str, bytes] | None = None,
+    staying: Sequence[str] = (),
 ) -> None:
     """Write the folder, which appears whole and takes the place of an earlier deployment in one step.
 
@@ -98,6 +139,7 @@ def write_folder(
         texts: path inside `out`, with slashes -> text.
         manifest: JSON-able.
         binaries: path inside `out` -> bytes, of files that are no text.
+        staying: files of the earlier deployment's folder that come along, unless `texts` has them.
     Raises:
         OutputError: no permission or no space; an earlier deployment is still there.
     """
@@ -108,4 +150,6 @@ def write_folder(
             write_text(path, text)
         for name, data in (binaries or {}).items():
             (fresh / name).write_bytes(data)
+        for name in staying:
+            carry_file(out / name, fresh / name)
         write_text(fresh / MANIFEST, json_text(manifest, 2))

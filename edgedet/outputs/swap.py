@@ -122,6 +122,21 @@ def carry_over(old: Path, fresh: Path, without: frozenset[str] = frozenset()) ->
                 _link(entry.path, target)
 
 
+def carry_file(old: Path, new: Path) -> None:
+    """Put a file, a link as it is, or an empty folder, of an earlier folder into a new one that does not have it.
+
+    Args:
+        old: stays as it is; nothing happens where it is gone meanwhile.
+        new: its folder is made.
+    """
+    if os.path.lexists(old) and not os.path.lexists(new):
+        new.parent.mkdir(parents=True, exist_ok=True)
+        if old.is_dir() and not old.is_symlink():
+            new.mkdir()
+        else:
+            _link(str(old), new)
+
+
 def _link(source: str, target: Path) -> None:
     try:
         os.link(source, target, follow_symlinks=False)

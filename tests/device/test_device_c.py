@@ -87,7 +87,17 @@ def test_payload_is_what_the_caller_gave_whatever_the_module_was_compiled_with(
     option = "-DEDGEDET_DEVICE_PAYLOAD_BYTES="
     include = [f"-I{folder}", f"-I{folder}/kernels/include"]
     for name, size in (("device", module), ("device_main", caller)):
-        command = ["gcc", *SANITIZED, *include, f"{option}{size}", "-c", str(folder / f"{name}.c"), "-o", f"{name}.o"]
+        command = [
+            "gcc",
+            "-std=c99",
+            *SANITIZED,
+            *include,
+            f"{option}{size}",
+            "-c",
+            str(folder / f"{name}.c"),
+            "-o",
+            f"{name}.o",
+        ]
         subprocess.run(command, cwd=tmp_path, check=True)
     link = [
         "gcc",
@@ -145,7 +155,17 @@ int main(void)
         encoding="utf-8",
     )
     include = [f"-I{folder}", f"-I{folder}/kernels/include"]
-    command = ["gcc", *SANITIZED, *include, "open.c", str(folder / "build" / "libedgedet.a"), "-lm", "-o", "open"]
+    command = [
+        "gcc",
+        "-std=c99",
+        *SANITIZED,
+        *include,
+        "open.c",
+        str(folder / "build" / "libedgedet.a"),
+        "-lm",
+        "-o",
+        "open",
+    ]
     subprocess.run(command, cwd=tmp_path, check=True)
     done = subprocess.run([str(tmp_path / "open")], capture_output=True, text=True, check=True)
     line = "the line that edgedet_device_open() got is missing, or lacks read or write"
@@ -155,3 +175,24 @@ int main(void)
     assert done.stdout.splitlines() == [
         "0 edgedet_device_open() got no device", f"0 {line}", f"0 {line}", f"0 {small}", f"0 {small}", "1 served",
     ]  # fmt: skip
+
+
+@pytest.mark.toolchain
+@pytest.mark.parametrize("language", ["c99", "c++11"])
+def test_program_of_the_documentation_compiles(language: str, program: list[str], tmp_path: Path) -> None:
+    folder = Path(program[0]).parents[1]
+    page = Path(__file__).parents[2] / "docs" / "protocol.md"
+    source = page.read_text(encoding="utf-8").partition("```c\n")[2].partition("```")[0]
+    assert "edgedet_device_open(" in source
+    own = """#include <stdint.h>
+int my_uart_read(uint8_t *bytes, int32_t most, int wait_ms);
+int my_uart_write(const uint8_t *bytes, int32_t count);
+uint32_t my_microseconds(void);
+void my_error(const char *text);
+void serve(void);
+"""
+    (tmp_path / "serve.c").write_text(own + source, encoding="utf-8")
+    include = [f"-I{folder}", f"-I{folder}/kernels/include"]
+    compiler = ["gcc"] if language == "c99" else ["g++", "-x", "c++"]
+    command = [*compiler, *SANITIZED, f"-std={language}", *include, "-c", "serve.c", "-o", "serve.o"]
+    subprocess.run(command, cwd=tmp_path, check=True)
