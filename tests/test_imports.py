@@ -47,7 +47,7 @@ ALLOWED: dict[str, set[str]] = {
     "runtimes": {"numerics", "graph", "simulate", "data", "codegen", "device"},
     "evaluate": {"numerics", "graph", "data", "runtimes", "options"},
     # What a model needs, and what boards have.
-    "hardware": {"numerics", "graph", "codegen", "runtimes"},
+    "hardware": {"numerics", "graph", "npu", "codegen", "runtimes"},
     # report.html of a run folder.
     "page": {"numerics", "data", "runtimes", "evaluate", "drawing"},
     "deploy": {"numerics", "graph", "npu", "simulate", "data", "codegen", "runtimes", "hardware", "page"},

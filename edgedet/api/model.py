@@ -264,7 +264,8 @@ class Model:
         Args:
             board: name of a board (`edgedet.boards()`), path of its TOML, or `all`; ways to make it fit are looked
                 for when it is one.
-            target: `c99` (planned and measured) or `tflm` (code and stack are assumed).
+            target: `c99` (planned and measured), `tflm` (code and stack are assumed), or `ethos-u55-64` and the like
+                (compiled by Vela, with its estimate).
             ram_bytes: largest arena, as of `deploy`.
         Returns:
             The report; `report.fits`, `print(report)`, one of `report.checks` for each board.

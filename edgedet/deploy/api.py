@@ -18,7 +18,7 @@ from edgedet.deploy.output_folder import (
     write_folder,
 )
 from edgedet.deploy.page import PAGE, deploy_page
-from edgedet.deploy.preflight import board_of, require_fit
+from edgedet.deploy.preflight import board_of, board_with, options_for, require_fit
 from edgedet.deploy.projects.layout import layout_of
 from edgedet.deploy.projects.render import with_project
 from edgedet.deploy.targets.c99 import deploy_c99
@@ -31,7 +31,7 @@ from edgedet.errors import ConfigError
 from edgedet.graph.tflm_ops import OperatorUse
 from edgedet.hardware.board import Board
 from edgedet.hardware.check import BoardCheck
-from edgedet.npu.cores import NPU_TARGETS, NpuOptions, npu_setup
+from edgedet.npu.cores import NPU_TARGETS, NpuOptions, NpuSetup, npu_setup
 from edgedet.outputs.lock import hold_output
 from edgedet.runtimes.tflm_arena import ArenaReport
 
@@ -197,8 +197,9 @@ def deploy(
             C identifier. None: with `edgedet`.
         project: kind of the project to put around the module (`edgedet.deploy.projects.layout.PROJECTS`): build files
             and manifests, and an example from a frame to printed detections. None: the module alone.
-        npu: targets ethos-u...: memory around the NPU; None: what stands for a microcontroller.
-        board: name of a board, or path of its TOML: the model must fit there. None: not checked.
+        npu: targets ethos-u...: memory around the NPU; None: that of the board, else what stands for a microcontroller.
+        board: name of a board, or path of its TOML: the model must fit there. None: that of the NPU's preset, else not
+            checked.
     Returns:
         What was written.
     Raises:
@@ -211,7 +212,8 @@ def deploy(
         DataError: the image is missing or broken.
     """
     module = module_name(name)
-    wanted = _check_arguments(target, module, ram_bytes, project, npu, board)
+    _check_arguments(target, module, ram_bytes, project, npu, board)
+    setup, wanted = _settle(target, npu, board)
     with hold_output(out):
         staying = check_replaceable(out)
         match target:
@@ -222,7 +224,7 @@ def deploy(
             case "web":
                 product = deploy_web(model, ram_bytes, image, seed)
             case _:
-                setup = npu_setup(target, npu or NpuOptions())
+                assert setup is not None
                 product = deploy_ethos_u(model, ram_bytes, image, seed, module, setup)
         fitting = None if wanted is None else require_fit(wanted, product, target, model)
         if project is not None:
@@ -268,8 +270,8 @@ def _check_arguments(
     project: str | None,
     npu: NpuOptions | None,
     board: str | None,
-) -> Board | None:
-    """The board, or a ConfigError for what `deploy` can't do, before any work."""
+) -> None:
+    """A ConfigError for what `deploy` can't do, before any work."""
     if target not in TARGETS:
         raise ConfigError(f"unknown target {target!r}; edgedet deploys to {', '.join(TARGETS)}")
     if npu is not None and target not in NPU_TARGETS:
@@ -285,4 +287,14 @@ def _check_arguments(
         raise ConfigError(f"board {board!r} with target web, which runs in browsers; take target c99 or tflm")
     if ram_bytes is not None and ram_bytes < 1:
         raise ConfigError(f"the RAM limit must be at least 1 byte, got {ram_bytes}")
-    return None if board is None else board_of(board, target)
+
+
+def _settle(target: str, npu: NpuOptions | None, board: str | None) -> tuple[NpuSetup | None, Board | None]:
+    """NPU and board; a preset of one brings the board, a board its preset, so that both give the same."""
+    wanted = None if board is None else board_of(board, target)
+    if target not in NPU_TARGETS:
+        return None, wanted
+    setup = npu_setup(target, options_for(wanted, npu))
+    if wanted is None and setup.preset is not None:
+        wanted = board_with(setup.preset.name)
+    return setup, wanted

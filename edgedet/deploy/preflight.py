@@ -9,6 +9,7 @@ from pathlib import Path
 
 from edgedet.codegen.program import Program
 from edgedet.deploy.targets.c99 import load_any
+from edgedet.deploy.targets.npu_report import NpuReport
 from edgedet.deploy.targets.product import Product
 from edgedet.errors import ConfigError, naming_file, require_one_of
 from edgedet.graph.flatbuffer import read_tflite
@@ -19,17 +20,17 @@ from edgedet.hardware.check import BoardCheck, CheckReport, check_needs
 from edgedet.hardware.needs import ARENA, CODE, STACK, WEIGHTS, c99_needs
 from edgedet.hardware.placement import Need
 from edgedet.hardware.remedies import remedies
-from edgedet.hardware.speed import works_of
+from edgedet.hardware.speed import Time, works_of
 from edgedet.head_spec import HeadSpec
+from edgedet.npu.cores import NPU_TARGETS, NpuOptions, NpuSetup, npu_setup
 from edgedet.runtimes.c_program import make_program
 
 ALL = "all"
-TARGETS = ("c99", "tflm")
+TARGETS = ("c99", "tflm", *NPU_TARGETS)
 # TFLite Micro with CMSIS-NN and the nano detector, without the model: docs/chip.md.
 _TFLM_CODE_BYTES = 103_880
 _TFLM_STACK_BYTES = 4_096
 _NO_TIME = "TFLite Micro's instructions follow from its build; nothing here measures them"
-_NPU_TIME = "that of the NPU is Vela's, above; the processor's share was not measured"
 _ARENA_BASIS = "measured with TFLite Micro on this computer, and a margin for CMSIS-NN"
 _NPU_ARENA_BASIS = "Vela's plan, and an allowance for TFLite Micro's own data"
 
@@ -53,7 +54,8 @@ def check(
         model: int8 `.tflite` of any maker.
         boards: at least one; for a single board, ways to make it fit are looked for.
         target: c99: planned and measured; tflm: the arena as TFLite Micro takes it on this computer, its code and stack
-            are assumed.
+            are assumed; one of NPU_TARGETS: compiled by Vela for each board's clock and memory, of several boards those
+            with that NPU.
         ram_bytes: largest arena, as `deploy --ram`.
         log: is told what is tried.
     Returns:
@@ -65,14 +67,9 @@ def check(
     require_one_of("target", target, TARGETS)
     if not boards:
         raise ConfigError("no board given; `edgedet boards` lists them")
-    if target == "tflm":
-        from edgedet.codegen.module_name import UNNAMED
-        from edgedet.deploy.targets.tflm import deploy_tflm
-
-        product = deploy_tflm(model, ram_bytes, None, 0, UNNAMED)
-        graph = read_tflite(model)
-        checks = tuple(_check_tflm(board, product, graph) for board in boards)
-        return CheckReport(model.name, target, _input_text(graph), checks)
+    if target != "c99":
+        checks = _check_interpreted(model, boards, target, ram_bytes)
+        return CheckReport(model.name, target, _input_text(read_tflite(model)), checks)
     loaded, contracts, _ = load_any(model)
     with naming_file(model):
         made = make_program(loaded.graph, contracts, ram_bytes)
@@ -83,6 +80,32 @@ def check(
             result = with_remedies(result, loaded.graph, contracts, log)
         found.append(result)
     return CheckReport(model.name, target, _input_text(loaded.graph), tuple(found))
+
+
+def _check_interpreted(
+    model: Path, boards: Sequence[Board], target: str, ram_bytes: int | None
+) -> tuple[BoardCheck, ...]:
+    """Target tflm, and what Vela makes of the file for each setting of the NPU among the boards."""
+    from edgedet.codegen.module_name import UNNAMED
+    from edgedet.deploy.targets.ethos_u import deploy_ethos_u
+    from edgedet.deploy.targets.tflm import deploy_tflm
+
+    graph = read_tflite(model)
+    if target == "tflm":
+        product = deploy_tflm(model, ram_bytes, None, 0, UNNAMED)
+        return tuple(_check_tflm(board, product, graph) for board in boards)
+    fitting = [board for board in boards if board.file.npu is not None and board.file.npu.vela == target]
+    if len(boards) == 1:
+        _require_npu(boards[0], target)
+    elif not fitting:
+        has = sorted({board.file.npu.vela for board in boards if board.file.npu is not None and board.file.npu.vela})
+        raise ConfigError(f"target {target}: none of {len(boards)} boards has this NPU; they have {', '.join(has)}")
+    products: dict[NpuSetup, Product] = {}
+    for board in fitting:
+        setup = npu_setup(target, options_for(board, None))
+        if setup not in products:
+            products[setup] = deploy_ethos_u(model, ram_bytes, None, 0, UNNAMED, setup)
+    return tuple(_check_tflm(board, products[npu_setup(target, options_for(board, None))], graph) for board in fitting)
 
 
 def with_remedies(
@@ -100,13 +123,49 @@ def board_of(name: str, target: str) -> Board:
         ConfigError: no such board, or it lacks the NPU of a target ethos-u...
     """
     board = load_board(name)
+    if target in NPU_TARGETS:
+        _require_npu(board, target)
+    return board
+
+
+def _require_npu(board: Board, target: str) -> None:
     npu = board.file.npu
-    if target not in TARGETS and (npu is None or npu.vela != target):
+    if npu is None or npu.vela != target:
         there = "none" if npu is None else npu.vela or npu.name
         raise ConfigError(
             f"target {target}: {board.file.title} has no such NPU, found {there}; take its target, c99 or tflm"
         )
-    return board
+
+
+def board_with(preset: str) -> Board:
+    """The board that an NPU's preset belongs to."""
+    return next(board for board in all_boards() if board.file.npu is not None and board.file.npu.preset == preset)
+
+
+def options_for(board: Board | None, options: NpuOptions | None) -> NpuOptions:
+    """Options of the NPU on a board: its own clock and memory, where the user names no other.
+
+    Args:
+        board: with the NPU; None: any.
+        options: of the user; None: none.
+    Returns:
+        The options; the same for a board as for its preset.
+    Raises:
+        ConfigError: the preset is one of another board.
+    """
+    options = options or NpuOptions()
+    if board is None or board.file.npu is None:
+        return options
+    own = board.file.npu.preset
+    if options.preset is not None and options.preset != own:
+        raise ConfigError(
+            f"preset {options.preset} is not one of {board.file.title}, whose file names {own or 'none'} (`npu.preset` "
+            "there); leave preset or board out"
+        )
+    named = (options.memory_mode, options.system_config, options.vela_config)
+    if own and options.preset is None and named == (None, None, None):
+        return replace(options, preset=own)
+    return options
 
 
 def require_fit(board: Board, product: Product, target: str, model: Path) -> BoardCheck:
@@ -153,7 +212,20 @@ def _check_tflm(board: Board, product: Product, graph: Graph) -> BoardCheck:
         Need(CODE, _TFLM_CODE_BYTES, code),
         Need(STACK, _TFLM_STACK_BYTES, "assumed: nothing was measured"),
     )
-    return check_needs(board, needs, _NO_TIME if product.npu is None else _NPU_TIME, graph)
+    return check_needs(board, needs, _NO_TIME if product.npu is None else _npu_time(product.npu), graph)
+
+
+def _npu_time(npu: NpuReport) -> Time:
+    """Vela's estimate of a network; its operators on the processor are in no estimate."""
+    figures, setup = npu.figures, npu.setup
+    basis = f"Vela's estimate for {setup.target} at {figures.clock_hz / 1e6:g} MHz, never compared with a chip"
+    if setup.preset is None:
+        basis += f"; clock and memory are those of {setup.system_config}, not known for this board"
+    if npu.on_cpu:
+        basis += f"; without {len(npu.on_cpu)} operators that stay on the processor"
+    return Time(
+        None, 0.0, (figures.cycles, figures.cycles), (figures.milliseconds, figures.milliseconds), basis
+    )  # fmt: skip
 
 
 def _input_text(graph: Graph) -> str:

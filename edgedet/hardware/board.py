@@ -9,6 +9,7 @@ from typing import Any
 
 from edgedet.config import read_toml
 from edgedet.errors import ConfigError, meant, require_one_of
+from edgedet.npu.cores import NPU_TARGETS, PRESETS
 from edgedet.resources import resource_dir
 from edgedet.typed import build, check_fields, within
 
@@ -112,9 +113,16 @@ class Npu:
     name: str
     source: str = ""
     vela: str = ""  # Vela's name of it; empty: Vela does not compile for it
+    preset: str = ""  # of `npu.cores.PRESETS`: clock and memory that Vela is told; empty: Vela's of a microcontroller
 
     def __post_init__(self) -> None:
         _check(self)
+        if self.vela:
+            require_one_of("npu.vela", self.vela, NPU_TARGETS)
+        if self.preset:
+            require_one_of("npu.preset", self.preset, tuple(PRESETS))
+            if (target := PRESETS[self.preset].target) != self.vela:
+                raise ConfigError(f"npu.preset {self.preset} is one of {target}, found npu.vela {self.vela or 'empty'}")
 
 
 @dataclass(frozen=True)

@@ -95,22 +95,24 @@ class CheckReport:
 
 
 def check_needs(
-    board: Board, needs: Sequence[Need], works: Sequence[Work] | str, graph: Graph, foreign: bool = False
+    board: Board, needs: Sequence[Need], works: Sequence[Work] | Time | str, graph: Graph, foreign: bool = False
 ) -> BoardCheck:
     """Place what a model needs on a board, estimate its time, and look at the rules of ready-made firmware.
 
     Args:
         board: to check.
         needs: each role once.
-        works: of the steps; or why there is no estimate.
+        works: of the steps; or an estimate of another's, or why there is none.
         graph: as the file holds it.
         foreign: no network of edgedet's.
     """
     placed = place(board, needs)
     slow = [item.memory.name for item in placed if item.memory.external and item.need.role in (ARENA, WEIGHTS)]
-    time = (
-        Time(None, 0.0, None, None, works)
-        if isinstance(works, str)
-        else estimate(works, board, list(dict.fromkeys(slow)), foreign)
-    )
+    match works:
+        case Time():
+            time = works
+        case str():
+            time = Time(None, 0.0, None, None, works)
+        case _:
+            time = estimate(works, board, list(dict.fromkeys(slow)), foreign)
     return BoardCheck(board, placed, time, broken_rules(board.file.firmware.contract, graph))

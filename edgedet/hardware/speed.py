@@ -36,7 +36,7 @@ class Work:
 class Time:
     """Estimate for one inference of the network alone, without camera, preprocessing and decoding."""
 
-    instructions: float | None  # None: no basis
+    instructions: float | None  # None: no basis, or an NPU's cycles
     error: float  # relative, of the instructions: the largest that was seen
     cycles: tuple[float, float] | None  # lowest, highest; None: no basis
     milliseconds: tuple[float, float] | None
@@ -49,6 +49,8 @@ class Time:
 
     def text(self) -> str:
         """One line."""
+        if self.instructions is None and self.milliseconds is not None:
+            return f"about {self.milliseconds[1]:,.1f} ms; {self.basis}"
         if self.instructions is None:
             return f"no estimate: {self.basis}"
         count = f"{self.instructions / 1e6:,.1f} M instructions (within {100 * self.error:.0f} %)"
@@ -63,6 +65,8 @@ class Time:
         if self.milliseconds is None:
             return "-" if self.instructions is None else f"{self.instructions / 1e6:,.0f} M instr."
         low, high = (f"{value:,.0f}" if value >= 10 else f"{value:.1f}" for value in self.milliseconds)
+        if self.instructions is None:
+            return f"{high} ms"
         return f"over {low} ms" if self.slow else f"{low} to {high} ms"
 
 

@@ -8,6 +8,7 @@ from edgedet.hardware.board import ASSUMED, Board, Memory
 from edgedet.hardware.check import BoardCheck, CheckReport
 from edgedet.hardware.measured import measured
 from edgedet.hardware.needs import ARENA, WEIGHTS
+from edgedet.npu.cores import NPU_TARGETS
 
 _HEAD = ("board", "processor", "MHz", "C path", "flash +external", "RAM +external", "NPU")
 _CORES = {
@@ -28,7 +29,7 @@ def report_text(report: CheckReport) -> str:
     """A table of several boards, all about one. Newline at the end."""
     head = f"model:    {report.model}, input {report.input}, target {report.target}\n"
     if len(report.checks) == 1:
-        return head + _check_text(report.checks[0])
+        return head + _check_text(report.checks[0], report.target in NPU_TARGETS)
     rows = [("board", "fits", "weights in", "arena in", "time of the network")]
     for check in report.checks:
         weights, arena = check.part(WEIGHTS), check.part(ARENA)
@@ -45,7 +46,7 @@ def report_text(report: CheckReport) -> str:
     return "".join(lines)
 
 
-def _check_text(check: BoardCheck) -> str:
+def _check_text(check: BoardCheck, is_npu: bool) -> str:
     board = check.board
     lines = [
         f"board:    {board.file.title} ({board.name}), {_processor(board)}",
@@ -71,7 +72,7 @@ def _check_text(check: BoardCheck) -> str:
         *(f"taken:    {m.name}: {m.taken_bytes:,} bytes by {m.taken_by}" for m in _used(check) if m.taken_bytes),
         f"time:     {check.time.text()}",
     ]
-    if board.file.npu is not None:
+    if board.file.npu is not None and not is_npu:
         lines.append(_npu_line(board))
     if board.file.firmware.contract:
         lines.append(_firmware_line(check))
@@ -98,7 +99,7 @@ def _npu_line(board: Board) -> str:
     assert npu is not None
     hint = "Vela does not compile for it"
     if npu.vela:
-        hint = f"`edgedet deploy MODEL --target {npu.vela}` compiles for it, with Vela's estimate"
+        hint = f"`edgedet check MODEL --board {board.name} --target {npu.vela}` compiles for it, with Vela's estimate"
     return f"NPU:      {npu.name}: not in the time above; {hint}"
 
 
@@ -132,7 +133,8 @@ def _board_text(board: Board) -> str:
             lines.append(f"          {memory.taken_source}")
     if file.npu is not None:
         lines += [
-            f"NPU:      {file.npu.name}" + (f" (Vela: {file.npu.vela})" if file.npu.vela else ""),
+            f"NPU:      {file.npu.name}"
+            + (f" (Vela: {file.npu.vela}{file.npu.preset and f', preset {file.npu.preset}'})" if file.npu.vela else ""),
             f"          {file.npu.source}",
         ]
     if file.firmware.contract:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from configparser import ConfigParser
-from configparser import Error as ConfigParserError
 from dataclasses import dataclass
 from pathlib import Path
 
 from edgedet.errors import ConfigError, meant
+from edgedet.npu.vela_file import MODE, SYSTEM, arm_sections, check_vela_file
 from edgedet.resources import resource_dir
 
 # As Vela 5.2 calls its accelerator configurations; the number is that of 8-bit multiply-accumulates a cycle.
@@ -39,15 +38,16 @@ _NAME = re.compile(r"[A-Za-z0-9_.+-]{1,80}")
 
 @dataclass(frozen=True)
 class Preset:
-    """A board: its NPU, its memory as Vela's file describes it, and where the figures are from."""
+    """An NPU with the clock and the memory of a board, as a file for Vela describes them, and where these are from.
+
+    The board's own file names it; everything else about the board stands there.
+    """
 
     name: str
-    title: str
     target: str
     ini: str  # in firmware_export/ethos_u
     system_config: str
     memory_mode: str
-    sram_bytes: int  # that a tensor arena may have there
     sources: tuple[str, ...]
 
 
@@ -55,17 +55,13 @@ GROVE = "grove-vision-ai-v2"
 PRESETS = {
     GROVE: Preset(
         name=GROVE,
-        title="Grove Vision AI V2 (Himax WiseEye2 HX6538: Cortex-M55 and Ethos-U55-64 at 400 MHz)",
         target="ethos-u55-64",
         ini="grove-vision-ai-v2.ini",
         system_config="Grove_Vision_AI_V2",
         memory_mode="Grove_Vision_AI_V2",
-        sram_bytes=1053 * 1024,
         sources=(
             "clock and memory: files.seeedstudio.com/sscma/configs/vela_config.ini, as printed in "
             "wiki.seeedstudio.com/ma_deploy_yolov8",
-            "arena: tensor_arena_size of the example tflm_yolov8_od, "
-            "github.com/HimaxWiseEyePlus/Seeed_Grove_Vision_AI_Module_V2 at d3265e2",
         ),
     ),
 }
@@ -141,13 +137,8 @@ def npu_setup(target: str, options: NpuOptions) -> NpuSetup:
         raise _unknown("optimisation", options.optimise, OPTIMISE)
     preset = None if options.preset is None else _preset(options.preset, target)
     if options.vela_config is not None:
-        config, system, mode = str(_ini(options.vela_config).absolute()), options.system_config, options.memory_mode
-        if system is None or mode is None:
-            raise ConfigError(
-                f"{options.vela_config} may hold several systems and memory modes: name one of each with "
-                "`system_config` and `memory_mode` (the words behind the dot of [System_Config.X] and [Memory_Mode.X])"
-            )
-        _require_sections(options.vela_config, system, mode)
+        config = str(options.vela_config.absolute())
+        system, mode = check_vela_file(options.vela_config, options.system_config, options.memory_mode)
     elif preset is not None:
         if options.system_config is not None or options.memory_mode is not None:
             raise ConfigError(
@@ -160,7 +151,7 @@ def npu_setup(target: str, options: NpuOptions) -> NpuSetup:
         config = ARM_CONFIG
         system = options.system_config or _SYSTEMS[family_of(target)]
         mode = options.memory_mode or DEFAULT_MODE
-        _check_arm(target, system, mode)
+        _check_arm(target, system, mode, is_own=options.vela is not None)
     return NpuSetup(target, config, system, mode, options.optimise, options.vela, preset)
 
 
@@ -178,11 +169,18 @@ def _preset(name: str, target: str | None) -> Preset:
     return preset
 
 
-def _check_arm(target: str, system: str, mode: str) -> None:
-    """What Vela would take, or refuse in words that name no option."""
+def _check_arm(target: str, system: str, mode: str, is_own: bool) -> None:
+    """What Vela would take, or refuse in words that name no option.
+
+    Args:
+        target: the NPU.
+        system, mode: of Arm's file.
+        is_own: Vela is one of another environment, whose file is not known here.
+    """
     family = family_of(target)
-    if mode not in MEMORY_MODES:
-        raise _unknown("memory mode", mode, MEMORY_MODES)
+    modes = MEMORY_MODES if is_own else arm_sections(MODE) or tuple(MEMORY_MODES)
+    if mode not in modes:
+        raise _unknown("memory mode", mode, modes)
     if mode.startswith("Dedicated") and family == "u55":
         raise ConfigError(
             f"memory mode {mode} needs memory that the NPU can write beside its SRAM, which Ethos-U55 can't use; take "
@@ -190,30 +188,12 @@ def _check_arm(target: str, system: str, mode: str) -> None:
         )
     if not _NAME.fullmatch(system):
         raise ConfigError(f"system {system!r} is no name of a section of Vela's file")
-    if not system.startswith(f"Ethos_{family.upper()}_"):
-        raise ConfigError(
-            f"system {system} is not one of an Ethos-{family.upper()}, whose names in Vela's file begin with "
-            f"Ethos_{family.upper()}_ ({ARM_CONFIG} in its package); for a board of your own give "
-            "`vela_config`"
-        )
-
-
-def _ini(path: Path) -> Path:
-    if path.suffix.lower() != ".ini":
-        raise ConfigError(f"{path}: Vela takes configuration files that end with .ini only")
-    if not path.is_file():
-        raise ConfigError(f"{path}: no such file; expected Vela's configuration with the system and the memory mode")
-    return path
-
-
-def _require_sections(path: Path, system: str, mode: str) -> None:
-    parser = ConfigParser()
-    try:
-        parser.read_string(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeError, ConfigParserError) as error:
-        words = " ".join(str(error).split())
-        raise ConfigError(f"{path}: not a configuration file of Vela ({words[:160]})") from error
-    for option, section in (("`system_config`", f"System_Config.{system}"), ("`memory_mode`", f"Memory_Mode.{mode}")):
-        if not parser.has_section(section):
-            found = ", ".join(parser.sections()) or "none"
-            raise ConfigError(f"{path}: no section [{section}] for {option}; it has {found}")
+    start = f"Ethos_{family.upper()}_"
+    known = () if is_own else tuple(name for name in arm_sections(SYSTEM) if name.startswith(start))
+    if system.startswith(start) and (system in known or not known):
+        return
+    there = f"one of {', '.join(known)}" if known else f"a name that begins with {start}"
+    raise ConfigError(
+        f"system {system!r} is none of an Ethos-{family.upper()} in Vela's file {ARM_CONFIG}: expected {there}"
+        f"{meant(system, known)}; for a board of your own give `vela_config`"
+    )

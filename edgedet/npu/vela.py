@@ -12,11 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgedet.errors import ConversionError, ToolchainError, missing_extra
-from edgedet.npu.cores import NpuSetup
+from edgedet.npu.cores import ARM_CONFIG, NpuSetup
 from edgedet.npu.figures import NpuFigures, VelaOutput, read_figures
+from edgedet.npu.vela_file import vela_text
 
 TIMEOUT_S = 900
 _STEM = "model"  # of the files in Vela's folder: no name of the user reaches its command line
+_NO_SECTION = re.compile(r"Section ((?:System_Config|Memory_Mode)\.\S+) not found in Vela config file")
+_ITS_OPTIONS = re.compile(r"Incorrect argument to CLI option|Invalid configuration of ")
 _CPU_ONLY = re.compile(r"operator: (\w+), ofm: '(.*)'\s*\nReason: (.*(?:\n(?![ \t]*\n).+)*)")
 
 
@@ -74,9 +77,13 @@ def compile_for_npu(data: bytes, source: str, setup: NpuSetup) -> Compiled:
     with tempfile.TemporaryDirectory(prefix="edgedet-vela-") as name:
         folder = Path(name)
         (folder / f"{_STEM}.tflite").write_bytes(data)
+        config = setup.config
+        if config != ARM_CONFIG:
+            config = f"{_STEM}.ini"
+            (folder / config).write_text(vela_text(Path(setup.config)), encoding="utf-8")
         options = {
             "accelerator-config": setup.target,
-            "config": setup.config,
+            "config": str(folder / config) if config != ARM_CONFIG else config,
             "system-config": setup.system_config,
             "memory-mode": setup.memory_mode,
             "optimise": setup.optimise.capitalize(),
@@ -125,7 +132,14 @@ def _failure(done: subprocess.CompletedProcess[str], source: str, version: str) 
         )
     if not done.returncode:
         return ToolchainError(f"{source}: Vela {version} wrote no compiled file; take the version in constraints.txt")
-    return ConversionError(f"{source}: Vela {version} refuses the model: {_words(done)}")
+    words = _words(done)
+    if (section := _NO_SECTION.search(words)) is not None:  # Vela of another environment, with another file
+        return ToolchainError(
+            f"Vela {version} has no section [{section[1]}] in its file {ARM_CONFIG}; take another one"
+        )
+    if _ITS_OPTIONS.search(words) is not None:
+        return ToolchainError(f"Vela {version} refuses its configuration, not the model: {words}")
+    return ConversionError(f"{source}: Vela {version} refuses the model: {words}")
 
 
 def _words(done: subprocess.CompletedProcess[str]) -> str:

@@ -8,7 +8,13 @@ import pytest
 from edgedet.errors import ConfigError
 from edgedet.npu.cores import ARM_CONFIG, NPU_TARGETS, PRESETS, NpuOptions, choose_target, npu_setup
 
-BOARD = "[System_Config.Mine]\ncore_clock=250e6\n[Memory_Mode.Flash]\nconst_mem_area=Axi1\n"
+BOARD = """[System_Config.Mine]
+core_clock=250e6
+axi0_port=Sram
+axi1_port=OffChipFlash
+[Memory_Mode.Flash]
+const_mem_area=Axi1
+"""
 
 
 @pytest.mark.parametrize("target", NPU_TARGETS)
@@ -41,7 +47,7 @@ def test_npu_setup_own_file_is_named_absolutely(tmp_path: Path, monkeypatch: pyt
         ("ethos-u55-65", NpuOptions(), "unknown NPU 'ethos-u55-65': expected one of .* (did you mean 'ethos-u55-64'?)"),
         ("ethos-u55-64", NpuOptions(memory_mode="Shared"), "unknown memory mode 'Shared'"),
         ("ethos-u55-64", NpuOptions(memory_mode="Dedicated_Sram"), "which Ethos-U55 can't use; take Shared_Sram"),
-        ("ethos-u65-256", NpuOptions(system_config="Ethos_U55_X"), "is not one of an Ethos-U65"),
+        ("ethos-u65-256", NpuOptions(system_config="Ethos_U55_X"), "'Ethos_U55_X' is none of an Ethos-U65"),
         ("ethos-u55-64", NpuOptions(system_config="a\nb"), "is no name of a section"),
         (
             "ethos-u55-64",

@@ -9,6 +9,7 @@ from pathlib import Path
 from edgedet.commands.frame.results import add_json_argument, give
 from edgedet.commands.frame.shared import Commands, add_command, refuse_checkpoint
 from edgedet.errors import ConfigError
+from edgedet.npu.cores import NPU_TARGETS
 from edgedet.options import byte_count
 from edgedet.terminal import announce, show
 
@@ -56,6 +57,7 @@ def add_check(commands: Commands) -> None:
         (
             "check model_int8.tflite --board nicla_vision",
             "check model_int8.tflite --board all --json fits.json",
+            "check model_int8.tflite --board grove_vision_ai_v2 --target ethos-u55-64",
             "check model_int8.tflite --board ./my_board.toml --ram 128k",
         ),
         _check,
@@ -64,9 +66,11 @@ def add_check(commands: Commands) -> None:
     parser.add_argument("--board", required=True, metavar="BOARD", help=f"{BOARD_HELP}; or all")
     parser.add_argument(
         "--target",
-        choices=("c99", "tflm"),
+        choices=("c99", "tflm", *NPU_TARGETS),
+        metavar="TARGET",
         default="c99",
-        help="c99: plain C, planned and measured (default); tflm: TFLite Micro, its code and stack are assumed",
+        help="c99: plain C, planned and measured (default); tflm: TFLite Micro, its code and stack are assumed; "
+        "ethos-u55-64 and the like: compiled by Vela, with its estimate",
     )
     parser.add_argument("--ram", type=byte_count, metavar="BYTES", help="largest arena, as of deploy; 256k is 262144")
     add_json_argument(parser)

@@ -59,8 +59,6 @@ class NpuReport:
         ]
         if self.cache_bytes:
             lines.append(f"           {self.cache_bytes:,} bytes of SRAM are the NPU's own")
-        if setup.preset is not None:
-            lines += [f"board:     {setup.preset.title}", *self._fits()]
         return lines
 
     def _cpu_lines(self) -> list[str]:
@@ -73,10 +71,3 @@ class NpuReport:
         if len(self.on_cpu) > _NAMED:
             lines.append(f"           and {len(self.on_cpu) - _NAMED} more, in the manifest")
         return lines
-
-    def _fits(self) -> list[str]:
-        limit = self.setup.preset.sram_bytes if self.setup.preset is not None else 0
-        used = self.figures.sram_bytes
-        if used <= limit:
-            return [f"           {used:,} of {limit:,} bytes for tensors there"]
-        return [f"           too large: {used:,} bytes of tensors, {limit:,} there; take a smaller input or model"]

@@ -139,7 +139,7 @@ def test_check_names_the_broken_rules_and_the_npu(toy_model: Path, capsys: pytes
     assert "it wants a square input" in out
     assert "outputs of rank 3" in out
     assert "edgedet export MODEL --format sscma" in out
-    assert "`edgedet deploy MODEL --target ethos-u55-64` compiles for it" in out
+    assert "`edgedet check MODEL --board grove_vision_ai_v2 --target ethos-u55-64` compiles for it" in out
 
 
 @pytest.mark.parametrize(

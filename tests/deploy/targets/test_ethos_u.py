@@ -15,9 +15,11 @@ import tflm_checkout as tflm
 
 from edgedet.commands.main import main
 from edgedet.deploy.api import DeployReport, deploy
+from edgedet.deploy.preflight import boards_of, check, options_for
 from edgedet.errors import ConfigError, ConversionError, UnsupportedOpError
 from edgedet.graph.flatbuffer import parse_tflite, write_tflite
 from edgedet.graph.metadata import METADATA_NAME
+from edgedet.hardware.board import load_board
 from edgedet.npu.cores import NpuOptions
 
 pytest.importorskip("tflite_micro", reason="needs the extra tflm")
@@ -123,7 +125,7 @@ def test_deploy_command_with_preset_needs_no_target(
     out, result = tmp_path / "out", tmp_path / "r.json"
     command = ["deploy", str(tiny_model), "--preset", "grove-vision-ai-v2", "--out", str(out), "--json", str(result)]
     assert main(command) == 0
-    assert "board:     Grove Vision AI V2" in capsys.readouterr().out
+    assert "board:     Seeed Grove Vision AI V2: fits" in capsys.readouterr().out
     content = json.loads(result.read_text())
     assert (content["target"], content["npu"]["estimate"]["clock_hz"]) == ("ethos-u55-64", 400e6)
     assert "WE2_device.h" in (out / "npu_board.c").read_text()
@@ -144,11 +146,45 @@ def test_contract_command_says_that_the_file_is_compiled(
 
 
 def test_deploy_board_knows_its_npu(tiny_model: Path, tmp_path: Path) -> None:
-    report = deploy(tiny_model, "ethos-u55-64", tmp_path / "out", npu=GROVE, board="grove_vision_ai_v2")
-    assert "no estimate: that of the NPU is Vela's, above" in " ".join(report.text().split())
+    by_board = deploy(tiny_model, "ethos-u55-64", tmp_path / "out", board="grove_vision_ai_v2")
+    manifest, text = (tmp_path / "out" / "manifest.json").read_bytes(), by_board.text()
+    by_preset = deploy(tiny_model, "ethos-u55-64", tmp_path / "out", npu=GROVE)
+    assert (tmp_path / "out" / "manifest.json").read_bytes() == manifest  # every figure and every file
+    assert by_preset.text() == text
+    assert by_preset.to_json() == by_board.to_json()
+    board = load_board("grove_vision_ai_v2")
+    assert f"at {board.core.clock_mhz:g} MHz (Vela's, not measured)" in text
+    assert by_board.board is not None
+    assert by_board.board.part("arena").memory.free_bytes == 1053 * 1024
+
+    checked = check(tiny_model, [board], target="ethos-u55-64").checks[0]
+    assert checked.to_json() == by_board.board.to_json()
+    assert by_board.npu is not None
+    assert checked.time.milliseconds == (by_board.npu.figures.milliseconds,) * 2
     with pytest.raises(ConfigError, match=r"target ethos-u55-128: .* has no such NPU, found ethos-u55-64"):
         deploy(tiny_model, "ethos-u55-128", tmp_path / "other", board="grove_vision_ai_v2")
     assert not (tmp_path / "other").exists()
+
+
+def test_options_for_a_board_are_its_preset_unless_the_user_names_memory_or_clock() -> None:
+    grove, alif = load_board("grove_vision_ai_v2"), load_board("alif_e7_dk")
+    assert options_for(grove, None) == options_for(grove, GROVE) == GROVE
+    assert options_for(grove, NpuOptions(optimise="size")) == NpuOptions(preset=GROVE.preset, optimise="size")
+    named = NpuOptions(memory_mode="Sram_Only")
+    assert options_for(grove, named) == named
+    assert options_for(alif, None) == options_for(None, None) == NpuOptions()
+    with pytest.raises(ConfigError, match=r"preset grove-vision-ai-v2 is not one of Alif .*, whose file names none"):
+        options_for(alif, GROVE)
+
+
+def test_check_of_all_boards_takes_those_with_the_npu(tiny_model: Path) -> None:
+    report = check(tiny_model, boards_of("all"), target="ethos-u55-256")
+    assert [one.board.name for one in report.checks] == ["alif_e7_dk"]
+    assert "clock and memory are those of Ethos_U55_High_End_Embedded, not known for this board" in str(report)
+    with pytest.raises(ConfigError, match=r"none of \d+ boards has this NPU; they have ethos-u55-256, ethos-u55-64"):
+        check(tiny_model, boards_of("all"), target="ethos-u85-256")
+    with pytest.raises(ConfigError, match="Arduino Nano 33 BLE has no such NPU, found none"):
+        check(tiny_model, boards_of("nano_33_ble"), target="ethos-u55-256")
 
 
 def test_deploy_command_failing_vela_exits_with_2_and_no_traceback(
