@@ -11,6 +11,7 @@ from typing import Any
 from edgedet.contracts import PreprocessSpec, require_trainable_size
 from edgedet.errors import ConfigError, meant, require_one_of
 from edgedet.resources import resource_dir
+from edgedet.texts import decode_text
 from edgedet.typed import build, check_fields, shown, within
 
 ACTIVATIONS = ("silu", "relu", "relu6", "hardswish")
@@ -318,10 +319,14 @@ def read_toml(path: Path) -> dict[str, Any]:
     if len(data) > MAX_FILE_BYTES:
         raise ConfigError(f"{path}: expected a TOML file of at most {MAX_FILE_BYTES} bytes, found a larger one")
     try:
-        return tomllib.loads(data.decode("utf-8"))
+        text = decode_text(data)
+    except ValueError as error:
+        raise ConfigError(f"{path}: {error}") from error
+    try:
+        return tomllib.loads(text)
     except RecursionError as error:
         raise ConfigError(f"{path}: tables or lists lie too deep in each other; a model file has two levels") from error
-    except ValueError as error:  # of TOML, of UTF-8, or of a number of thousands of digits
+    except ValueError as error:  # of TOML, or of a number of thousands of digits
         raise ConfigError(f"{path}: not a valid TOML file: {error}") from error
 
 

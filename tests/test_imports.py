@@ -26,6 +26,7 @@ BOTTOM = {
     "progress",
     "terminal",
     "threads",
+    "texts",
     "typed",
 }
 # The layers of docs/ARCHITECTURE.md: each folder may import itself, BOTTOM and the folders named here. The first group

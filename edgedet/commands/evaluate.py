@@ -197,7 +197,8 @@ def _predict_video(args: argparse.Namespace, source: str) -> int:
 
 def _listed() -> list[str]:
     """Paths on standard input, one a line."""
-    lines = [line.rstrip("\n") for line in sys.stdin]
+    lines = [line.rstrip("\r\n") for line in sys.stdin]
+    lines[:1] = [line.removeprefix("\ufeff") for line in lines[:1]]  # the mark of a list that Windows saved
     found = [line for line in lines if line.strip()]
     if not found:
         raise ConfigError("-: standard input holds no paths; expected one a line")

@@ -7,6 +7,7 @@ import zipfile
 from pathlib import Path
 
 from edgedet.errors import ConfigError
+from edgedet.texts import read_text
 
 MAX_LABELS_BYTES = 1 << 20
 BACKGROUND_NAMES = ("???", "background", "__background__")
@@ -46,7 +47,10 @@ def parse_classes(text: str) -> tuple[str, ...]:
     if path.suffix.lower() in _LABEL_FILES and not path.is_file():
         raise ConfigError(f"classes {text!r}: there is no file of this name; check the path, or give names as a,b,c")
     if "," not in text and path.is_file():
-        names = _lines(path.read_text(encoding="utf-8", errors="replace"))
+        try:
+            names = _lines(read_text(path))
+        except ValueError as error:
+            raise ConfigError(f"classes {text!r}: the file {error}") from error
     else:
         names = tuple(name.strip() for name in text.split(",") if name.strip())
     told_apart = [name for name in names if name != "???"]  # COCO's label files fill the gaps of its ids with it

@@ -16,6 +16,7 @@ from edgedet.errors import DataError
 from edgedet.evaluate.evaluator import EvalReport, Timings, describe_machine, select_records, sha256_of
 from edgedet.evaluate.figures.coco_ap import coco_ap
 from edgedet.evaluate.figures.false_alarms import count_false_alarms
+from edgedet.texts import read_text
 
 _KEYS = ("image_id", "category_id", "bbox", "score")
 
@@ -83,9 +84,13 @@ def read_results(path: Path, split: CocoSplit) -> dict[int, Detections]:
 
 def _load(path: Path) -> list[Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        text = read_text(path)
     except OSError as error:
         raise DataError(f"{path}: can't be read ({error.strerror}); give a JSON file of COCO results") from error
+    except ValueError as error:
+        raise DataError(f"{path}: {error}") from error
+    try:
+        content = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: is not JSON: {error}") from error
     if not isinstance(content, list):

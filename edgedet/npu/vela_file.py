@@ -9,6 +9,7 @@ from configparser import Error as ConfigParserError
 from pathlib import Path
 
 from edgedet.errors import ConfigError, meant
+from edgedet.texts import read_text
 
 SYSTEM, MODE = "System_Config", "Memory_Mode"
 _AREAS = ("Sram", "Dram", "OnChipFlash", "OffChipFlash")
@@ -40,9 +41,11 @@ def vela_text(path: Path) -> str:
         ConfigError: it can't be read, or is no text.
     """
     try:
-        return path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeError) as error:
-        raise ConfigError(f"{path}: not a configuration file of Vela ({_words(error)})") from error
+        return read_text(path)
+    except OSError as error:
+        raise ConfigError(f"{path}: can't be read ({error.strerror})") from error
+    except ValueError as error:
+        raise ConfigError(f"{path}: {error}") from error
 
 
 def check_vela_file(path: Path, system: str | None, mode: str | None) -> tuple[str, str]:

@@ -15,6 +15,7 @@ from edgedet.fileio import require_out_file
 from edgedet.head_spec import CODINGS, HEADS, SCORES, UNITS
 from edgedet.options import positive_int, threshold
 from edgedet.terminal import show
+from edgedet.texts import read_text
 
 if TYPE_CHECKING:
     from edgedet.contract.request import ContractRequest
@@ -187,7 +188,7 @@ def _parse_anchors(text: str | None) -> tuple[tuple[float, ...] | None, str | No
             import numpy as np
 
             return tuple(np.load(path, allow_pickle=False).astype(float).reshape(-1).tolist()), None
-        words = path.read_text(encoding="utf-8") if path.is_file() else text
+        words = read_text(path) if path.is_file() else text
         values = tuple(float(word) for word in words.replace(",", " ").replace(";", " ").split())
     except (ValueError, OSError) as error:
         raise ConfigError(f"--anchors {text}: expected numbers, a file of numbers, coco or ssd; {error}") from error

@@ -12,6 +12,7 @@ from typing import Any
 from edgedet.data.formats.annotations import Annotations, Category, Findings, Instance, RawImage
 from edgedet.data.formats.file_names import FileNames
 from edgedet.errors import DataError
+from edgedet.texts import read_text
 
 
 def parse_coco(path: Path, image_dir: Path, rename: Callable[[str], str] | None = None) -> Annotations:
@@ -39,13 +40,17 @@ def parse_coco(path: Path, image_dir: Path, rename: Callable[[str], str] | None 
 def _read_json(path: Path) -> dict[str, Any]:
     """The top-level object, with its three lists present."""
     try:
-        document = json.loads(path.read_text(encoding="utf-8-sig"))
+        text = read_text(path)
+    except OSError as error:
+        raise DataError(f"{path}: can't read the annotation file ({error.strerror}); check the path") from error
+    except ValueError as error:
+        raise DataError(f"{path}: {error}") from error
+    try:
+        document = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise DataError(
             f"{path}: not valid JSON ({error}); expected a COCO annotation file; export it again"
         ) from error
-    except OSError as error:
-        raise DataError(f"{path}: can't read the annotation file ({error.strerror}); check the path") from error
     if not isinstance(document, dict):
         raise DataError(f"{path}: expected a JSON object at the top, found {type(document).__name__}; is this COCO?")
     for key in ("images", "annotations", "categories"):

@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from edgedet.errors import DataError
+from edgedet.texts import read_text
 
 YAML_SUFFIXES = (".yaml", ".yml")
 _KEYS = {"train": ("train",), "valid": ("val", "valid"), "test": ("test",)}
@@ -64,7 +65,10 @@ def _load(path: Path) -> Any:
     try:
         if path.stat().st_size > _MAX_BYTES:
             raise DataError(f"{path}: has more than {_MAX_BYTES:,} bytes; expected the YAML file of a data set")
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_text(path)
+    except ValueError as error:
+        raise DataError(f"{path}: {error}") from error
+    try:
         for event in yaml.parse(text, yaml.BaseLoader):
             if isinstance(event, yaml.AliasEvent):
                 line = event.start_mark.line + 1 if event.start_mark else "?"
@@ -153,9 +157,9 @@ def read_names(path: Path) -> tuple[str, ...]:
 def read_lines(path: Path) -> list[str]:
     """Lines of a text file; DataError when it can't be read or is no UTF-8."""
     try:
-        return path.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: is no UTF-8 text (byte {error.start}); save it as UTF-8") from error
+        return read_text(path).splitlines()
+    except ValueError as error:
+        raise DataError(f"{path}: {error}") from error
     except OSError as error:
         raise DataError(f"{path}: can't be read ({error.strerror}); check the file") from error
 
