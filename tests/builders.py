@@ -37,19 +37,42 @@ def compile_and_run(folder: Path, sources: list[Path], includes: list[Path], lan
     Returns:
         The last line that it printed.
     """
-    flags = ["-O0", *tflm.WARNINGS.split(), *(f"-I{path}" for path in includes)]
+    program = link(folder, compile_all(folder, sources, includes), language)
+    done = tflm.run(program)
+    assert done.returncode == 0, done.stdout
+    return done.stdout.splitlines()[-1]
+
+
+def compile_all(
+    folder: Path, sources: list[Path], includes: list[Path], options: list[str] | None = None, prefix: str = ""
+) -> list[Path]:
+    """Compile C and C++ without warnings.
+
+    Args:
+        folder: for the objects.
+        sources: files; their names differ.
+        includes: folders of headers, as a manifest names them.
+        options: of both compilers.
+        prefix: of the compilers' names.
+    Returns:
+        The objects.
+    """
+    flags = ["-O0", *tflm.WARNINGS.split(), *(options or []), *(f"-I{path}" for path in includes)]
     objects = []
     for compiler, standard, suffixes in (("gcc", "c99", (".c",)), ("g++", "c++17", (".cc", ".cpp"))):
         files = [path for path in sources if path.suffix in suffixes]
         if files:
-            done = tflm.run(compiler, f"-std={standard}", *flags, "-c", *files, folder=folder)
+            done = tflm.run(f"{prefix}{compiler}", f"-std={standard}", *flags, "-c", *files, folder=folder)
             assert (done.returncode, done.stderr) == (0, "")
-            objects += [f"{path.stem}.o" for path in files]
-    done = tflm.run(language, *objects, "-o", "program", folder=folder)
+            objects += [folder / f"{path.stem}.o" for path in files]
+    return objects
+
+
+def link(folder: Path, objects: list[Path], language: str, libraries: tuple[Path, ...] = ()) -> Path:
+    """Link without warnings; the program."""
+    done = tflm.run(language, *objects, *libraries, "-o", "program", folder=folder)
     assert (done.returncode, done.stderr) == (0, "")
-    done = tflm.run(folder / "program")
-    assert done.returncode == 0, done.stdout
-    return done.stdout.splitlines()[-1]
+    return folder / "program"
 
 
 def builders_python(program: str) -> Path:

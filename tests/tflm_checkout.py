@@ -30,6 +30,18 @@ def cmake_options(library: str = "TFLM_LIBRARY") -> list[str]:
     return options
 
 
+def compile_options(library: str = "TFLM_LIBRARY") -> tuple[list[str], Path]:
+    """For a compiler that is called without CMake: options as TFLite Micro was built, and its library."""
+    found = dict(option.removeprefix("-D").split("=", 1) for option in cmake_options(library))
+    root = Path(found["TFLM_ROOT"])
+    downloads = root / "tensorflow/lite/micro/tools/make/downloads"
+    theirs = [str(downloads / name) for name in ("flatbuffers/include", "gemmlowp", "ruy")]
+    folders = [str(root), *(found["TFLM_INCLUDES"].split(";") if "TFLM_INCLUDES" in found else theirs)]
+    options = ["-DTF_LITE_STATIC_MEMORY", *(word for folder in folders for word in ("-isystem", folder))]
+    built = Path(found["TFLM_LIBRARY"]) if "TFLM_LIBRARY" in found else next(root.glob("gen/*/lib/*microlite.a"))
+    return options, built
+
+
 def build(project: Path, options: list[str], target: str = "") -> Path:
     """Configure and build with warnings as errors.
 

@@ -19,7 +19,7 @@ from edgedet.deploy.output_folder import (
 )
 from edgedet.deploy.page import PAGE, deploy_page
 from edgedet.deploy.preflight import board_of, board_with, options_for, require_fit
-from edgedet.deploy.projects.layout import layout_of
+from edgedet.deploy.projects.layout import check_target, layout_of
 from edgedet.deploy.projects.render import with_project
 from edgedet.deploy.targets.c99 import deploy_c99
 from edgedet.deploy.targets.ethos_u import deploy_ethos_u
@@ -278,9 +278,9 @@ def _check_arguments(
         raise ConfigError(f"options of an NPU with target {target}; take one of {', '.join(NPU_TARGETS)}")
     if project is not None:
         layout_of(project, module)
-        if target in (WEB, *NPU_TARGETS):
-            why = "a page needs none" if target == WEB else "its folder builds with CMake"
-            raise ConfigError(f"no `project` around target {target}: {why}; leave `project` out")
+        if target == WEB:
+            raise ConfigError(f"no `project` around target {target}: a page needs none; leave `project` out")
+        check_target(project, target, None if npu is None else npu.preset)
     if target == WEB and module != module_name(None):
         raise ConfigError(f"the name {module.prefix!r} is for modules of C; target web makes a page: leave `name` out")
     if target == WEB and board is not None:

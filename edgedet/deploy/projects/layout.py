@@ -8,8 +8,15 @@ from pathlib import PurePosixPath
 
 from edgedet.codegen.module_name import ModuleName
 from edgedet.errors import ConfigError, ToolchainError
+from edgedet.npu.cores import NPU_TARGETS
 
 PROJECTS = ("make", "cmake", "esp-idf", "arduino", "platformio", "zephyr", "cmsis-pack")
+_NPU_PROJECTS = ("make", "cmake", "zephyr", "cmsis-pack")
+_NO_NPU = {  # why a project is none for an Ethos-U
+    "esp-idf": "no chip that ESP-IDF builds for has that NPU",
+    "arduino": "Arduino's libraries of TFLite Micro come without the operator and the driver of that NPU",
+    "platformio": "PlatformIO's libraries of TFLite Micro come without the operator and the driver of that NPU",
+}
 _BUILD_FILES = ("Makefile", "CMakeLists.txt", "cortex-m.cmake")
 _SOURCES = (".c", ".cc", ".cpp")
 _FOLDERS = ("build", "qemu")  # beside the module's
@@ -54,6 +61,30 @@ def layout_of(kind: str, name: ModuleName) -> Layout:
         case "cmsis-pack":
             return Layout(kind, "module", "example")
     raise ConfigError(f"unknown project {kind!r}; edgedet writes {', '.join(PROJECTS)}")
+
+
+def check_target(kind: str, target: str, preset: str | None) -> None:
+    """Refuse a project that can't build a target.
+
+    Args:
+        kind: one of `PROJECTS`.
+        target: of the deployment.
+        preset: board of an NPU; None: none.
+    Raises:
+        ConfigError: the builder has nothing for the target, or the board comes with a builder of its own.
+    """
+    if target not in NPU_TARGETS:
+        return
+    if kind not in _NPU_PROJECTS:
+        raise ConfigError(
+            f"no project {kind} around target {target}: {_NO_NPU[kind]}; take project {', '.join(_NPU_PROJECTS)}, or "
+            "target c99, which the processor runs"
+        )
+    if preset is not None:
+        raise ConfigError(
+            f"no project {kind} around preset {preset}: the SDK of the board builds its folder and has its start-up "
+            f"code (docs/grove.md); leave `project` out, or take target {target} without the preset"
+        )
 
 
 def place_module(sources: Mapping[str, str], layout: Layout, name: ModuleName, needs_golden: bool) -> dict[str, str]:

@@ -11,10 +11,12 @@ from edgedet import __version__
 from edgedet.codegen.c_source import array_rows
 from edgedet.codegen.module_name import ModuleName
 from edgedet.codegen.templates import template_environment
-from edgedet.deploy.output_folder import file_table
+from edgedet.deploy.output_folder import byte_table, file_table
 from edgedet.deploy.projects.layout import Layout, layout_of, module_headers, module_sources, place_module
 from edgedet.deploy.targets.product import Product
+from edgedet.errors import ConfigError
 from edgedet.escape import build_words, c_decimal, manifest_text
+from edgedet.npu.cores import NPU_TARGETS
 from edgedet.resources import resource_dir
 
 # Template in firmware_export/projects/KIND -> path in the project; the rest of the kind's files is the module.
@@ -62,6 +64,9 @@ _FRAME = ("camera.h", "camera.c", "picture.h", "picture.c")  # where a picture m
 _WORST_CODE_BYTES = 600_000  # flash for code beside the constants: an app of ESP-IDF with TFLite Micro has less
 _FLASH_SIZES_MB = (2, 4, 8, 16, 32, 64, 128)
 
+# Of Zephyr's option ETHOS_U_NPU_CONFIG (modules/hal_ethos_u/Kconfig).
+_ZEPHYR_NPUS = tuple(target for target in NPU_TARGETS if target != "ethos-u55-32")
+
 _MADE, _HEAD = "do not edit", 400  # what stands at the top of files that are made anew
 
 
@@ -76,20 +81,39 @@ def with_project(product: Product, target: str, kind: str, name: ModuleName) -> 
     Returns:
         The product with the project's files; the manifest lists which of them are the user's to change.
     Raises:
-        ConfigError: there is no such kind.
+        ConfigError: there is no such kind, or it can't build this NPU.
         ToolchainError: a template is missing.
     """
     layout = layout_of(kind, name)
+    _check_npu(kind, product)
     placed = place_module(product.sources, layout, name, needs_golden=product.scene is None)
     values = _values(product, target, layout, placed)
     example = _render(layout, name, values)
     sources = {**placed, **_board_files(layout), **example}
     # All that the user may have written into: a new deployment stops at what was changed there.
     mine = sorted(path for path, text in example.items() if "picture." not in path and _MADE not in text[:_HEAD])
-    project = {"kind": kind, "yours_to_change": mine}
-    return replace(
-        product, sources=sources, manifest={**product.manifest, "project": project, "files": file_table(sources)}
-    )
+    binaries = {_join(layout.module, path): data for path, data in product.binaries.items()}
+    files = {**file_table(sources), **byte_table(binaries)}
+    manifest = {**product.manifest, "project": {"kind": kind, "yours_to_change": mine}, "files": files}
+    return replace(product, sources=sources, binaries=binaries, manifest=manifest)
+
+
+def _check_npu(kind: str, product: Product) -> None:
+    """Raises ConfigError where the builder's own driver can't run this NPU."""
+    if product.npu is None or kind != "zephyr":
+        return
+    setup = product.npu.setup
+    if setup.target not in _ZEPHYR_NPUS:
+        raise ConfigError(
+            f"no project zephyr around target {setup.target}: Zephyr's options know {', '.join(_ZEPHYR_NPUS)}; take "
+            "project cmake or make"
+        )
+    if product.npu.cache_bytes:
+        raise ConfigError(
+            f"no project zephyr with memory mode {setup.memory_mode}: Zephyr starts the NPU without the "
+            f"{product.npu.cache_bytes:,} bytes of SRAM of its own that it needs there; take another memory mode, or "
+            "project cmake or make"
+        )
 
 
 def _render(layout: Layout, name: ModuleName, values: dict[str, Any]) -> dict[str, str]:
@@ -114,7 +138,9 @@ def _values(product: Product, target: str, layout: Layout, placed: dict[str, str
     needed = constants + picture_bytes + _WORST_CODE_BYTES
     values: dict[str, Any] = {
         "edgedet_version": __version__,
-        "tflm": target == "tflm",
+        "tflm": target != "c99",
+        "npu": _npu_values(product),
+        "target": target,
         "kind": layout.kind,
         "app": layout.app,
         "module": layout.module,
@@ -142,6 +168,13 @@ def _values(product: Product, target: str, layout: Layout, placed: dict[str, str
         "expected": [{"score": c_decimal(score), "label": label} for score, label in found],
         "golden_source": manifest_text(product.golden_source, 120),
     }
+
+
+def _npu_values(product: Product) -> dict[str, Any] | None:
+    if product.npu is None:
+        return None
+    setup = product.npu.setup
+    return {"target": setup.target, "family": setup.family, "macs": setup.macs}
 
 
 def _description(product: Product) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 from edgedet import __version__
 from edgedet.codegen.module_name import ModuleName
 from edgedet.codegen.templates import require_jinja2
-from edgedet.deploy.golden import Golden, check_equal, golden_origin
+from edgedet.deploy.golden import Golden, check_equal, golden_origin, golden_scene
 from edgedet.deploy.output_folder import FORMAT, FORMAT_VERSION, byte_table, file_table, sha256
 from edgedet.deploy.targets.npu_report import NpuReport
 from edgedet.deploy.targets.product import Product
@@ -31,6 +31,7 @@ from edgedet.graph.tflm_ops import OperatorUse, operators_used
 from edgedet.npu.compiled import NpuGraph, read_compiled
 from edgedet.npu.cores import NpuSetup
 from edgedet.npu.vela import Compiled, compile_for_npu, vela_command
+from edgedet.runtimes.protocol import decode_raw
 from edgedet.runtimes.tflm_arena import ALIGNMENT, ArenaReport, measure_arena, require_tflite_micro
 
 # What TFLite Micro keeps beside the planned tensors, for a network of NPU operators alone: bytes for itself, for each
@@ -71,10 +72,13 @@ def deploy_ethos_u(
     )
     manifest = _manifest(source, npu, operators, arena, reference.golden, compiled, report)
     manifest["files"] = {**file_table(sources), **byte_table(binaries)}
+    scene = None
+    if source.model is not None:
+        scene = golden_scene(source.model, image, seed, decode_raw(source.model, reference.golden.outputs))
     return Product(
         sources, manifest, len(npu.data), operators, arena.total_bytes, reference.golden.source,
         has_contract=source.model is not None, decoder=source.decoder, unchecked=reference.golden.unchecked,
-        notes=source.notes, binaries=binaries, npu=report,
+        notes=source.notes, scene=scene, binaries=binaries, npu=report,
     )  # fmt: skip
 
 
