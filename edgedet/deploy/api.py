@@ -214,6 +214,8 @@ def deploy(
     module = module_name(name)
     _check_arguments(target, module, ram_bytes, project, npu, board)
     setup, wanted = _settle(target, npu, board)
+    if project is not None:
+        check_target(project, target, None if setup is None or setup.preset is None else setup.preset.name)
     with hold_output(out):
         staying = check_replaceable(out)
         match target:
@@ -280,7 +282,6 @@ def _check_arguments(
         layout_of(project, module)
         if target == WEB:
             raise ConfigError(f"no `project` around target {target}: a page needs none; leave `project` out")
-        check_target(project, target, None if npu is None else npu.preset)
     if target == WEB and module != module_name(None):
         raise ConfigError(f"the name {module.prefix!r} is for modules of C; target web makes a page: leave `name` out")
     if target == WEB and board is not None:

@@ -41,8 +41,9 @@ def test_builders_without_the_npu_are_refused(kind: str, words: str, tiny_model:
 
 def test_boards_sdk_takes_no_project(tiny_model: Path, tmp_path: Path) -> None:
     npu = NpuOptions(preset="grove-vision-ai-v2")
-    with pytest.raises(ConfigError, match=r"no project make around preset grove-vision-ai-v2: .*docs/grove.md"):
-        deploy(tiny_model, "ethos-u55-64", tmp_path / "out", project="make", npu=npu)
+    for options, board in ((npu, None), (None, "grove_vision_ai_v2")):
+        with pytest.raises(ConfigError, match=r"no project make around preset grove-vision-ai-v2: .*docs/grove.md"):
+            deploy(tiny_model, "ethos-u55-64", tmp_path / "out", project="make", npu=options, board=board)
     assert not (tmp_path / "out").exists()
 
 
