@@ -143,7 +143,7 @@ def model_sizes(
         parameters=sum(parameter.numel() for parameter in network.parameters()),
         macs=summary.macs,
         arena_bytes=program.plan.arena_bytes,
-        flash_bytes=sum(pool.values().nbytes for pool in (program.constants.weights, program.constants.words)),
+        flash_bytes=program.constants.nbytes,
         operators=tuple(summary.operators.items()),
         plan=program.plan,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 
@@ -13,9 +14,16 @@ from every_model import EVERY_MODEL
 from test_imports import run_python
 
 from edgedet import catalog
-from edgedet.catalog import ModelSizes, all_model_sizes, model_sizes, sizes_table
+from edgedet.catalog import CLASSES, ModelSizes, all_model_sizes, model_sizes, sizes_table
 from edgedet.commands.main import main
+from edgedet.config import load_model_file
+from edgedet.contracts import OutputSpec
+from edgedet.deploy.api import deploy
+from edgedet.deploy.preflight import check
 from edgedet.errors import ConfigError
+from edgedet.graph.flatbuffer import write_tflite
+from edgedet.hardware.board import load_board
+from edgedet.quantize.skeleton import skeleton_graph
 from edgedet.resources import resource_dir
 
 
@@ -150,3 +158,21 @@ def test_all_model_sizes_counts_and_sorts() -> None:
     rows = all_model_sizes((64, 64), progress=lambda done, total: calls.append((done, total)))
     assert [row.macs for row in rows] == sorted(row.macs for row in rows)
     assert calls == [(number, len(rows)) for number in range(1, len(rows) + 1)]
+
+
+def test_constants_in_flash_are_one_number_everywhere(tmp_path: Path) -> None:
+    """Weights, words and the indices of resizes: catalog, manifest, report and what a board needs."""
+    path = tmp_path / "pico.tflite"
+    file = load_model_file("rtmdet_pico_relu6")
+    outputs = OutputSpec(tuple(f"class_{index}" for index in range(CLASSES)))
+    write_tflite(skeleton_graph(file.model, file.preprocess.spec((64, 64)), outputs), path)
+    report = deploy(path, "c99", tmp_path / "out")
+    header = (tmp_path / "out" / "model_data.h").read_text(encoding="utf-8")
+    sizes = re.findall(r"#define EDGEDET_(WEIGHTS_BYTES|WORDS_COUNT|INDICES_COUNT) (\d+)u", header)
+    count = {name: int(size) for name, size in sizes}
+    written = count["WEIGHTS_BYTES"] + 4 * count["WORDS_COUNT"] + 2 * count["INDICES_COUNT"]
+    assert count["INDICES_COUNT"] > 0
+    assert report.constant_bytes == written
+    assert json.loads((tmp_path / "out" / "manifest.json").read_text(encoding="utf-8"))["weights_bytes"] == written
+    assert model_sizes("rtmdet_pico_relu6", (64, 64)).flash_bytes == written
+    assert check(path, [load_board("nano_33_ble")]).checks[0].part("weights").need.bytes == written

@@ -138,7 +138,7 @@ def _manifest(
             "scratch_bytes": max((b.size_bytes for b in plan.buffers if b.kind == "scratch"), default=0),
         },
         "patches": None if program.patches is None else asdict(program.patches),
-        "weights_bytes": sum(pool.values().nbytes for pool in (program.constants.weights, program.constants.words)),
+        "weights_bytes": program.constants.nbytes,
         "contract": None
         if model is None
         else {"preprocess": model.preprocess.to_json(), "outputs": model.outputs.to_json()},
