@@ -16,14 +16,16 @@ GOLDEN = "PASS: the golden inputs give the golden outputs"
 BOARD = Path(__file__).parent / "arduino_board"  # this computer, as a board of the Arduino IDE
 
 
-def project(kind: str, build: str, folder: Path, name: str | None = None, target: str = "c99") -> Path:
+def project(
+    kind: str, build: str, folder: Path, name: str | None = None, target: str = "c99", image: Path | None = None
+) -> Path:
     """Deploy one of MODELS with a project around it.
 
     Returns:
         Folder of the project.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    return deploy(MODELS[kind](folder), target, folder / "project", name=name, project=build).out
+    return deploy(MODELS[kind](folder), target, folder / "project", name=name, project=build, image=image).out
 
 
 def compile_and_run(folder: Path, sources: list[Path], includes: list[Path], language: str = "gcc") -> str:

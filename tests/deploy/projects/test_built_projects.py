@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import tflm_checkout as tflm
 from builders import GOLDEN, PICTURE, project
+from c_audit_modules import MODELS
+from PIL import Image
+
+from edgedet.commands.main import main
 
 pytest.importorskip("jinja2", reason="needs the extra c99")
 pytestmark = pytest.mark.toolchain
@@ -22,27 +29,41 @@ def made(folder: Path, *options: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "kind",
+    ("kind", "height"),  # of the photo: twice the network's input, so that halves of boxes are exact
     [
-        "RTMDet head",
-        pytest.param("grey camera", marks=pytest.mark.long),
-        pytest.param("blue first", marks=pytest.mark.long),
-        pytest.param("FOMO head", marks=pytest.mark.long),
+        ("RTMDet head", 64),
+        pytest.param("grey camera", 64, marks=pytest.mark.long),
+        pytest.param("blue first", 64, marks=pytest.mark.long),
+        pytest.param("FOMO head", 96, marks=pytest.mark.long),
     ],
 )
-def test_make_the_stored_picture_gives_the_detections_of_the_simulator(
-    kind: str, tmp_path: Path, require_tool: Callable[..., str]
+def test_make_prints_what_predict_finds_in_the_photo(
+    kind: str, height: int, tmp_path: Path, require_tool: Callable[..., str]
 ) -> None:
     require_tool("make")
-    out = project(kind, "make", tmp_path, name="tiny")
+    photo = tmp_path / "photo.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (height, 128, 3), np.uint8)).save(photo)
+    out = project(kind, "make", tmp_path, name="tiny", image=photo)
     lines = made(out)
     assert lines[0] == "PASS"  # the self-test
     assert lines[-1] == PICTURE
-    header = (out / "picture.h").read_text(encoding="utf-8")
-    count = int(header.partition("#define PICTURE_DETECTIONS ")[2].split()[0])
-    assert count > 0  # else the comparison would show nothing
-    assert lines[-2].startswith(f"{count} detections in ")
-    assert len(lines) == count + 3
+    expected = predicted(MODELS[kind](tmp_path), photo)
+    assert expected  # else the comparison would show nothing
+    assert lines[1:-2] == [printed(found) for found in expected]
+    assert lines[-2] == f"{len(expected)} detections in 64x{height // 2} px"
+
+
+def predicted(model: Path, photo: Path) -> list[dict[str, Any]]:
+    """What `edgedet predict` writes of a photo."""
+    result = photo.with_suffix(".json")
+    assert main(["predict", str(model), str(photo), "--out", str(photo.with_suffix("")), "--json", str(result)]) == 0
+    return list(json.loads(result.read_text(encoding="utf-8"))["images"][0]["detections"])
+
+
+def printed(found: dict[str, Any]) -> str:
+    """The line of the example, of the picture at half the size; it cuts decimals off."""
+    left, top, right, bottom = (int(side / 2) for side in found["box_xyxy_px"])
+    return f"{found['class']}: {int(found['score'] * 100)} %, left {left}, top {top}, right {right}, bottom {bottom}"
 
 
 def test_make_runs_on_an_emulated_cortex_m4(tmp_path: Path, require_tool: Callable[..., str]) -> None:
