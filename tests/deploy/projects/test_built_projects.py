@@ -29,20 +29,20 @@ def made(folder: Path, *options: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("kind", "height"),  # of the photo: twice the network's input, so that halves of boxes are exact
+    ("kind", "width", "height"),  # of the photo: twice the network's input, so that halves of boxes are exact
     [
-        ("RTMDet head", 64),
-        pytest.param("grey camera", 64, marks=pytest.mark.long),
-        pytest.param("blue first", 64, marks=pytest.mark.long),
-        pytest.param("FOMO head", 96, marks=pytest.mark.long),
+        ("RTMDet head", 128, 64),
+        pytest.param("grey camera", 128, 64, marks=pytest.mark.long),
+        pytest.param("blue first", 128, 64, marks=pytest.mark.long),
+        pytest.param("FOMO head", 192, 128, marks=pytest.mark.long),
     ],
 )
 def test_make_prints_what_predict_finds_in_the_photo(
-    kind: str, height: int, tmp_path: Path, require_tool: Callable[..., str]
+    kind: str, width: int, height: int, tmp_path: Path, require_tool: Callable[..., str]
 ) -> None:
     require_tool("make")
     photo = tmp_path / "photo.png"
-    Image.fromarray(np.random.default_rng(0).integers(0, 256, (height, 128, 3), np.uint8)).save(photo)
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)).save(photo)
     out = project(kind, "make", tmp_path, name="tiny", image=photo)
     lines = made(out)
     assert lines[0] == "PASS"  # the self-test
@@ -50,7 +50,7 @@ def test_make_prints_what_predict_finds_in_the_photo(
     expected = predicted(MODELS[kind](tmp_path), photo)
     assert expected  # else the comparison would show nothing
     assert lines[1:-2] == [printed(found) for found in expected]
-    assert lines[-2] == f"{len(expected)} detections in 64x{height // 2} px"
+    assert lines[-2] == f"{len(expected)} detections in {width // 2}x{height // 2} px"
 
 
 def predicted(model: Path, photo: Path) -> list[dict[str, Any]]:
