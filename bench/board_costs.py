@@ -400,14 +400,28 @@ def _for_mca(text: str, core: str) -> list[str]:
     return [re.sub(r"^(ldr(?:\.w)? \w+, \[\w+\]), .*", r"\1", text)]
 
 
+def shipped_models() -> tuple[ShippedModel, ...]:
+    """What the shipped networks need, for `edgedet check` to propose one that fits."""
+    models = []
+    for name in SHIPPED:
+        for side in SHIPPED_SIDES:
+            sizes = model_sizes(name, (side, side))
+            models.append(ShippedModel(name, side, sizes.macs, sizes.arena_bytes, sizes.flash_bytes))
+    return tuple(models)
+
+
 def main() -> int:
     """Measure, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--llvm", type=Path, metavar="DIR", help="folder with llvm-mca and llvm-objdump of LLVM 19")
     parser.add_argument("--also", type=Path, nargs="+", default=[], metavar="FILE", help="int8 .tflite of other makers")
     parser.add_argument("--core", nargs="+", choices=sorted(CORES), default=sorted(CORES), help="the others stay")
+    parser.add_argument("--sizes", action="store_true", help="sizes of the shipped networks alone; all else stays")
     parser.add_argument("--out", type=Path, default=OUT)
     args = parser.parse_args()
+    if args.sizes:
+        atomic_write_text(args.out, json.dumps(asdict(replace(measured(), models=shipped_models())), indent=1) + "\n")
+        return 0
     structs = struct_sizes()
     networks = [Network.own(*network) for network in NETWORKS]
     others = [network for path in args.also if (network := Network.of_file(path)) is not None]
@@ -422,11 +436,6 @@ def main() -> int:
         if not args.llvm and name in before:
             costs = replace(costs, cycles_per_instruction=before[name].cycles_per_instruction)
         cores.append(costs)
-    models = []
-    for name in SHIPPED:
-        for side in SHIPPED_SIDES:
-            sizes = model_sizes(name, (side, side))
-            models.append(ShippedModel(name, side, sizes.macs, sizes.arena_bytes, sizes.flash_bytes))
     commit = run("git", "-C", str(REPO), "describe", "--always", "--dirty").strip()
     compiler = run("arm-none-eabi-gcc", "--version").splitlines()[0]
     emulator = run("qemu-system-arm", "--version").splitlines()[0]
@@ -435,7 +444,7 @@ def main() -> int:
     )
     command = "bench/board_costs.py" + (" --llvm DIR" if args.llvm else "") + (" --also ..." if others else "")
     names = tuple(network.name for network in (*networks, *others))
-    result = Measured(command, commit, tools, names, structs, tuple(cores), tuple(models))
+    result = Measured(command, commit, tools, names, structs, tuple(cores), shipped_models())
     atomic_write_text(args.out, json.dumps(asdict(result), indent=1) + "\n")
     for core in cores:
         others_within = f"others' within {100 * core.foreign_error:.1f} %"

@@ -23,6 +23,7 @@ from edgedet.deploy.preflight import check
 from edgedet.errors import ConfigError
 from edgedet.graph.flatbuffer import write_tflite
 from edgedet.hardware.board import load_board
+from edgedet.hardware.measured import measured
 from edgedet.quantize.skeleton import skeleton_graph
 from edgedet.resources import resource_dir
 
@@ -165,7 +166,7 @@ def test_constants_in_flash_are_one_number_everywhere(tmp_path: Path) -> None:
     path = tmp_path / "pico.tflite"
     file = load_model_file("rtmdet_pico_relu6")
     outputs = OutputSpec(tuple(f"class_{index}" for index in range(CLASSES)))
-    write_tflite(skeleton_graph(file.model, file.preprocess.spec((64, 64)), outputs), path)
+    write_tflite(skeleton_graph(file.model, file.preprocess.spec((96, 96)), outputs), path)
     report = deploy(path, "c99", tmp_path / "out")
     header = (tmp_path / "out" / "model_data.h").read_text(encoding="utf-8")
     sizes = re.findall(r"#define EDGEDET_(WEIGHTS_BYTES|WORDS_COUNT|INDICES_COUNT) (\d+)u", header)
@@ -174,5 +175,7 @@ def test_constants_in_flash_are_one_number_everywhere(tmp_path: Path) -> None:
     assert count["INDICES_COUNT"] > 0
     assert report.constant_bytes == written
     assert json.loads((tmp_path / "out" / "manifest.json").read_text(encoding="utf-8"))["weights_bytes"] == written
-    assert model_sizes("rtmdet_pico_relu6", (64, 64)).flash_bytes == written
+    assert model_sizes("rtmdet_pico_relu6", (96, 96)).flash_bytes == written
     assert check(path, [load_board("nano_33_ble")]).checks[0].part("weights").need.bytes == written
+    shipped = [row for row in measured().models if (row.name, row.width) == ("rtmdet_pico_relu6", 96)]
+    assert [row.constant_bytes for row in shipped] == [written]  # what `check` proposes

@@ -41,7 +41,7 @@ def write(folder: Path, text: str) -> Path:
 def test_available_boards_are_those_promised() -> None:
     assert available_boards() == (
         "alif_e7_dk", "ek_ra8d1", "esp32p4_function_ev", "grove_vision_ai_v2", "nano_33_ble", "nicla_vision",
-        "nrf5340dk", "portenta_h7", "qemu_an386", "qemu_an500", "qemu_an547", "rpi_pico", "rpi_pico2",
+        "nrf5340dk", "portenta_h7", "qemu_an386", "qemu_an500", "qemu_an505", "qemu_an547", "rpi_pico", "rpi_pico2",
         "stm32f746g_disco", "stm32h747i_disco", "stm32n6570_dk", "xiao_esp32s3",
     )  # fmt: skip
 
