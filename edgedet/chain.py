@@ -60,6 +60,7 @@ class ChainResult:
     quantization: QuantizeReport | QatReport
     waterfall: Waterfall | None
     picture: Path | None  # of the waterfall
+    valid: CocoSplit | None = None  # validation split, where it was read for the waterfall
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,7 @@ def _run(request: ChainRequest, events: ChainEvents) -> ChainResult:
     if split is not None:
         waterfall, picture = _waterfall(request, split, report.model, substituted, events)
         events.report(f"\n{waterfall.text()}picture:     {picture}\n")
-    return ChainResult(report.model, substituted, report, waterfall, picture)
+    return ChainResult(report.model, substituted, report, waterfall, picture, split)
 
 
 def _quantize(

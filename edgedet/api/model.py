@@ -158,7 +158,7 @@ class Model:
             )
         if folder is not None:
             said = [("split", split), ("score_threshold", str(score_threshold)), ("operating_point", operating_point)]
-            tell(finish_evaluate(folder, self.path, self.runtime, dataset.paths, report, said), quiet=True)
+            tell(finish_evaluate(folder, self.path, self.runtime, chosen, report, said), quiet=True)
         return report
 
     def quantize(

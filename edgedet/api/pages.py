@@ -2,36 +2,37 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import fields, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgedet.api.opening import open_model
 from edgedet.data.check.whole import whole_splits
 from edgedet.data.coco.split import CocoSplit
-from edgedet.data.formats.once import reading_once
 from edgedet.data.paths import DataPaths
 from edgedet.errors import ConfigError, DataError, EdgedetError
 from edgedet.fileio import PathLike, as_path, refuse_other_file, require_out_file, write_text
 from edgedet.outputs.folder import added_files
-from edgedet.outputs.lock import hold_output
+from edgedet.outputs.page_files import DATA, PAGE, page_names, remove_page
 from edgedet.page.found import save_found
 from edgedet.page.measure import find_objects
-from edgedet.page.pages import refuse_strange_page, write_comparison, write_page
+from edgedet.page.pages import refuse_strange_page, write_comparison, write_fresh_page, write_page
 from edgedet.page.pictures import jpeg
-from edgedet.page.record import LabelCounts, count_labels, new_record, save_record
-from edgedet.page.run_files import DATA, EVALUATION, FLOAT, INT8, PAGE, RECORD
+from edgedet.page.record import LabelCounts, RunRecord, count_labels, new_record, save_record
+from edgedet.page.run_files import EVALUATION, FLOAT, INSPECTION, INT8, RECORD
 from edgedet.terminal import working
 
 if TYPE_CHECKING:
     from edgedet.evaluate.evaluator import EvalReport
-    from edgedet.finetune.substitute import SubstituteRequest
+    from edgedet.finetune.substitute import SubstituteReport, SubstituteRequest
     from edgedet.runtimes.protocol import Runtime
-    from edgedet.training.loop import TrainRequest
+    from edgedet.training.loop import Run, TrainRequest, TrainResult
 
 _SAMPLES = 8  # augmented pictures
+_UNFINISHED = "The run has not ended: AP, pictures and labels come with its end; `resume` goes on with it."
 
 
 def report(*runs: PathLike, out: PathLike | None = None) -> Path:
@@ -75,63 +76,90 @@ def _of_files(make: Callable[[], Path], folders: Sequence[Path]) -> Path:
         ) from error
 
 
-def finish_train(request: TrainRequest, best: Path, command: str = "") -> str:
+def draft_page(kind: str, request: TrainRequest | SubstituteRequest, command: str = "") -> Callable[[], None]:
+    """What to call after each epoch of a training: its page is never older than an epoch, also when it is killed.
+
+    What measures AP and draws pictures comes at the end, by `finish_train` or `finish_substitute`.
+
+    Args:
+        kind: train or substitute.
+        request: what is trained.
+        command: as typed; empty: from Python.
+    """
+    out, begun = request.out, False
+
+    def saved() -> None:
+        nonlocal begun
+        try:
+            refuse_strange_page(out / PAGE)
+            if not begun:  # AP and pictures there are of an earlier part of the run
+                remove_page(out)
+                record = new_record(kind, command, request_settings(request), (), (_UNFINISHED,))
+                (out / DATA).mkdir(exist_ok=True)
+                save_record(record, out / DATA / RECORD)
+                begun = True
+            write_page(out)
+        except Exception:  # never worth a run; what is wrong is said at its end
+            return
+
+    return saved
+
+
+def finish_train(request: TrainRequest, result: TrainResult, command: str = "") -> str:
     """Make the page of a training that has ended.
 
     Args:
         request: what was trained.
-        best: its checkpoint.
+        result: its end.
         command: as typed; empty: from Python.
     Returns:
         A line for the user: where the page is, or why there is none. It never raises: the results are complete.
     """
-
-    def gather(folder: Path, notes: list[str]) -> tuple[LabelCounts, ...]:
-        train, valid = _both(request.data)
-        labels = _measure_checkpoint(best, train, valid, folder, request.device)
-        _draw_augmented(request, train, folder, notes)
-        return labels
-
-    files = [best, request.out / "last.pt"]
-    return _finish("train", request.out, command, request_settings(request), files, gather)
+    assert result.run is not None
+    return _finish_run("train", request, result.best, result.run, command)
 
 
-def finish_substitute(request: SubstituteRequest, best: Path, command: str = "") -> str:
+def finish_substitute(request: SubstituteRequest, report: SubstituteReport, command: str = "") -> str:
     """Make the page of a substitution that has ended; as `finish_train`."""
+    assert report.run is not None
+    return _finish_run("substitute", request, report.checkpoint, report.run, command)
 
+
+def _finish_run(kind: str, request: TrainRequest | SubstituteRequest, checkpoint: Path, run: Run, command: str) -> str:
     def gather(folder: Path, notes: list[str]) -> tuple[LabelCounts, ...]:
-        return _measure_checkpoint(best, *_both(request.data), folder, request.device)
+        runtime = open_model(checkpoint, None, request.device)
+        save_found(find_objects(runtime, run.valid), folder / FLOAT)
+        _draw_augmented(run, folder)
+        return tuple(count_labels(split, run.preprocess) for split in (run.train, run.valid))
 
-    files = [best, request.out / "last.pt"]
-    return _finish("substitute", request.out, command, request_settings(request), files, gather)
+    files = list(dict.fromkeys([checkpoint, run.out / "last.pt"]))
+    return _finish(kind, run.out, _record(kind, command, request_settings(request), files), gather)
 
 
-def finish_inspect(folder: Path) -> str:
-    """Make the page of a folder in which layers were inspected; it shows the run, too, when the folder is one."""
+def finish_inspect(folder: Path, contents: Mapping[str, str]) -> str:
+    """Write what an inspection found, with the page, which shows the run, too, when the folder is one.
+
+    Args:
+        folder: where to.
+        contents: file -> text, among them inspect.json.
+    Returns:
+        As `finish_train`.
+    Raises:
+        OutputError: the files can't be written.
+    """
+    with added_files(folder, INSPECTION, page_names(folder) - {DATA}) as fresh:
+        for name, text in contents.items():
+            write_text(fresh / name, text)
+        return _page(folder, fresh)
+
+
+def _page(out: Path, fresh: Path) -> str:
+    """Write the page of a folder whose newest files are in `fresh`; as `finish_train`."""
     try:
-        return f"report: {write_page(folder)}"
+        write_fresh_page(out, fresh)
     except Exception as error:  # a page is never worth a finished run
-        return _no_page(folder, error)
-
-
-def _both(data: DataPaths) -> tuple[CocoSplit, CocoSplit]:
-    """Training and validation split; of the latter the images that a run could read."""
-    with reading_once():
-        train, valid = data.load("train"), data.load("valid")
-    return train, _readable(data, valid)
-
-
-def _readable(data: DataPaths, split: CocoSplit) -> CocoSplit:
-    """The split as the run had it: without its broken images, where they were left out."""
-    return whole_splits((split,), skip_broken=True)[0] if data.skip_broken else split
-
-
-def _measure_checkpoint(
-    best: Path, train: CocoSplit, valid: CocoSplit, folder: Path, device: str
-) -> tuple[LabelCounts, ...]:
-    runtime = open_model(best, None, device)
-    save_found(find_objects(runtime, valid), folder / FLOAT)
-    return tuple(count_labels(split, runtime.preprocess) for split in (train, valid))
+        return _no_page(out, error)
+    return f"report: {out / PAGE}"
 
 
 def _no_page(folder: Path, error: Exception) -> str:
@@ -146,6 +174,7 @@ def finish_quantize(
     settings: Sequence[tuple[str, str]],
     command: str = "",
     device: str | None = None,
+    valid: CocoSplit | None = None,
 ) -> str:
     """Make the page of a quantization that has ended.
 
@@ -157,48 +186,56 @@ def finish_quantize(
         settings: what was asked for.
         command: as typed; empty: from Python.
         device: that the float network runs on; None: auto.
+        valid: the validation split, where the run has read it, without broken images.
     Returns:
         As `finish_train`.
     """
 
     def gather(folder: Path, notes: list[str]) -> tuple[LabelCounts, ...]:
-        if not data.folders and data.val_ann is None:
-            notes.append("AP is not measured: no data set with validation images was given.")
+        split = valid or _valid_of(data, notes)
+        if split is None:
             return ()
-        valid = data.load_if_present("valid")
-        if valid is None:
-            notes.append("AP is not measured: the data set has no validation split.")
-            return ()
-        valid = _readable(data, valid)
         runtime = open_model(model, None)
-        found = find_objects(runtime, valid)
+        found = find_objects(runtime, split)
         save_found(found, folder / INT8)
         if checkpoint.suffix.lower() == ".onnx":
             notes.append("The float network is an ONNX file and is not measured here.")
         else:
             float_runtime = open_model(checkpoint, None, device)
-            save_found(find_objects(float_runtime, valid, len(found.split.images)), folder / FLOAT)
-        return (count_labels(valid, runtime.preprocess),)
+            save_found(find_objects(float_runtime, split, len(found.split.images)), folder / FLOAT)
+        return (count_labels(split, runtime.preprocess),)
 
-    return _finish("quantize", out, command, settings, [model, checkpoint], gather)
+    return _finish("quantize", out, _record("quantize", command, settings, [model, checkpoint]), gather)
+
+
+def _valid_of(data: DataPaths, notes: list[str]) -> CocoSplit | None:
+    """The validation split, without its broken images where they are left out; None, with a note: there is none."""
+    if not data.folders and data.val_ann is None:
+        notes.append("AP is not measured: no data set with validation images was given.")
+        return None
+    split = data.load_if_present("valid")
+    if split is None:
+        notes.append("AP is not measured: the data set has no validation split.")
+        return None
+    return whole_splits((split,), skip_broken=True)[0] if data.skip_broken else split
 
 
 def finish_evaluate(
     out: Path,
     model: Path,
     runtime: Runtime,
-    data: DataPaths,
+    split: CocoSplit,
     report: EvalReport,
     settings: Sequence[tuple[str, str]],
     command: str = "",
 ) -> str:
-    """Write evaluate.json of an evaluation that has ended, and make its page.
+    """Write evaluate.json of an evaluation that has ended, and its page.
 
     Args:
         out: folder of the run.
         model: file that was measured.
         runtime: that measured it; its detections in the first images are drawn.
-        data: data set.
+        split: as it was measured, of which the report may have the first images only.
         report: what was measured.
         settings: what was asked for.
         command: as typed; empty: from Python.
@@ -207,16 +244,14 @@ def finish_evaluate(
     Raises:
         OutputError: evaluate.json can't be written.
     """
-    with added_files(out, EVALUATION) as folder:
-        write_text(folder / EVALUATION, report.to_json())
 
     def gather(folder: Path, notes: list[str]) -> tuple[LabelCounts, ...]:
-        split = _readable(data, data.load(report.split))
         part = split if len(split.images) == report.images else replace(split, images=split.images[: report.images])
         save_found(find_objects(runtime, part), folder / (INT8 if model.suffix.lower() == ".tflite" else FLOAT))
         return (count_labels(split, runtime.preprocess),)
 
-    return _finish("evaluate", out, command, settings, [model], gather)
+    record = _record("evaluate", command, settings, [model])
+    return _finish("evaluate", out, record, gather, {EVALUATION: report.to_json()})
 
 
 def tell(line: str, quiet: bool = False) -> None:
@@ -225,46 +260,60 @@ def tell(line: str, quiet: bool = False) -> None:
         sys.stderr.write(f"{line}\n")
 
 
+def _record(
+    kind: str, command: str, settings: Sequence[tuple[str, str]], files: Sequence[Path]
+) -> Callable[[list[str], tuple[LabelCounts, ...]], RunRecord]:
+    """Everything of a record but notes and labels, which come last."""
+    return lambda notes, labels: new_record(kind, command, settings, files, notes, labels)
+
+
 def _finish(
     kind: str,
     out: Path,
-    command: str,
-    settings: Sequence[tuple[str, str]],
-    files: Sequence[Path],
+    record: Callable[[list[str], tuple[LabelCounts, ...]], RunRecord],
     gather: Callable[[Path, list[str]], tuple[LabelCounts, ...]],
+    results: Mapping[str, str] | None = None,
 ) -> str:
-    folder, notes = out / DATA, list[str]()
-    labels: tuple[LabelCounts, ...] = ()
+    """Write the page and its data, in place of earlier ones, and with them results that were not written yet."""
     try:
-        with working(f"{kind}: {PAGE}"), hold_output(out):
-            refuse_strange_page(out / PAGE)
-            for stale in (out / PAGE, folder / RECORD, folder / FLOAT, folder / INT8, *folder.glob("augmented_*.jpg")):
-                stale.unlink(missing_ok=True)
+        with working(f"{kind}: {PAGE}"), added_files(out, next(iter(results or {PAGE: ""})), page_names(out)) as fresh:
+            for name, text in (results or {}).items():
+                write_text(fresh / name, text)
             try:
-                labels = gather(folder, notes)
-            except (EdgedetError, OSError) as error:
-                notes.append(f"Pictures and AP are missing here: {error}")
-            save_record(new_record(kind, command, settings, files, notes, labels), folder / RECORD)
-            return f"report: {write_page(out)}"
+                refuse_strange_page(out / PAGE)
+                _gather(fresh / DATA, record, gather)
+                write_fresh_page(out, fresh)
+            except Exception as error:
+                shutil.rmtree(fresh / DATA, ignore_errors=True)
+                (fresh / PAGE).unlink(missing_ok=True)
+                return _no_page(out, error)
+        return f"report: {out / PAGE}"
     except Exception as error:
+        if results:
+            raise
         return _no_page(out, error)
 
 
-def _draw_augmented(request: TrainRequest, train: CocoSplit, folder: Path, notes: list[str]) -> None:
-    from edgedet.config import load_model_file
-    from edgedet.data.show import augmented_tiles
-    from edgedet.fileio import atomic_write_bytes
+def _gather(
+    folder: Path,
+    record: Callable[[list[str], tuple[LabelCounts, ...]], RunRecord],
+    gather: Callable[[Path, list[str]], tuple[LabelCounts, ...]],
+) -> None:
+    folder.mkdir()
+    notes, labels = list[str](), tuple[LabelCounts, ...]()
+    try:
+        labels = gather(folder, notes)
+    except (EdgedetError, OSError) as error:
+        notes.append(f"Pictures and AP are missing here: {error}")
+    save_record(record(notes, labels), folder / RECORD)
 
-    if request.model is None:
-        notes.append(
-            "Augmented pictures are not drawn: the network was that of a checkpoint, its settings are not known."
-        )
-        return
-    file = load_model_file(request.model, request.overrides)
-    spec = file.preprocess.spec(request.imgsz)
-    tiles = augmented_tiles(train, spec, file.train, _SAMPLES, request.seed, None)
+
+def _draw_augmented(run: Run, folder: Path) -> None:
+    from edgedet.data.show import augmented_tiles
+
+    tiles = augmented_tiles(run.train, run.preprocess, run.file.train, _SAMPLES, run.seed, None)
     for place, tile in enumerate(tiles):
-        atomic_write_bytes(folder / f"augmented_{place}.jpg", jpeg(tile.pixels))
+        (folder / f"augmented_{place}.jpg").write_bytes(jpeg(tile.pixels))
 
 
 def request_settings(request: object) -> list[tuple[str, str]]:
@@ -274,6 +323,13 @@ def request_settings(request: object) -> list[tuple[str, str]]:
         value = getattr(request, field.name)
         if isinstance(value, DataPaths):
             rows += [(name, text) for name, text in request_settings(value) if text not in ("None", "")]
+        elif is_dataclass(value):
+            rows += [(f"{field.name}.{name}", text) for name, text in request_settings(value)]
         elif field.name not in ("quiet", "resume") and value not in (None, ()):
-            rows.append((field.name, ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)))
+            rows.append((field.name, ", ".join(map(_text, value)) if isinstance(value, tuple) else str(value)))
     return rows
+
+
+def _text(value: object) -> str:
+    """An item of a setting; pairs as `--option` takes them, layer=calibrator."""
+    return "=".join(map(str, value)) if isinstance(value, tuple) else str(value)

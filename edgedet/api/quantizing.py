@@ -64,7 +64,8 @@ def quantize(model: Path, data: DataPaths, out: Path, asked: Quantization) -> Qu
         refit_thresholds(report.model, model, fit)
         written = report.model.read_bytes()
         report = replace(report, sha256=hashlib.sha256(written).hexdigest(), model_bytes=len(written))
-    tell(finish_quantize(out, report.model, model, data, request_settings(asked)), quiet=True)
+    valid = None if fit is None else fit.valid
+    tell(finish_quantize(out, report.model, model, data, request_settings(asked), valid=valid), quiet=True)
     return report
 
 

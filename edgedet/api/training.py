@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -54,7 +55,7 @@ def train(
         ConfigError: unknown model, key or device, a wrong size, or `out` holds another run.
         DataError: the data set is wrong.
     """
-    from edgedet.api.pages import finish_train, tell
+    from edgedet.api.pages import draft_page, finish_train, tell
     from edgedet.training.loop import TrainRequest
     from edgedet.training.loop import train as run
     from edgedet.training.parallel.processes import launched
@@ -81,10 +82,10 @@ def train(
         precision=precision,
         workers=workers,
     )
-    result = run(request)
+    result = run(request, draft_page("train", request))
     if launched().first:
-        tell(finish_train(request, result.best), quiet)
-    return Model(result.best, CHECKPOINT, device=device, report=result)
+        tell(finish_train(request, result), quiet)
+    return Model(result.best, CHECKPOINT, device=device, report=replace(result, run=None))
 
 
 def _warm_start(model: str | Model) -> WarmStart | None:

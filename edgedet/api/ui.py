@@ -10,7 +10,7 @@ from pathlib import Path
 from edgedet.api.runs import INT8_FILE
 from edgedet.errors import ConfigError, EdgedetError
 from edgedet.fileio import PathLike, as_path
-from edgedet.page.run_files import PAGE
+from edgedet.outputs.page_files import PAGE
 from edgedet.page.viewer import DETECTOR, HOST, REPORT, Viewer
 
 _LARGEST_PORT = 65535

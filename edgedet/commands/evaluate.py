@@ -5,14 +5,13 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from edgedet.api.opening import open_model
 from edgedet.api.runs import run_name
 from edgedet.commands.frame.results import add_json_argument, give
 from edgedet.commands.frame.shared import Commands, add_command, add_out_argument, announce_out, choose_out, show_out
 from edgedet.errors import ConfigError
-from edgedet.evaluate.arguments import add_evaluate_arguments, run_evaluate
+from edgedet.evaluate.arguments import Evaluated, add_evaluate_arguments, run_evaluate
 from edgedet.options import (
     add_device_argument,
     add_nms_arguments,
@@ -24,11 +23,6 @@ from edgedet.options import (
 )
 from edgedet.runtimes.names import RUNTIME_HELP, RUNTIMES
 from edgedet.terminal import show
-
-if TYPE_CHECKING:
-    from edgedet.contracts import NmsChoice
-    from edgedet.evaluate.evaluator import EvalReport
-    from edgedet.runtimes.protocol import Runtime
 
 # What the page of an evaluation says about it.
 _SETTINGS = ("runtime", "device", "images", "split", "operating_point", "score_threshold", "nms_iou", "max_detections",
@@ -67,29 +61,23 @@ def _evaluate(args: argparse.Namespace) -> int:
         if args.model is None:
             raise ConfigError(f"--out {args.out}: the folder of a model's run, but --detections holds results")
         choose_out(args, "evaluate", run_name(args.model, "evaluate"))
-    opened: list[Runtime] = []
-
-    def open_once(path: Path, runtime: str | None, nms: NmsChoice) -> Runtime:
-        opened.append(open_model(path, runtime, args.device, nms))
-        return opened[-1]
-
-    report = run_evaluate(args, open_once)
-    show(with_flags(report.text(), args))
-    give(args, report.to_json())
+    done = run_evaluate(args, lambda path, runtime, nms: open_model(path, runtime, args.device, nms))
+    show(with_flags(done.report.text(), args))
+    give(args, done.report.to_json())
     if args.out is not None:
-        _leave_page(args, opened[-1], report)
+        _leave_page(args, done)
     return 0
 
 
-def _leave_page(args: argparse.Namespace, runtime: Runtime, report: EvalReport) -> None:
+def _leave_page(args: argparse.Namespace, done: Evaluated) -> None:
     """evaluate.json and report.html."""
     from edgedet.api.pages import finish_evaluate, request_settings
 
-    data = data_paths(args)
+    assert done.runtime is not None  # --out belongs to a model
     given = ((name, getattr(args, name)) for name in _SETTINGS)
     settings = [(name, str(value)) for name, value in given if value not in (None, False)]
-    show(finish_evaluate(args.out, args.model, runtime, data, report, settings + request_settings(data),
-                         args.command_line))  # fmt: skip
+    show(finish_evaluate(args.out, args.model, done.runtime, done.split, done.report,
+                         settings + request_settings(data_paths(args)), args.command_line))  # fmt: skip
     show_out(args)
 
 

@@ -65,8 +65,7 @@ def _inspect(args: argparse.Namespace) -> int:
     from edgedet.api.pages import finish_inspect
     from edgedet.diagnose.inspect import InspectRequest, inspect_model
     from edgedet.drawing.charts import LayerPoint, layers_chart
-    from edgedet.fileio import require_out_folder, write_text
-    from edgedet.outputs.folder import added_files
+    from edgedet.fileio import require_out_folder
     from edgedet.progress import show_progress
 
     refuse_checkpoint(args.model)
@@ -92,11 +91,9 @@ def _inspect(args: argparse.Namespace) -> int:
         "inspect.svg": layers_chart(f"Layers of {args.model}", points),
     }
     show(inspection.text(args.top))
-    with added_files(folder, "inspect.json") as made:
-        for name, content in contents.items():
-            write_text(made / name, content)
+    page = finish_inspect(folder, contents)
     for name in contents:
         show(f"wrote {folder / name}")
-    show(finish_inspect(folder))
+    show(page)
     give(args, contents["inspect.json"])
     return 0

@@ -121,7 +121,7 @@ def _train(args: argparse.Namespace) -> int:
     announce_out(args, "train")
     load_torch("train", "edgedet.training.loop")
 
-    from edgedet.api.pages import finish_train
+    from edgedet.api.pages import draft_page, finish_train
     from edgedet.training.loop import TrainRequest, train
     from edgedet.training.parallel.processes import launched
     from edgedet.training.warm_start import WarmStart
@@ -141,7 +141,7 @@ def _train(args: argparse.Namespace) -> int:
         start=start,
         **device_options(args),
     )
-    result = train(request)
+    result = train(request, draft_page("train", request, args.command_line))
     if not launched().first:
         return 0
     give(args, result.to_json())
@@ -154,7 +154,7 @@ def _train(args: argparse.Namespace) -> int:
             f"AP still rose by {result.rise:.3f} in the last tenth of {epochs} epochs: more may give more; the same "
             f"command with {named}--resume --epochs {epochs + max(1, epochs // 2)} goes on from here"
         )
-    show(finish_train(request, result.best, args.command_line))
+    show(finish_train(request, result, args.command_line))
     show_next(args, "quantize", result.best)
     show_out(args)
     return 0

@@ -17,7 +17,7 @@ from edgedet.deploy.output_folder import (
     file_table,
     write_folder,
 )
-from edgedet.deploy.page import PAGE, deploy_page
+from edgedet.deploy.page import deploy_page
 from edgedet.deploy.preflight import board_of, board_with, options_for, require_fit
 from edgedet.deploy.projects.layout import check_target, layout_of
 from edgedet.deploy.projects.render import with_project
@@ -33,6 +33,7 @@ from edgedet.hardware.board import Board
 from edgedet.hardware.check import BoardCheck
 from edgedet.npu.cores import NPU_TARGETS, NpuOptions, NpuSetup, npu_setup
 from edgedet.outputs.lock import hold_output
+from edgedet.outputs.page_files import PAGE
 from edgedet.runtimes.tflm_arena import ArenaReport
 
 WEB = "web"

@@ -11,7 +11,6 @@ from edgedet.page.render import render
 if TYPE_CHECKING:
     from edgedet.deploy.api import DeployReport
 
-PAGE = "report.html"
 _PLAN = "plan.svg"
 
 

@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if args.json is not None:
             require_out_file(args.json, "`json`")  # before the model is opened, which may compile C
-        report = run_evaluate(args, _open)
+        report = run_evaluate(args, _open).report
         if args.json is not None:
             atomic_write_text(args.json, report.to_json())
         sys.stdout.write(report.text())

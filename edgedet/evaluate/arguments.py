@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -64,21 +64,31 @@ def add_evaluate_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run_evaluate(args: argparse.Namespace, open_model: Callable[[Path, str | None, NmsChoice], Runtime]) -> EvalReport:
+@dataclass(frozen=True, eq=False)
+class Evaluated:
+    """What was measured, and with what."""
+
+    report: EvalReport
+    split: CocoSplit  # as it was read, without broken images
+    runtime: Runtime | None  # None: of results
+
+
+def run_evaluate(args: argparse.Namespace, open_model: Callable[[Path, str | None, NmsChoice], Runtime]) -> Evaluated:
     """Evaluate as the options say.
 
     Args:
         args: parsed options of `add_evaluate_arguments`.
         open_model: opens a model file in the runtime of this name, with these limits of decoding.
     Returns:
-        The report, to be printed or written.
+        The report, to be printed or written, and what it is of.
     """
     refuse_idle_options(args)
     runtime = None if args.model is None else open_model(args.model, args.runtime, nms_choice(args))
     split = _whole(data_paths(args), args)
     for warning in split.warnings:
         sys.stderr.write(f"warning: {split.name}: {warning.text}\n")
-    return _of_detections(args, split) if runtime is None else _of_model(args, split, runtime)
+    report = _of_detections(args, split) if runtime is None else _of_model(args, split, runtime)
+    return Evaluated(report, split, runtime)
 
 
 def _whole(paths: DataPaths, args: argparse.Namespace) -> CocoSplit:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ from edgedet.outputs.lock import hold_output
 from edgedet.quantize.api import quantize_model
 from edgedet.quantize.calibration.images import draw_images, image_batches
 from edgedet.runtimes.tflm_arena import measure_arena
-from edgedet.training.loop import Run, TrainResult, refuse_existing, require_statistics, run_training
+from edgedet.training.loop import Run, refuse_existing, require_statistics, run_training
 from edgedet.training.parallel.hardware import Hardware, choose_hardware
 from edgedet.training.parallel.processes import process_group
 from edgedet.training.warm_start import Start
@@ -101,6 +101,7 @@ class SubstituteReport:
     epochs: int
     cost_before: Cost
     cost_after: Cost
+    run: Run | None = field(default=None, repr=False, compare=False)  # of the fine-tuning, as it was done
 
     def __str__(self) -> str:
         return self.text()
@@ -127,7 +128,8 @@ class SubstituteReport:
 
     def to_json(self) -> dict[str, Any]:
         """JSON-able dict; paths as strings."""
-        content = asdict(self)
+        content = asdict(replace(self, run=None))
+        del content["run"]
         content["checkpoint"] = str(self.checkpoint)
         for key in ("cost_before", "cost_after"):
             content[key]["operators"] = dict(content[key]["operators"])
@@ -160,7 +162,7 @@ def _arena(graph: Graph, data: bytes) -> int | None:
     return measure_arena(data, graph, (q_input,))[0].measured_bytes
 
 
-def substitute_checkpoint(request: SubstituteRequest) -> SubstituteReport:
+def substitute_checkpoint(request: SubstituteRequest, saved: Callable[[], None] = lambda: None) -> SubstituteReport:
     """Substitute in a checkpoint, fine-tune, and report accuracy and cost.
 
     Fine-tuning is a training run with the settings of the checkpoint's own training: OUT/last.pt after every epoch,
@@ -168,6 +170,7 @@ def substitute_checkpoint(request: SubstituteRequest) -> SubstituteReport:
 
     Args:
         request: what and how.
+        saved: called after the files of an epoch are written, where several processes share the work in rank 0.
     Returns:
         The report that also stands in OUT/substitute.json.
     Raises:
@@ -177,10 +180,10 @@ def substitute_checkpoint(request: SubstituteRequest) -> SubstituteReport:
     refuse_existing(request.out, request.resume)
     hardware = choose_hardware(request.device, request.precision, request.workers)
     with process_group(hardware.processes, hardware.device), hold_output(request.out, hardware.processes.first):
-        return _substitute(request, hardware)
+        return _substitute(request, hardware, saved)
 
 
-def _substitute(request: SubstituteRequest, hardware: Hardware) -> SubstituteReport:
+def _substitute(request: SubstituteRequest, hardware: Hardware, saved: Callable[[], None]) -> SubstituteReport:
     old = load_checkpoint(request.checkpoint)
     require_statistics(request.batch, old.preprocess)
     activation, attention = _what(request, old.model_config)
@@ -191,7 +194,7 @@ def _substitute(request: SubstituteRequest, hardware: Hardware) -> SubstituteRep
         batches.pop()  # statistics of a small batch would count as much as those of a full one
     new = substitute(old, activation, attention, batches)
     ap_before, ap_substituted = _ap(old, valid, hardware), _ap(new, valid, hardware)
-    result = _tune(request, old, new, train, valid, hardware)
+    result = run_training(_tuning(request, old, new, train, valid, hardware), saved)
 
     def write() -> SubstituteReport:
         few = [batches[0][:COST_IMAGES]]
@@ -209,7 +212,7 @@ def _substitute(request: SubstituteRequest, hardware: Hardware) -> SubstituteRep
         atomic_write_text(request.out / REPORT_FILE, json_text(report.to_json()))
         return report
 
-    return hardware.processes.from_first(write)
+    return replace(hardware.processes.from_first(write), run=result.run)
 
 
 def _what(request: SubstituteRequest, old: ModelConfig) -> tuple[str, bool]:
@@ -235,14 +238,14 @@ def _ap(checkpoint: Checkpoint, split: CocoSplit, hardware: Hardware) -> float:
     return evaluate(runtime, split, share=hardware.processes).ap.ap
 
 
-def _tune(
+def _tuning(
     request: SubstituteRequest,
     old: Checkpoint,
     new: Checkpoint,
     train: CocoSplit,
     valid: CocoSplit,
     hardware: Hardware,
-) -> TrainResult:
+) -> Run:
     spec = new.preprocess
     config: TrainConfig = replace(
         training_settings(old), epochs=request.epochs, batch=request.batch, lr=request.lr,
@@ -250,20 +253,18 @@ def _tune(
     )  # fmt: skip
     defaults = PreprocessConfig(spec.width, spec.resize, spec.pad_value, spec.mean, spec.std, spec.channels)
     source = f"{new.model_config.name} from {sha256_of(request.checkpoint)}"
-    return run_training(
-        Run(
-            out=request.out,
-            file=ModelFile(new.model_config, defaults, config),
-            preprocess=spec,
-            outputs=new.outputs,
-            train=train,
-            valid=valid,
-            seed=request.seed,
-            resume=request.resume,
-            quiet=request.quiet,
-            start=Start(new.weights, source),
-            hardware=hardware,
-        )
+    return Run(
+        out=request.out,
+        file=ModelFile(new.model_config, defaults, config),
+        preprocess=spec,
+        outputs=new.outputs,
+        train=train,
+        valid=valid,
+        seed=request.seed,
+        resume=request.resume,
+        quiet=request.quiet,
+        start=Start(new.weights, source),
+        hardware=hardware,
     )
 
 

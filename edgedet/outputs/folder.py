@@ -9,7 +9,7 @@ from pathlib import Path
 
 from edgedet.outputs.failures import naming_output
 from edgedet.outputs.lock import hold_output
-from edgedet.outputs.swap import can_swap, carry_over, move_in, names_below, put_in_place, sync_file
+from edgedet.outputs.swap import can_swap, carry_over, move_in, names_below, put_in_place, remove_except, sync_file
 from edgedet.outputs.workshop import workshop
 
 
@@ -42,7 +42,7 @@ def added_files(out: Path, seal: str, without: frozenset[str] = frozenset()) -> 
     Args:
         out: created when absent.
         seal: name of the file that says what the others are.
-        without: names of files of `out` that go at the same time.
+        without: names of files and folders of `out` that go at the same time.
     Yields:
         The folder to write into.
     Raises:
@@ -58,9 +58,10 @@ def added_files(out: Path, seal: str, without: frozenset[str] = frozenset()) -> 
         if real.is_dir() and can_swap(real):
             known = names_below(real)
             carry_over(real, fresh, without)
+        made = names_below(fresh)
         _commit(real, fresh, seal, known)
         for name in without:  # where files were moved one by one
-            (real / name).unlink(missing_ok=True)
+            remove_except(real, name, made)
 
 
 @contextmanager

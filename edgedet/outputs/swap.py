@@ -160,6 +160,23 @@ def move_in(fresh: Path, out: Path, seal: str) -> None:
     sync_folder(out)
 
 
+def remove_except(out: Path, name: str, kept: frozenset[str]) -> None:
+    """Remove a file of a folder, or everything below a folder of it, but not the files that were just made.
+
+    Args:
+        out: folder.
+        name: in it; may be absent.
+        kept: files relative to `out`.
+    """
+    path = out / name
+    if path.is_dir() and not path.is_symlink():
+        for below in names_below(path):
+            if str(Path(name) / below) not in kept:
+                (path / below).unlink(missing_ok=True)
+    elif name not in kept:
+        path.unlink(missing_ok=True)
+
+
 def sync_file(path: Path) -> None:
     """Bring the content of a file to the disk, so that its renaming never comes there before it."""
     handle = os.open(path, os.O_RDONLY)

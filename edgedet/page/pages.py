@@ -9,14 +9,14 @@ from pathlib import Path
 
 from edgedet.drawing.curves import Line, line_chart
 from edgedet.errors import ConfigError
-from edgedet.fileio import atomic_write_text
+from edgedet.fileio import atomic_write_text, write_text
+from edgedet.outputs.page_files import PAGE, is_strange_page
 from edgedet.page import sections
 from edgedet.page.blocks import Page, Picture, Section, Table, number, words
 from edgedet.page.judge import Judged, judge
 from edgedet.page.render import render
-from edgedet.page.run_files import PAGE, Epoch, RunFiles, read_run
+from edgedet.page.run_files import Epoch, RunFiles, read_run
 
-_MARK = b"<footer>edgedet "  # of pages that edgedet writes
 _RISING = 0.005  # of AP, in the last tenth of a run, as `edgedet train` says it
 
 
@@ -37,9 +37,15 @@ def write_page(folder: Path) -> Path:
     return path
 
 
+def write_fresh_page(folder: Path, fresh: Path) -> None:
+    """As `write_page`, of a run whose newest files are in `fresh`, where the page goes, too."""
+    refuse_strange_page(folder / PAGE)
+    write_text(fresh / PAGE, render(run_page(read_run(folder, fresh))))
+
+
 def refuse_strange_page(path: Path) -> None:
     """Raises ConfigError when there is a file that edgedet did not write, and that would be replaced."""
-    if path.is_file() and _MARK not in path.read_bytes():
+    if is_strange_page(path):
         raise ConfigError(f"{path}: is not a page of edgedet, and would be replaced; give it another name")
 
 

@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from edgedet.errors import ConfigError, DataError
+from edgedet.outputs.page_files import DATA
 from edgedet.page.found import Found, load_found
 from edgedet.page.record import RunRecord, belongs_to, load_record
 
-PAGE = "report.html"
-DATA = "report_data"  # folder of what only the page needs
 RECORD, FLOAT, INT8 = "run.json", "found_float.npz", "found_int8.npz"
-EVALUATION = "evaluate.json"
-_RESULTS = ("history.json", "report.json", "inspect.json", EVALUATION, RECORD)
+EVALUATION, INSPECTION = "evaluate.json", "inspect.json"
+_RESULTS = ("history.json", "report.json", INSPECTION, EVALUATION, RECORD)
 
 Read = TypeVar("Read")
 
@@ -57,23 +56,31 @@ class RunFiles:
 
 def is_run(folder: Path) -> bool:
     """True when a folder holds something that a page shows."""
-    return any((folder / name).is_file() for name in _RESULTS) or (folder / DATA / RECORD).is_file()
+    return any((folder / name).is_file() for name in (*_RESULTS, f"{DATA}/{RECORD}"))
 
 
-def read_run(folder: Path) -> RunFiles:
+def read_run(folder: Path, fresh: Path | None = None) -> RunFiles:
     """Read a run folder.
 
     Args:
-        folder: of train, quantize, substitute or inspect.
+        folder: of train, quantize, substitute, inspect or evaluate.
+        fresh: folder of files that are about to join those of `folder`, or to take their place.
     Raises:
         ConfigError: it is no run.
     """
-    if not is_run(folder):
+
+    def place(name: str) -> Path:
+        if fresh is None:
+            return folder / name
+        replaced = (fresh / DATA).is_dir() if name.startswith(f"{DATA}/") else (fresh / name).is_file()
+        return (fresh if replaced else folder) / name
+
+    if fresh is None and not is_run(folder):
         raise ConfigError(f"{folder}: expected the folder of a run ({', '.join(_RESULTS[:4])}), found none of them")
     notes: list[str] = []
 
     def attempt(name: str, read: Callable[[Path], Read], absent: str = "") -> Read | None:
-        path = folder / name
+        path = place(name)
         if not path.is_file():
             notes.extend([absent] if absent else [])
             return None
@@ -87,7 +94,7 @@ def read_run(folder: Path) -> RunFiles:
     history = attempt("history.json", _history) or ()
     results = attempt("report.json", _object) or {}
     evaluation = attempt(EVALUATION, _object) or {}
-    layers = tuple((attempt("inspect.json", _object) or {}).get("layers", ()))
+    layers = tuple((attempt(INSPECTION, _object) or {}).get("layers", ()))
     found_float, found_int8 = attempt(f"{DATA}/{FLOAT}", load_found), attempt(f"{DATA}/{INT8}", load_found)
     if record is not None and not belongs_to(record, folder):
         notes.append(f"{DATA} belongs to another model than the one in the folder and is not shown.")
@@ -100,7 +107,7 @@ def read_run(folder: Path) -> RunFiles:
         layers,
         found_float,
         found_int8,
-        tuple(sorted((folder / DATA).glob("augmented_*.jpg"))),
+        tuple(sorted(place(f"{DATA}/{RECORD}").parent.glob("augmented_*.jpg"))),
         (*notes, *(record.notes if record is not None else ())),
         evaluation,
     )

@@ -25,6 +25,7 @@ from edgedet.graph.graph import Graph
 from edgedet.net.checkpoint import load_checkpoint
 from edgedet.outputs.folder import added_files
 from edgedet.outputs.lock import hold_output
+from edgedet.outputs.page_files import page_names
 from edgedet.progress import Stopwatch
 from edgedet.quantize.calibration.calibrate import calibrate
 from edgedet.quantize.calibration.images import (
@@ -309,7 +310,7 @@ def write_quantized(out: Path, data: bytes, manifest: Manifest, report: dict[str
     Raises:
         OutputError: they can't be written; earlier ones are still there.
     """
-    with added_files(out, REPORT_FILE, STALE_FILES - {name}) as folder:
+    with added_files(out, REPORT_FILE, page_names(out) | STALE_FILES - {name}) as folder:
         (folder / name).write_bytes(data)
         write_text(folder / MANIFEST_FILE, manifest.to_json())
         write_text(folder / REPORT_FILE, json_text(report))

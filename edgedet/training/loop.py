@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -68,6 +69,7 @@ class TrainResult:
     history: tuple[EpochRecord, ...]
     settled: bool = False  # the run ended because AP no longer rose
     broken: tuple[str, ...] = ()  # what is wrong with each image that was left out because it can't be read
+    run: Run | None = field(default=None, repr=False, compare=False)  # data and settings, as they were used
 
     def to_json(self) -> dict[str, Any]:
         """JSON-able dict: checkpoints, AP, and one entry an epoch."""
@@ -108,7 +110,7 @@ class Run:
     note: str | None = None  # what the recipe changed, for people
 
 
-def train(request: TrainRequest) -> TrainResult:
+def train(request: TrainRequest, saved: Callable[[], None] = lambda: None) -> TrainResult:
     """Train a detector, or go on with an interrupted run.
 
     Writes OUT/best.pt and OUT/last.pt (each replaced atomically after every epoch that changes it), OUT/history.json
@@ -117,6 +119,7 @@ def train(request: TrainRequest) -> TrainResult:
 
     Args:
         request: what to train on what.
+        saved: called in rank 0 after the files of an epoch are written.
     Returns:
         Paths and AP.
     Raises:
@@ -128,14 +131,15 @@ def train(request: TrainRequest) -> TrainResult:
     """
     hardware = choose_hardware(request.device, request.precision, request.workers)
     with process_group(hardware.processes, hardware.device), hold_output(request.out, hardware.processes.first):
-        return run_training(_set_up(request, hardware))
+        return run_training(_set_up(request, hardware), saved)
 
 
-def run_training(run: Run) -> TrainResult:
+def run_training(run: Run, saved: Callable[[], None] = lambda: None) -> TrainResult:
     """Train what a run describes; see `train`.
 
     Args:
         run: data, settings and start.
+        saved: as of `train`.
     Returns:
         Paths and AP.
     Raises:
@@ -158,16 +162,18 @@ def run_training(run: Run) -> TrainResult:
     )
     try:
         history = _resume(run, trainer) if run.resume else []
-        _train_epochs(run, trainer, history)
+        _train_epochs(run, trainer, history, saved)
     finally:
         trainer.close()
     measured = [record.ap for record in history if record.ap is not None]
     settled = run.auto and not _course(run, history).open
     broken = (*run.train.broken, *run.valid.broken)
-    return TrainResult(run.out / BEST, run.out / LAST, max(measured), measured[-1], tuple(history), settled, broken)
+    light = replace(run, start=None, last=None)
+    best, last = run.out / BEST, run.out / LAST
+    return TrainResult(best, last, max(measured), measured[-1], tuple(history), settled, broken, light)
 
 
-def _train_epochs(run: Run, trainer: Trainer, history: list[EpochRecord]) -> None:
+def _train_epochs(run: Run, trainer: Trainer, history: list[EpochRecord], saved: Callable[[], None]) -> None:
     """All epochs that are not done yet; their records are appended."""
     config, writes = run.file.train, run.hardware.processes.first
     steps = steps_per_epoch(len(run.train.images), config.batch)
@@ -188,6 +194,7 @@ def _train_epochs(run: Run, trainer: Trainer, history: list[EpochRecord]) -> Non
             history.append(record)
             if writes:
                 _save(run, trainer, history)
+                saved()
                 if warning := watch.warning():
                     log.message(warning)
 

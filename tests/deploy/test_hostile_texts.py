@@ -17,11 +17,11 @@ from generated import assert_self_test_passes
 from PIL import Image
 
 from edgedet.deploy.api import deploy
-from edgedet.deploy.page import PAGE
 from edgedet.deploy.projects.layout import PROJECTS
 from edgedet.drawing.charts import Bar, LayerPoint, layers_chart, waterfall_chart
 from edgedet.graph.flatbuffer import parse_tflite, serialize
 from edgedet.graph.metadata import contract_metadata, read_contracts
+from edgedet.outputs.page_files import PAGE
 
 # Each harmless in one language and a way out of its place in another.
 TEXTS = (

@@ -13,9 +13,9 @@ pytest.importorskip("jinja2")
 from toy_detector import write_toy_model
 
 from edgedet.deploy.api import deploy
-from edgedet.deploy.page import PAGE
 from edgedet.graph.flatbuffer import parse_tflite, serialize
 from edgedet.graph.metadata import contract_metadata, read_contracts
+from edgedet.outputs.page_files import PAGE
 
 
 def test_page_shows_arena_operators_files_and_origin(tmp_path: Path) -> None:

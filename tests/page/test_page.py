@@ -16,14 +16,21 @@ import pytest
 import edgedet
 from edgedet.api.pages import finish_inspect, finish_quantize
 from edgedet.commands.main import main
+from edgedet.contracts import PreprocessSpec
+from edgedet.data.coco.split import CocoSplit
 from edgedet.data.paths import DataPaths
 from edgedet.errors import ConfigError, DataError
 from edgedet.evaluate.evaluator import evaluate
+from edgedet.outputs.page_files import DATA, PAGE
+from edgedet.outputs.swap import names_below
 from edgedet.page.found import load_found, save_found
 from edgedet.page.judge import judge
 from edgedet.page.measure import find_objects
 from edgedet.page.pages import write_page
-from edgedet.page.run_files import DATA, FLOAT, INT8, RECORD, read_run
+from edgedet.page.run_files import FLOAT, INT8, RECORD, read_run
+from edgedet.progress import Progress
+from edgedet.quantize.api import write_quantized
+from edgedet.quantize.calibration.images import Manifest
 from edgedet.runtimes.open import open_runtime
 
 EVIL = '</td><script>alert("x")</script>'
@@ -162,10 +169,63 @@ def test_report_never_takes_the_place_of_another_file(run_folder: Path, tmp_path
 
 
 def test_finish_inspect_shows_layers_alone(tmp_path: Path) -> None:
-    (tmp_path / "inspect.json").write_text(json.dumps({"layers": LAYERS[:1]}))
-    assert finish_inspect(tmp_path) == f"report: {tmp_path / 'report.html'}"
-    assert "Of 1 layers, stem changes the outputs most" in (tmp_path / "report.html").read_text()
-    assert finish_inspect(tmp_path / "absent").startswith("note: ")
+    text = json.dumps({"layers": LAYERS[:1]})
+    assert finish_inspect(tmp_path, {"inspect.csv": "a,b\n", "inspect.json": text}) == f"report: {tmp_path / PAGE}"
+    assert "Of 1 layers, stem changes the outputs most" in (tmp_path / PAGE).read_text()
+    assert (tmp_path / "inspect.csv").read_text() == "a,b\n"
+
+
+def test_finish_inspect_keeps_the_run_that_it_joins(run_folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(run_folder, out)
+    finish_inspect(out, {"inspect.json": json.dumps({"layers": [{**LAYERS[0], "name": "the new layer"}]})})
+    page = (out / PAGE).read_text()
+    assert "the new layer" in page
+    assert page.count("<img") == (run_folder / PAGE).read_text().count("<img") > 0
+
+
+def test_finish_inspect_of_another_page_keeps_both(tmp_path: Path) -> None:
+    (tmp_path / PAGE).write_text("<!doctype html><p>of the user")
+    line = finish_inspect(tmp_path, {"inspect.json": json.dumps({"layers": LAYERS[:1]})})
+    assert line.startswith("note: ")
+    assert (tmp_path / PAGE).read_text() == "<!doctype html><p>of the user"
+    assert json.loads((tmp_path / "inspect.json").read_text())["layers"] == LAYERS[:1]
+
+
+def test_new_results_take_the_old_page_and_its_data_with_them(run_folder: Path, tmp_path: Path) -> None:
+    """Between the exchange of the results and that of the page a kill leaves none, never that of other results."""
+    out = tmp_path / "run"
+    shutil.copytree(run_folder, out)
+    write_quantized(out, b"new", Manifest("ptq", 0, "train", PreprocessSpec(64, 64), (), {}), {"model_bytes": 3})
+    assert not (out / PAGE).exists()
+    assert not (out / DATA).exists()
+    assert (out / "history.json").is_file()  # of another step
+    assert edgedet.report(out) == out / PAGE
+
+
+@pytest.mark.parametrize("swaps", [True, False])
+def test_page_and_its_data_come_at_once_or_not_at_all(
+    swaps: bool, run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(run_folder, out)
+    (out / DATA / "augmented_0.jpg").write_bytes(b"of an earlier run")
+    before = {name: (out / name).read_bytes() for name in names_below(out)}
+    if not swaps:  # as where the folder is mounted: files are moved one by one
+        monkeypatch.setattr("edgedet.outputs.folder.can_swap", lambda path: False)
+    model, onnx = out / "model_int8.tflite", out / "x.onnx"
+    with monkeypatch.context() as killed:
+        killed.setattr("edgedet.api.pages.write_fresh_page", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            finish_quantize(out, model, onnx, DataPaths(), [])
+    assert {name: (out / name).read_bytes() for name in names_below(out)} == before
+    assert finish_quantize(out, model, onnx, DataPaths(), []).startswith("report: ")
+    assert sorted(path.name for path in (out / DATA).iterdir()) == [RECORD]
+    assert "AP is not measured: no data set" in (out / PAGE).read_text()
+
+
+def interrupt(*arguments: object) -> None:
+    raise KeyboardInterrupt
 
 
 def test_report_of_two_runs_compares_them(run_folder: Path, tmp_path: Path) -> None:
@@ -181,7 +241,7 @@ def test_report_of_two_runs_compares_them(run_folder: Path, tmp_path: Path) -> N
 
 
 @pytest.mark.slow
-def test_train_leaves_its_page(tmp_path: Path) -> None:
+def test_train_leaves_its_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data, out = str(tmp_path / "data"), tmp_path / "run"
     assert main(["data", "synth", "--out", data, "--images", "10", "--seed", "3"]) == 0
     small = ["--imgsz", "64", "--epochs", "1", "--batch", "4", "--set", "deepen=0.1", "stacked_convs=1"]
@@ -195,6 +255,31 @@ def test_train_leaves_its_page(tmp_path: Path) -> None:
     assert [split.split for split in run.record.labels] == ["train", "valid"]
     assert len(run.augmented) == 8
     assert "Loss on the training images" in (out / "report.html").read_text()
+    # A kill in the second epoch leaves the page of the first one, without pictures of another state.
+    more = [*small[:2], "--epochs", "2", *small[4:], "--resume"]
+    with monkeypatch.context() as killed:
+        killed.setattr("edgedet.training.loop.DataWatch.warning", interrupt)
+        assert main(["train", "rtmdet_pico_relu6", "--data", data, *more, "--out", str(out)]) == 130
+    run = read_run(out)
+    assert "The run has not ended" in " ".join(run.notes)
+    assert (len(run.history), run.found_float, run.augmented) == (2, None, ())
+    assert re.search(r"at epoch \d of 2", (out / PAGE).read_text())
+    loads = count_loads(monkeypatch)
+    assert main(["train", "rtmdet_pico_relu6", "--data", data, *more, "--out", str(out)]) == 0
+    assert sorted(loads) == ["train", "valid"]  # the page takes what the training read
+    assert (read_run(out).notes, len(read_run(out).augmented)) == ((), 8)
+
+
+def count_loads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Splits, in the order in which they are read."""
+    loads, load = list[str](), DataPaths.load
+
+    def counted(self: DataPaths, split: str, progress: Progress | None = None) -> CocoSplit:
+        loads.append(split)
+        return load(self, split, progress)
+
+    monkeypatch.setattr(DataPaths, "load", counted)
+    return loads
 
 
 @pytest.mark.toolchain

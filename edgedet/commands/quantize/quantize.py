@@ -48,6 +48,7 @@ from edgedet.terminal import announce, show
 
 if TYPE_CHECKING:
     from edgedet.api.thresholds import Fit
+    from edgedet.data.coco.split import CocoSplit
     from edgedet.data.paths import DataPaths
     from edgedet.evaluate.figures.operating_point import Aim
     from edgedet.finetune.qat import QatRequest
@@ -243,7 +244,7 @@ def _quantize(args: argparse.Namespace) -> int:
     if launched().first:
         _refit(quantization.checkpoint, fit, result.model)
         give(args, result.model.with_name(REPORT_FILE).read_text(encoding="utf-8"))
-        show(_finish(args, quantization, result.model))
+        show(_finish(args, quantization, result.model, result.valid if fit is None else fit.valid))
         _show_next(args, result.model)
     return 0
 
@@ -265,7 +266,7 @@ def _quantize_onnx(args: argparse.Namespace, aim: Aim | None) -> int:
     show(report.text())
     _refit(request.quantization.checkpoint, fit, report.model)
     give(args, report.report.read_text(encoding="utf-8"))
-    show(_finish(args, request.quantization, report.model))
+    show(_finish(args, request.quantization, report.model, None if fit is None else fit.valid))
     _show_next(args, report.model)
     return 0
 
@@ -307,13 +308,16 @@ def _refit(checkpoint: Path, fit: Fit | None, model: Path) -> None:
     show(refit_thresholds(model, checkpoint, fit, show_progress).text())
 
 
-def _finish(args: argparse.Namespace, request: QatRequest | QuantizeRequest, model: Path) -> str:
-    """Make the page; a line that says where it is."""
+def _finish(
+    args: argparse.Namespace, request: QatRequest | QuantizeRequest, model: Path, valid: CocoSplit | None
+) -> str:
+    """Make the page; a line that says where it is. `valid`: the validation split, where it has been read."""
     from edgedet.api.pages import finish_quantize, request_settings
 
     settings = request_settings(request)
+    whole = None if request.data.skip_broken else valid  # the waterfall looks for broken ones in its own images only
     return finish_quantize(
-        request.out, model, request.checkpoint, request.data, settings, args.command_line, args.device
+        request.out, model, request.checkpoint, request.data, settings, args.command_line, args.device, whole
     )
 
 

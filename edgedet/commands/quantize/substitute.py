@@ -92,15 +92,15 @@ def _substitute(args: argparse.Namespace) -> int:
     announce_out(args, "substitute")
     load_torch("substitute", "edgedet.finetune.substitute")
 
-    from edgedet.api.pages import finish_substitute
+    from edgedet.api.pages import draft_page, finish_substitute
     from edgedet.finetune.substitute import substitute_checkpoint
     from edgedet.training.parallel.processes import launched
 
     request = substitute_request(args, args.out, args.epochs, batch=args.batch, lr=args.lr)
-    report = substitute_checkpoint(request)
+    report = substitute_checkpoint(request, draft_page("substitute", request, args.command_line))
     if launched().first:
         show(report.text())
-        show(finish_substitute(request, report.checkpoint, args.command_line))
+        show(finish_substitute(request, report, args.command_line))
         give(args, report.to_json())
         show_next(args, "quantize", report.checkpoint)
         show_out(args)
