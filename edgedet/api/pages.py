@@ -17,6 +17,7 @@ from edgedet.errors import ConfigError, DataError, EdgedetError
 from edgedet.fileio import PathLike, as_path, refuse_other_file, require_out_file, write_text
 from edgedet.outputs.folder import added_files
 from edgedet.outputs.page_files import DATA, PAGE, page_names, remove_page
+from edgedet.page.deployments import is_deployment, page_of_deployment
 from edgedet.page.found import save_found
 from edgedet.page.measure import find_objects
 from edgedet.page.pages import refuse_strange_page, write_comparison, write_fresh_page, write_page
@@ -39,7 +40,8 @@ def report(*runs: PathLike, out: PathLike | None = None) -> Path:
     """Make the page of a run again, or one page that compares several.
 
     Args:
-        runs: folders of train, quantize, substitute or inspect.
+        runs: folders of train, quantize, substitute, inspect, evaluate or deploy. The page of a deployment is as it was
+            written, and is not made again.
         out: HTML file of a comparison; None: comparison.html in the current folder. One run's page is its report.html.
     Returns:
         The file: it needs nothing else, open it in a browser.
@@ -54,6 +56,8 @@ def report(*runs: PathLike, out: PathLike | None = None) -> Path:
     if len(folders) == 1:
         if out is not None:
             raise ConfigError(f"`out` {out}: only for several runs; the page of one is {folders[0] / PAGE}")
+        if is_deployment(folders[0]):
+            return page_of_deployment(folders[0])
         return _of_files(lambda: write_page(folders[0]), folders)
     path = Path("comparison.html") if out is None else as_path(out, "out")
     require_out_file(path, "`out`")

@@ -11,6 +11,8 @@ from edgedet.api.runs import INT8_FILE
 from edgedet.errors import ConfigError, EdgedetError
 from edgedet.fileio import PathLike, as_path
 from edgedet.outputs.page_files import PAGE
+from edgedet.page.deployments import is_deployment, page_of_deployment, read_deployment
+from edgedet.page.run_files import is_run
 from edgedet.page.viewer import DETECTOR, HOST, REPORT, Viewer
 
 _LARGEST_PORT = 65535
@@ -22,7 +24,7 @@ def ui(run: PathLike, *, port: int = 0, browser: bool = True, started: Callable[
     Only this computer can see it (127.0.0.1), and nothing is written.
 
     Args:
-        run: folder of a run, or an int8 `.tflite`.
+        run: folder of a run or deployment, or an int8 `.tflite`.
         port: of the server; 0: any that is free.
         browser: open it; else only the address is given.
         started: called with the address when the server answers.
@@ -54,6 +56,8 @@ def viewer_of(path: Path) -> Viewer:
         return Viewer(path.name, {DETECTOR: _detector(path)})
     if not path.is_dir():
         raise ConfigError(f"{path}: no such file or folder; give the folder of a run, or an int8 .tflite")
+    if is_deployment(path):
+        return _deployed(path)
     pages, notes = dict[str, bytes](), list[str]()
     if (path / PAGE).is_file():
         pages[REPORT] = (path / PAGE).read_bytes()
@@ -67,11 +71,22 @@ def viewer_of(path: Path) -> Viewer:
     else:
         notes.append(f"No {INT8_FILE} to try: `edgedet quantize` makes one.")
     if not pages:
-        raise ConfigError(
-            f"{path}: holds neither {PAGE} nor {INT8_FILE}; give the folder of a run; `edgedet report {path}` "
-            "makes the page of an older one"
-        )
+        advice = f"`edgedet report {path}` makes its page" if is_run(path) else "give the folder of a run or deployment"
+        raise ConfigError(f"{path}: holds neither {PAGE} nor {INT8_FILE}; {advice}")
     return Viewer(path.resolve().name, pages, tuple(notes))
+
+
+def _deployed(folder: Path) -> Viewer:
+    """The page of a deployment; of target web, the network's page, too, as it was written."""
+    from edgedet.deploy.targets.web import PAGE as INDEX
+
+    pages = {REPORT: page_of_deployment(folder).read_bytes()}
+    notes: tuple[str, ...] = ()
+    if read_deployment(folder).target == "web" and (folder / INDEX).is_file():
+        pages[DETECTOR] = (folder / INDEX).read_bytes()
+    else:
+        notes = ("To try the network, give the run that it was made of, or its int8 .tflite.",)
+    return Viewer(folder.resolve().name, pages, notes)
 
 
 def _detector(model: Path) -> bytes:
@@ -79,5 +94,5 @@ def _detector(model: Path) -> bytes:
     from edgedet.deploy.targets.web import deploy_web
 
     if model.suffix != ".tflite":
-        raise ConfigError(f"{model}: expected an int8 .tflite or the folder of a run; `edgedet quantize` makes one")
+        raise ConfigError(f"{model}: expected an int8 .tflite, or the folder of a run or deployment")
     return deploy_web(model, None, None, 0).sources[INDEX].encode("utf-8")

@@ -14,11 +14,15 @@ def add_report(commands: Commands) -> None:
     parser = add_command(
         commands,
         "report",
-        "make the page of a run again, or one page that compares several runs",
-        ("report runs/bccd", "report runs/bccd runs/pico runs/q --out comparison.html", "report runs/q --open"),
+        "make the page of a run again, or one page that compares several runs and deployments",
+        (
+            "report runs/bccd",
+            "report runs/bccd runs/pico runs/q --out comparison.html",
+            "report runs/q_c99 --open",
+        ),
         _report,
     )
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folder of a run")
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folder of a run, or of a deployment")
     parser.add_argument("--out", type=Path, metavar="FILE", help="HTML file of a comparison (default: comparison.html)")
     parser.add_argument("--open", action="store_true", help="show it in the browser")
 

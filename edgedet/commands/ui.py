@@ -14,11 +14,11 @@ def add_ui(commands: Commands) -> None:
     parser = add_command(
         commands,
         "ui",
-        "show a run in the browser: its report, and its int8 network on your pictures, video and camera",
+        "show a run or deployment in the browser: its report, and its int8 network on your pictures, video and camera",
         ("ui runs/q", "ui runs/q/model_int8.tflite", "ui runs/q --port 8000 --no-browser"),
         _ui,
     )
-    parser.add_argument("run", type=Path, metavar="RUN", help="folder of a run, or an int8 .tflite")
+    parser.add_argument("run", type=Path, metavar="RUN", help="folder of a run or deployment, or an int8 .tflite")
     parser.add_argument("--port", type=int, default=0, metavar="N", help="of this computer (default: any that is free)")
     parser.add_argument("--no-browser", action="store_true", help="print the address only")
 

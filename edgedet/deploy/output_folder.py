@@ -15,9 +15,9 @@ from edgedet.escape import json_text
 from edgedet.fileio import write_text
 from edgedet.outputs.folder import new_folder
 from edgedet.outputs.swap import carry_file
+from edgedet.page.deployments import FORMAT as FORMAT
+from edgedet.page.deployments import MANIFEST as MANIFEST
 
-MANIFEST = "manifest.json"
-FORMAT = "edgedet-deploy"
 FORMAT_VERSION = 1
 
 

@@ -13,6 +13,7 @@ from edgedet.fileio import atomic_write_text, write_text
 from edgedet.outputs.page_files import PAGE, is_strange_page
 from edgedet.page import sections
 from edgedet.page.blocks import Page, Picture, Section, Table, number, words
+from edgedet.page.deployments import Deployment, deployments_section, is_deployment, read_deployment
 from edgedet.page.judge import Judged, judge
 from edgedet.page.render import render
 from edgedet.page.run_files import Epoch, RunFiles, read_run
@@ -50,17 +51,20 @@ def refuse_strange_page(path: Path) -> None:
 
 
 def write_comparison(folders: Sequence[Path], out: Path) -> Path:
-    """Make one page of several runs.
+    """Make one page of several runs and deployments.
 
     Args:
-        folders: of the runs, at least two.
+        folders: of the runs and deployments, at least two.
         out: file.
     Returns:
         The file.
     Raises:
-        ConfigError: one of them is no run.
+        ConfigError: one of them is neither.
+        DataError: a manifest is damaged.
     """
-    atomic_write_text(out, render(comparison([read_run(folder) for folder in folders])))
+    deployed = [folder for folder in folders if is_deployment(folder)]
+    runs = [read_run(folder) for folder in folders if folder not in deployed]
+    atomic_write_text(out, render(comparison(runs, [read_deployment(folder) for folder in deployed])))
     return out
 
 
@@ -151,9 +155,10 @@ def _facts(run: RunFiles, judged: Sequence[tuple[str, Judged]]) -> tuple[tuple[s
     return tuple(facts)
 
 
-def comparison(runs: Sequence[RunFiles]) -> Page:
-    """Several runs beside each other."""
-    names = _names(runs)
+def comparison(runs: Sequence[RunFiles], deployments: Sequence[Deployment] = ()) -> Page:
+    """Several runs and deployments beside each other."""
+    both = _names([*(run.folder for run in runs), *(one.folder for one in deployments)])
+    names, deployed = both[: len(runs)], both[len(runs) :]
     judged = [judge_both(run, _common_images(runs)) for run in runs]
     rows = []
     for name, run, one in zip(names, runs, judged, strict=True):
@@ -168,7 +173,10 @@ def comparison(runs: Sequence[RunFiles]) -> Page:
         )  # fmt: skip
     head = ("run", "made by", "form", "AP", "AP50", "AP75", "small", "medium", "large", "F1", "best AP of training",
             "epochs", "bytes", "images")  # fmt: skip
-    parts = [Section("Runs", tables=(Table(head, tuple(rows)),)), *_curves(names, runs), *_classes(names, judged)]
+    parts = [Section("Runs", tables=(Table(head, tuple(rows)),) if rows else ())]
+    parts += [*_curves(names, runs), *_classes(names, judged)]
+    if deployments:
+        parts.append(deployments_section(deployed, deployments))
     parts.append(Section("What differs", tables=_differences(names, runs)))
     scored = [(one[-1][1].ap.ap, name) for name, one in zip(names, judged, strict=True) if one]
     best_run = max(scored, default=None)
@@ -177,12 +185,18 @@ def comparison(runs: Sequence[RunFiles]) -> Page:
         if best_run
         else "None of these runs has its AP measured."
     )
+    if not runs:
+        says = _least_memory(deployed, deployments)
     if len(scored) > 1 and _common_images(runs) is None:
         says += " Mind that they were measured on different pictures."
     notes = [f"{name}: {note}" for name, run in zip(names, runs, strict=True) for note in run.notes]
-    return Page(
-        f"{len(runs)} runs: {', '.join(names)}", says, (), tuple(p for p in parts if p.tables or p.charts), tuple(notes)
-    )
+    kinds = [_counted(len(some), kind) for some, kind in ((runs, "run"), (deployments, "deployment")) if some]
+    title = f"{' and '.join(kinds)}: {', '.join(both)}"
+    return Page(title, says, (), tuple(p for p in parts if p.tables or p.charts), tuple(notes))
+
+
+def _counted(count: int, kind: str) -> str:
+    return f"{count} {kind}" if count == 1 else f"{count} {kind}s"
 
 
 def _common_images(runs: Sequence[RunFiles]) -> int | None:
@@ -193,9 +207,14 @@ def _common_images(runs: Sequence[RunFiles]) -> int | None:
     return count if count and len(first) == 1 else None
 
 
-def _names(runs: Sequence[RunFiles]) -> list[str]:
-    short = [run.folder.resolve().name for run in runs]
-    return short if len(set(short)) == len(short) else [str(run.folder) for run in runs]
+def _names(folders: Sequence[Path]) -> list[str]:
+    short = [folder.resolve().name for folder in folders]
+    return short if len(set(short)) == len(short) else [str(folder) for folder in folders]
+
+
+def _least_memory(names: Sequence[str], deployments: Sequence[Deployment]) -> str:
+    known = [(one.arena_bytes, name) for name, one in zip(names, deployments, strict=True) if one.arena_bytes]
+    return f"{min(known)[1]} needs the smallest arena, {min(known)[0]:,} bytes." if known else "Deployments."
 
 
 def _curves(names: Sequence[str], runs: Sequence[RunFiles]) -> list[Section]:

@@ -59,6 +59,16 @@ def is_run(folder: Path) -> bool:
     return any((folder / name).is_file() for name in (*_RESULTS, f"{DATA}/{RECORD}"))
 
 
+def _found_instead(folder: Path) -> str:
+    """What is there in place of a run."""
+    if folder.is_file():
+        beside = folder.absolute().parent
+        return f"is a file{f', which lies in the run {beside}' if is_run(beside) else ''}"
+    if not folder.is_dir():
+        return "no such folder"
+    return f"holds none of {', '.join(_RESULTS[:4])}"
+
+
 def read_run(folder: Path, fresh: Path | None = None) -> RunFiles:
     """Read a run folder.
 
@@ -76,7 +86,7 @@ def read_run(folder: Path, fresh: Path | None = None) -> RunFiles:
         return (fresh if replaced else folder) / name
 
     if fresh is None and not is_run(folder):
-        raise ConfigError(f"{folder}: expected the folder of a run ({', '.join(_RESULTS[:4])}), found none of them")
+        raise ConfigError(f"{folder}: {_found_instead(folder)}; expected the folder of a run or of a deployment")
     notes: list[str] = []
 
     def attempt(name: str, read: Callable[[Path], Read], absent: str = "") -> Read | None:
