@@ -98,6 +98,8 @@ def test_zephyr_names_every_source_and_west_takes_the_manifest(
     assert kernels | set(listed(text, "zephyr_library_sources(", ")")) == c_files(module)
     assert {path for path in c_files(module) if path.startswith("kernels/")} == kernels
     includes = [module / folder for folder in listed(text, "zephyr_include_directories(", ")")]
+    named, option = (text.index(words) for words in ("named(edgedet_kernels)", "cc_option(-fno-if-conversion2)"))
+    assert named < option < text.index("foreach(kernel")  # an option of the kernels' library, where the compiler has it
     app = (out / "CMakeLists.txt").read_text(encoding="utf-8")
     assert {f"src/{name}" for name in c_files(out / "src")} == set(listed(app, "PRIVATE", ")"))
     assert yaml.safe_load((module / "zephyr" / "module.yml").read_text()) == {
