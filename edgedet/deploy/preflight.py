@@ -22,7 +22,7 @@ from edgedet.hardware.placement import Need
 from edgedet.hardware.remedies import remedies
 from edgedet.hardware.speed import Time, works_of
 from edgedet.head_spec import HeadSpec
-from edgedet.npu.cores import NPU_TARGETS, NpuOptions, NpuSetup, npu_setup
+from edgedet.npu.cores import ARM_CONFIG, NPU_TARGETS, NpuOptions, NpuSetup, npu_setup
 from edgedet.runtimes.c_program import make_program
 
 ALL = "all"
@@ -143,7 +143,7 @@ def board_with(preset: str) -> Board:
 
 
 def options_for(board: Board | None, options: NpuOptions | None) -> NpuOptions:
-    """Options of the NPU on a board: its own clock and memory, where the user names no other.
+    """Options of the NPU on a board: with the board's preset.
 
     Args:
         board: with the NPU; None: any.
@@ -162,10 +162,7 @@ def options_for(board: Board | None, options: NpuOptions | None) -> NpuOptions:
             f"preset {options.preset} is not one of {board.file.title}, whose file names {own or 'none'} (`npu.preset` "
             "there); leave preset or board out"
         )
-    named = (options.memory_mode, options.system_config, options.vela_config)
-    if own and options.preset is None and named == (None, None, None):
-        return replace(options, preset=own)
-    return options
+    return replace(options, preset=own or None)
 
 
 def require_fit(board: Board, product: Product, target: str, model: Path) -> BoardCheck:
@@ -219,7 +216,7 @@ def _npu_time(npu: NpuReport) -> Time:
     """Vela's estimate of a network; its operators on the processor are in no estimate."""
     figures, setup = npu.figures, npu.setup
     basis = f"Vela's estimate for {setup.target} at {figures.clock_hz / 1e6:g} MHz, never compared with a chip"
-    if setup.preset is None:
+    if setup.config == ARM_CONFIG:
         basis += f"; clock and memory are those of {setup.system_config}, not known for this board"
     if npu.on_cpu:
         basis += f"; without {len(npu.on_cpu)} operators that stay on the processor"

@@ -142,8 +142,9 @@ def npu_setup(target: str, options: NpuOptions) -> NpuSetup:
     elif preset is not None:
         if options.system_config is not None or options.memory_mode is not None:
             raise ConfigError(
-                f"preset {preset.name} brings system and memory mode; leave out `system_config` and `memory_mode`, or "
-                f"the preset and take target {target}"
+                f"preset {preset.name}, which a board may have named, brings system and memory mode; leave out "
+                "`system_config` and `memory_mode`, or give them with a `vela_config` of your own, or leave out preset "
+                f"and board and take target {target}"
             )
         config = str(resource_dir("firmware_export") / "ethos_u" / preset.ini)
         system, mode = preset.system_config, preset.memory_mode

@@ -56,7 +56,11 @@ def test_npu_setup_own_file_is_named_absolutely(tmp_path: Path, monkeypatch: pyt
         ),
         ("ethos-u55-64", NpuOptions(preset="grove"), "unknown preset 'grove'"),
         ("ethos-u55-32", NpuOptions(preset="grove-vision-ai-v2"), "has target ethos-u55-64, not ethos-u55-32"),
-        ("ethos-u55-64", NpuOptions("Sram_Only", preset="grove-vision-ai-v2"), "brings system and memory mode"),
+        (
+            "ethos-u55-64",
+            NpuOptions("Sram_Only", preset="grove-vision-ai-v2"),
+            "brings system and memory mode; leave out",
+        ),
         ("ethos-u55-64", NpuOptions(vela_config=Path("b.txt")), "end with .ini only"),
         ("ethos-u55-64", NpuOptions(vela_config=Path("absent.ini")), "absent.ini: no such file"),
         ("ethos-u55-64", NpuOptions(vela_config=Path("board.ini")), "name one of each with `system_config`"),

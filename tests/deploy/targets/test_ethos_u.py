@@ -20,7 +20,7 @@ from edgedet.errors import ConfigError, ConversionError, UnsupportedOpError
 from edgedet.graph.flatbuffer import parse_tflite, write_tflite
 from edgedet.graph.metadata import METADATA_NAME
 from edgedet.hardware.board import load_board
-from edgedet.npu.cores import NpuOptions
+from edgedet.npu.cores import NpuOptions, npu_setup
 
 pytest.importorskip("tflite_micro", reason="needs the extra tflm")
 pytest.importorskip("ethosu", reason="needs the extra vela (ethos-u-vela)")
@@ -166,12 +166,12 @@ def test_deploy_board_knows_its_npu(tiny_model: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "other").exists()
 
 
-def test_options_for_a_board_are_its_preset_unless_the_user_names_memory_or_clock() -> None:
+def test_options_for_a_board_have_its_preset() -> None:
     grove, alif = load_board("grove_vision_ai_v2"), load_board("alif_e7_dk")
     assert options_for(grove, None) == options_for(grove, GROVE) == GROVE
     assert options_for(grove, NpuOptions(optimise="size")) == NpuOptions(preset=GROVE.preset, optimise="size")
-    named = NpuOptions(memory_mode="Sram_Only")
-    assert options_for(grove, named) == named
+    with pytest.raises(ConfigError, match="which a board may have named, brings system and memory mode"):
+        npu_setup("ethos-u55-64", options_for(grove, NpuOptions(memory_mode="Sram_Only")))
     assert options_for(alif, None) == options_for(None, None) == NpuOptions()
     with pytest.raises(ConfigError, match=r"preset grove-vision-ai-v2 is not one of Alif .*, whose file names none"):
         options_for(alif, GROVE)
