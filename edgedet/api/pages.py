@@ -16,14 +16,14 @@ from edgedet.data.paths import DataPaths
 from edgedet.errors import ConfigError, DataError, EdgedetError
 from edgedet.fileio import PathLike, as_path, refuse_other_file, require_out_file, write_text
 from edgedet.outputs.folder import added_files
-from edgedet.outputs.page_files import DATA, PAGE, page_names, remove_page
+from edgedet.outputs.page_files import DATA, PAGE, is_strange_page, page_names, remove_page
 from edgedet.page.deployments import is_deployment, page_of_deployment
 from edgedet.page.found import save_found
 from edgedet.page.measure import find_objects
 from edgedet.page.pages import refuse_strange_page, write_comparison, write_fresh_page, write_page
 from edgedet.page.pictures import jpeg
 from edgedet.page.record import LabelCounts, RunRecord, count_labels, new_record, save_record
-from edgedet.page.run_files import EVALUATION, FLOAT, INSPECTION, INT8, RECORD
+from edgedet.page.run_files import EVALUATION, FLOAT, INSPECTED, INSPECTION, INT8, RECORD
 from edgedet.terminal import working
 
 if TYPE_CHECKING:
@@ -140,12 +140,21 @@ def _finish_run(kind: str, request: TrainRequest | SubstituteRequest, checkpoint
     return _finish(kind, run.out, _record(kind, command, request_settings(request), files), gather)
 
 
-def finish_inspect(folder: Path, contents: Mapping[str, str]) -> str:
+def finish_inspect(
+    folder: Path,
+    contents: Mapping[str, str],
+    files: Sequence[Path] = (),
+    command: str = "",
+    settings: Sequence[tuple[str, str]] = (),
+) -> str:
     """Write what an inspection found, with the page, which shows the run, too, when the folder is one.
 
     Args:
         folder: where to.
         contents: file -> text, among them inspect.json.
+        files: that were compared.
+        command: as typed.
+        settings: what was asked for.
     Returns:
         As `finish_train`.
     Raises:
@@ -154,6 +163,9 @@ def finish_inspect(folder: Path, contents: Mapping[str, str]) -> str:
     with added_files(folder, INSPECTION, page_names(folder) - {DATA}) as fresh:
         for name, text in contents.items():
             write_text(fresh / name, text)
+        if not is_strange_page(folder / PAGE):
+            (fresh / DATA).mkdir()
+            save_record(new_record("inspect", command, settings, files), fresh / DATA / INSPECTED)
         return _page(folder, fresh)
 
 

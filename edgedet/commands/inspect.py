@@ -19,6 +19,9 @@ from edgedet.options import (
 from edgedet.runtimes.names import INT8_CHOICES
 from edgedet.terminal import show
 
+# What the page says about it.
+_SETTINGS = ("runtime", "split", "images", "sensitivity_images", "seed")
+
 
 def add_inspect(commands: Commands) -> None:
     """Options of `edgedet inspect`."""
@@ -62,7 +65,7 @@ def add_inspect(commands: Commands) -> None:
 
 
 def _inspect(args: argparse.Namespace) -> int:
-    from edgedet.api.pages import finish_inspect
+    from edgedet.api.pages import finish_inspect, request_settings
     from edgedet.diagnose.inspect import InspectRequest, inspect_model
     from edgedet.drawing.charts import LayerPoint, layers_chart
     from edgedet.fileio import require_out_folder
@@ -91,7 +94,9 @@ def _inspect(args: argparse.Namespace) -> int:
         "inspect.svg": layers_chart(f"Layers of {args.model}", points),
     }
     show(inspection.text(args.top))
-    page = finish_inspect(folder, contents)
+    data = request_settings(data_paths(args))
+    settings = [(name, str(getattr(args, name))) for name in _SETTINGS if getattr(args, name) is not None]
+    page = finish_inspect(folder, contents, (args.model, args.against), args.command_line, settings + data)
     for name in contents:
         show(f"wrote {folder / name}")
     show(page)

@@ -11,6 +11,7 @@ from edgedet.drawing.svg import BLUE, GREY, INK, LIGHT, ORANGE, RED, Svg
 
 PALETTE = (BLUE, ORANGE, "#3c9a5f", RED, "#8457a8", "#2a9d9d", "#a8673a", GREY)
 _VARIABLES = {INK: "ink", GREY: "grey", LIGHT: "light", BLUE: "blue", ORANGE: "orange", RED: "red"}
+_SMALL_PX = 480
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 14, 46, 40
 
 
@@ -145,7 +146,13 @@ def inline_svg(text: str) -> str:
     for colour, name in _VARIABLES.items():
         text = text.replace(f'"{colour}"', f'"var(--{name})"')
     text = re.sub(r'<rect width="[\d.]+" height="[\d.]+" fill="white"/>\n', "", text, count=1)
-    return re.sub(r'^<svg ([^>]*?)width="([\d.]+)" height="[\d.]+"', r'<svg \1style="max-width:\2px" role="img"', text)
+    return re.sub(r'^<svg ([^>]*?)width="([\d.]+)" height="[\d.]+"', _sized, text)
+
+
+def _sized(head: re.Match[str]) -> str:
+    """Small charts grow by a third where there is room."""
+    width = float(head[2])
+    return f'<svg {head[1]}style="max-width:{width * (4 / 3 if width <= _SMALL_PX else 1):.0f}px" role="img"'
 
 
 def _ends(values: Sequence[float]) -> tuple[float, float]:

@@ -49,6 +49,8 @@ class Section:
     tables: tuple[Table, ...] = ()
     pictures: tuple[Picture, ...] = ()
     wide: bool = False  # pictures as pairs
+    command: str = ""  # as typed
+    beside: bool = False  # the chart, a small one, left of the tables
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from edgedet.evaluate.figures.reading import Sentence, read_ap
 from edgedet.numerics.boxes import xyxy_to_xywh
 from edgedet.page.found import Found
 
+RIGHT, FALSE, OTHER = "right", "false", "other class"
 _POINTS = 120  # of a curve; more can't be seen
 
 
@@ -36,6 +37,8 @@ class PictureErrors:
     missed: int
     false: int
     wrong_class: int
+    objects: tuple[bool, ...] = ()  # of each object that is no crowd: whether it was found, in whatever class
+    said: tuple[str, ...] = ()  # of each detection that reaches its threshold: RIGHT, FALSE or OTHER
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,8 +99,11 @@ def _confusion(found: Found) -> tuple[np.ndarray, tuple[PictureErrors, ...]]:
         missed = sorted(set(range(len(truth))) - set(pairs))
         for index in missed:
             table[truth[index], classes] += 1
-        wrong = sum(t >= 0 and int(truth[t]) != int(labels[i]) for i, t in enumerate(pairs))
-        errors.append(PictureErrors(record.image_id, len(missed), sum(t < 0 for t in pairs), wrong))
+        objects = tuple(index in pairs for index in range(len(truth)))
+        said = tuple(
+            FALSE if t < 0 else RIGHT if int(truth[t]) == int(labels[i]) else OTHER for i, t in enumerate(pairs)
+        )
+        errors.append(PictureErrors(record.image_id, len(missed), said.count(FALSE), said.count(OTHER), objects, said))
     return table, tuple(errors)
 
 

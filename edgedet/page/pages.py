@@ -93,7 +93,7 @@ def run_page(run: RunFiles) -> Page:
     if run.record is not None and (run.record.labels or run.augmented):
         shown = tuple(Picture(path.read_bytes(), "") for path in run.augmented)
         parts.append(sections.labels(run.record, [replace(p, caption=f"sample {n}") for n, p in enumerate(shown, 1)]))
-    parts.append(sections.run_facts(run))
+    parts += sections.run_facts(run)
     return Page(f"{run.kind}: {run.folder.name}", verdict(run, judged), _facts(run, judged), tuple(parts), tuple(notes))
 
 

@@ -6,18 +6,18 @@ import io
 from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image
 
-from edgedet.contracts import Detections
 from edgedet.data.coco.split import ImageRecord
-from edgedet.data.pictures.draw import class_colour, draw_boxes
+from edgedet.data.pictures.draw import draw_coloured
 from edgedet.data.pictures.preprocess import load_image
 from edgedet.errors import DataError
 from edgedet.page.blocks import Picture
-from edgedet.page.judge import Judged, PictureErrors
+from edgedet.page.judge import FALSE, OTHER, RIGHT, Judged, PictureErrors
 
 _SIDE_PX, _QUALITY = 360, 78
 _NAMED = 12  # boxes with their names; more names would hide the picture
+_COLOURS = {RIGHT: (38, 166, 84), FALSE: (224, 36, 36), OTHER: (245, 140, 10)}  # RGB
 
 
 def jpeg(pixels: np.ndarray) -> bytes:
@@ -64,24 +64,22 @@ def _side_by_side(record: ImageRecord, judged: Sequence[tuple[str, Judged]]) -> 
     size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
     small = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BOX))
     names = judged[-1][1].found.split.class_names
-    truth = [f"{names[label]}" for label in record.labels.tolist()]
-    parts = [_drawn(small, record.boxes * scale, record.labels, truth)]
+    plain = ~record.crowd
+    truth = [f"{names[label]}" for label in record.labels[plain].tolist()]
+    found = [RIGHT if one else FALSE for one in judged[-1][1].errors[record.image_id - 1].objects]
+    parts = [_drawn(small, record.boxes[plain] * scale, found, truth)]
     for _, one in judged:
-        found, strong = one.found.detections[record.image_id], one.found.strong(record.image_id)
-        seen = Detections(found.boxes[strong], found.scores[strong], found.labels[strong])
-        texts = [f"{names[c]} {s:.2f}" for c, s in zip(seen.labels.tolist(), seen.scores.tolist(), strict=True)]
-        parts.append(_drawn(small, seen.boxes * scale, seen.labels, texts))
+        seen, strong = one.found.detections[record.image_id], one.found.strong(record.image_id)
+        labels, scores = seen.labels[strong].tolist(), seen.scores[strong].tolist()
+        texts = [f"{names[c]} {s:.2f}" for c, s in zip(labels, scores, strict=True)]
+        parts.append(_drawn(small, seen.boxes[strong] * scale, one.errors[record.image_id - 1].said, texts))
     gap = np.full((small.shape[0], 6, 3), 128, np.uint8)
     return np.concatenate([piece for part in parts for piece in (part, gap)][:-1], axis=1)
 
 
-def _drawn(image: np.ndarray, boxes: np.ndarray, labels: np.ndarray, texts: Sequence[str]) -> np.ndarray:
-    """Boxes in the colours of their classes, with names where there are few."""
-    if len(texts) <= _NAMED:
-        return draw_boxes(image, boxes, labels, texts)
-    canvas = Image.fromarray(image).copy()
-    pen = ImageDraw.Draw(canvas)
-    for box, label in zip(boxes.tolist(), labels.tolist(), strict=True):
-        x1, y1, x2, y2 = box
-        pen.rectangle((x1, y1, max(x1, x2), max(y1, y2)), outline=class_colour(label), width=2)
-    return np.array(canvas)
+def _drawn(image: np.ndarray, boxes: np.ndarray, kinds: Sequence[str], texts: Sequence[str]) -> np.ndarray:
+    """Boxes in the colours of RIGHT, FALSE and OTHER, what is wrong on top and with its name where there are few."""
+    order = sorted(range(len(kinds)), key=lambda index: kinds[index] == RIGHT)  # the first is drawn on top
+    named = sum(kind != RIGHT for kind in kinds) <= _NAMED
+    shown = [texts[index] if named and kinds[index] != RIGHT else "" for index in order]
+    return draw_coloured(image, boxes[order], [_COLOURS[kinds[index]] for index in order], shown)

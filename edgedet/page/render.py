@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from edgedet import __version__
@@ -9,6 +10,8 @@ from edgedet.drawing.curves import inline_svg
 from edgedet.errors import missing_extra
 from edgedet.escape import html_text
 from edgedet.page.blocks import Page
+
+_CODE = re.compile(r"`([^`<>]+)`")  # of escaped text
 
 
 def render(page: Page) -> str:
@@ -30,6 +33,10 @@ def render(page: Page) -> str:
     def escaped(value: Any) -> Markup:
         return value if isinstance(value, Markup) else Markup(html_text(str(value)))
 
+    def prose(value: str) -> Markup:
+        """Escaped text, with what stands between backquotes as code."""
+        return Markup(_CODE.sub(r"<code>\1</code>", html_text(value)))
+
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("edgedet.page", "templates"),
         autoescape=True,
@@ -39,4 +46,4 @@ def render(page: Page) -> str:
         lstrip_blocks=True,
     )
     template = environment.get_template("report.html.j2")
-    return template.render(page=page, version=__version__, svg=lambda text: Markup(inline_svg(text)))
+    return template.render(page=page, version=__version__, svg=lambda text: Markup(inline_svg(text)), prose=prose)

@@ -14,6 +14,7 @@ from edgedet.page.found import Found, load_found
 from edgedet.page.record import RunRecord, belongs_to, load_record
 
 RECORD, FLOAT, INT8 = "run.json", "found_float.npz", "found_int8.npz"
+INSPECTED = "inspect_run.json"  # how the layers were inspected, beside how the folder was made
 EVALUATION, INSPECTION = "evaluate.json", "inspect.json"
 _RESULTS = ("history.json", "report.json", INSPECTION, EVALUATION, RECORD)
 
@@ -45,6 +46,7 @@ class RunFiles:
     augmented: tuple[Path, ...]  # JPEGs
     notes: tuple[str, ...]  # what is absent or damaged
     evaluation: dict[str, Any] = field(default_factory=dict)  # evaluate.json; empty: none
+    inspection: RunRecord | None = None  # how inspect.json was made
 
     @property
     def kind(self) -> str:
@@ -82,8 +84,8 @@ def read_run(folder: Path, fresh: Path | None = None) -> RunFiles:
     def place(name: str) -> Path:
         if fresh is None:
             return folder / name
-        replaced = (fresh / DATA).is_dir() if name.startswith(f"{DATA}/") else (fresh / name).is_file()
-        return (fresh if replaced else folder) / name
+        whole = name.startswith(f"{DATA}/") and (fresh / DATA / RECORD).is_file()  # all of the data is new
+        return (fresh if whole or (fresh / name).is_file() else folder) / name
 
     if fresh is None and not is_run(folder):
         raise ConfigError(f"{folder}: {_found_instead(folder)}; expected the folder of a run or of a deployment")
@@ -100,7 +102,9 @@ def read_run(folder: Path, fresh: Path | None = None) -> RunFiles:
             notes.append(f"{name} can't be read: {error}")
             return None
 
-    record = attempt(f"{DATA}/{RECORD}", load_record, "How it was run is not recorded: the folder has no run.json.")
+    inspection = attempt(f"{DATA}/{INSPECTED}", load_record)
+    absent = "" if inspection is not None else "How it was run is not recorded: the folder has no run.json."
+    record = attempt(f"{DATA}/{RECORD}", load_record, absent)
     history = attempt("history.json", _history) or ()
     results = attempt("report.json", _object) or {}
     evaluation = attempt(EVALUATION, _object) or {}
@@ -120,6 +124,7 @@ def read_run(folder: Path, fresh: Path | None = None) -> RunFiles:
         tuple(sorted(place(f"{DATA}/{RECORD}").parent.glob("augmented_*.jpg"))),
         (*notes, *(record.notes if record is not None else ())),
         evaluation,
+        inspection,
     )
 
 

@@ -18,6 +18,11 @@ _CONFUSION = (
     "diagonal are confusions; the last column is what was missed, the last row false alarms."
 )
 _AUGMENTED = "Training pictures as the network sees them, augmented, with the boxes that are left."
+_WORST = "Most missed and most false, at the score threshold of the model, IoU 0.50."
+_COLOURS = (
+    "Left the ground truth: green is found, red is missed by the last model. Right of it what each model says: green "
+    "is right, red a false alarm, orange an object of another class."
+)
 _ROWS = (
     "AP", "AP50", "AP75", "AP small", "AP medium", "AP large",
     "AR, 1 detection", "AR, 10", "AR, all", "AR small", "AR medium", "AR large",
@@ -45,6 +50,7 @@ def training(history: Sequence[Epoch]) -> Section:
         "Training",
         charts=tuple(charts),
         tables=(Table(("epoch", "loss", "classes", "boxes", "AP"), rows),) if len(history) <= 30 else (),
+        beside=len(charts) == 1,
     )
 
 
@@ -148,8 +154,8 @@ def _confusion(name: str, judged: Judged) -> Table:
 def worst(judged: Sequence[tuple[str, Judged]]) -> tuple[Section, tuple[str, ...]]:
     """Worst pictures, and sentences about those that can't be shown."""
     pictures, absent = worst_pictures(judged, _PICTURES)
-    text = "Most missed and most false, at the score threshold of the model, IoU 0.50." if pictures else "No errors."
-    return Section("Worst pictures", (text,), pictures=pictures, wide=True), absent
+    texts = (_WORST, _COLOURS) if pictures else ("No errors.",)
+    return Section("Worst pictures", texts, pictures=pictures, wide=True), absent
 
 
 def labels(record: RunRecord, augmented: Sequence[Picture]) -> Section:
@@ -165,10 +171,8 @@ def labels(record: RunRecord, augmented: Sequence[Picture]) -> Section:
         groups = [(s.split, [100 * n / max(1, sum(s.sides)) for n in s.sides]) for s in splits]
         places = [f"{edge}" for edge in SIDE_EDGES_PX]
         charts.append(histogram("Objects by their shorter side at the input, %", places, groups, "px, from"))
-    text = (
-        ("Training pictures as the network sees them, augmented, with the boxes that are left.",) if augmented else ()
-    )
-    return Section("Labels", text, tuple(charts), tuple(tables), tuple(augmented))
+    text = (_AUGMENTED,) if augmented else ()
+    return Section("Labels", text, tuple(charts), tuple(tables), tuple(augmented), beside=True)
 
 
 def waterfall(content: dict[str, Any]) -> Section:
@@ -229,15 +233,20 @@ def int8_file(results: dict[str, Any]) -> Section:
     return Section("The int8 file", tuple(texts), chart, tuple(tables))
 
 
-def run_facts(run: RunFiles) -> Section:
-    """Command, versions, hashes, seed."""
-    record = run.record
-    if record is None:
-        return Section("What was run", (f"Folder: {run.folder}",))
+def run_facts(run: RunFiles) -> tuple[Section, ...]:
+    """Command, versions, hashes, seed; of an inspection, too."""
+    facts = [_facts("What was run", run.record)] if run.record is not None else []
+    if run.inspection is not None:
+        facts.append(_facts("What was inspected", run.inspection))
+    return tuple(facts) or (Section("What was run", (f"Folder: {run.folder}",)),)
+
+
+def _facts(title: str, record: RunRecord) -> Section:
     tables = [
         Table(("setting", "value"), tuple((words(n), words(v)) for n, v in record.settings)),
         Table(("package", "version"), tuple((words(n), words(v)) for n, v in record.versions)),
         Table(("file", "bytes", "SHA-256"), tuple((words(n), number(b, 0), words(s)) for n, b, s in record.files)),
     ]
-    texts = (record.command or "Called from Python.", f"Ended {record.created} on {record.machine}.")
-    return Section("What was run", texts, tables=tuple(tables))
+    ended = f"Ended {record.created} on {record.machine}."
+    texts = (ended,) if record.command else ("Called from Python.", ended)
+    return Section(title, texts, tables=tuple(tables), command=record.command)

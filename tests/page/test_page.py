@@ -182,6 +182,26 @@ def test_finish_inspect_keeps_the_run_that_it_joins(run_folder: Path, tmp_path: 
     page = (out / PAGE).read_text()
     assert "the new layer" in page
     assert page.count("<img") == (run_folder / PAGE).read_text().count("<img") > 0
+    assert page.index("What was run</h2>") < page.index("What was inspected</h2>")
+
+
+def test_prose_of_a_page_shows_commands_as_code(run_folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(run_folder, out)
+    (out / "report.json").write_text(json.dumps({"notes": ["run `edgedet lint`, `<b>` and `"]}))
+    page = write_page(out).read_text()
+    assert "run <code>edgedet lint</code>, <code>&lt;b&gt;</code> and `" in page
+    assert "<pre>edgedet quantize x</pre>" in page
+
+
+def test_worst_pictures_are_coloured_by_what_is_wrong(run_folder: Path) -> None:
+    found = load_found(run_folder / DATA / INT8)
+    judged = judge(found)
+    for record, errors in zip(found.split.images, judged.errors, strict=True):
+        assert len(errors.objects) == int((~record.crowd).sum())
+        assert errors.objects.count(False) == errors.missed
+        assert len(errors.said) == int(found.strong(record.image_id).sum())
+        assert (errors.said.count("false"), errors.said.count("other class")) == (errors.false, errors.wrong_class)
 
 
 def test_finish_inspect_of_another_page_keeps_both(tmp_path: Path) -> None:

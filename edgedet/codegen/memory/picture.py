@@ -7,6 +7,7 @@ from edgedet.drawing.svg import INK, Svg
 
 _WIDTH, _HEIGHT = 1100, 560  # px, of the drawing area
 _LEFT, _TOP, _BOTTOM = 90, 40, 60
+_ON_BOX = "#1d2a33"  # dark on every colour of a box, also on a dark page
 _COLORS = {"input": "#5b8def", "tensor": "#8fc1a9", "output": "#f2a65a", "scratch": "#c9c9c9"}
 _FONT = 11  # px
 _LABEL_WIDTH, _LABEL_HEIGHT = 60, 12  # px; smaller boxes carry no text
@@ -41,7 +42,7 @@ def _box(svg: Svg, buffer: Buffer, x_unit: float, y_unit: float) -> None:
     tip = f"{buffer.name}: {buffer.size_bytes:,} bytes at {buffer.offset:,}, steps {buffer.first} to {buffer.last}"
     svg.rect(x, y, width, height, _COLORS[buffer.kind], tip, stroke="white")
     if width >= _LABEL_WIDTH and height >= _LABEL_HEIGHT:
-        svg.label(x + 3, y + height / 2 + 4, f"{buffer.size_bytes:,}", size=_FONT)
+        svg.label(x + 3, y + height / 2 + 4, f"{buffer.size_bytes:,}", size=_FONT, fill=_ON_BOX)
 
 
 def _axes(svg: Svg, plan: Plan, x_unit: float, y_unit: float) -> None:

@@ -25,6 +25,13 @@ def draw_boxes(image: np.ndarray, boxes: np.ndarray, labels: np.ndarray, texts: 
     Raises:
         ShapeError: the image is not uint8 (H, W, 3).
     """
+    return draw_coloured(image, boxes, [class_colour(label) for label in labels.tolist()], texts)
+
+
+def draw_coloured(
+    image: np.ndarray, boxes: np.ndarray, colours: Sequence[tuple[int, int, int]], texts: Sequence[str]
+) -> np.ndarray:
+    """As `draw_boxes`, in given RGB colours; an empty text draws no label."""
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise ShapeError(f"drawing boxes: expected uint8 (H, W, 3), found {image.dtype} {image.shape}")
     canvas = Image.fromarray(image).copy()
@@ -34,10 +41,11 @@ def draw_boxes(image: np.ndarray, boxes: np.ndarray, labels: np.ndarray, texts: 
     line_px = max(2, round(side / 300))
     # Last first, so that the best detection and its label lie on top.
     for index in reversed(range(len(texts))):
-        colour = class_colour(int(labels[index]))
+        colour = colours[index]
         x1, y1, x2, y2 = (round(value) for value in boxes[index].tolist())
         draw.rectangle((x1, y1, max(x1, x2), max(y1, y2)), outline=colour, width=line_px)
-        _draw_label(draw, font, texts[index], (x1, y1), colour, canvas.size)
+        if texts[index]:
+            _draw_label(draw, font, texts[index], (x1, y1), colour, canvas.size)
     return np.array(canvas)
 
 
