@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import types
+from numbers import Integral
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from edgedet.errors import ConfigError, meant
@@ -69,6 +70,13 @@ def check_fields(instance: object) -> None:
     hints = get_type_hints(type(instance))
     for field in dataclasses.fields(instance):  # type: ignore[arg-type]
         _coerce(hints[field.name], getattr(instance, field.name), field.name)
+
+
+def require_whole(least: int = 0, **values: object) -> None:
+    """Raises ConfigError when an argument that is not None is no whole number, or below `least`; names are the keys."""
+    for name, value in values.items():
+        if value is not None and (isinstance(value, bool) or not isinstance(value, Integral) or value < least):
+            raise ConfigError(f"`{name}` {shown(value)}: expected a whole number, at least {least}")
 
 
 def within(name: str, value: float, low: float, high: float) -> None:

@@ -12,6 +12,7 @@ from edgedet.api.thresholds import prepare_fit, refit_thresholds, require_labels
 from edgedet.data.paths import DataPaths
 from edgedet.errors import ConfigError
 from edgedet.evaluate.figures.operating_point import Aim
+from edgedet.typed import require_whole
 
 if TYPE_CHECKING:
     from edgedet.finetune.qat import QatReport
@@ -39,6 +40,8 @@ class Quantization:
     def __post_init__(self) -> None:
         if self.method not in METHODS:
             raise ConfigError(f"`method` {self.method!r}: expected one of {', '.join(METHODS)}")
+        require_whole(1, calib_images=self.calib_images, epochs=self.epochs, batch=self.batch)
+        require_whole(0, seed=self.seed)
 
 
 def quantize(model: Path, data: DataPaths, out: Path, asked: Quantization) -> QuantizeReport | QatReport:

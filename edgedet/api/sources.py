@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TypeAlias
 
@@ -39,7 +39,9 @@ def find_pictures(source: Source) -> list[Path | np.ndarray]:
         return [upright_rgb(source, "picture in memory")]
     if isinstance(source, (str, os.PathLike)):
         return list(_files(os.fspath(source)))
-    if isinstance(source, Iterable):
+    if hasattr(source, "__array__"):  # a tensor
+        return [_array(np.asarray(source))]
+    if isinstance(source, Iterable) and not isinstance(source, (bytes, Mapping)):
         return [picture for one in source for picture in find_pictures(one)]
     raise ConfigError(
         f"`source`: expected a path, a folder, a pattern, an array or a list of them, found {type(source).__name__}"
@@ -55,10 +57,25 @@ def _array(pixels: np.ndarray) -> np.ndarray:
     if pixels.dtype != np.uint8 or not (pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] == 3)):
         raise ShapeError(
             f"picture in memory: expected uint8 (H, W, 3), RGB, or (H, W), grey; found {pixels.dtype} {pixels.shape}"
+            f"{_advice(pixels)}"
         )
     if 0 in pixels.shape:
         raise ShapeError(f"picture in memory: expected pixels, found none, shape {pixels.shape}")
     return pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=2)
+
+
+def _advice(pixels: np.ndarray) -> str:
+    """How the usual other forms become one that is taken."""
+    shape, steps = pixels.shape, []
+    if pixels.ndim == 4:
+        return "; give the pictures of a batch as a list, list(batch)"
+    if pixels.ndim == 3 and shape[2] != 3:
+        steps += ["a.transpose(1, 2, 0)"] if shape[0] == 3 else ["a[..., :3]"] if shape[2] == 4 else []
+    if pixels.dtype.kind == "f":
+        steps.append("(255 * a).round().astype('uint8') where they are 0..1")
+    elif pixels.dtype != np.uint8 and pixels.dtype.kind in "iu":
+        steps.append("a.astype('uint8') where they are 0..255")
+    return f"; try {', then '.join(steps)}" if steps else ""
 
 
 def _files(text: str) -> list[Path]:

@@ -35,6 +35,7 @@ from edgedet.npu.cores import NPU_TARGETS, NpuOptions, NpuSetup, npu_setup
 from edgedet.outputs.lock import hold_output
 from edgedet.outputs.page_files import PAGE
 from edgedet.runtimes.tflm_arena import ArenaReport
+from edgedet.typed import require_whole
 
 WEB = "web"
 TARGETS = ("tflm", "c99", WEB, *NPU_TARGETS)
@@ -275,6 +276,7 @@ def _check_arguments(
     board: str | None,
 ) -> None:
     """A ConfigError for what `deploy` can't do, before any work."""
+    require_whole(1, ram_bytes=ram_bytes)
     if target not in TARGETS:
         raise ConfigError(f"unknown target {target!r}; edgedet deploys to {', '.join(TARGETS)}")
     if npu is not None and target not in NPU_TARGETS:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from PIL import Image
 from tiny_detector import tiny_graph
 
 import edgedet
+from edgedet.api.quantizing import Quantization
 from edgedet.data.paths import DataPaths
 from edgedet.errors import ConfigError, DataError, ShapeError
 from edgedet.evaluate.detect import detect
@@ -164,3 +167,46 @@ def test_reprs_are_short(tflite: Path, tiny_coco_once: Path) -> None:
     data = edgedet.open_dataset(str(tiny_coco_once))
     for value in (runtime, runtime.model, runtime.model.graph, data, data.train, edgedet.load(tflite)):
         assert len(repr(value)) < 300
+
+
+@pytest.mark.parametrize(
+    ("pixels", "advice"),
+    [
+        (np.zeros((4, 5, 3), np.float32), "try (255 * a).round().astype('uint8') where they are 0..1"),
+        (np.zeros((4, 5, 3), np.int64), "try a.astype('uint8') where they are 0..255"),
+        (np.zeros((3, 4, 5), np.uint8), "try a.transpose(1, 2, 0)"),
+        (np.zeros((3, 4, 5), np.float64), "try a.transpose(1, 2, 0), then (255 * a).round()"),
+        (np.zeros((4, 5, 4), np.uint8), "try a[..., :3]"),
+        (np.zeros((2, 4, 5, 3), np.uint8), "give the pictures of a batch as a list, list(batch)"),
+    ],
+)
+def test_predict_of_an_array_of_another_form_says_what_makes_it_one(
+    tflite: Path, pixels: np.ndarray, advice: str
+) -> None:
+    with pytest.raises(ShapeError, match=re.escape(advice)):
+        edgedet.load(tflite).predict(pixels)
+
+
+def test_predict_takes_tensors_as_arrays(tflite: Path) -> None:
+    torch = pytest.importorskip("torch")
+    model, pixels = edgedet.load(tflite), np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    (found,) = model.predict(torch.from_numpy(pixels))
+    assert found.to_coco() == model.predict(pixels)[0].to_coco()
+    with pytest.raises(ShapeError, match="found float32"):
+        model.predict(torch.zeros(3, 4, 5))
+
+
+@pytest.mark.parametrize("source", [b"photo.jpg", {"photo.jpg": 1}, 5, None])
+def test_predict_of_something_else_is_refused(tflite: Path, source: Any) -> None:
+    with pytest.raises(ConfigError, match="expected a path, a folder, a pattern, an array"):
+        edgedet.load(tflite).predict(source)
+
+
+def test_numbers_of_another_type_are_refused(tflite: Path) -> None:
+    model = edgedet.load(tflite)
+    with pytest.raises(ConfigError, match=r"`score_threshold` '0.3': expected a number"):
+        model.predict(np.zeros((8, 8, 3), np.uint8), score_threshold="0.3")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=r"`ram_bytes` '200k': expected a whole number, at least 1"):
+        model.deploy("c99", "never", ram_bytes="200k")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=r"`calib_images` '4': expected a whole number, at least 1"):
+        Quantization("ptq", None, "4", "fast", 1, 1, 0.1, False, (), 0)  # type: ignore[arg-type]
