@@ -139,11 +139,15 @@ def _in_process(name: str, options: argparse.Namespace, seconds: float) -> Outco
     return Outcome(**json.loads(done.stdout.splitlines()[-1]))
 
 
-def section(outcomes: list[Outcome], options: argparse.Namespace) -> str:
+def commit_now() -> str:
+    """The commit of the tree that is read, asked before a long run; "-dirty" behind it where files differ from it."""
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--exclude=*"]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip() or "unknown"
+
+
+def section(outcomes: list[Outcome], options: argparse.Namespace, commit: str) -> str:
     """The section of docs/reliability.md."""
     words = platform.uname()
-    command = ["git", "rev-parse", "--short", "HEAD"]
-    commit = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip() or "unknown"
     rows = [
         f"| {TITLES[o.kind]} | {o.tried:,} | {o.accepted:,} | {o.refused:,} | {len(o.finds)} | "
         f"{o.worst_cpu_seconds:.2f} | {o.peak_bytes / 2**20:,.0f} |"
@@ -198,10 +202,11 @@ def main(argv: list[str] | None = None) -> int:
         found = fuzz(names[0], options.seed, options.first, options.count, options.seconds, options.out)
         sys.stdout.write(f"\n{json.dumps(asdict(found))}\n")
         return 0
+    commit = commit_now()
     share = options.seconds * min(options.jobs, len(names)) / len(names)
     with ThreadPoolExecutor(options.jobs) as pool:
         outcomes: list[Any] = list(pool.map(lambda name: _in_process(name, options, share), names))
-    text = section(outcomes, options)
+    text = section(outcomes, options, commit)
     sys.stdout.write(text + "\n")
     for outcome in outcomes:
         for place, trace in outcome.finds.items():
