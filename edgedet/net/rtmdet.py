@@ -109,6 +109,8 @@ class RTMDetSepBNHead(nn.Module):
         for cls, reg in zip(self.rtm_cls, self.rtm_reg, strict=True):
             assert isinstance(cls, nn.Conv2d) and cls.bias is not None  # noqa: PT018
             assert isinstance(reg, nn.Conv2d) and reg.bias is not None  # noqa: PT018
+            if cls.weight.is_meta:
+                return  # no values to set, and normal_() would load torch's compiler for it, which takes seconds
             nn.init.normal_(cls.weight, std=0.01)
             nn.init.constant_(cls.bias, -math.log((1 - 0.01) / 0.01))  # RetinaNet's prior probability 0.01
             nn.init.normal_(reg.weight, std=0.01)

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import pickle
+import subprocess
+import sys
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -183,3 +185,13 @@ def test_load_checkpoint_wrong_weights_name_the_tensor(checkpoint, tmp_path: Pat
     save_checkpoint(change(checkpoint), tmp_path / "c.pt")
     with pytest.raises(CheckpointError, match=message):
         load_checkpoint(tmp_path / "c.pt")
+
+
+def test_opening_a_checkpoint_does_not_load_torchs_compiler(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    """It takes seconds, and nothing of a checkpoint needs it."""
+    save_checkpoint(checkpoint, tmp_path / "model.pt")
+    program = (
+        "import sys; from pathlib import Path; from edgedet.net.checkpoint import load_checkpoint; "
+        "load_checkpoint(Path(sys.argv[1])).build(); sys.exit('torch._dynamo' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-P", "-c", program, str(tmp_path / "model.pt")], check=True)
