@@ -79,6 +79,13 @@ def require_whole(least: int = 0, **values: object) -> None:
             raise ConfigError(f"`{name}` {shown(value)}: expected a whole number, at least {least}")
 
 
+def require_threshold(**values: Any) -> None:
+    """Raises ConfigError when an argument that is not None is no number with 0 <= t < 1; names are the keys."""
+    for name, value in values.items():
+        if value is not None and not (is_number(value) and 0 <= value < 1):
+            raise ConfigError(f"`{name}` {shown(value)}: expected a number with 0 <= t < 1")
+
+
 def within(name: str, value: float, low: float, high: float) -> None:
     """Raises ConfigError when a number lies outside of low..high; also when it is none at all."""
     if not low <= value <= high:

@@ -26,7 +26,7 @@ from edgedet.evaluate.predict import predict
 from edgedet.fileio import PathLike, as_path
 from edgedet.progress import Progress
 from edgedet.runtimes.names import CHECKPOINT_SUFFIXES, choose_runtime
-from edgedet.typed import is_number, shown
+from edgedet.typed import require_threshold
 
 if TYPE_CHECKING:
     from edgedet.contracts import Detections as Found
@@ -103,8 +103,7 @@ class Model:
         """
         pictures = find_pictures(source)
         threshold = score_threshold
-        if threshold is not None and not (is_number(threshold) and 0.0 <= threshold < 1.0):
-            raise ConfigError(f"`score_threshold` {shown(threshold)}: expected a number with 0 <= t < 1")
+        require_threshold(score_threshold=threshold)
         if not pictures:
             raise ConfigError("`source` is an empty list; expected at least one picture")
         with progress_bar("predict", len(pictures)) as progress:
