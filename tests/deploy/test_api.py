@@ -66,7 +66,7 @@ def test_deploy_golden_vectors_are_what_tflm_computes(deployed: DeployReport, ti
 
 def test_deploy_resolver_registers_exactly_the_operators(deployed: DeployReport, tiny_model: Path) -> None:
     text = text_of(deployed, "op_resolver.h")
-    added = re.findall(r"if \(resolver\.(Add\w+)\((.*?)\) != kTfLiteOk\) return kTfLiteError;", text)
+    added = re.findall(r"if \(resolver\.(Add\w+)\((.*?)\) != kTfLiteOk\)\n +return kTfLiteError;", text)
     kernels = ["CONV_2D", "DEPTHWISE_CONV_2D", None, "MAX_POOL_2D"]
     assert [method for method, _ in added] == ["AddConv2D", "AddDepthwiseConv2D", "AddLogistic", "AddMaxPool2D"]
     assert [kernel for _, kernel in added] == [f"tflite::Register_{k}_INT8()" if k else "" for k in kernels]

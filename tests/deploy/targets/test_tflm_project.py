@@ -146,7 +146,8 @@ def test_everything_wrong_gives_its_sentence(tiny: Path, tmp_path: Path) -> None
     [
         (
             "tiny_op_resolver.h",
-            "if (resolver.AddMaxPool2D(tflite::Register_MAX_POOL_2D_INT8()) != kTfLiteOk) return kTfLiteError;",
+            "if (resolver.AddMaxPool2D(tflite::Register_MAX_POOL_2D_INT8()) != kTfLiteOk)\n"
+            "        return kTfLiteError;",
             "",
             "the model needs the operator MAX_POOL_2D, which tiny_op_resolver.h does not register: put its Add",
         ),
