@@ -12,6 +12,8 @@ from edgedet.terminal import is_quiet
 Progress = Callable[[int, int], None]  # (done, in all)
 
 _PLAIN_LINES = 5  # per run
+_PLAIN_SECONDS = 30.0  # a line after so long at the latest
+_WORTH_A_RATE = 1.0  # seconds between two lines; below nobody waits
 
 
 @contextmanager
@@ -40,20 +42,48 @@ def show_progress(title: str, unit: str = "images") -> Iterator[Progress]:
         rich_progress.TextColumn("{task.description}"),
         rich_progress.BarColumn(),
         rich_progress.MofNCompleteColumn(),
+        rich_progress.TextColumn("{task.fields[rate]}"),
         rich_progress.TimeRemainingColumn(),
     )
     with rich_progress.Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(title, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+        task = bar.add_task(title, total=None, rate="")
+
+        def update(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total, rate=_rate(bar.tasks[0].speed, unit))
+
+        yield update
+
+
+def _rate(per_second: float | None, unit: str) -> str:
+    """How fast it goes, in the unit that gives a number above 1."""
+    if not per_second:
+        return ""
+    return f"{per_second:.1f} {unit}/s" if per_second >= 1 else f"{1 / per_second:.1f} s each"
 
 
 def _plain(title: str, unit: str) -> Progress:
+    last = [0, time.monotonic()]  # of the last line: how many were done, and when
+
     def report(done: int, total: int) -> None:
-        if done == total or done % max(1, -(-total // _PLAIN_LINES)) == 0:
-            sys.stderr.write(f"{title}: {done}/{total} {unit}\n")
-            sys.stderr.flush()
+        now = time.monotonic()
+        passed = now - last[1]
+        due = done == total or done % max(1, -(-total // _PLAIN_LINES)) == 0
+        if not due and passed < _PLAIN_SECONDS:
+            return
+        line = f"{title}: {done}/{total} {unit}"
+        if passed >= _WORTH_A_RATE and done > last[0]:
+            each = passed / (done - last[0])
+            line += f", {_rate(1 / each, unit)}"
+            line += f", {_duration(each * (total - done))} left" if done < total else ""
+        last[:] = done, now
+        sys.stderr.write(f"{line}\n")
+        sys.stderr.flush()
 
     return report
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
 
 
 class Stopwatch:

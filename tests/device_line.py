@@ -147,8 +147,8 @@ class DeviceOnPty:
             time.sleep(0)
 
 
-def open_device(device: DeviceOnPty, path: Path, patience: Patience = QUICK) -> DeviceRuntime:
+def open_device(device: DeviceOnPty, path: Path, patience: Patience = QUICK, send: str = "tensor") -> DeviceRuntime:
     """The model on this device."""
     model, address = load_int8_model(path), Address(device.port, 115_200)
-    module = DeviceModule(model, open_line(address), address, patience)
+    module = DeviceModule(model, open_line(address), address, patience, send)
     return device_runtime("serial", module, model)

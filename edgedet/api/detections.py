@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from supervision import Detections as SupervisionDetections
 
     from edgedet.contracts import Detections as Found
+    from edgedet.runtimes.device_figures import DeviceMs
 
 
 class Detection(NamedTuple):
@@ -44,6 +45,7 @@ class Detections:
     path: Path | None  # file of the picture; None: it was given in memory
     size: tuple[int, int]  # width, height of the upright picture, px
     category_ids: tuple[int, ...] = ()  # COCO category id of each class; empty: 0, 1, 2, ...
+    device_ms: DeviceMs | None = None  # of a board: ms by its clock; None: no board, or it has no clock
     _pixels: np.ndarray | None = field(default=None, repr=False)  # of a picture in memory; files are read again
 
     def __len__(self) -> int:

@@ -25,7 +25,7 @@ from edgedet.evaluate.figures.operating_point import Aim
 from edgedet.evaluate.predict import predict
 from edgedet.fileio import PathLike, as_path
 from edgedet.progress import Progress
-from edgedet.runtimes.names import CHECKPOINT_SUFFIXES, choose_runtime
+from edgedet.runtimes.names import CHECKPOINT_SUFFIXES, choose_runtime, choose_send
 from edgedet.typed import require_threshold
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from edgedet.lint.finding import LintReport
     from edgedet.npu.cores import NpuOptions
     from edgedet.quantize.api import QuantizeReport
+    from edgedet.runtimes.device_figures import DeviceMs
     from edgedet.runtimes.protocol import Runtime
     from edgedet.training.loop import TrainResult
 
@@ -60,6 +61,7 @@ class Model:
     device: str | None = None
     nms: NmsChoice = AS_IN_CONTRACT  # other limits of decoding than the contract's
     report: Report | None = None  # what the step that made it reports; None: it was loaded
+    send: str | None = None  # what a board gets: tensor or image; None: tensor
 
     @cached_property
     def runtime(self) -> Runtime:
@@ -68,7 +70,7 @@ class Model:
         Raises:
             EdgedetError: the file can't be run; the message says what is missing.
         """
-        return open_model(self.path, self.runtime_name, self.device, self.nms)
+        return open_model(self.path, self.runtime_name, self.device, self.nms, self.send)
 
     @property
     def outputs(self) -> OutputSpec:
@@ -115,7 +117,7 @@ class Model:
                     "`out` names pictures after their files, but `source` holds pictures in memory; use draw()"
                 )
             predictions = predict(self.runtime, files, as_path(out, "out"), threshold, progress)
-        return [self._detections(p.detections, p.image, (p.width, p.height)) for p in predictions]
+        return [self._detections(p.detections, p.image, (p.width, p.height), p.device_ms) for p in predictions]
 
     def evaluate(
         self,
@@ -331,19 +333,15 @@ class Model:
 
     def _detect(self, picture: Path | np.ndarray, threshold: float | None) -> Detections:
         found = detect(self.runtime, picture, threshold)
-        return self._detections(found.in_image, picture, (found.placement.image_width, found.placement.image_height))
+        return self._detections(found.in_image, picture, found.image_size, found.device_ms)
 
-    def _detections(self, found: Found, picture: Path | np.ndarray, size: tuple[int, int]) -> Detections:
+    def _detections(
+        self, found: Found, picture: Path | np.ndarray, size: tuple[int, int], ms: DeviceMs | None
+    ) -> Detections:
+        path, pixels = (None, picture) if isinstance(picture, np.ndarray) else (picture, None)
         return Detections(
-            found.boxes,
-            found.scores,
-            found.labels,
-            self.class_names,
-            None if isinstance(picture, np.ndarray) else picture,
-            size,
-            self.outputs.category_ids,
-            picture if isinstance(picture, np.ndarray) else None,
-        )
+            found.boxes, found.scores, found.labels, self.class_names, path, size, self.outputs.category_ids, ms, pixels
+        )  # fmt: skip
 
     def _folder(self, out: PathLike | None, kind: str, what: str) -> Path:
         """Where results go: a new run when nobody says where."""
@@ -366,6 +364,7 @@ def load(
     nms_iou: float | None = None,
     max_detections: int | None = None,
     class_agnostic: bool = False,
+    send: str | None = None,
 ) -> Model:
     """Load a detector.
 
@@ -378,6 +377,7 @@ def load(
         nms_iou: suppress boxes whose IoU with a better one is higher, inside (0, 1]; None: the file's.
         max_detections: of a picture; None: the file's.
         class_agnostic: each box has its best class only, and suppresses those of all classes.
+        send: what a board gets: tensor, prepared here, or image, so that the board prepares it; None: tensor.
     Returns:
         The model. Its file is read when something first needs it.
     Raises:
@@ -390,10 +390,10 @@ def load(
             f"{path}: expected a .tflite, .pt, .pth or .onnx, found {path.suffix or 'no suffix'}; checkpoints of "
             "other makers come in by `edgedet import`"
         )
-    if kind == ONNX and (runtime is not None or device is not None):
-        raise ConfigError(f"{path}: `runtime` and `device` are for what edgedet runs; quantize() the ONNX file first")
+    if kind == ONNX and any(given is not None for given in (runtime, device, send)):
+        raise ConfigError(f"{path}: `runtime`, `device` and `send` are of int8 files; quantize() the ONNX file first")
     if kind != ONNX:
-        choose_runtime(path, runtime)  # raises
+        choose_send(choose_runtime(path, runtime), send)  # raises
     if kind == INT8 and device is not None:
         raise ConfigError(f"{path}: `device` {device!r} is for checkpoints; an int8 file runs on the CPU")
-    return Model(path, kind, runtime, device, NmsChoice(nms_iou, max_detections, class_agnostic))
+    return Model(path, kind, runtime, device, NmsChoice(nms_iou, max_detections, class_agnostic), send=send)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from edgedet.contracts import AS_IN_CONTRACT, NmsChoice
 from edgedet.errors import ConfigError
 from edgedet.progress import Progress, show_progress
-from edgedet.runtimes.names import choose_runtime
+from edgedet.runtimes.names import choose_runtime, choose_send
 
 if TYPE_CHECKING:
     from edgedet.runtimes.protocol import Runtime
@@ -17,7 +17,13 @@ if TYPE_CHECKING:
 _WORTH_A_BAR = 5  # pictures
 
 
-def open_model(path: Path, runtime: str | None, device: str | None = None, nms: NmsChoice = AS_IN_CONTRACT) -> Runtime:
+def open_model(
+    path: Path,
+    runtime: str | None,
+    device: str | None = None,
+    nms: NmsChoice = AS_IN_CONTRACT,
+    send: str | None = None,
+) -> Runtime:
     """Open a `.tflite` or a checkpoint.
 
     Args:
@@ -25,12 +31,14 @@ def open_model(path: Path, runtime: str | None, device: str | None = None, nms: 
         runtime: as `--runtime`; None takes the default of the kind of file.
         device: as `--device`, of checkpoints; None: auto.
         nms: other limits of decoding than the contract's.
+        send: as `--send`, of boards behind a serial line: tensor or image; None: tensor.
     Returns:
         The runtime.
     Raises:
         EdgedetError: the file can't be run, or not by this runtime.
     """
     name = choose_runtime(path, runtime)
+    choose_send(name, send)
     if name == "torch":
         from edgedet.net.device import choose_device
         from edgedet.net.runtime import TorchRuntime
@@ -40,7 +48,7 @@ def open_model(path: Path, runtime: str | None, device: str | None = None, nms: 
         raise ConfigError(f"`device` {device}: only checkpoints run on a device; {path} runs as `runtime` {name}")
     from edgedet.runtimes.open import open_runtime
 
-    return open_runtime(path, name, nms)
+    return open_runtime(path, name, nms, send)
 
 
 def progress_bar(title: str, count: int) -> AbstractContextManager[Progress | None]:

@@ -11,7 +11,7 @@ from edgedet.api.runs import run_name
 from edgedet.commands.frame.results import add_json_argument, give
 from edgedet.commands.frame.shared import Commands, add_command, add_out_argument, announce_out, choose_out, show_out
 from edgedet.errors import ConfigError
-from edgedet.evaluate.arguments import Evaluated, add_evaluate_arguments, run_evaluate
+from edgedet.evaluate.arguments import Evaluated, add_evaluate_arguments, add_send_argument, run_evaluate
 from edgedet.options import (
     add_device_argument,
     add_nms_arguments,
@@ -25,8 +25,8 @@ from edgedet.runtimes.names import RUNTIME_HELP, RUNTIMES
 from edgedet.terminal import show
 
 # What the page of an evaluation says about it.
-_SETTINGS = ("runtime", "device", "images", "split", "operating_point", "score_threshold", "nms_iou", "max_detections",
-             "class_agnostic")  # fmt: skip
+_SETTINGS = ("runtime", "send", "device", "images", "split", "operating_point", "score_threshold", "nms_iou",
+             "max_detections", "class_agnostic")  # fmt: skip
 
 
 def add_evaluate(commands: Commands) -> None:
@@ -38,6 +38,7 @@ def add_evaluate(commands: Commands) -> None:
         (
             "evaluate runs/q/model_int8.tflite --data bccd",
             "evaluate runs/q/model_int8.tflite --data bccd --runtime tflm --images 20 --json report.json",
+            "evaluate runs/q/model_int8.tflite --data bccd --runtime serial:/dev/ttyACM0@921600 --send image",
             "evaluate runs/bccd/best.pt --data bccd --device cpu",
             "evaluate runs/q/model_int8.tflite --data bccd --split train --operating-point precision=0.9",
             "evaluate runs/q/model_int8.tflite --val-ann b.json --val-images b",
@@ -61,7 +62,7 @@ def _evaluate(args: argparse.Namespace) -> int:
         if args.model is None:
             raise ConfigError(f"--out {args.out}: the folder of a model's run, but --detections holds results")
         choose_out(args, "evaluate", run_name(args.model, "evaluate"))
-    done = run_evaluate(args, lambda path, runtime, nms: open_model(path, runtime, args.device, nms))
+    done = run_evaluate(args, lambda path, runtime, nms, send: open_model(path, runtime, args.device, nms, send))
     show(with_flags(done.report.text(), args))
     give(args, done.report.to_json())
     if args.out is not None:
@@ -91,6 +92,7 @@ def add_predict(commands: Commands) -> None:
             "predict runs/q/model_int8.tflite photo.jpg --out pictures",
             "predict runs/bccd/best.pt bccd/valid --out pictures --score-threshold 0.4",
             "predict runs/q/model_int8.tflite 'photos/**/*.jpg' --out pictures",
+            "predict runs/q/model_int8.tflite photos --runtime serial:/dev/ttyACM0@921600 --send image",
             "predict runs/q/model_int8.tflite street.mp4 --out pictures",
             "predict runs/q/model_int8.tflite 0 --frames 100 --out pictures",
             "predict runs/q/model_int8.tflite - --out pictures < list.txt",
@@ -107,6 +109,7 @@ def add_predict(commands: Commands) -> None:
     )
     add_out_argument(parser, "folder of pictures and detections.json", "MODEL_predict")
     parser.add_argument("--runtime", choices=RUNTIMES, metavar="RUNTIME", help=RUNTIME_HELP)
+    add_send_argument(parser)
     parser.add_argument("--score-threshold", type=threshold, metavar="T", help="default: the model's")
     add_nms_arguments(parser)
     parser.add_argument(
@@ -143,7 +146,7 @@ def _predict_pictures(args: argparse.Namespace) -> int:
     sources = [line for source in args.images for line in (_listed() if source == "-" else [source])]
     files = find_files(sources)
     announce_out(args, "predict")
-    runtime = open_model(args.model, args.runtime, args.device, nms_choice(args))
+    runtime = open_model(args.model, args.runtime, args.device, nms_choice(args), args.send)
     unreadable: list[str] = []
     alone = len(files) == 1 and not args.skip_broken  # what is wrong with it is then the error
     with show_progress("predict") as progress:
@@ -173,7 +176,7 @@ def _predict_video(args: argparse.Namespace, source: str) -> int:
     from edgedet.progress import show_progress
 
     announce_out(args, "predict")
-    runtime = open_model(args.model, args.runtime, args.device, nms_choice(args))
+    runtime = open_model(args.model, args.runtime, args.device, nms_choice(args), args.send)
     with show_progress("predict", "frames") as progress:
         report = predict_video(runtime, source, args.out, args.score_threshold, args.frames, progress)
     show(f"{report.video}: {report.frames} frames, {report.objects} objects")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from edgedet.commands.frame.results import add_json_argument, give
 from edgedet.commands.frame.shared import Commands, add_command, refuse_checkpoint
+from edgedet.evaluate.arguments import add_send_argument
 from edgedet.options import (
     SPLITS,
     add_data_arguments,
@@ -32,7 +33,7 @@ def add_inspect(commands: Commands) -> None:
         (
             "inspect runs/q/model_int8.tflite --against runs/bccd/best.pt --data bccd",
             "inspect model_int8.tflite --against best.pt --data bccd --split train --images 64 --out diagnosis",
-            "inspect model_int8.tflite --against best.pt --data bccd --runtime serial:/dev/ttyACM0@921600",
+            "inspect model_int8.tflite --against best.pt --data bccd --runtime serial:/dev/ttyACM0@921600 --send image",
         ),
         _inspect,
     )
@@ -56,6 +57,7 @@ def add_inspect(commands: Commands) -> None:
         metavar="RUNTIME",
         help="compare its output codes with the simulator's on the same images: serial:PORT[@BAUD], or another",
     )
+    add_send_argument(parser)
     parser.add_argument("--top", type=positive_int, default=15, metavar="N", help="layers shown (default: %(default)s)")
     parser.add_argument("--seed", type=whole_number, default=0, metavar="S", help="default: %(default)s")
     parser.add_argument(
@@ -84,6 +86,7 @@ def _inspect(args: argparse.Namespace) -> int:
         sensitivity_images=args.sensitivity_images,
         seed=args.seed,
         runtime=args.runtime,
+        send=args.send,
     )
     with show_progress("inspect", "steps") as progress:
         inspection = inspect_model(request, progress)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from edgedet.commands.frame.results import add_json_argument, give
 from edgedet.commands.frame.shared import Commands, add_command, refuse_checkpoint
+from edgedet.evaluate.arguments import add_send_argument
 from edgedet.options import SPLITS, add_data_arguments, data_paths, positive_int, refuse_other_splits, split_name
 from edgedet.runtimes.names import INT8_CHOICES
 from edgedet.terminal import show
@@ -20,7 +21,7 @@ def add_waterfall(commands: Commands) -> None:
         "measure AP of every form of a network on its way to the chip, and mark the step that loses it",
         (
             "waterfall runs/q/model_int8.tflite --against runs/bccd/best.pt --data bccd",
-            "waterfall model_int8.tflite --against best.pt --data bccd --runtime serial:/dev/ttyACM0@921600",
+            "waterfall model_int8.tflite --against best.pt --data bccd --runtime serial:/dev/ttyACM0 --send image",
         ),
         _waterfall,
     )
@@ -38,6 +39,7 @@ def add_waterfall(commands: Commands) -> None:
         metavar="RUNTIME",
         help="one more row: `on the device` with serial:PORT[@BAUD], or another runtime",
     )
+    add_send_argument(parser)
     add_json_argument(parser)
 
 
@@ -55,6 +57,7 @@ def _waterfall(args: argparse.Namespace) -> int:
         images=args.images,
         original=args.original,
         runtime=args.runtime,
+        send=args.send,
     )
     with show_progress("waterfall") as progress:
         waterfall = measure_waterfall(request, progress)

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from edgedet.device.protocol import DETECTION_BYTES
 from edgedet.errors import ConfigError
 from edgedet.outputs.failures import naming_output
 
-_FORMAT = "edgedet device results 1"
+_FORMAT = "edgedet device results 2"
 _MOST_BYTES = 1 << 32  # of a file that is read
 _MARK, _HEAD_BYTES = b"edgedet device results", 1024
 
@@ -24,6 +25,7 @@ class Kept:
     """What the device once made of an input."""
 
     outputs: bytes
+    detections: bytes  # DETECTION_BYTES each
     ms: tuple[float, float, float] | None
 
 
@@ -62,6 +64,7 @@ class Journal:
         value = {
             "input_sha256": hashlib.sha256(data).hexdigest(),
             "outputs": base64.b64encode(kept.outputs).decode("ascii"),
+            "detections": base64.b64encode(kept.detections).decode("ascii"),
             "ms": kept.ms,
         }
         with naming_output(self.path):
@@ -103,17 +106,18 @@ class Journal:
 
     def _parse(self, line: bytes) -> tuple[str, Kept | None]:
         value = _value(line)
-        if not isinstance(value, dict) or set(value) != {"input_sha256", "outputs", "ms"}:
+        if not isinstance(value, dict) or set(value) != {"input_sha256", "outputs", "detections", "ms"}:
             return "", None
-        key, text, ms = value["input_sha256"], value["outputs"], value["ms"]
-        if not isinstance(key, str) or not isinstance(text, str):
+        key, text, found, ms = value["input_sha256"], value["outputs"], value["detections"], value["ms"]
+        if not isinstance(key, str) or not isinstance(text, str) or not isinstance(found, str):
             return "", None
         try:
-            outputs = base64.b64decode(text, validate=True)
+            outputs, detections = (base64.b64decode(one, validate=True) for one in (text, found))
             times = None if ms is None else _times(ms)
         except (ValueError, OverflowError):
             return "", None
-        return key, Kept(outputs, times) if len(outputs) == self._output_bytes else None
+        whole = len(outputs) == self._output_bytes and len(detections) % DETECTION_BYTES == 0
+        return key, Kept(outputs, detections, times) if whole else None
 
 
 def _times(value: Any) -> tuple[float, float, float]:

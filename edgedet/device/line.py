@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
+import stat
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -55,11 +58,12 @@ def parse_address(runtime: str) -> Address:
     port, at, baud = runtime.removeprefix(PREFIX).rpartition("@")
     if not at:
         port, baud = baud, str(DEFAULT_BAUD)
-    if not port or not (baud.isascii() and baud.isdecimal()) or not 1 <= int(baud[:10]) <= MOST_BAUD:
+    rate = int(baud[:10]) if baud.isascii() and baud.isdecimal() else 0
+    if not port or not port.isprintable() or not 1 <= rate <= MOST_BAUD:
         raise ConfigError(
             f"runtime {runtime!r}: expected serial:PORT or serial:PORT@BAUD, for example serial:/dev/ttyACM0@921600"
         )
-    return Address(port, int(baud[:10]))
+    return Address(port, rate)
 
 
 def open_line(address: Address) -> SerialLine:
@@ -73,6 +77,7 @@ def open_line(address: Address) -> SerialLine:
         import serial
     except ModuleNotFoundError:
         raise missing_extra("pyserial", "serial") from None
+    _refuse_other_files(address.port)
     try:
         port = serial.serial_for_url(address.port, do_not_open=True)
         port.baudrate, port.timeout, port.write_timeout = address.baud, 0.0, 10.0
@@ -80,10 +85,7 @@ def open_line(address: Address) -> SerialLine:
             port.exclusive = True
         port.open()
     except (OSError, ValueError, ImportError) as error:  # SerialException is an OSError
-        raise DeviceError(
-            f"{address.port}: can't be opened ({_reason(error)}): check the name, that the board is plugged in, that "
-            "no terminal program holds the port, and that this user may use it (on Debian: group dialout)"
-        ) from error
+        raise DeviceError(f"{address.port}: can't be opened ({_reason(error)}): {_advice(error)}") from error
     return SerialLine(port, address)
 
 
@@ -128,8 +130,64 @@ class SerialLine:
         )
 
 
+# Whatever else has a name in the file system: a serial port is a character device.
+_KINDS = {
+    stat.S_IFREG: "a regular file",
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a pipe, which carries bytes one way only",
+    stat.S_IFSOCK: "a socket (one of TCP is given as socket://HOST:PORT)",
+    stat.S_IFBLK: "a disk",
+}
+
+
+def _refuse_other_files(port: str) -> None:
+    """Before anything is opened: opening a pipe that nobody writes to would wait, and a disk is not to be written."""
+    try:
+        kind = stat.S_IFMT(os.stat(port).st_mode)
+    except (OSError, ValueError):  # a URL, a name of Windows, or what the port's own error says
+        return
+    if kind in _KINDS:
+        raise DeviceError(f"{port}: is {_KINDS[kind]}, not a serial port; {_ports()}")
+
+
+def _advice(error: Exception) -> str:
+    """What to do about a port that can't be opened."""
+    match _errno(error):
+        case errno.ENOENT | errno.ENODEV | errno.ENXIO | errno.EIO:
+            return f"check the name and that the board is plugged in; {_ports()}"
+        case errno.EACCES | errno.EPERM:
+            return "this user may not use it; on Debian: `sudo usermod -aG dialout $USER`, then log in again"
+        case errno.EBUSY | errno.EAGAIN:
+            return "another program has it; close the terminal program, IDE or other run that holds the port"
+        case errno.ECONNREFUSED:
+            return "nobody listens there; start the program that serves the device"
+        case errno.ENOTTY | errno.EINVAL:
+            return f"it is no serial port; {_ports()}"
+    return (
+        "check the name, that the board is plugged in, that no terminal program holds the port, and that this user may "
+        f"use it; {_ports()}"
+    )
+
+
+def _ports() -> str:
+    """Names of the serial ports of this computer, for an error."""
+    from serial.tools.list_ports import comports
+
+    names = sorted(port.device for port in comports())
+    return f"ports here: {', '.join(names[:8])}" if names else "this computer has no serial port now"
+
+
+def _errno(error: Exception) -> int:
+    """Number of the system's error; pyserial hides some in its text, as `(25, 'Inappropriate ...')`."""
+    if isinstance(error, OSError) and error.errno:
+        return error.errno
+    hidden = re.search(r"\((\d+), ['\"]", str(error)) or re.search(r"\[Errno (\d+)\]", str(error))
+    return int(hidden[1]) if hidden else 0
+
+
 def _reason(error: Exception) -> str:
     """What the system said, without pyserial's repetition of it."""
-    if isinstance(error, OSError) and error.errno:
-        return os.strerror(error.errno)
+    number = _errno(error)
+    if number:
+        return os.strerror(number)
     return (str(error).splitlines() or [type(error).__name__])[0][:200]

@@ -89,7 +89,7 @@ class Session:
             raise DeviceError(f"the device takes {self.hello.input_bytes} bytes, got {len(job.data)}")
         why = ""
         for attempt in range(self.link.patience.restarts + 1):
-            self.hello = self._greet()  # it may have been reset since, into another firmware
+            self._greet_again()
             if attempt:
                 self.link.traffic.restarts += 1
                 self._check_contract()
@@ -101,6 +101,14 @@ class Session:
             f"one picture was begun {self.link.patience.restarts + 1} times and never came through, at last because "
             f"{why}: does the board reset, for lack of power or by its watchdog?"
         )
+
+    def _greet_again(self) -> None:
+        """Greet before a picture: the board may have been reset since, into another firmware."""
+        if self._greet() != self.hello:
+            raise DeviceError(
+                "the device runs another firmware than when this run began (same model; other memory, clock, target or "
+                "version of edgedet): its results are not mixed; begin anew with one firmware"
+            )
 
     def _greet(self) -> Hello:
         payload = PROTOCOL_VERSION.to_bytes(2, "little")

@@ -21,6 +21,7 @@ from edgedet.graph.model import load_int8_model
 from edgedet.net.checkpoint import load_checkpoint
 from edgedet.progress import Progress, Stopwatch
 from edgedet.quantize.calibration.images import draw_images
+from edgedet.runtimes.names import choose_send
 from edgedet.runtimes.open import open_runtime
 
 BATCH = 8  # pictures at once; the first batch is the one that sensitivity is measured on
@@ -37,8 +38,10 @@ class InspectRequest:
     sensitivity_images: int = 8  # of them, at most BATCH: the network runs on them once for each layer
     seed: int = 0
     runtime: str | None = None  # whose outputs are compared with the simulator's, a board (serial:PORT) for example
+    send: str | None = None  # what the board gets: tensor or image; None: tensor
 
     def __post_init__(self) -> None:
+        choose_send(self.runtime or "none", self.send)  # raises
         if self.images < 1 or not 1 <= self.sensitivity_images <= BATCH:
             raise ConfigError(
                 f"inspect: {self.images} images, {self.sensitivity_images} for the sensitivity; expected at least 1, "
@@ -164,7 +167,8 @@ def inspect_model(request: InspectRequest, progress: Progress | None = None) -> 
     names = [model.graph.tensors[probe.tensor].name for probe in probes]
     outputs = None
     if request.runtime is not None:
-        outputs = check_outputs(open_runtime(request.model), open_runtime(request.model, request.runtime), records)
+        other = open_runtime(request.model, request.runtime, send=request.send)
+        outputs = check_outputs(open_runtime(request.model), other, records)
     return Inspection(
         layers=tuple(_layer(probe, names[n], ranks[n], sensitivities[n]) for n, probe in enumerate(probes)),
         damage=damage,

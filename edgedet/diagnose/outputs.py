@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from edgedet.data.coco.split import ImageRecord
-from edgedet.data.pictures.preprocess import load_pixels
+from edgedet.data.pictures.preprocess import load_image, resize_to_input
+from edgedet.evaluate.detect import OnDevice
 from edgedet.runtimes.protocol import Int8Runtime
 
 
@@ -35,9 +36,15 @@ class OutputCheck:
 def check_outputs(one: Int8Runtime, other: Int8Runtime, records: Sequence[ImageRecord]) -> OutputCheck:
     """Run the same images through both; the result is about `other`."""
     differing = outputs = 0
+    board = other if isinstance(other, OnDevice) else None
+    if board is not None:
+        for record in records:
+            board.require_room(record.width, record.height, str(record.path))
     for record in records:
-        x = one.prepare(load_pixels(record.path, one.preprocess))
-        for ours, theirs in zip(one.invoke(x), other.invoke(x), strict=True):
+        image = load_image(record.path)
+        x = one.prepare(resize_to_input(image, one.preprocess)[0])
+        found = board.invoke_image(image) if board is not None and board.takes_images else other.invoke(x)
+        for ours, theirs in zip(one.invoke(x), found, strict=True):
             differing += int(np.count_nonzero(ours != theirs))
             outputs += ours.size
     return OutputCheck(other.name, other.arithmetic, len(records), differing, outputs, other.details(False))

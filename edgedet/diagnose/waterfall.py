@@ -23,6 +23,7 @@ from edgedet.net.rtmdet import channels_last
 from edgedet.net.runtime import TorchRuntime
 from edgedet.progress import Progress
 from edgedet.quantize.fx.prepare import prepare_model
+from edgedet.runtimes.names import choose_send
 from edgedet.runtimes.open import open_runtime
 from edgedet.runtimes.protocol import Int8Runtime, Runtime
 
@@ -56,8 +57,10 @@ class WaterfallRequest:
     checked_images: int = CHECKED_IMAGES  # through reference kernels and TFLite Micro
     guilty_drop: float = GUILTY_DROP
     runtime: str | None = None  # one more form: a board (serial:PORT), an emulated one, generated C
+    send: str | None = None  # what the board gets: tensor or image; None: tensor
 
     def __post_init__(self) -> None:
+        choose_send(self.runtime or "none", self.send)  # raises
         if self.checked_images < 1 or (self.images is not None and self.images < 1):
             raise ConfigError(f"waterfall: {self.images} images, {self.checked_images} checked: expected at least 1")
 
@@ -273,8 +276,9 @@ def _measure_integer(meter: _Meter, request: WaterfallRequest, simulator: Int8Ru
         meter.compare_on(few, step, simulator)
     if request.runtime is not None:
         label = "on the device" if is_serial(request.runtime) else request.runtime
-        device = open_runtime(request.model, request.runtime)
-        meter.measure("device", label, device, "integer", request.runtime)
+        device = open_runtime(request.model, request.runtime, send=request.send)
+        sent = f", {choose_send(request.runtime, request.send)}s sent" if is_serial(request.runtime) else ""
+        meter.measure("device", label, device, "integer", f"{request.runtime}{sent}")
         meter.notes += device.details(False)
 
 

@@ -56,13 +56,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _open(path: Path, runtime: str | None, nms: NmsChoice) -> Runtime:
+def _open(path: Path, runtime: str | None, nms: NmsChoice, send: str | None) -> Runtime:
     name = choose_runtime(path, runtime)
     if name == "torch":
         raise ConfigError(f"{path}: checkpoints need torch; run `edgedet evaluate {path} ...`")
     from edgedet.runtimes.open import open_runtime
 
-    return open_runtime(path, name, nms)
+    return open_runtime(path, name, nms, send)
 
 
 if __name__ == "__main__":

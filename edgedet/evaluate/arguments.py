@@ -22,7 +22,7 @@ from edgedet.options import (
     split_name,
     threshold,
 )
-from edgedet.runtimes.names import RUNTIME_HELP, RUNTIMES
+from edgedet.runtimes.names import RUNTIME_HELP, RUNTIMES, SEND_HELP, SENT
 
 if TYPE_CHECKING:  # `--help` should not wait for NumPy and pycocotools
     from edgedet.contracts import NmsChoice
@@ -30,6 +30,8 @@ if TYPE_CHECKING:  # `--help` should not wait for NumPy and pycocotools
     from edgedet.data.paths import DataPaths
     from edgedet.evaluate.evaluator import EvalReport
     from edgedet.runtimes.protocol import Runtime
+
+    OpenModel = Callable[[Path, str | None, NmsChoice, str | None], Runtime]  # path, runtime, limits, send
 
 _WORTH_A_BAR = 1000  # images; fewer are checked in a second
 
@@ -44,6 +46,7 @@ def add_evaluate_arguments(parser: argparse.ArgumentParser) -> None:
     add_data_arguments(parser)
     parser.add_argument("--split", type=split_name, choices=SPLITS, default="valid", help="default: %(default)s")
     parser.add_argument("--runtime", choices=RUNTIMES, metavar="RUNTIME", help=RUNTIME_HELP)
+    add_send_argument(parser)
     parser.add_argument("--images", type=positive_int, metavar="N", help="only the first N images of the split")
     parser.add_argument(
         "--score-threshold",
@@ -73,17 +76,22 @@ class Evaluated:
     runtime: Runtime | None  # None: of results
 
 
-def run_evaluate(args: argparse.Namespace, open_model: Callable[[Path, str | None, NmsChoice], Runtime]) -> Evaluated:
+def add_send_argument(parser: argparse.ArgumentParser) -> None:
+    """Add what a device gets."""
+    parser.add_argument("--send", choices=SENT, help=SEND_HELP)
+
+
+def run_evaluate(args: argparse.Namespace, open_model: OpenModel) -> Evaluated:
     """Evaluate as the options say.
 
     Args:
         args: parsed options of `add_evaluate_arguments`.
-        open_model: opens a model file in the runtime of this name, with these limits of decoding.
+        open_model: opens a model file in the runtime of this name, with these limits of decoding; `send` of a device.
     Returns:
         The report, to be printed or written, and what it is of.
     """
     refuse_idle_options(args)
-    runtime = None if args.model is None else open_model(args.model, args.runtime, nms_choice(args))
+    runtime = None if args.model is None else open_model(args.model, args.runtime, nms_choice(args), args.send)
     split = _whole(data_paths(args), args)
     for warning in split.warnings:
         sys.stderr.write(f"warning: {split.name}: {warning.text}\n")
@@ -105,7 +113,7 @@ def _whole(paths: DataPaths, args: argparse.Namespace) -> CocoSplit:
 
 def refuse_idle_options(args: argparse.Namespace) -> None:
     """Raises ConfigError for an option that would have no effect in this mode."""
-    of_models = ("runtime", "per_operator", "score_threshold", "operating_point", "nms_iou", "max_detections",
+    of_models = ("runtime", "send", "per_operator", "score_threshold", "operating_point", "nms_iou", "max_detections",
                  "class_agnostic")  # fmt: skip
     values = {name: getattr(args, name) for name in of_models}
     idle = [

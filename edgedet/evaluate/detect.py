@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -15,7 +15,29 @@ from edgedet.data.pictures.preprocess import Placement, load_image, resize_to_in
 from edgedet.progress import Stopwatch
 
 if TYPE_CHECKING:  # the training loop evaluates without loading simulator and flatbuffer
+    from edgedet.runtimes.device_figures import DeviceFigures, DeviceMs, OnePicture
     from edgedet.runtimes.protocol import Runtime
+
+
+@runtime_checkable
+class OnDevice(Protocol):
+    """A runtime on a board, which detects itself, and may prepare the pictures, too."""
+
+    @property
+    def takes_images(self) -> bool:
+        """Whether the board prepares pictures itself: then `invoke_image` in place of `prepare` and `invoke`."""
+
+    def invoke_image(self, image: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Raw outputs of a picture, uint8 (H, W, 3), RGB, upright."""
+
+    def require_room(self, width: int, height: int, what: str) -> None:
+        """Raises DeviceError where a picture of this size can't be sent; `what` names it."""
+
+    def last_picture(self) -> OnePicture:
+        """What the board itself made of the picture that ran last."""
+
+    def device_figures(self) -> DeviceFigures:
+        """What was measured, of the pictures so far."""
 
 
 @dataclass
@@ -34,11 +56,22 @@ class Found:
     pixels: np.ndarray  # uint8 (height, width, channels), the resized image before `prepare`
     placement: Placement  # where the image lies in them
     in_input: Detections  # in pixels of the network's input
+    on_device: OnePicture | None = None  # what a board itself made of it; its detections in pixels of the upright image
 
     @property
     def in_image(self) -> Detections:
         """The same in pixels of the upright image."""
         return replace(self.in_input, boxes=self.placement.to_image(self.in_input.boxes))
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Width and height of the upright image, px."""
+        return self.placement.image_width, self.placement.image_height
+
+    @property
+    def device_ms(self) -> DeviceMs | None:
+        """Ms on a board, by its clock; None where no board ran, or it has no clock."""
+        return None if self.on_device is None else self.on_device.ms
 
 
 def detect(
@@ -59,13 +92,26 @@ def detect(
     clock, watch = clock or Clock(), Stopwatch()
     decoded = load_image(image) if isinstance(image, Path) else image
     pixels, placement = resize_to_input(decoded, runtime.preprocess)
-    x = runtime.prepare(pixels)
-    clock.preprocess += watch.seconds()
-    raw = runtime.invoke(x)
+    board = runtime if isinstance(runtime, OnDevice) else None
+    if board is not None and board.takes_images:
+        clock.preprocess += watch.seconds()
+        raw = board.invoke_image(decoded)
+    else:
+        x = runtime.prepare(pixels)
+        clock.preprocess += watch.seconds()
+        raw = runtime.invoke(x)
     clock.invoke += watch.seconds()
     detections = runtime.decode(raw, score_threshold)
     clock.decode += watch.seconds()
-    return Found(pixels, placement, detections)
+    return Found(pixels, placement, detections, None if board is None else _on_device(board, placement))
+
+
+def _on_device(board: OnDevice, placement: Placement) -> OnePicture:
+    """What the board made of the last picture; where it got a tensor it knows nothing of the image."""
+    last = board.last_picture()
+    if last.found is None or board.takes_images:
+        return last
+    return replace(last, found=replace(last.found, boxes=placement.to_image(last.found.boxes)))
 
 
 def detect_records(
@@ -74,6 +120,7 @@ def detect_records(
     score_threshold: float | None,
     labels: np.ndarray,
     clock: Clock | None = None,
+    own: dict[int, Detections] | None = None,
 ) -> Iterator[tuple[ImageRecord, Detections]]:
     """Detect objects in the images of a data set, in its labels.
 
@@ -83,13 +130,17 @@ def detect_records(
         score_threshold: inside [0, 1); None: the contract's, of each class.
         labels: label of the data set for each of the model's, from `match_classes`; detections of -1 are dropped.
         clock: where the seconds are added.
+        own: where a board's own detections are added, by image id.
     Yields:
         Each image with its detections, in pixels of the image, best first.
     """
     for record in records:
-        found = detect(runtime, record.path, score_threshold, clock).in_image
-        known = labels[found.labels] >= 0
-        yield (
-            record,
-            Detections(found.boxes[known], found.scores[known], labels[found.labels[known]]),
-        )
+        found = detect(runtime, record.path, score_threshold, clock)
+        if own is not None and found.on_device is not None and found.on_device.found is not None:
+            own[record.image_id] = _in_labels(found.on_device.found, labels)
+        yield record, _in_labels(found.in_image, labels)
+
+
+def _in_labels(found: Detections, labels: np.ndarray) -> Detections:
+    known = labels[found.labels] >= 0
+    return Detections(found.boxes[known], found.scores[known], labels[found.labels[known]])

@@ -7,18 +7,18 @@ import os
 import platform
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from edgedet.contracts import Detections
+from edgedet.contracts import Detections, OutputSpec
 from edgedet.data.check.content import count_objects
 from edgedet.data.coco.split import CocoSplit, ImageRecord, common_classes
 from edgedet.errors import ConfigError, DataError
 from edgedet.escape import json_text
-from edgedet.evaluate.detect import Clock, detect_records
+from edgedet.evaluate.detect import Clock, OnDevice, detect_records
 from edgedet.evaluate.figures.coco_ap import ApResult, coco_ap
 from edgedet.evaluate.figures.false_alarms import FalseAlarms, count_false_alarms
 from edgedet.evaluate.figures.matches import match
@@ -28,6 +28,7 @@ from edgedet.evaluate.own_decoder import Decoder, OwnDecoder
 from edgedet.progress import Progress
 
 if TYPE_CHECKING:  # the training loop evaluates without loading simulator and flatbuffer
+    from edgedet.runtimes.device_figures import DeviceFigures
     from edgedet.runtimes.protocol import Runtime
 
 
@@ -98,6 +99,7 @@ class EvalReport:
     left_out: tuple[str, ...] = ()  # classes that only the model or only the data has, as sentences
     false_alarms: FalseAlarms | None = None  # where the images show no object; AP is -1 then
     broken: tuple[str, ...] = ()  # what is wrong with each image that was left out because it can't be read
+    device: DeviceFigures | None = None  # what was measured on a board: ms by its clock, AP of its own detections
 
     def to_json(self) -> str:
         """JSON text, keys in the order of the fields, newline at the end."""
@@ -184,6 +186,10 @@ def evaluate(
         ConfigError: max_images is not positive.
     """
     records = select_records(split, max_images)
+    board = runtime if isinstance(runtime, OnDevice) else None
+    if board is not None:  # before the first of many slow pictures
+        for record in records:
+            board.require_room(record.width, record.height, str(record.path))
     keeping = runtime.keeping() if isinstance(runtime, Keeping) else nullcontext()
     if decode is not None:
         runtime = OwnDecoder(runtime, decode)
@@ -196,14 +202,16 @@ def evaluate(
         score_threshold = max(score_threshold, runtime.outputs.score_threshold)
     clock = Clock()
     mine = records if share is None else share.mine(records)
+    own: dict[int, Detections] = {}
     with keeping:
-        found = _detect_all(runtime, mine, least, labels, clock, progress)
+        found = _detect_all(runtime, mine, least, labels, clock, progress, own)
     if share is not None:
         found = share.gather(found)
     operation = None
     if aim is not None and objects:
         operation = operation_of(match(split, found), thresholds_of(runtime.outputs, split.class_names), aim)
     ap = coco_ap(split, found, runtime.outputs.max_detections, compare_plain)
+    device = None if board is None else _figures(board, split, own, runtime.outputs)
     return EvalReport(
         ap=ap,
         operation=operation,
@@ -221,7 +229,8 @@ def evaluate(
         max_detections=runtime.outputs.max_detections,
         input_size=(runtime.preprocess.width, runtime.preprocess.height),
         machine=describe_machine(),
-        details=runtime.details(per_operator) if isinstance(runtime, Detailed) else (),
+        details=_details(runtime, device, per_operator),
+        device=device,
         left_out=left_out,
         broken=split.broken,
         false_alarms=None if objects else count_false_alarms(found, split.class_names, score_threshold),
@@ -235,15 +244,35 @@ def _detect_all(
     labels: np.ndarray,
     clock: Clock,
     progress: Progress | None,
+    own: dict[int, Detections],
 ) -> dict[int, Detections]:
     """Detections by image id, in labels of the data set; arguments as of `evaluate` and `detect_records`."""
     found = {}
-    detected = detect_records(runtime, records, score_threshold, labels, clock)
+    detected = detect_records(runtime, records, score_threshold, labels, clock, own)
     for done, (record, detections) in enumerate(detected, start=1):
         found[record.image_id] = detections
         if progress is not None:
             progress(done, len(records))
     return found
+
+
+def _details(runtime: Runtime, device: DeviceFigures | None, per_operator: bool) -> tuple[str, ...]:
+    if device is not None:
+        return device.lines()
+    return runtime.details(per_operator) if isinstance(runtime, Detailed) else ()
+
+
+def _figures(board: OnDevice, split: CocoSplit, own: dict[int, Detections], outputs: OutputSpec) -> DeviceFigures:
+    """What was measured on a board, with the AP of what it detected itself, where the images show objects."""
+    figures = board.device_figures()
+    if not own or not any(len(record.boxes) for record in split.images if record.image_id in own):
+        return figures
+    from edgedet.runtimes.device_figures import OwnDetections
+
+    ap = coco_ap(split, own, outputs.max_detections, compare_plain=False)
+    least = min((outputs.score_threshold, *outputs.class_thresholds))
+    objects = sum(map(len, own.values()))
+    return replace(figures, own_detections=OwnDetections(ap.ap, ap.ap50, objects, least))
 
 
 def match_classes(class_names: tuple[str, ...], split: CocoSplit) -> tuple[CocoSplit, np.ndarray, tuple[str, ...]]:

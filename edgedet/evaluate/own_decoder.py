@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 import numpy as np
 
 from edgedet.contracts import Detections, OutputSpec, PreprocessSpec
+from edgedet.errors import ConfigError
+from edgedet.evaluate.detect import OnDevice
 
 if TYPE_CHECKING:  # the training loop evaluates without loading simulator and flatbuffer
     from edgedet.runtimes.protocol import Runtime
@@ -33,6 +35,10 @@ class OwnDecoder:
 
     runtime: Runtime
     function: Decoder
+
+    def __post_init__(self) -> None:
+        if isinstance(self.runtime, OnDevice) and self.runtime.takes_images:
+            raise ConfigError("`decode`: a device that gets images detects itself; leave `send` at tensor")
 
     @property
     def name(self) -> str:

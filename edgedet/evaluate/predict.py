@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +14,11 @@ from PIL import Image
 from edgedet.contracts import Detections
 from edgedet.data.check.content import require_bright_files
 from edgedet.data.pictures.draw import draw_boxes
+from edgedet.data.pictures.headers import read_header
 from edgedet.data.pictures.preprocess import load_image
 from edgedet.errors import ConfigError, DataError
 from edgedet.escape import json_text
-from edgedet.evaluate.detect import detect
+from edgedet.evaluate.detect import OnDevice, detect
 from edgedet.evaluate.own_decoder import Decoder, OwnDecoder
 from edgedet.fileio import write_text
 from edgedet.outputs.folder import added_files
@@ -25,6 +26,7 @@ from edgedet.outputs.lock import hold_output
 
 if TYPE_CHECKING:  # drawing alone needs no runtime
     from edgedet.progress import Progress
+    from edgedet.runtimes.device_figures import DeviceMs
     from edgedet.runtimes.protocol import Runtime
 
 
@@ -40,6 +42,7 @@ class Prediction:
     width: int  # px, of the upright image
     height: int  # px
     detections: Detections  # in pixels of the upright image
+    device_ms: DeviceMs | None = None  # of a board, by its clock; None: no board, or it has no clock
 
 
 def predict(
@@ -83,10 +86,22 @@ def predict(
         unreadable.append(str(error))
         on_unreadable(path, error)
 
+    if isinstance(runtime, OnDevice):
+        _require_room(runtime, image_paths)
     with hold_output(out):
         predictions = _predictions(runtime, image_paths, out, score_threshold, progress, told)
         _write(predictions, runtime, out, score_threshold, unreadable)
     return predictions
+
+
+def _require_room(board: OnDevice, image_paths: Sequence[Path]) -> None:
+    """Before the first of many slow pictures: whether all fit into the board's memory for one."""
+    for path in image_paths:
+        try:
+            header = read_header(path)
+        except (DataError, FileNotFoundError):  # told where it is its turn
+            continue
+        board.require_room(*header.upright_size, str(path))
 
 
 def _predictions(
@@ -106,7 +121,7 @@ def _predictions(
             on_unreadable(path, error)
         else:
             width, height = found.placement.image_width, found.placement.image_height
-            predictions.append(Prediction(path, picture, width, height, found.in_image))
+            predictions.append(Prediction(path, picture, width, height, found.in_image, found.device_ms))
         if progress is not None:
             progress(done, len(image_paths))
     if not predictions:
@@ -211,7 +226,10 @@ def _to_json(
                 "width": prediction.width,
                 "height": prediction.height,
                 "detections": detection_rows(prediction.detections, names),
+                **({} if prediction.device_ms is None else {"device_ms": asdict(prediction.device_ms)}),
             }
         )
     head = {"runtime": runtime.name, "arithmetic": runtime.arithmetic, **threshold_values(runtime, threshold)}
+    if isinstance(runtime, OnDevice):
+        head["device"] = asdict(runtime.device_figures())
     return json_text({**head, "class_names": list(names), "images": images, "unreadable": list(unreadable)}, 2)

@@ -85,7 +85,34 @@ def evaluation(content: dict[str, Any], brief: bool = False) -> Section:
     times = content["timings"]
     speed = tuple((words(name.removesuffix("_ms")), number(value, 2)) for name, value in times.items())
     tables = (Table(("", "all images"), rows, "COCO AP and AR"), Table(("step", "ms per image"), speed))
+    device = content.get("device")
+    if device:
+        texts += _device_texts(device)
+        tables += _device_times(device)
     return Section("Evaluation", tuple(texts), tables=tables[1:] if brief else tables)
+
+
+def _device_texts(device: dict[str, Any]) -> list[str]:
+    """What a board measured, of evaluate.json."""
+    own = device["own_detections"]
+    texts = [
+        f"On the device at {device['port']}: target {device['target']} of edgedet {device['edgedet_version']}, "
+        f"{device['sent']}s were sent."
+    ]
+    if own:
+        texts.append(
+            f"The device's own detections, at its threshold {own['score_threshold']:g}: AP {own['ap']:.3f}, AP50 "
+            f"{own['ap50']:.3f}, {own['objects']} objects."
+        )
+    return texts
+
+
+def _device_times(device: dict[str, Any]) -> tuple[Table, ...]:
+    rows = list((device["device_ms"] or {}).items())
+    rows += [("total, with the line", device["line_ms"])] if device["line_ms"] else []
+    names = ("min", "median", "mean", "max")
+    cells = tuple((words(step), *(number(spread[name], 3) for name in names)) for step, spread in rows)
+    return (Table(("step", *names), cells, "ms per image, by the clock of the device"),) if cells else ()
 
 
 def _change(values: Sequence[float]) -> tuple[Cell, ...]:

@@ -40,6 +40,33 @@ RUNTIME_HELP = (
 )
 
 
+TENSOR, IMAGE = SENT = ("tensor", "image")
+SEND_HELP = (
+    "with serial:PORT: what the board gets. tensor: the network's input, prepared here; image: the picture as it is, "
+    "so that the board's own resizing and quantization are measured, too (default: tensor)"
+)
+
+
+def choose_send(runtime: str, send: str | None) -> str:
+    """What a device gets.
+
+    Args:
+        runtime: its name.
+        send: what the user asked for: tensor, image, or None.
+    Returns:
+        tensor or image.
+    Raises:
+        ConfigError: no such input, or the runtime is no device.
+    """
+    if send is None:
+        return TENSOR
+    if send not in SENT:
+        raise ConfigError(f"`send` must be {' or '.join(SENT)}, got {send!r}")
+    if not is_serial(runtime):
+        raise ConfigError(f"`send` {send}: only of `runtime` serial:PORT, found {runtime}; leave it out")
+    return send
+
+
 def choose_runtime(model: Path, runtime: str | None) -> str:
     """Runtime for a model file.
 

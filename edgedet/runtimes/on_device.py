@@ -8,31 +8,43 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from edgedet.codegen.device_files import contract_text
 from edgedet.contracts import Detections
+from edgedet.data.pictures.preprocess import fitted_size
 from edgedet.device.journal import Journal, Kept
 from edgedet.device.line import Address, Line
 from edgedet.device.link import Link, Patience
 from edgedet.device.protocol import DETECTION_BYTES, Kind
-from edgedet.device.session import Answer, Expected, Job, Session
+from edgedet.device.session import Expected, Job, Session
 from edgedet.errors import DeviceError, OutputError, ShapeError
 from edgedet.graph.model import Int8Model
 from edgedet.graph.tflite.dtypes import tensor_bytes
+from edgedet.runtimes.device_figures import DeviceFigures, DeviceMs, LineTraffic, OnePicture, device_times, spread
+from edgedet.runtimes.names import IMAGE, TENSOR
 from edgedet.runtimes.protocol import Int8Runtime, decode_raw
 
 _DETECTION = np.dtype([("box", "<f4", 4), ("score", "<f4"), ("label", "<i4")])
 assert _DETECTION.itemsize == DETECTION_BYTES
+_RGB888 = 0  # of edk_pixel_format
+_MOST_SIDE = 65_535  # px; EDK_MAX_SIDE, and the 16 bits of BEGIN
 
 
 class DeviceModule:
     """A model on a board; not to be shared between threads."""
 
-    def __init__(self, model: Int8Model, line: Line, address: Address, patience: Patience | None = None) -> None:
+    def __init__(
+        self,
+        model: Int8Model,
+        line: Line,
+        address: Address,
+        patience: Patience | None = None,
+        send: str = TENSOR,
+    ) -> None:
         """Greet the board and check that it holds this model.
 
         Args:
@@ -40,12 +52,14 @@ class DeviceModule:
             line: to the board, open.
             address: of the line, for reports.
             patience: None: what is right for boards.
+            send: tensor, or image: the board resizes and quantizes, too.
         Raises:
-            DeviceError: nobody answers, or with another protocol, model or contract.
+            DeviceError: nobody answers, or with another protocol, model or contract, or without memory for images.
         """
         self._model = model
         self._address = address
         self._line = line
+        self.send = send
         graph = model.graph
         # As in deploy: in contract order where C follows the contracts.
         self._positions = model.output_positions if model.has_c_decoder else tuple(range(len(graph.outputs)))
@@ -59,8 +73,14 @@ class DeviceModule:
         self.session = Session(Link(line, patience or Patience()), expected)
         self._journal: Journal | None = None
         self._earlier = 0  # pictures that an earlier run measured
-        self._ms: list[tuple[float, float, float]] = []  # of every picture, by the device's clock
+        self._ms: list[DeviceMs] = []  # of every picture, by the device's clock
         self._seconds: list[float] = []  # of every picture, line included
+        self.last = OnePicture(None, None)
+        if send == IMAGE and not self.session.hello.frame_bytes:
+            raise DeviceError(
+                "the device takes no images, tensors alone: it was built without memory for them "
+                "(EDGEDET_FRAME_BYTES of device_main.c); build it with some, or leave `send` at tensor"
+            )
 
     def __call__(self, *q_inputs: np.ndarray) -> list[np.ndarray]:
         """Run one picture on the board.
@@ -73,22 +93,67 @@ class DeviceModule:
             DeviceError: the board does not answer, fails, or decodes otherwise than its contract says.
         """
         self._check(q_inputs)
-        data = b"".join(np.ascontiguousarray(x).tobytes() for x in q_inputs)
-        kept = None if self._journal is None else self._journal.get(data)
+        return self._run(Job(Kind.TENSOR, b"".join(np.ascontiguousarray(x).tobytes() for x in q_inputs)))
+
+    def run_image(self, image: np.ndarray) -> list[np.ndarray]:
+        """Run one picture on the board, which brings it to the network's input itself.
+
+        Args:
+            image: uint8 (H, W, 3), RGB, upright.
+        Returns:
+            As `__call__`.
+        Raises:
+            DeviceError: as `__call__`, or the image does not fit into the board's memory for one.
+        """
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+            raise ShapeError(f"image: expected uint8 (H, W, 3), found {image.dtype} {image.shape}")
+        height, width, _ = image.shape
+        self.require_room(width, height, "this image")
+        return self._run(Job(Kind.FRAME, np.ascontiguousarray(image).tobytes(), _RGB888, width, height))
+
+    def require_room(self, width: int, height: int, what: str) -> None:
+        """Raises DeviceError where an image of this size does not fit into the board's memory; `what` names it."""
+        needed, room = width * height * 3, self.session.hello.frame_bytes
+        if max(width, height) > _MOST_SIDE:
+            raise DeviceError(f"{what}: {width}x{height} px: a device takes sides of {_MOST_SIDE:,} px at most")
+        if needed > room:
+            raise DeviceError(
+                f"{what}: {width}x{height} px are {needed:,} bytes of RGB, but the device has {room:,} for an image: "
+                f"build it with -DEDGEDET_FRAME_BYTES={needed}u, take smaller images, or leave `send` at tensor"
+            )
+
+    def _run(self, job: Job) -> list[np.ndarray]:
+        kept = None if self._journal is None else self._journal.get(_identity(job))
         if kept is not None:
-            self._earlier += 1
-            self._ms += [] if kept.ms is None else [kept.ms]
-            return self._arrays(kept.outputs)
+            outputs = self._arrays(kept.outputs)
+            if self._agree(kept.detections, outputs, job):  # else the file was changed: measured again
+                self._earlier += 1
+                self._take(kept, job)
+                return outputs
         start = time.perf_counter()
-        answer = self.session.run(Job(Kind.TENSOR, data))
+        answer = self.session.run(job)
         self._seconds.append(time.perf_counter() - start)
-        self._ms += [] if answer.ms is None else [answer.ms]
         outputs = self._arrays(answer.outputs)
-        if self.session.hello.detects:
-            self._check_detections(answer, outputs)
+        if not self._agree(answer.detections, outputs, job):
+            raise DeviceError(
+                f"the device found {len(answer.detections) // DETECTION_BYTES} objects in its outputs, which hold "
+                f"{len(self._decoded(outputs, job))} by the contract, or other boxes or scores: build its kernels "
+                "without -ffast-math"
+            )
+        kept = Kept(answer.outputs, answer.detections, answer.ms)
+        self._take(kept, job)
         if self._journal is not None:
-            self._journal.add(data, Kept(answer.outputs, answer.ms))
+            self._journal.add(_identity(job), kept)
         return outputs
+
+    def _take(self, kept: Kept, job: Job) -> None:
+        """Count what the board made of a picture."""
+        ms = None if kept.ms is None else DeviceMs(*kept.ms)
+        if ms is not None and job.kind == Kind.TENSOR:
+            ms = replace(ms, prepare=0.0)  # a few ticks between two readings of the clock
+        self._ms += [] if ms is None else [ms]
+        found = decode_detections(kept.detections) if self.session.hello.detects else None
+        self.last = OnePicture(found, ms)
 
     @contextmanager
     def keeping(self) -> Iterator[None]:
@@ -98,7 +163,10 @@ class DeviceModule:
         """
         path = self.journal_path
         hello = self.session.hello
-        firmware = f"{hello.target} of edgedet {hello.edgedet_version}"
+        firmware = (
+            f"{hello.target} of edgedet {hello.edgedet_version}, {self.send}s, {hello.payload_bytes} and "
+            f"{hello.frame_bytes} bytes, {hello.ticks_per_second} ticks a second"
+        )
         try:
             self._journal = Journal(path, hello.model_sha256, firmware, sum(self._sizes))
         except OutputError as error:
@@ -121,9 +189,10 @@ class DeviceModule:
 
     @property
     def journal_path(self) -> Path:
-        """Where `keeping` keeps results: beside the model, a file for each port."""
+        """Where `keeping` keeps results: beside the model, a file for each port and kind of input."""
         port = re.sub(r"[^A-Za-z0-9.]+", "-", self._address.port).strip("-.")[-60:]
-        return self._model.path.with_name(f"{self._model.path.name}.{port}.results")
+        sent = ".images" if self.send == IMAGE else ""
+        return self._model.path.with_name(f"{self._model.path.name}.{port}{sent}.results")
 
     def close(self) -> None:
         """Give the line back."""
@@ -133,32 +202,32 @@ class DeviceModule:
     def arithmetic(self) -> str:
         """Which arithmetic runs where, in words."""
         hello = self.session.hello
-        return f"int8, on the device at {self._address}: target {hello.target} of edgedet {hello.edgedet_version}"
+        sent = "images sent, preprocessed there" if self.send == IMAGE else "tensors sent, preprocessed here"
+        return (
+            f"int8, on the device at {self._address}: target {hello.target} of edgedet {hello.edgedet_version}; {sent}"
+        )
+
+    def figures(self) -> DeviceFigures:
+        """What was measured, of the pictures so far."""
+        link, traffic, hello = self.session.link, self.session.link.traffic, self.session.hello
+        return DeviceFigures(
+            port=str(self._address),
+            sent=self.send,
+            target=hello.target,
+            edgedet_version=hello.edgedet_version,
+            images=self._earlier + len(self._seconds),
+            earlier_images=self._earlier,
+            device_ms=device_times(self._ms),
+            line_ms=spread([1000.0 * seconds for seconds in self._seconds]),
+            line=LineTraffic(
+                traffic.requests, traffic.repeated, link.damaged, traffic.strangers, traffic.restarts,
+                traffic.sent_bytes, traffic.received_bytes,
+            ),
+        )  # fmt: skip
 
     def details(self, per_operator: bool) -> tuple[str, ...]:
         """What was measured, lines for a report; of operators nothing is known."""
-        lines = []
-        if self._ms:
-            _, invoke, decode = np.mean(self._ms, axis=0)
-            runs = [row[1] for row in self._ms]
-            lines.append(
-                f"on the device, by its clock: network {invoke:.3f} ms per image ({min(runs):.3f} to {max(runs):.3f}), "
-                f"decode {decode:.3f} ms, mean of {len(self._ms)}"
-            )
-        elif self._seconds or self._earlier:
-            lines.append("on the device: it has no clock, so its times are not known")
-        if self._earlier:
-            lines.append(f"{self._earlier} images were measured by a run that was interrupted")
-        if self._seconds:
-            mean = 1000.0 * float(np.mean(self._seconds))
-            lines.append(f"with the line: {mean:.1f} ms per image, {self._address}")
-        link, traffic = self.session.link, self.session.link.traffic
-        lines.append(
-            f"line: {traffic.requests:,} requests, {traffic.repeated:,} sent again, {link.damaged:,} damaged and "
-            f"{traffic.strangers:,} late or doubled replies, {traffic.restarts:,} images begun again; "
-            f"{traffic.sent_bytes:,} bytes out, {traffic.received_bytes:,} in"
-        )
-        return tuple(lines)
+        return self.figures().lines()
 
     def _check(self, q_inputs: Sequence[np.ndarray]) -> None:
         graph = self._model.graph
@@ -178,26 +247,57 @@ class DeviceModule:
             start += size
         return arrays
 
-    def _check_detections(self, answer: Answer, outputs: Sequence[np.ndarray]) -> None:
-        """The device decoded, too: it must have found what its outputs mean, bit by bit."""
-        expected = decode_raw(self._model, [outputs[position] for position in self._positions])
-        if encode_detections(expected) != answer.detections:
-            raise DeviceError(
-                f"the device found {len(answer.detections) // DETECTION_BYTES} objects in its outputs, which hold "
-                f"{len(expected)} by the contract, or other boxes or scores: build its kernels without -ffast-math"
-            )
+    def _agree(self, detections: bytes, outputs: Sequence[np.ndarray], job: Job) -> bool:
+        """The device decoded, too: whether it found what its outputs mean, bit by bit."""
+        return not self.session.hello.detects or encode_detections(self._decoded(outputs, job)) == detections
+
+    def _decoded(self, outputs: Sequence[np.ndarray], job: Job) -> Detections:
+        """What the outputs hold by the contract, in px of what was sent."""
+        found = decode_raw(self._model, [outputs[position] for position in self._positions])
+        if job.kind == Kind.TENSOR:
+            return found
+        placement = fitted_size(job.width, job.height, self._model.preprocess)
+        return replace(found, boxes=placement.to_image(found.boxes))
 
 
 @dataclass(frozen=True, eq=False)
 class DeviceRuntime(Int8Runtime):
-    """Runtime over a board; follows the protocols `Runtime` and `Keeping`."""
+    """Runtime over a board; follows the protocols `Runtime`, `Keeping` and `OnDevice`."""
 
     module: DeviceModule | None = None
 
     def keeping(self) -> AbstractContextManager[None]:
         """As `DeviceModule.keeping`."""
-        assert self.module is not None
-        return self.module.keeping()
+        return self.device.keeping()
+
+    @property
+    def device(self) -> DeviceModule:
+        """The board."""
+        assert self.module is not None, "made by device_runtime"
+        return self.module
+
+    @property
+    def takes_images(self) -> bool:
+        """Whether the board prepares pictures itself: then `invoke_image` in place of `prepare` and `invoke`."""
+        return self.device.send == IMAGE
+
+    def invoke_image(self, image: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Outputs in contract order of a picture, uint8 (H, W, 3), RGB, upright."""
+        raw = self.device.run_image(image)
+        return tuple(raw[position] for position in self.model.output_positions)
+
+    def require_room(self, width: int, height: int, what: str) -> None:
+        """As `DeviceModule.require_room`, where images are sent."""
+        if self.takes_images:
+            self.device.require_room(width, height, what)
+
+    def last_picture(self) -> OnePicture:
+        """What the board itself made of the picture that ran last."""
+        return self.device.last
+
+    def device_figures(self) -> DeviceFigures:
+        """What was measured, of the pictures so far."""
+        return self.device.figures()
 
 
 def device_runtime(name: str, module: DeviceModule, model: Int8Model) -> DeviceRuntime:
@@ -211,3 +311,16 @@ def encode_detections(found: Detections) -> bytes:
     rows = np.zeros(len(found), _DETECTION)
     rows["box"], rows["score"], rows["label"] = found.boxes, found.scores, found.labels
     return rows.tobytes()
+
+
+def decode_detections(data: bytes) -> Detections:
+    """Detections as they came over the line."""
+    rows = np.frombuffer(data, _DETECTION)
+    return Detections(rows["box"].astype(np.float32), rows["score"].astype(np.float32), rows["label"].astype(np.int64))
+
+
+def _identity(job: Job) -> bytes:
+    """What decides the result of a job; a tensor has one shape."""
+    if job.kind == Kind.TENSOR:
+        return job.data
+    return f"{job.pixel_format} {job.width}x{job.height} ".encode() + job.data

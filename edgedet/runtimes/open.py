@@ -16,12 +16,14 @@ from edgedet.device.line import is_serial, open_line, parse_address
 from edgedet.errors import ConfigError, naming_file
 from edgedet.graph.model import Int8Model, load_int8_model
 from edgedet.runtimes.interpreters import open_default_kernels, open_reference, open_tflm
-from edgedet.runtimes.names import COMPILED_RUNTIMES, INT8_RUNTIMES
+from edgedet.runtimes.names import COMPILED_RUNTIMES, INT8_RUNTIMES, choose_send
 from edgedet.runtimes.protocol import Int8Runtime, Run
 from edgedet.simulate.simulator import Simulator
 
 
-def open_runtime(path: Path, name: str = "sim", nms: NmsChoice = AS_IN_CONTRACT) -> Int8Runtime:
+def open_runtime(
+    path: Path, name: str = "sim", nms: NmsChoice = AS_IN_CONTRACT, send: str | None = None
+) -> Int8Runtime:
     """Open an int8 `.tflite` in one of the int8 runtimes.
 
     Args:
@@ -32,10 +34,11 @@ def open_runtime(path: Path, name: str = "sim", nms: NmsChoice = AS_IN_CONTRACT)
             `-m55` (the same C on an emulated microcontroller), `serial:PORT` or `serial:PORT@BAUD` (a board that runs
             what `deploy` wrote).
         nms: other limits of decoding than the contract's; generated C is made with them.
+        send: what a board gets: tensor, prepared here, or image, as it is; None: tensor.
     Returns:
         The runtime, ready to invoke.
     Raises:
-        ConfigError: unknown name, or `nms` does not fit the head.
+        ConfigError: unknown name, `nms` does not fit the head, or `send` is for a board.
         ConversionError: the file is missing, damaged, not int8 or lacks metadata.
         ToolchainError: the interpreter's package is missing or rejects the file.
         DeviceError: the board does not answer, or holds another model.
@@ -49,9 +52,10 @@ def open_runtime(path: Path, name: str = "sim", nms: NmsChoice = AS_IN_CONTRACT)
     known = (*INT8_RUNTIMES, *COMPILED_RUNTIMES)
     if name not in known and not is_serial(name):
         raise ConfigError(f"runtime must be one of {', '.join(known)} or serial:PORT for a .tflite; got {name!r}")
+    sent = choose_send(name, send)
     model = load_int8_model(path)
     if is_serial(name):
-        return _open_device(model, name, nms)
+        return _open_device(model, name, nms, sent)
     model = replace(model, outputs=nms.applied(model.outputs))
     if name.startswith("qemu:"):
         with naming_file(path):
@@ -98,9 +102,9 @@ def _open_qemu(model: Int8Model, name: str) -> Int8Runtime:
     return Int8Runtime(name, "; ".join((arithmetic, *model.notes)), model, module, module.details)
 
 
-def _open_device(model: Int8Model, name: str, nms: NmsChoice) -> Int8Runtime:
+def _open_device(model: Int8Model, name: str, nms: NmsChoice, send: str) -> Int8Runtime:
     from edgedet.runtimes.on_device import DeviceModule, device_runtime
 
     address = parse_address(name)
-    module = DeviceModule(model, open_line(address), address)
+    module = DeviceModule(model, open_line(address), address, send=send)
     return device_runtime(name, module, replace(model, outputs=nms.applied(model.outputs)))

@@ -12,7 +12,7 @@ import pytest
 from edgedet.device.journal import Journal, Kept
 from edgedet.errors import ConfigError
 
-KEPT = Kept(b"abcd", (0.5, 1.5, 2.0))
+KEPT = Kept(b"abcd", bytes(24), (0.5, 1.5, 2.0))
 
 
 def journal(path: Path) -> Journal:
@@ -43,7 +43,8 @@ def test_journal_goes_on_behind_what_is_whole(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"outputs": "YWJj"}, {"outputs": "***"}, {"outputs": 4}, {"ms": [1, 2]}, {"ms": [1, 2, 10**400]}, {"ms": "abc"},
+    [{"detections": "YWJj"}, {"detections": None},
+     {"outputs": "YWJj"}, {"outputs": "***"}, {"outputs": 4}, {"ms": [1, 2]}, {"ms": [1, 2, 10**400]}, {"ms": "abc"},
      {"ms": [1e999, 0, 0]}, {"input_sha256": 5}, {"more": 1}],
 )  # fmt: skip
 def test_journal_lines_that_say_something_else_are_not_taken(tmp_path: Path, change: dict[str, Any]) -> None:

@@ -49,7 +49,7 @@ def test_device_gives_the_bytes_and_the_ap_of_the_simulator(
         found = evaluate(open_runtime(toy_model, f"serial:{device.port}"), split)
     assert 0.0 < expected.ap.ap < 1.0
     assert found.ap == expected.ap
-    assert "0 sent again, 0 damaged and 0 late" in found.details[2]
+    assert "0 sent again, 0 damaged and 0 late" in found.details[-2]
 
 
 @pytest.mark.parametrize("seed", [0, pytest.param(100, marks=pytest.mark.long)])
@@ -99,7 +99,7 @@ def test_interrupted_run_goes_on_where_it_was(
 
 
 def test_results_of_another_model_or_input_are_not_taken(tmp_path: Path) -> None:
-    path, kept = tmp_path / "a.results", Kept(b"abcd", (0.5, 1.5, 2.0))
+    path, kept = tmp_path / "a.results", Kept(b"abcd", bytes(24), (0.5, 1.5, 2.0))
     journal = Journal(path, "1" * 64, "c99 of edgedet 1", 4)
     journal.add(b"input", kept)
     journal.close(remove=False)
@@ -195,7 +195,7 @@ def test_port_that_is_not_there_or_taken_is_one_line(program: list[str], toy_mod
         open_runtime(toy_model, "serial:/dev/nowhere")
     with DeviceOnPty(program) as device:
         first = open_device(device, toy_model)
-        with pytest.raises(DeviceError, match=r"can't be opened .* that no terminal program holds the port"):
+        with pytest.raises(DeviceError, match=r"can't be opened .* another program has it"):
             open_device(device, toy_model)
         first.module.close()
 
@@ -245,7 +245,7 @@ def test_evaluate_and_predict_commands_run_on_a_device(
     found, expected = (json.loads(path.read_text()) for path in (report, tmp_path / "sim.json"))
     assert found["ap"] == expected["ap"]
     assert found["runtime"] == f"serial:{device.port}"
-    assert "ms per image" in found["details"][0]
+    assert found["device"]["sent"] == "tensor"
     with DeviceOnPty(program) as device:
         folders = {name: tmp_path / name for name in ("serial", "sim")}
         pictures = str(toy_data / "valid")
@@ -253,6 +253,9 @@ def test_evaluate_and_predict_commands_run_on_a_device(
         assert main([*arguments, "--out", str(folders["serial"])]) == 0
     assert main(["predict", str(toy_model), pictures, "--out", str(folders["sim"])]) == 0
     images = [json.loads((folder / "detections.json").read_text())["images"] for folder in folders.values()]
+    for image in images[0]:
+        assert set(image["device_ms"]) == {"prepare", "network", "decode"}
+        assert image.pop("device_ms")["network"] > 0.0
     assert images[0] == images[1] != []
     assert main(["evaluate", str(toy_model), "--data", str(toy_data), "--runtime", "serial:/dev/nowhere"]) == 2
     assert capsys.readouterr().err.splitlines()[-1].startswith("error: /dev/nowhere: can't be opened")
