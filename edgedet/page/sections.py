@@ -84,7 +84,8 @@ def evaluation(content: dict[str, Any], brief: bool = False) -> Section:
     ]
     times = content["timings"]
     speed = tuple((words(name.removesuffix("_ms")), number(value, 2)) for name, value in times.items())
-    tables = (Table(("", "all images"), rows, "COCO AP and AR"), Table(("step", "ms per image"), speed))
+    tables: tuple[Table, ...] = (Table(("", "all images"), rows, "COCO AP and AR"),)
+    tables += (Table(("step", "ms per image"), speed),)
     device = content.get("device")
     if device:
         texts += _device_texts(device)
