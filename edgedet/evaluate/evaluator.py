@@ -186,10 +186,7 @@ def evaluate(
         ConfigError: max_images is not positive.
     """
     records = select_records(split, max_images)
-    board = runtime if isinstance(runtime, OnDevice) else None
-    if board is not None:  # before the first of many slow pictures
-        for record in records:
-            board.require_room(record.width, record.height, str(record.path))
+    board = _board(runtime, records)
     keeping = runtime.keeping() if isinstance(runtime, Keeping) else nullcontext()
     if decode is not None:
         runtime = OwnDecoder(runtime, decode)
@@ -235,6 +232,15 @@ def evaluate(
         broken=split.broken,
         false_alarms=None if objects else count_false_alarms(found, split.class_names, score_threshold),
     )
+
+
+def _board(runtime: Runtime, records: Sequence[ImageRecord]) -> OnDevice | None:
+    """The runtime where it is a board; that all images fit into its memory is told before the first of many slow ones."""
+    if not isinstance(runtime, OnDevice):
+        return None
+    for record in records:
+        runtime.require_room(record.width, record.height, str(record.path))
+    return runtime
 
 
 def _detect_all(
