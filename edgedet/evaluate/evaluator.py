@@ -235,7 +235,7 @@ def evaluate(
 
 
 def _board(runtime: Runtime, records: Sequence[ImageRecord]) -> OnDevice | None:
-    """The runtime where it is a board; that all images fit into its memory is told before the first of many slow ones."""
+    """The runtime where it is a board, whose memory takes all images: else that is told before the first slow one."""
     if not isinstance(runtime, OnDevice):
         return None
     for record in records:
