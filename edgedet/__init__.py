@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from edgedet.api.boards import boards
     from edgedet.api.dataset import Dataset, open_dataset
     from edgedet.api.detections import Detections
-    from edgedet.api.model import Model, load
+    from edgedet.api.load import load
+    from edgedet.api.model import Model
     from edgedet.api.pages import report
     from edgedet.api.training import train
     from edgedet.api.ui import ui
@@ -54,7 +55,7 @@ _HOMES = {
     "EdgedetError": "edgedet.errors",
     "Model": "edgedet.api.model",
     "boards": "edgedet.api.boards",
-    "load": "edgedet.api.model",
+    "load": "edgedet.api.load",
     "open_dataset": "edgedet.api.dataset",
     "report": "edgedet.api.pages",
     "train": "edgedet.api.training",

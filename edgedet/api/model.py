@@ -24,8 +24,7 @@ from edgedet.evaluate.evaluator import COCO_SCORE_THRESHOLD, evaluate
 from edgedet.evaluate.figures.operating_point import Aim
 from edgedet.evaluate.predict import predict
 from edgedet.fileio import PathLike, as_path
-from edgedet.progress import Progress
-from edgedet.runtimes.names import CHECKPOINT_SUFFIXES, choose_runtime, choose_send
+from edgedet.progress import Progress, show_progress
 from edgedet.typed import require_threshold
 
 if TYPE_CHECKING:
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
     from edgedet.deploy.api import DeployReport
     from edgedet.diagnose.inspect import Inspection
     from edgedet.evaluate.evaluator import EvalReport
+    from edgedet.evaluate.video import VideoReport
     from edgedet.exchange.export.api import ExportReport
     from edgedet.finetune.qat import QatReport
     from edgedet.hardware.check import CheckReport
@@ -47,7 +47,6 @@ if TYPE_CHECKING:
     Report = QuantizeReport | QatReport | TrainResult
 
 CHECKPOINT, INT8, ONNX = "checkpoint", "int8", "onnx"
-_KINDS = {**dict.fromkeys(CHECKPOINT_SUFFIXES, CHECKPOINT), ".tflite": INT8, ".onnx": ONNX}
 _WORDS = {CHECKPOINT: "a checkpoint", INT8: "an int8 file", ONNX: "an ONNX file"}
 
 
@@ -118,6 +117,39 @@ class Model:
                 )
             predictions = predict(self.runtime, files, as_path(out, "out"), threshold, progress)
         return [self._detections(p.detections, p.image, (p.width, p.height), p.device_ms) for p in predictions]
+
+    def predict_video(
+        self,
+        source: PathLike | int,
+        out: PathLike,
+        *,
+        score_threshold: float | None = None,
+        frames: int | None = None,
+        window: bool = False,
+    ) -> VideoReport:
+        """Find objects in a video or what a camera sees; write OUT/NAME.mp4 with boxes and OUT/NAME.json.
+
+        Args:
+            source: path of a video, or the number of a camera, 0 for the first.
+            out: folder, created when absent.
+            score_threshold: 0 <= t < 1; None: the model's own.
+            frames: end after so many, 1 or more; None: the whole video, or until Ctrl-C.
+            window: show every frame with its boxes; q, Esc or closing it ends the recording.
+        Returns:
+            Paths, frames, objects, median milliseconds of a frame.
+        Raises:
+            DataError: no such video or camera, or nothing in it can be decoded.
+            ConfigError: a threshold out of range, or a window where there is no display.
+        """
+        from edgedet.evaluate.video import predict_video
+
+        if frames is not None and frames < 1:
+            raise ConfigError(f"`frames` {frames}: expected 1 or more, or None for all")
+        require_threshold(score_threshold=score_threshold)
+        name = str(source) if isinstance(source, int) else str(as_path(source, "source"))
+        with show_progress("predict", "frames") as progress:
+            folder = as_path(out, "out")
+            return predict_video(self.runtime, name, folder, score_threshold, frames, progress, window)
 
     def evaluate(
         self,
@@ -291,7 +323,7 @@ class Model:
         from edgedet.diagnose.inspect import InspectRequest, inspect_model
 
         self._require(INT8, to="inspect", instead="make it int8 with quantize() first")
-        checkpoint = against.path if isinstance(against, Model) else load(against).path
+        checkpoint = against.path if isinstance(against, Model) else file_of(as_path(against, "against"))
         return inspect_model(InspectRequest(self.path, checkpoint, as_dataset(data).valid, images, seed=seed))
 
     def lint(self, *, target: str | None = None, npu: NpuOptions | None = None) -> LintReport:
@@ -354,46 +386,3 @@ class Model:
     def _require(self, *kinds: str, to: str, instead: str) -> None:
         if self.kind not in kinds:
             raise ConfigError(f"{self.path}: can't {to} {_WORDS[self.kind]}; {instead}")
-
-
-def load(
-    model: PathLike,
-    *,
-    runtime: str | None = None,
-    device: str | None = None,
-    nms_iou: float | None = None,
-    max_detections: int | None = None,
-    class_agnostic: bool = False,
-    send: str | None = None,
-) -> Model:
-    """Load a detector.
-
-    Args:
-        model: checkpoint (.pt), int8 file (.tflite) of any maker, network (.onnx), or the folder of a run: of
-            `quantize` its int8 file is taken, of `train` and `substitute` the best checkpoint.
-        runtime: what runs an int8 file: sim (the chip's arithmetic in NumPy, the usual one), ref, xnnpack, tflm, c99,
-            qemu:cortex-m4, -m7, -m55, serial:PORT[@BAUD] (a board).
-        device: of checkpoints: auto, cpu, cuda, cuda:N, mps; None: auto.
-        nms_iou: suppress boxes whose IoU with a better one is higher, inside (0, 1]; None: the file's.
-        max_detections: of a picture; None: the file's.
-        class_agnostic: each box has its best class only, and suppresses those of all classes.
-        send: what a board gets: tensor, prepared here, or image, so that the board prepares it; None: tensor.
-    Returns:
-        The model. Its file is read when something first needs it.
-    Raises:
-        ConfigError: no such file, no run in the folder, or another kind of file.
-    """
-    path = file_of(as_path(model, "model"))
-    kind = _KINDS.get(path.suffix.lower())
-    if kind is None:
-        raise ConfigError(
-            f"{path}: expected a .tflite, .pt, .pth or .onnx, found {path.suffix or 'no suffix'}; checkpoints of "
-            "other makers come in by `edgedet import`"
-        )
-    if kind == ONNX and any(given is not None for given in (runtime, device, send)):
-        raise ConfigError(f"{path}: `runtime`, `device` and `send` are of int8 files; quantize() the ONNX file first")
-    if kind != ONNX:
-        choose_send(choose_runtime(path, runtime), send)  # raises
-    if kind == INT8 and device is not None:
-        raise ConfigError(f"{path}: `device` {device!r} is for checkpoints; an int8 file runs on the CPU")
-    return Model(path, kind, runtime, device, NmsChoice(nms_iou, max_detections, class_agnostic), send=send)

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from edgedet.api.dataset import Data, as_dataset, size_of
-from edgedet.api.model import CHECKPOINT, Model, load
+from edgedet.api.load import load
+from edgedet.api.model import CHECKPOINT, Model
 from edgedet.api.runs import next_run, refuse_other_run, run_name
 from edgedet.errors import ConfigError
 from edgedet.fileio import PathLike, as_path

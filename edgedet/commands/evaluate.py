@@ -118,6 +118,12 @@ def add_predict(commands: Commands) -> None:
         help="images that can't be read are no error; either way all others are done, and these are named",
     )
     parser.add_argument("--frames", type=positive_int, metavar="N", help="of a video or camera (default: all)")
+    parser.add_argument(
+        "--show",
+        action=argparse.BooleanOptionalAction,
+        help="a window with the frames of a video or camera, which q or Esc ends (default: of a camera, where there is "
+        "a display)",
+    )
     add_device_argument(parser, note=", for a checkpoint")
     add_json_argument(parser)
 
@@ -131,6 +137,10 @@ def _predict(args: argparse.Namespace) -> int:
     ]
     if args.frames is not None and not videos:
         raise ConfigError(f"--frames {args.frames}: only of a video or camera, found {', '.join(args.images)}")
+    if args.show is not None and not videos:
+        raise ConfigError(
+            f"--{'' if args.show else 'no-'}show: only of a video or camera, found {', '.join(args.images)}"
+        )
     if not videos:
         return _predict_pictures(args)
     if len(args.images) > 1:
@@ -173,13 +183,19 @@ def _predict_pictures(args: argparse.Namespace) -> int:
 
 def _predict_video(args: argparse.Namespace, source: str) -> int:
     from edgedet.evaluate.video import predict_video
+    from edgedet.evaluate.window import has_display
     from edgedet.progress import show_progress
 
     announce_out(args, "predict")
     runtime = open_model(args.model, args.runtime, args.device, nms_choice(args), args.send)
+    window = args.show if args.show is not None else source.isdecimal() and has_display()
+    if source.isdecimal() and args.show is None and not window:
+        show("no display: the camera is recorded without a window")
+    if source.isdecimal() and args.frames is None:
+        show(f"{'q or Esc in the window, or ' if window else ''}Ctrl-C ends the recording")
     with show_progress("predict", "frames") as progress:
-        report = predict_video(runtime, source, args.out, args.score_threshold, args.frames, progress)
-    show(f"{report.video}: {report.frames} frames, {report.objects} objects")
+        report = predict_video(runtime, source, args.out, args.score_threshold, args.frames, progress, window)
+    show(f"{report.video}: {report.frames} frames, {report.objects} objects, median {report.median_ms:.1f} ms a frame")
     show(f"{report.detections}: all detections ({runtime.name}: {runtime.arithmetic})")
     give(args, report.detections.read_text(encoding="utf-8"))
     show_out(args)

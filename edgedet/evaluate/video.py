@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from edgedet.errors import DataError, missing_extra
 from edgedet.escape import json_text
 from edgedet.evaluate.detect import detect
 from edgedet.evaluate.predict import detection_rows, draw_detections, threshold_values
+from edgedet.evaluate.window import Window
 from edgedet.fileio import write_text
 from edgedet.outputs.folder import added_files
 from edgedet.outputs.lock import hold_output
@@ -33,6 +38,7 @@ class VideoReport:
     detections: Path  # JSON, frame by frame
     frames: int
     objects: int  # in all frames
+    median_ms: float  # from a frame to its detections, without reading, drawing and writing
 
 
 def is_video(source: str) -> bool:
@@ -47,10 +53,12 @@ def predict_video(
     score_threshold: float | None = None,
     max_frames: int | None = None,
     progress: Progress | None = None,
+    window: bool = False,
 ) -> VideoReport:
     """Detect objects in every frame; write OUT/NAME.mp4 with boxes and OUT/NAME.json.
 
-    Both files appear when all frames went through. Ctrl-C ends a camera's recording: what was seen is written.
+    Both files appear when all frames went through. Ctrl-C ends a camera's recording, and who closes the window, or
+    presses q or Esc in it, ends any: what was seen is written.
 
     Args:
         runtime: the model in one of its forms.
@@ -58,26 +66,39 @@ def predict_video(
         out: folder, created when absent.
         score_threshold: 0 <= t < 1; None: the model's.
         max_frames: end after so many; None: the whole video, or until Ctrl-C.
+        window: show every frame with its boxes and the milliseconds that it took.
         progress: called after each frame; of a camera without `max_frames` the number of frames is not known: never.
     Returns:
         Paths and counts.
     Raises:
         DataError: no such video or camera, or nothing in it can be decoded.
+        ConfigError: there is no display for the window.
         ToolchainError: OpenCV is missing.
     """
     camera = source.isdecimal()
     name = f"camera{source}" if camera else _name(Path(source), out)
     found: list[Detections] = []
-    with hold_output(out), _open(source) as video, added_files(out, f"{name}.json") as folder:
+    times: list[float] = []
+    with (
+        hold_output(out),
+        _open(source) as video,
+        Window(f"edgedet {source}") if window else nullcontext() as shown,
+        added_files(out, f"{name}.json") as folder,
+    ):
         with _Writer(folder / f"{name}.mp4", video, out) as writer:
             total = max_frames or video.frames
             try:
                 for frame in video:
+                    start = perf_counter()
                     seen = detect(runtime, frame, score_threshold).in_image
-                    writer.write(draw_detections(frame, seen, runtime.outputs.class_names))
+                    times.append(1000 * (perf_counter() - start))
+                    drawn = draw_detections(frame, seen, runtime.outputs.class_names)
+                    writer.write(drawn)
                     found.append(seen)
                     if progress is not None and total:
                         progress(len(found), max(total, len(found)))
+                    if shown is not None and not shown.show(_labelled(drawn, times[-1], len(seen))):
+                        break
                     if max_frames is not None and len(found) == max_frames:
                         break
             except KeyboardInterrupt:
@@ -86,7 +107,21 @@ def predict_video(
         if not found:
             raise DataError(f"{source}: holds no frame that OpenCV can decode; convert it to MP4 with H.264")
         write_text(folder / f"{name}.json", _to_json(found, runtime, source, score_threshold, video.rate))
-    return VideoReport(out / f"{name}.mp4", out / f"{name}.json", len(found), sum(len(seen) for seen in found))
+    objects = sum(len(seen) for seen in found)
+    return VideoReport(out / f"{name}.mp4", out / f"{name}.json", len(found), objects, median(times))
+
+
+def _labelled(pixels: np.ndarray, milliseconds: float, objects: int) -> np.ndarray:
+    """The frame with its time and number of objects in the corner, dark on white."""
+    from PIL import Image, ImageDraw
+
+    picture = Image.fromarray(pixels)
+    draw = ImageDraw.Draw(picture)
+    text = f"{milliseconds:.1f} ms, {objects} object{'' if objects == 1 else 's'}"
+    left, top, right, bottom = draw.textbbox((4, 4), text)
+    draw.rectangle((left - 2, top - 2, right + 2, bottom + 2), fill="white")
+    draw.text((4, 4), text, fill="black")
+    return np.asarray(picture)
 
 
 def _name(source: Path, out: Path) -> str:

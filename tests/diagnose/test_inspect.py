@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+import edgedet
 from edgedet.data.coco.split import CocoSplit
 from edgedet.data.pictures.preprocess import load_image, normalize, resize_to_input
 from edgedet.diagnose.inspect import Inspection, InspectRequest, inspect_model
@@ -125,3 +126,13 @@ def test_inspect_model_int16_layers_are_judged_by_their_own_width(
     assert found[1][wide].sensitivity <= found[0][wide].sensitivity
     assert found[1][wide].zero_point == 0
     assert 0.2 < found[1][wide].range_use <= 1  # of 65535 steps; half of them are below 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("opened", [False, True])
+def test_model_inspect_is_inspect_model(
+    opened: bool, inspection: Inspection, pico: Path, split: CocoSplit, maker: ModuleType
+) -> None:
+    against = edgedet.load(pico / maker.CHECKPOINT) if opened else str(pico / maker.CHECKPOINT)
+    found = edgedet.load(pico / maker.MODEL).inspect(against, split.ann_path.parents[1], images=3)
+    assert [row.name for row in found.layers] == [row.name for row in inspection.layers]

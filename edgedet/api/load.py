@@ -1,0 +1,55 @@
+"""`edgedet.load`: a detector by its file or the folder of its run."""
+
+from __future__ import annotations
+
+from edgedet.api.model import CHECKPOINT, INT8, ONNX, Model
+from edgedet.api.runs import file_of
+from edgedet.contracts import NmsChoice
+from edgedet.errors import ConfigError
+from edgedet.fileio import PathLike, as_path
+from edgedet.runtimes.names import CHECKPOINT_SUFFIXES, choose_runtime, choose_send
+
+_KINDS = {**dict.fromkeys(CHECKPOINT_SUFFIXES, CHECKPOINT), ".tflite": INT8, ".onnx": ONNX}
+
+
+def load(
+    model: PathLike,
+    *,
+    runtime: str | None = None,
+    device: str | None = None,
+    nms_iou: float | None = None,
+    max_detections: int | None = None,
+    class_agnostic: bool = False,
+    send: str | None = None,
+) -> Model:
+    """Load a detector.
+
+    Args:
+        model: checkpoint (.pt), int8 file (.tflite) of any maker, network (.onnx), or the folder of a run: of
+            `quantize` its int8 file is taken, of `train` and `substitute` the best checkpoint.
+        runtime: what runs an int8 file: sim (the chip's arithmetic in NumPy, the usual one), ref, xnnpack, tflm, c99,
+            qemu:cortex-m4, -m7, -m55, serial:PORT[@BAUD] (a board).
+        device: of checkpoints: auto, cpu, cuda, cuda:N, mps; None: auto.
+        nms_iou: suppress boxes whose IoU with a better one is higher, inside (0, 1]; None: the file's.
+        max_detections: of a picture; None: the file's.
+        class_agnostic: each box has its best class only, and suppresses those of all classes.
+        send: what a board gets: tensor, prepared here, or image, so that the board prepares it; None: tensor.
+    Returns:
+        The model. Its file is read when something first needs it.
+    Raises:
+        ConfigError: no such file, no run in the folder, or another kind of file.
+    """
+    path = file_of(as_path(model, "model"))
+    kind = _KINDS.get(path.suffix.lower())
+    if kind is None:
+        raise ConfigError(
+            f"{path}: expected a .tflite, .pt, .pth or .onnx, found {path.suffix or 'no suffix'}; checkpoints of "
+            "other makers come in by `edgedet import`"
+        )
+    if kind == ONNX and any(given is not None for given in (runtime, device, send)):
+        raise ConfigError(f"{path}: `runtime`, `device` and `send` are of int8 files; quantize() the ONNX file first")
+    if kind != ONNX:
+        choose_send(choose_runtime(path, runtime), send)  # raises
+    if kind == INT8 and device is not None:
+        raise ConfigError(f"{path}: `device` {device!r} is for checkpoints; an int8 file runs on the CPU")
+    return Model(path, kind, runtime, device, NmsChoice(nms_iou, max_detections, class_agnostic), send=send)
