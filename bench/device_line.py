@@ -70,7 +70,9 @@ def main() -> int:
 
 def _row(label: str, send: str, share: float, found: EvalReport, expected: float) -> str:
     figures = found.device
-    assert figures is not None and figures.own_detections is not None and figures.line_ms is not None
+    assert figures is not None
+    assert figures.own_detections is not None
+    assert figures.line_ms is not None
     cells = (
         label, send, f"{share:.0%}", found.images, repr(expected), repr(found.ap.ap), repr(figures.own_detections.ap),
         f"{figures.line.requests:,}", f"{figures.line.sent_again:,}", f"{figures.line_ms.mean:,.0f}",

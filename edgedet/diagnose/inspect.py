@@ -147,6 +147,8 @@ def inspect_model(request: InspectRequest, progress: Progress | None = None) -> 
     model = load_int8_model(request.model)
     advice = "inspect with the data that it was made for"
     common_classes(request.split, str(request.model), model.outputs.class_names, advice)
+    # A port or board that can't be used is told before all the work.
+    other = None if request.runtime is None else open_runtime(request.model, request.runtime, send=request.send)
     rebuilt = rebuild(model.graph, checkpoint, str(request.model))
     comparison = LayerComparison(rebuilt, model)
     probes = comparison.probes
@@ -166,8 +168,7 @@ def inspect_model(request: InspectRequest, progress: Progress | None = None) -> 
     ranks = {number: rank for rank, number in enumerate(order, 1)}
     names = [model.graph.tensors[probe.tensor].name for probe in probes]
     outputs = None
-    if request.runtime is not None:
-        other = open_runtime(request.model, request.runtime, send=request.send)
+    if other is not None:
         outputs = check_outputs(open_runtime(request.model), other, records)
     return Inspection(
         layers=tuple(_layer(probe, names[n], ranks[n], sensitivities[n]) for n, probe in enumerate(probes)),

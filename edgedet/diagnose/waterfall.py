@@ -11,11 +11,11 @@ from typing import Any
 from torch import nn
 
 from edgedet.data.coco.split import CocoSplit
-from edgedet.device.line import is_serial
 from edgedet.diagnose.outputs import check_outputs
 from edgedet.diagnose.rebuild import Rebuilt, rebuild, with_weights_of, without_rounding
 from edgedet.errors import ConfigError, ToolchainError
 from edgedet.escape import json_text
+from edgedet.evaluate.detect import OnDevice
 from edgedet.evaluate.evaluator import evaluate
 from edgedet.fileio import atomic_write_text
 from edgedet.net.checkpoint import Checkpoint, load_checkpoint
@@ -23,6 +23,7 @@ from edgedet.net.rtmdet import channels_last
 from edgedet.net.runtime import TorchRuntime
 from edgedet.progress import Progress
 from edgedet.quantize.fx.prepare import prepare_model
+from edgedet.runtimes.device_figures import DeviceFigures
 from edgedet.runtimes.names import choose_send
 from edgedet.runtimes.open import open_runtime
 from edgedet.runtimes.protocol import Int8Runtime, Runtime
@@ -95,6 +96,7 @@ class Waterfall:
     split: str
     images: int
     notes: tuple[str, ...]  # what was not measured, and why
+    device: DeviceFigures | None = None  # what was measured on a board besides AP
 
     def step(self, key: str) -> Step:
         """The step with this key. Raises KeyError."""
@@ -147,10 +149,12 @@ def measure_waterfall(request: WaterfallRequest, progress: Progress | None = Non
     checkpoint = load_checkpoint(request.checkpoint).int8_form()
     simulator = open_runtime(request.model, "sim")
     rebuilt = rebuild(simulator.model.graph, checkpoint, str(request.model))
+    other = _other(request)
     meter = _Meter(request, progress)
     base = _measure_float(meter, request, checkpoint, rebuilt)
     _measure_rounding(meter, checkpoint, rebuilt, base)
     _measure_integer(meter, request, simulator)
+    device = None if other is None else _measure_other(meter, request, other)
     by_key = {step.key: step for step in meter.steps}
     if by_key["float"].images < FEW_IMAGES:
         meter.notes.append(
@@ -166,6 +170,7 @@ def measure_waterfall(request: WaterfallRequest, progress: Progress | None = Non
         split=request.split.name,
         images=by_key["float"].images,
         notes=tuple(meter.notes),
+        device=device,
     )
 
 
@@ -274,12 +279,27 @@ def _measure_integer(meter: _Meter, request: WaterfallRequest, simulator: Int8Ru
             "tflm", f"TFLite Micro, {few} images", tflm, "integer", "against the simulator on the same images", few
         )
         meter.compare_on(few, step, simulator)
-    if request.runtime is not None:
-        label = "on the device" if is_serial(request.runtime) else request.runtime
-        device = open_runtime(request.model, request.runtime, send=request.send)
-        sent = f", {choose_send(request.runtime, request.send)}s sent" if is_serial(request.runtime) else ""
-        meter.measure("device", label, device, "integer", f"{request.runtime}{sent}")
-        meter.notes += device.details(False)
+
+
+def _other(request: WaterfallRequest) -> Int8Runtime | None:
+    """The runtime that was asked for, opened first: what is wrong with a port or board is told before all the work."""
+    if request.runtime is None:
+        return None
+    runtime = open_runtime(request.model, request.runtime, send=request.send)
+    if isinstance(runtime, OnDevice):
+        for record in request.split.images[: request.images]:
+            runtime.require_room(record.width, record.height, str(record.path))
+    return runtime
+
+
+def _measure_other(meter: _Meter, request: WaterfallRequest, other: Int8Runtime) -> DeviceFigures | None:
+    """The row of the runtime that was asked for; gives what was measured, where it is a board."""
+    board = other if isinstance(other, OnDevice) else None
+    label = other.name if board is None else "on the device"
+    sent = "" if board is None else f", {choose_send(other.name, request.send)}s sent"
+    meter.measure("device", label, other, "integer", f"{other.name}{sent}")
+    meter.notes += other.details(False)
+    return None if board is None else board.device_figures()
 
 
 def _open(model: Path, name: str, meter: _Meter) -> Int8Runtime | None:

@@ -167,12 +167,16 @@ def program(pico: Path, tmp_path_factory: pytest.TempPathFactory, require_tool: 
 def test_waterfall_has_the_row_on_the_device(pico: Path, split: CocoSplit, program: list[str]) -> None:
     with DeviceOnPty(program, 3, 0.02) as device:
         request = WaterfallRequest(
-            pico / "model_int8.tflite", pico / "model.pt", split, 1, checked_images=1, runtime=f"serial:{device.port}"
-        )
+            pico / "model_int8.tflite", pico / "model.pt", split, 1, checked_images=1, runtime=f"serial:{device.port}",
+            send="image",
+        )  # fmt: skip
         waterfall = measure_waterfall(request)
     step = waterfall.step("device")
-    assert (step.label, step.after, step.change, step.note) == ("on the device", "integer", 0.0, request.runtime)
-    assert any(note.startswith("on the device, by its clock: network") for note in waterfall.notes)
+    sent = f"{request.runtime}, images sent"
+    assert (step.label, step.after, step.change, step.note) == ("on the device", "integer", 0.0, sent)
+    assert waterfall.device is not None
+    assert waterfall.device.device_ms is not None
+    assert waterfall.to_json()["device"]["device_ms"]["network"]["min"] > 0.0
     assert "on the device" in waterfall.text()
 
 
