@@ -25,7 +25,6 @@ from edgedet.device.protocol import (
 YUYV = 2
 SANITIZED = [
     "-O0",
-    "-std=c99",
     "-Wall",
     "-Wextra",
     "-Werror",
@@ -155,17 +154,8 @@ int main(void)
         encoding="utf-8",
     )
     include = [f"-I{folder}", f"-I{folder}/kernels/include"]
-    command = [
-        "gcc",
-        "-std=c99",
-        *SANITIZED,
-        *include,
-        "open.c",
-        str(folder / "build" / "libedgedet.a"),
-        "-lm",
-        "-o",
-        "open",
-    ]
+    library = str(folder / "build" / "libedgedet.a")
+    command = ["gcc", "-std=c99", *SANITIZED, *include, "open.c", library, "-lm", "-o", "open"]
     subprocess.run(command, cwd=tmp_path, check=True)
     done = subprocess.run([str(tmp_path / "open")], capture_output=True, text=True, check=True)
     line = "the line that edgedet_device_open() got is missing, or lacks read or write"
