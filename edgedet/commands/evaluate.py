@@ -171,6 +171,8 @@ def _predict_pictures(args: argparse.Namespace) -> int:
     for prediction in predictions:
         show(f"{prediction.image}: {len(prediction.detections)} objects -> {prediction.picture}")
     show(f"{args.out / DETECTIONS_FILE}: all detections ({runtime.name}: {runtime.arithmetic})")
+    if not any(len(prediction.detections) for prediction in predictions):
+        show(_nothing_found(f"in none of {len(predictions)} images"))
     give(args, (args.out / DETECTIONS_FILE).read_text(encoding="utf-8"))
     show_out(args)
     if not unreadable:
@@ -196,10 +198,19 @@ def _predict_video(args: argparse.Namespace, source: str) -> int:
     with show_progress("predict", "frames") as progress:
         report = predict_video(runtime, source, args.out, args.score_threshold, args.frames, progress, window)
     show(f"{report.video}: {report.frames} frames, {report.objects} objects, median {report.median_ms:.1f} ms a frame")
+    if not report.objects:
+        show(_nothing_found(f"in none of {report.frames} frames"))
     show(f"{report.detections}: all detections ({runtime.name}: {runtime.arithmetic})")
     give(args, report.detections.read_text(encoding="utf-8"))
     show_out(args)
     return 0
+
+
+def _nothing_found(where: str) -> str:
+    return (
+        f"note: an object was found {where}; a lower --score-threshold shows what scores less, "
+        "`edgedet contract` what the model knows"
+    )
 
 
 def _listed() -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edgedet.api.runs import run_name
 from edgedet.commands.frame.early import check_model_options, check_run, load_torch
@@ -32,6 +33,9 @@ from edgedet.options import (
     whole_number,
 )
 from edgedet.terminal import show
+
+if TYPE_CHECKING:
+    from edgedet.training.loop import TrainResult
 
 RISING = 0.005  # of AP, in the last tenth of a run
 
@@ -147,6 +151,20 @@ def _train(args: argparse.Namespace) -> int:
     give(args, result.to_json())
     show(f"best AP {result.best_ap:.3f}: {result.best}")
     show(f"last AP {result.last_ap:.3f}: {result.last}")
+    _show_course(args, result)
+    show(finish_train(request, result, args.command_line))
+    show_next(args, "quantize", result.best)
+    show_out(args)
+    return 0
+
+
+def _show_course(args: argparse.Namespace, result: TrainResult) -> None:
+    """What AP says about the run that has ended."""
+    from edgedet.evaluate.figures.reading import finds_nothing
+
+    nothing = finds_nothing(result.best_ap)
+    if nothing is not None:
+        show(f"note: {nothing.text()}")
     epochs = len(result.history)
     if result.rise > RISING:
         named = "" if args.names_out else f"--out {args.out} "
@@ -154,7 +172,3 @@ def _train(args: argparse.Namespace) -> int:
             f"AP still rose by {result.rise:.3f} in the last tenth of {epochs} epochs: more may give more; the same "
             f"command with {named}--resume --epochs {epochs + max(1, epochs // 2)} goes on from here"
         )
-    show(finish_train(request, result, args.command_line))
-    show_next(args, "quantize", result.best)
-    show_out(args)
-    return 0

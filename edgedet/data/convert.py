@@ -26,7 +26,7 @@ class ConvertReport:
     out: Path
     form: str  # coco, yolo or voc
     images: dict[str, int]  # by split
-    boxes: dict[str, int]
+    boxes: dict[str, int]  # that were written
     left_out: int  # crowd boxes, where the format has none
     warnings: tuple[tuple[str, DataWarning], ...]  # (split, put right while reading)
 
@@ -79,17 +79,21 @@ def convert_dataset(
         out=out,
         form=form,
         images={split.name: len(split.images) for split in splits},
-        boxes={split.name: sum(len(record.labels) for record in split.images) for split in splits},
-        left_out=left_out,
+        boxes={
+            split.name: sum(len(record.labels) for record in split.images) - left_out[split.name] for split in splits
+        },
+        left_out=sum(left_out.values()),
         warnings=tuple((split.name, warning) for split in splits for warning in split.warnings),
     )
 
 
-def _write(folder: Path, splits: Sequence[CocoSplit], form: str, progress: Callable[[int, int], None] | None) -> int:
-    """Copy the images and write their annotations; gives the number of boxes that were left out."""
+def _write(
+    folder: Path, splits: Sequence[CocoSplit], form: str, progress: Callable[[int, int], None] | None
+) -> dict[str, int]:
+    """Copy the images and write their annotations; gives the number of boxes that were left out of each split."""
     total, done = sum(len(split.images) for split in splits), 0
     taken: set[str] = set()
-    left_out = 0
+    left_out: dict[str, int] = {}
     for split in splits:
         if form != "voc":  # whose splits share their folders
             taken = set()
@@ -101,7 +105,7 @@ def _write(folder: Path, splits: Sequence[CocoSplit], form: str, progress: Calla
             done += 1
             if progress:
                 progress(done, total)
-        left_out += write_split(folder, form, split, images)
+        left_out[split.name] = write_split(folder, form, split, images)
     finish(folder, form, splits)
     return left_out
 

@@ -49,6 +49,9 @@ _NEXT = {
     "c99": "`make -C {out}` builds it and runs its self-test here: PASS or FAIL",
     "web": "open {out}/index.html in a browser; its self-test is its first line (docs/web.md)",
 }
+# What the command has not shown, whatever its exit code.
+_NOT_RUN_HERE = "nothing was compiled or run here: the self-test compares with these on your machine and chip"
+_NOT_RUN = {WEB: "compiled, but not run here: the self-test compares with these in the browser"}
 _NEXT_NPU = (
     "`cmake -S {out} -B build -DCMAKE_TOOLCHAIN_FILE=cortex-m.cmake -DCPU=cortex-m55 "
     "-DTFLM_ROOT=...` builds it (docs/ethos_u.md)"
@@ -123,6 +126,7 @@ class DeployReport:
         elif self.decoder:
             lines.append(f"decoder:   {self.decoder}, the same detections as in Python")
         lines.append(f"golden:    {self.golden_source}")
+        lines.append(f"           {_NOT_RUN.get(self.target, _NOT_RUN_HERE)}")
         if self.unchecked:
             lines.append(
                 f"           outputs by TFLite Micro alone, not cross-checked by the simulator: {self.unchecked}"

@@ -207,6 +207,8 @@ def _layer(probe: Probe, name: str, rank: int, sensitivity: float) -> LayerRepor
 
 def _notes(rebuilt: Rebuilt, request: InspectRequest, images: int) -> tuple[str, ...]:
     notes = []
+    if images < BATCH:
+        notes.append(f"only {images} images: the order of the layers depends on which these are; 32 or more are better")
     if images < request.images:
         notes.append(f"{request.images} images were asked for, the split {request.split.name} has {images}: all used")
     if rebuilt.rescaled:

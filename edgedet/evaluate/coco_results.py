@@ -54,6 +54,9 @@ def evaluate_results(path: Path, split: CocoSplit, *, max_images: int | None = N
         max_detections=most_detections(split),
         input_size=(0, 0),
         machine=describe_machine(),
+        left_out=()
+        if any(len(one) for one in chosen.values())
+        else (f"{path} holds no detection in these images: nothing was found, or it belongs to other pictures",),
         false_alarms=None if objects else count_false_alarms(chosen, split.class_names, 0.0),
     )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from edgedet.evaluate.figures.reading import finds_nothing
+
 _NO_GAIN = (
     "training did not raise the AP above that of its start, plain PTQ: take more epochs or images, another `lr`, or "
     "PTQ with `effort` best"
@@ -16,7 +18,10 @@ def qat_notes(aps: tuple[float, float, float], left_out: float) -> tuple[str, ..
         left_out: share of the teacher's boxes without area, in the worst epoch.
     """
     _, ap_start, ap_qat = aps
-    notes = (_NO_GAIN,) if ap_qat < ap_start else ()
+    nothing = finds_nothing(ap_qat)
+    notes = () if nothing is None else (nothing.text(),)
+    if ap_qat < ap_start:
+        notes = (*notes, _NO_GAIN)
     if not left_out:
         return notes
     return (

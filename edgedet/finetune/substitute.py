@@ -19,6 +19,7 @@ from edgedet.data.paths import DataPaths
 from edgedet.errors import ConfigError
 from edgedet.escape import json_text
 from edgedet.evaluate.evaluator import evaluate, sha256_of
+from edgedet.evaluate.figures.reading import finds_nothing
 from edgedet.fileio import atomic_write_text
 from edgedet.finetune.settings import require_checkpoint_classes, training_settings
 from edgedet.finetune.swap import substitute
@@ -109,6 +110,7 @@ class SubstituteReport:
     def text(self) -> str:
         """Lines for people, each with its line end."""
         before, after = self.cost_before, self.cost_after
+        nothing = finds_nothing(self.ap_tuned)
         attention = "with" if self.channel_attention else "without"
         rows = [
             ("", "before", "after"),
@@ -123,7 +125,7 @@ class SubstituteReport:
         table = "".join(f"  {name:<20}{old:>14}{new:>14}\n" for name, old, new in rows)
         return (
             f"substituted: {self.activation}, {attention} channel attention, {self.epochs} epochs -> "
-            f"{self.checkpoint}\n{table}"
+            f"{self.checkpoint}\n{table}" + ("" if nothing is None else f"note: {nothing.text()}\n")
         )
 
     def to_json(self) -> dict[str, Any]:

@@ -300,6 +300,13 @@ def test_predict_writes_pictures(toy: Path, tmp_path: Path, capfd: pytest.Captur
     assert all(found["score"] > 0.3 for image in value["images"] for found in image["detections"])
 
 
+def test_predict_that_finds_nothing_says_so(toy: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    image = sorted((toy / "data" / "valid").glob("*.png"))[0]
+    argv = ["predict", str(toy / "model.tflite"), str(image), "--out", str(tmp_path / "out")]
+    assert main([*argv, "--score-threshold", "0.99999"]) == 0
+    assert "note: an object was found in none of 1 images" in capfd.readouterr().out
+
+
 def test_predict_broken_image_gives_one_line_and_writes_nothing(
     toy: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -349,6 +356,7 @@ def test_deploy_writes_sources(toy: Path, tmp_path: Path, capfd: pytest.CaptureF
     out = capfd.readouterr().out
     assert "arena:" in out
     assert "CONV_2D 9" in out
+    assert "nothing was compiled or run here" in out
     assert (tmp_path / "fw" / "manifest.json").is_file()
     bare = load_toy().write_toy_model(tmp_path / "b.tflite", metadata=False)
     assert main(["deploy", str(bare), "--out", str(tmp_path / "fw2")]) == 0

@@ -56,6 +56,7 @@ def test_convert_dataset_read_back_gives_the_same_boxes(tmp_path: Path, form: st
         assert old.path.read_bytes() == new.path.read_bytes()
         kept = ~old.crowd if form == "yolo" else np.ones(len(old.labels), bool)
         assert report.left_out == (1 if form == "yolo" else 0)
+        assert report.boxes == {"train": 3 if form == "yolo" else 4}  # that were written
         if form != "voc":
             np.testing.assert_allclose(new.boxes, old.boxes[kept], atol=tolerance_px)
         else:  # the third box is thinner than a pixel and becomes one

@@ -115,3 +115,11 @@ def test_read_results_damaged_files_name_the_entry(
     assert str(path) in str(caught.value)
     with pytest.raises(DataError, match="can't be read"):
         read_results(tmp_path / "absent.json", split)
+
+
+def test_evaluate_results_without_a_detection_says_so(split: CocoSplit, tmp_path: Path) -> None:
+    path = tmp_path / "r.json"
+    path.write_text("[]")
+    report = evaluate_results(path, split)
+    assert report.ap.ap == 0.0
+    assert f"note: {path} holds no detection in these images" in report.text()

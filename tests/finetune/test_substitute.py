@@ -16,7 +16,7 @@ from edgedet.config import load_model_file
 from edgedet.contracts import OutputSpec
 from edgedet.data.paths import DataPaths
 from edgedet.errors import CheckpointError, ConfigError, DataError
-from edgedet.finetune.substitute import SubstituteRequest, measure_cost, substitute_checkpoint
+from edgedet.finetune.substitute import Cost, SubstituteReport, SubstituteRequest, measure_cost, substitute_checkpoint
 from edgedet.finetune.swap import measure_batch_norms, prepare_substituted, substitute, substituted_config
 from edgedet.net.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from edgedet.net.layers import ChannelAttention
@@ -209,3 +209,10 @@ def test_substitute_checkpoint_bad_input_writes_nothing(request_: SubstituteRequ
 def test_substitute_request_wrong_option_is_an_error(request_: SubstituteRequest, changes: dict, text: str) -> None:
     with pytest.raises(ConfigError, match=text):
         replace(request_, **changes)
+
+
+def test_substitute_report_of_a_network_that_finds_nothing_says_so() -> None:
+    cost = Cost((), 0, 0, None, 0)
+    report = SubstituteReport(Path("best.pt"), "relu6", False, 0.3, 0.1, 0.002, 1, cost, cost)
+    assert "note: The model finds next to nothing (AP 0.002)" in report.text()
+    assert "note" not in replace(report, ap_tuned=0.28).text()

@@ -22,6 +22,7 @@ BEHIND_RATIO = 0.6  # AP of a class / AP of the best class
 RANKED_RATIO = 1.6  # AR / AP: objects are located, but ranked or named wrongly
 RANKED_AR = 0.3
 WIDE_INTERVAL = 0.1  # of F1, 95 %
+FEW_IMAGES = 10  # a bootstrap over fewer knows too little of others: over one it gives an interval without width
 F1_GAIN = 0.02  # of another threshold
 _STEP_PX = 32
 
@@ -52,15 +53,9 @@ def read_ap(
     Returns:
         What stands out, the most important first; often nothing.
     """
-    if 0 <= ap.ap < NOTHING_AP:
-        return (
-            Sentence(
-                "The model finds next to nothing",
-                f"AP {ap.ap:.3f}",
-                "more epochs where it was hardly trained; else look whether pixels and outputs mean what the contract "
-                "says: `edgedet contract`, and `edgedet data show` for the boxes",
-            ),
-        )
+    nothing = finds_nothing(ap.ap)
+    if nothing is not None:
+        return (nothing,)
     rules = (
         _loose(ap),
         _small(ap, records, preprocess),
@@ -70,6 +65,22 @@ def read_ap(
         _few(operation, len(records)),
     )
     return tuple(sentence for rule in rules for sentence in rule)
+
+
+def finds_nothing(ap: float) -> Sentence | None:
+    """What to say about a network that is as good as untrained; None: it is not.
+
+    Args:
+        ap: 0..1; negative: not measured.
+    """
+    if not 0 <= ap < NOTHING_AP:
+        return None
+    return Sentence(
+        "The model finds next to nothing",
+        f"AP {ap:.3f}",
+        "more epochs where it was hardly trained; else look whether pixels and outputs mean what the contract says: "
+        "`edgedet contract`, and `edgedet data show` for the boxes",
+    )
 
 
 def _loose(ap: ApResult) -> Iterator[Sentence]:
@@ -142,7 +153,13 @@ def _threshold(operation: Operation) -> Iterator[Sentence]:
 
 def _few(operation: Operation, images: int) -> Iterator[Sentence]:
     low, high = operation.now[-1].f1_interval
-    if high - low > WIDE_INTERVAL:
+    if images < FEW_IMAGES:
+        yield Sentence(
+            "These are too few pictures to say how good the model is",
+            f"{images} of at least {FEW_IMAGES}",
+            "more pictures in this split",
+        )
+    elif high - low > WIDE_INTERVAL:
         yield Sentence(
             "These are few pictures: smaller differences mean nothing",
             f"F1 of other {images} pictures of the kind would lie in {low:.3f}..{high:.3f}",

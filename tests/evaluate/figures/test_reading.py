@@ -12,7 +12,7 @@ from edgedet.contracts import PreprocessSpec
 from edgedet.data.coco.split import ImageRecord
 from edgedet.evaluate.figures.coco_ap import ApResult, ClassAp
 from edgedet.evaluate.figures.operating_point import ALL, OperatingPoint, Operation
-from edgedet.evaluate.figures.reading import input_sides, read_ap
+from edgedet.evaluate.figures.reading import finds_nothing, input_sides, read_ap
 
 GOOD = ApResult(
     ap=0.6, ap50=0.85, ap75=0.65, ap_small=0.5, ap_medium=0.6, ap_large=0.65,
@@ -38,7 +38,7 @@ def record(width: int, height: int, *boxes: tuple[float, float, float, float]) -
     return ImageRecord(1, Path("a.png"), width, height, shaped, zeros, zeros.astype(bool), np.ones(count, np.float32))
 
 
-LARGE = (record(192, 192, (0, 0, 50, 60)),)
+LARGE = (record(192, 192, (0, 0, 50, 60)),) * 10
 
 
 def says(ap: ApResult = GOOD, operation: Operation = WORKS, records: tuple[ImageRecord, ...] = LARGE) -> list[str]:
@@ -60,7 +60,7 @@ def test_loose_boxes() -> None:
 
 
 def test_small_objects_name_the_size_to_try() -> None:
-    small = (record(384, 384, (0, 0, 16, 40), (0, 0, 16, 16), (0, 0, 200, 200)),)  # 8, 8 and 100 px at the input
+    small = (record(384, 384, (0, 0, 16, 40), (0, 0, 16, 16), (0, 0, 200, 200)),) * 10  # 8, 8 and 100 px at the input
     (text,) = says(replace(GOOD, ap_small=0.1), records=small)
     assert "67 % of the objects have a side below 16 px at the input of 192x192" in text
     assert "`imgsz` 384x384, which costs 4.0 times the operations" in text
@@ -91,10 +91,26 @@ def test_threshold_that_costs_f1(threshold: float, kind: str) -> None:
 
 def test_few_pictures() -> None:
     (text,) = says(operation=replace(WORKS, now=(point(interval=(0.7, 0.95)),)))
-    assert "F1 of other 1 pictures of the kind would lie in 0.700..0.950" in text
+    assert "F1 of other 10 pictures of the kind would lie in 0.700..0.950" in text
 
 
 def test_input_sides_follow_the_resize() -> None:
     records = (record(384, 192, (0, 0, 40, 30)), record(100, 100))
     assert input_sides(records, SPEC).tolist() == [15.0]  # letterbox: halved both ways
     assert input_sides(records, replace(SPEC, resize="stretch")).tolist() == [20.0]
+
+
+def test_too_few_pictures_are_said_however_narrow_their_interval_is() -> None:
+    one = Operation("the best F1", (point("cat"), point("dog"), point(interval=(1.0, 1.0))), WORKS.proposed)
+    (text,) = says(operation=one, records=LARGE[:1])
+    assert text == (
+        "These are too few pictures to say how good the model is (1 of at least 10). Try: more pictures in this split."
+    )
+    assert says(operation=one, records=LARGE) == []
+
+
+def test_finds_nothing_speaks_of_an_ap_that_was_measured() -> None:
+    assert finds_nothing(-1.0) is None  # no object to find
+    assert finds_nothing(0.01) is None
+    for ap in (0.0, 0.0099):
+        assert finds_nothing(ap) is not None
