@@ -22,6 +22,13 @@ from edgedet.resources import resource_dir
 REPO = Path(__file__).resolve().parents[1]
 SHOWN = 3  # pictures beside each other
 GAP_PX = 12
+# Name, width, dark, heading at the top; else the page's beginning.
+VIEWS = (
+    ("light", 1400, False, ""),
+    ("dark", 1400, True, "Worst pictures"),
+    ("curves", 1400, False, "Precision, recall, confusions"),
+    ("narrow", 400, True, ""),
+)
 THRESHOLD = "0.45"  # where the report of this run finds the best F1
 
 
@@ -69,8 +76,8 @@ def main() -> None:
     row = beside_each_other(sorted((args.runs / "pictures").glob("*.png")))
     save(row, args.out / "detections.jpg")
     with chromium("/usr/bin/chromium", "/usr/bin/chromedriver") as opened:
-        for name, width_px, dark in (("light", 1400, False), ("dark", 1400, True), ("narrow", 400, True)):
-            picture = screenshot(opened, args.runs / "bccd_int8" / "report.html", width_px, dark, 1000)
+        for name, width_px, dark, at in VIEWS:
+            picture = screenshot(opened, args.runs / "bccd_int8" / "report.html", width_px, dark, 1000, at=at)
             save(picture, args.out / f"report-{name}.jpg")
     print(f"model_int8.tflite: {sha256_of(args.runs / 'bccd_int8' / 'model_int8.tflite')[:16]}")
 

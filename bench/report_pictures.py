@@ -30,6 +30,7 @@ FLAGS = (
     "--disable-sync",
     "--hide-scrollbars",
 )
+_SCROLL = "[...document.querySelectorAll('h2')].find(h => h.textContent === arguments[0]).scrollIntoView()"
 MOST_BYTES = 200_000  # of a picture in docs/
 
 
@@ -61,9 +62,15 @@ def show(opened: webdriver.Chrome, page: Path, width_px: int, height_px: int, da
 
 
 def screenshot(
-    opened: webdriver.Chrome, page: Path, width_px: int, dark: bool, height_px: int = 0, files: Sequence[Path] = ()
+    opened: webdriver.Chrome,
+    page: Path,
+    width_px: int,
+    dark: bool,
+    height_px: int = 0,
+    files: Sequence[Path] = (),
+    at: str = "",
 ) -> Image.Image:
-    """A picture of the page; height 0: all of it; files: opened in a page of target web."""
+    """A picture of the page; height 0: all of it; files: opened in a page of target web; at: heading to begin with."""
     show(opened, page, width_px, height_px or 1000, dark)
     if files:
         opened.find_element("id", "files").send_keys("\n".join(str(path.resolve()) for path in files))
@@ -74,6 +81,8 @@ def screenshot(
     if not height_px:
         whole = int(opened.execute_script("return document.documentElement.scrollHeight"))
         show(opened, page, width_px, whole, dark)
+    if at:
+        opened.execute_script(_SCROLL, at)
     return Image.open(io.BytesIO(opened.get_screenshot_as_png())).convert("RGB")
 
 

@@ -328,7 +328,11 @@ function setThresholds() {
 async function start() {
   document.title = $("title").textContent = data.model;
   $("about").textContent = data.about;
-  $("footer").textContent = data.footer;
+  data.footer.split("`").forEach((text, place) => {
+    const part = document.createElement(place % 2 ? "code" : "span");
+    part.textContent = text;
+    $("footer").append(part);
+  });
   setThresholds();
   for (const element of document.querySelectorAll(".nms")) element.hidden = !data.has_nms;
   fillTensors();
