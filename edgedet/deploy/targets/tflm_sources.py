@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -124,6 +125,7 @@ def render_sources(chip: TflmModel, golden: Golden, name: ModuleName) -> dict[st
 def _network_values(chip: TflmModel) -> dict[str, Any]:
     return {
         "model_sha256": chip.source_sha256,
+        "module_hash": _module_hash(chip),
         "model_bytes": len(chip.data),
         "model_rows": byte_rows(chip.data),
         "model_crc32": zlib.crc32(chip.data),
@@ -135,6 +137,11 @@ def _network_values(chip: TflmModel) -> dict[str, Any]:
         "network_inputs": [_end(chip.graph, index) for index in chip.graph.inputs],
         "network_outputs": [_end(chip.graph, index) for index in chip.graph.outputs],
     }
+
+
+def _module_hash(chip: TflmModel) -> str:
+    """Eight hexadecimal digits that differ where the code does: of the model on the chip and of edgedet's version."""
+    return hashlib.sha256(f"{__version__} {chip.source_sha256} ".encode() + chip.data).hexdigest()[:8]
 
 
 def _npu_values(npu: NpuValues | None) -> dict[str, Any] | None:

@@ -42,6 +42,32 @@ def test_named_project_has_the_name_everywhere(tiny: Path) -> None:
         assert not re.search(r"(?i)edgedet_|kTensorArenaBytes", words), path.name
 
 
+def test_header_and_library_of_two_modules_of_one_name_do_not_link(
+    tiny: Path, tmp_path: Path, require_tool: Callable[..., str]
+) -> None:
+    """The parts that need no TFLite Micro; network.h has its names by the same rule."""
+    compiler = require_tool("g++")
+    other = project("blue first", tmp_path)
+    (tmp_path / "use.cc").write_text(
+        '#include "tiny_detect.h"\n#include "tiny_model_data.h"\n#include "tiny_network.h"\n'
+        "int main() { return tiny_model_data_bytes > 0 && tiny_model_data[0] > 0 &&\n"
+        "  tiny_prepare(nullptr, nullptr, nullptr, 0, nullptr) == EDK_ERROR_NULL ? 0 : 1; }\n"
+    )
+    for header, library, links in ((other, other, True), (other, tiny, False)):
+        includes = [[f"-I{out}", f"-I{out / 'kernels' / 'include'}"] for out in (header, library)]
+        sources = [library / "tiny_detect.c", *(library / "kernels" / "src").glob("*.c")]
+        built = tflm.run("gcc", "-std=c99", "-O0", *includes[1], "-c", *sources, folder=tmp_path)
+        assert built.returncode == 0, built.stderr
+        built = tflm.run(compiler, "-O0", *includes[1], "-c", library / "tiny_model_data.cc", folder=tmp_path)
+        assert built.returncode == 0, built.stderr
+        objects = sorted(tmp_path.glob("*.o"))
+        done = tflm.run(compiler, *includes[0], "use.cc", *objects, "-o", "use", folder=tmp_path)
+        assert (done.returncode == 0) == links, done.stderr
+    assert {"tiny_prepare", "tiny_model_data_bytes"} <= set(re.findall(r"(tiny_\w+?)_[0-9a-f]{8}\b", done.stderr))
+    defined = re.findall(r"^#define (tiny_network_\w+) \1_[0-9a-f]{8}$", (tiny / "tiny_network.h").read_text(), re.M)
+    assert {"tiny_network_open", "tiny_network_invoke", "tiny_network_output"} <= set(defined)
+
+
 @pytest.mark.parametrize("kind", ["RTMDet head", "FOMO head", "YOLOv8 head", "blue first"])
 def test_decode_of_the_golden_outputs_gives_the_golden_detections(
     kind: str, tmp_path: Path, require_tool: Callable[..., str]
