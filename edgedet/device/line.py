@@ -189,5 +189,7 @@ def _reason(error: Exception) -> str:
     """What the system said, without pyserial's repetition of it."""
     number = _errno(error)
     if number:
-        return os.strerror(number)
+        return "in use" if number == errno.EAGAIN else os.strerror(number)
+    if "returned no data" in str(error):  # pyserial's words for a USB device that was pulled out
+        return "the device disappeared"
     return (str(error).splitlines() or [type(error).__name__])[0][:200]
