@@ -118,6 +118,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("models", nargs="*", type=Path, metavar="MODEL.tflite")
     parser.add_argument("--only", default="", help="cores whose name begins so; prints, writes nothing")
+    parser.add_argument("--quick", action="store_true", help="only the detector's module; prints, writes nothing")
     args = parser.parse_args()
     cores = [core for core in CORES if core.name.startswith(args.only)]
     programs = {name for core in cores for name in (core.compiler, core.linker, *(core.runner or ())[:1]) if name}
@@ -126,7 +127,7 @@ def main() -> int:
         raise SystemExit(f"not installed: {', '.join(sorted(missing))}")
     with tempfile.TemporaryDirectory() as name:
         modules = []
-        for number, kind in enumerate((*KINDS, *args.models)):
+        for number, kind in enumerate((*(KINDS[-1:] if args.quick else KINDS), *args.models)):
             folder = Path(name) / str(number)
             folder.mkdir()
             file = kind if isinstance(kind, Path) else MODELS[kind](folder)
@@ -138,7 +139,7 @@ def main() -> int:
             good = good and False not in results
             rows.append(row(core, results))
             print(f"{rows[-1]}  {time.monotonic() - start:.0f} s", flush=True)
-    if not args.only:
+    if not args.only and not args.quick:
         write(rows, args.models)
     return 0 if good else 1
 
