@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -125,6 +126,7 @@ class QatReport:
     seed: int
     seconds: tuple[tuple[str, float], ...]  # step and its wall-clock time; of this process only, when resumed
     notes: tuple[str, ...] = ()  # what a user should know
+    operators: tuple[tuple[str, int], ...] = ()  # kind and how often, most frequent first
 
     def text(self) -> str:
         """Lines for people, each with its line end."""
@@ -149,7 +151,7 @@ class QatReport:
         """JSON-able dict; paths as strings."""
         content = asdict(self)
         content |= {"method": "qat", "model": str(self.model), "report": str(self.report)}
-        content |= {"int16": list(self.int16), "notes": list(self.notes)}
+        content |= {"int16": list(self.int16), "notes": list(self.notes), "operators": dict(self.operators)}
         content["seconds"] = {step: round(value, 4) for step, value in self.seconds}
         return content
 
@@ -260,13 +262,15 @@ def _write(
 ) -> QatReport:
     """Write and measure the file, then its papers; `aps`: float, at the start, after training."""
     request = run.request
-    data = serialize(graph_from_fx(frozen, run.checkpoint.preprocess, run.checkpoint.outputs))
+    graph = graph_from_fx(frozen, run.checkpoint.preprocess, run.checkpoint.outputs)
+    data, operators = serialize(graph), Counter(operator.kind for operator in graph.operators)
     clock.lap("convert")
     checked = check_file(data, request.out, request.runtime, run.judge, aps[-1], run.runtime(frozen))
     clock.lap("file AP")
     refused = [f"REFUSED: {checked.refusal}"] if checked.refusal else []
     notes = (*refused, *qat_notes(aps, left_out), *left_out_text((run.train, run.judge)))
     report = _report(run, checked, data, aps, int16_names(frozen), clock.laps, notes)
+    report = replace(report, operators=tuple(operators.most_common()))
     write_quantized(request.out, data, manifest, report.to_json(), checked.name)
     if checked.refusal:
         raise ConversionError(

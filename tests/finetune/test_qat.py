@@ -122,6 +122,9 @@ def test_qat_checkpoint_file_is_the_network_that_was_trained(whole: Whole, tiny_
     assert evaluate(open_runtime(report.model, "sim"), valid).ap.ap == report.ap_file
     assert abs(report.ap_qat - report.ap_file) <= ap_tolerance(valid)
     assert report.ap_qat == losses(whole.out)[-1][-1]
+    assert sorted(kind for kind, count in report.operators for _ in range(count)) == sorted(
+        o.kind for o in graph.operators
+    )
     assert json.loads(report.report.read_text()) == json.loads(json.dumps(report.to_json()))
     assert f"{report.ap_file:.4f}" in report.text()
 
