@@ -24,6 +24,10 @@ from edgedet.errors import DataError
 FIT_TOLERANCE = 0.01  # of the image's sides; at least 1 px
 UNIT_END = 1.05  # exporters of numbers in 0..1 round, and overhang a little
 LEAST_BOXES = 3  # that misfit; fewer prove nothing
+PERCENT_END = 101.0  # boxes in percent end by here
+PERCENT_BOXES = 20  # fewer may all lie in a corner by chance
+PERCENT_SIDE_PX = 300  # of the smallest image; in smaller ones 0..100 is an ordinary place
+PERCENT_SPREAD = 12.0  # standard deviation of their centres in x and in y; a logo in a corner stays where it is
 FITS_OTHERWISE = 0.98  # of the boxes: the other reading explains them
 DARK_IMAGES = 16  # 16-bit pictures that are looked at, spread over the source
 DARKEST_WHITE = 64  # of 255: a brightest pixel up to it uses at most 14 of 16 bits
@@ -74,6 +78,11 @@ def misread_boxes(boxes: np.ndarray, sizes: np.ndarray) -> str:
             f"{unit.sum()} of {count} boxes lie in 0..1: their numbers look normalized by width and height; "
             "multiply them by the size of their image, so that they are pixels"
         )
+    if _in_percent(boxes, sizes):
+        return (
+            f"all {count} boxes lie in 0..100 of images of at least {PERCENT_SIDE_PX} px, and spread over that range: "
+            "their numbers look like percent of width and height; bring them to pixels"
+        )
     with np.errstate(over="ignore", invalid="ignore"):  # numbers up to 1e308 come from files
         misfits = int((~_fits(boxes, sizes)).sum())
         for meaning, least_misfits, reading in _READINGS:
@@ -85,6 +94,16 @@ def misread_boxes(boxes: np.ndarray, sizes: np.ndarray) -> str:
                     "pixels"
                 )
     return ""
+
+
+def _in_percent(boxes: np.ndarray, sizes: np.ndarray) -> bool:
+    """True when every box lies in the first hundred pixels of large images, all over them."""
+    if len(boxes) < PERCENT_BOXES or sizes.min() < PERCENT_SIDE_PX:
+        return False
+    with np.errstate(over="ignore", invalid="ignore"):
+        ends = boxes[:, :2] + boxes[:, 2:]
+        inside = boxes.min() >= -1.0 and ends.max() <= PERCENT_END
+        return bool(inside and ((boxes[:, :2] + ends).std(axis=0) / 2 >= PERCENT_SPREAD).all())
 
 
 def _fits(boxes: np.ndarray, sizes: np.ndarray) -> np.ndarray:
@@ -112,6 +131,18 @@ def _other_corner(boxes: np.ndarray, sizes: np.ndarray) -> np.ndarray:
     return np.concatenate([boxes[:, :2] + np.minimum(boxes[:, 2:], 0), np.abs(boxes[:, 2:])], axis=1)
 
 
+def _thousandths(boxes: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """Boxes that keep together, wherever they are, are no thousandths of whole images."""
+    if not ((2 * boxes[:, :2] + boxes[:, 2:]).std(axis=0) / 2 >= 10 * PERCENT_SPREAD).all():
+        return np.full_like(boxes, np.nan)  # fits nowhere
+    pixels: np.ndarray = boxes * np.tile(sizes, 2) / 1000.0
+    return pixels
+
+
+def _thousandth_corners(boxes: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    return _thousandths(_corners(boxes, sizes), sizes)
+
+
 def _y_first(boxes: np.ndarray, sizes: np.ndarray) -> np.ndarray:
     return boxes[:, [1, 0, 3, 2]]
 
@@ -128,6 +159,9 @@ _READINGS: tuple[tuple[str, float, Reading], ...] = (
     ("negative widths and heights are taken to go to the left and up", 0.3, _other_corner),
     ("y is taken to stand before x", 0.3, _y_first),
     ("x and y are taken for the centre", 0.05, _centres),
+    # Last, because they make much fit. Networks that answer in text give such numbers.
+    ("their numbers are taken for thousandths of width and height", 0.3, _thousandths),
+    ("their numbers are taken for corners in thousandths of width and height", 0.3, _thousandth_corners),
 )
 
 

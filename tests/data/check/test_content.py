@@ -88,6 +88,11 @@ def other_size(root: Path) -> None:
     Image.new("RGB", (64, 64)).save(root / "valid" / "1.png")
 
 
+def folder(root: Path) -> None:
+    (root / "train" / "2.png").unlink()
+    (root / "train" / "2.png").mkdir()
+
+
 # name -> (what is done to a good data set, what both answers say)
 BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "crowds only": (of_both(each(lambda a: a.update(iscrowd=1))), r"nothing to learn: .* 18 are crowds"),
@@ -95,6 +100,11 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "0..1": (of_both(bbox(lambda x, y, w, h: [x / 96, y / 80, w / 96, h / 80])), "normalized by width and height"),
     "valid 0..1": (of_valid(bbox(lambda x, y, w, h: [x / 96, y / 80, w / 96, h / 80])), "8 of 8 boxes lie in 0..1"),
     "corners": (of_both(bbox(lambda x, y, w, h: [x, y, x + w, y + h])), r"taken for corners \(x1, y1, x2, y2\)"),
+    "thousandths": (of_both(bbox(lambda x, y, w, h: [x / 0.096, y / 0.08, w / 0.096, h / 0.08])), "for thousandths of"),
+    "negative height": (of_both(bbox(lambda x, y, w, h: [x, y + h, w, -h])), "negative widths and heights"),
+    "iscrowd of text": (of_both(each(lambda a: a.update(iscrowd="1"))), "'iscrowd' must be 0 or 1, found '1'"),
+    "a folder in place of an image": (folder, "1 of 9 images are broken"),
+    "path out of the data set": (of_train(first("images", {"file_name": "../valid/1.png"})), "without '..'"),
     "negative": (of_both(bbox(lambda x, y, w, h: [x + w, y + h, -w, -h])), "negative widths.*box_negative: 18 boxes"),
     "no width": (of_both(bbox(lambda x, y, w, h: [x, y, 0, h])), "nothing to learn: .*box_empty: 18 boxes"),
     "outside": (of_both(bbox(lambda x, y, w, h: [x + 500, y, w, h])), "nothing to learn: .*box_outside: 18 boxes"),
@@ -151,6 +161,15 @@ GOOD: dict[str, Callable[[Path], object]] = {
     ),
     "a crowd": of_both(first("annotations", {"iscrowd": 1})),
     "a box outside": of_both(first("annotations", {"bbox": [500, 0, 9, 9]})),
+    "negative ids": of_both(
+        lambda d: (
+            [entry.update(id=-entry["id"]) for entry in d["images"]],
+            [entry.update(image_id=-entry["image_id"]) for entry in d["annotations"]],
+        )
+    ),
+    "every annotation id 0": of_both(each(lambda a: a.update(id=0))),
+    "areas that are no numbers": of_both(each(lambda a: a.update(area=float("nan")))),
+    "a class without a name": of_both(first("categories", {"name": ""})),
     "64-bit ids": of_both(
         lambda d: (
             [entry.update(id=entry["id"] + 2**63) for entry in d["images"]]

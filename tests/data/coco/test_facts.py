@@ -52,6 +52,24 @@ def test_misread_boxes_names_the_likely_cause(make: Callable[[np.ndarray], np.nd
     assert re.search(cause, misread_boxes(make(boxes()), SIZES))
 
 
+def test_misread_boxes_parts_of_hundred_and_thousand_are_named() -> None:
+    large = np.full((40, 2), [640.0, 480.0])
+    small_px = boxes() * [640 / 128, 480 / 96, 640 / 128, 480 / 96]
+    percent, thousandths = normalized(boxes()) * 100, normalized(boxes()) * 1000
+    assert "look like percent" in misread_boxes(percent, large)
+    assert "for thousandths" in misread_boxes(thousandths, large)
+    assert "for corners in thousandths" in misread_boxes(corners(thousandths), large)
+    assert misread_boxes(small_px, large) == ""
+    assert misread_boxes(percent[:19], large[:19]) == ""  # too few to tell
+    assert misread_boxes(percent, np.full((40, 2), [200.0, 160.0])) == ""  # an ordinary place
+
+
+def test_misread_boxes_objects_that_stay_in_a_corner_are_right() -> None:
+    rng = np.random.default_rng(2)
+    logos = np.concatenate([rng.uniform(0, 20, (40, 2)), rng.uniform(60, 80, (40, 2))], axis=1)
+    assert misread_boxes(logos, np.full((40, 2), [640.0, 480.0])) == ""
+
+
 def test_misread_boxes_y_before_x_is_named() -> None:
     wide = np.full((40, 2), [400.0, 96.0])
     spread = boxes() * [3, 1, 3, 1]
