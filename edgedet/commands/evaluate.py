@@ -9,7 +9,15 @@ from pathlib import Path
 from edgedet.api.opening import open_model
 from edgedet.api.runs import run_name
 from edgedet.commands.frame.results import add_json_argument, give
-from edgedet.commands.frame.shared import Commands, add_command, add_out_argument, announce_out, choose_out, show_out
+from edgedet.commands.frame.shared import (
+    Commands,
+    add_command,
+    add_out_argument,
+    announce_out,
+    choose_out,
+    show_next,
+    show_out,
+)
 from edgedet.errors import ConfigError
 from edgedet.evaluate.arguments import Evaluated, add_evaluate_arguments, add_send_argument, run_evaluate
 from edgedet.options import (
@@ -21,7 +29,7 @@ from edgedet.options import (
     threshold,
     with_flags,
 )
-from edgedet.runtimes.names import RUNTIME_HELP, RUNTIMES
+from edgedet.runtimes.names import CHECKPOINT_SUFFIXES, RUNTIME_HELP, RUNTIMES
 from edgedet.terminal import show
 
 # What the page of an evaluation says about it.
@@ -65,6 +73,10 @@ def _evaluate(args: argparse.Namespace) -> int:
     done = run_evaluate(args, lambda path, runtime, nms, send: open_model(path, runtime, args.device, nms, send))
     show(with_flags(done.report.text(), args))
     give(args, done.report.to_json())
+    if args.model is not None and args.model.suffix.lower() in CHECKPOINT_SUFFIXES:
+        show_next(args, "quantize", args.model)
+    elif args.model is not None:
+        show_next(args, "deploy", args.model, "--target", "c99", data=False)
     if args.out is not None:
         _leave_page(args, done)
     return 0

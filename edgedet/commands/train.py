@@ -31,13 +31,12 @@ from edgedet.options import (
     positive_int,
     positive_number,
     whole_number,
+    with_flags,
 )
 from edgedet.terminal import show
 
 if TYPE_CHECKING:
     from edgedet.training.loop import TrainResult
-
-RISING = 0.005  # of AP, in the last tenth of a run
 
 
 def add_train(commands: Commands) -> None:
@@ -159,16 +158,11 @@ def _train(args: argparse.Namespace) -> int:
 
 
 def _show_course(args: argparse.Namespace, result: TrainResult) -> None:
-    """What AP says about the run that has ended."""
+    """What AP and loss say about the run that has ended."""
     from edgedet.evaluate.figures.reading import finds_nothing
 
     nothing = finds_nothing(result.best_ap)
     if nothing is not None:
         show(f"note: {nothing.text()}")
-    epochs = len(result.history)
-    if result.rise > RISING:
-        named = "" if args.names_out else f"--out {args.out} "
-        show(
-            f"AP still rose by {result.rise:.3f} in the last tenth of {epochs} epochs: more may give more; the same "
-            f"command with {named}--resume --epochs {epochs + max(1, epochs // 2)} goes on from here"
-        )
+    for sentence in result.reading:
+        show(with_flags(f"reading: {sentence.text()}", args))

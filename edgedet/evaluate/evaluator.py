@@ -93,6 +93,8 @@ class EvalReport:
     max_detections: int
     input_size: tuple[int, int]  # width, height, px
     machine: str
+    class_agnostic: bool = False  # each box had its best class only, and suppressed those of all classes
+    model_thresholds: tuple[tuple[str, float], ...] = ()  # class of the model, its score threshold on the device
     details: tuple[str, ...] = ()  # what else the runtime measured, lines for the report
     operation: Operation | None = None  # precision, recall, F1 at score thresholds, where they were asked for
     reading: tuple[Sentence, ...] = ()  # what stands out in all of this
@@ -104,6 +106,7 @@ class EvalReport:
     def to_json(self) -> str:
         """JSON text, keys in the order of the fields, newline at the end."""
         value: dict[str, Any] = asdict(self)
+        value["model_thresholds"] = dict(self.model_thresholds)
         value["operation"] = None if self.operation is None else self.operation.to_json()
         return json_text(value, 2)
 
@@ -226,6 +229,8 @@ def evaluate(
         max_detections=runtime.outputs.max_detections,
         input_size=(runtime.preprocess.width, runtime.preprocess.height),
         machine=describe_machine(),
+        class_agnostic=runtime.outputs.head.agnostic,
+        model_thresholds=tuple(zip(runtime.outputs.class_names, runtime.outputs.thresholds, strict=True)),
         details=_details(runtime, device, per_operator),
         device=device,
         left_out=left_out,

@@ -19,6 +19,8 @@ from edgedet.data.coco.split import CocoSplit
 from edgedet.data.paths import DataPaths
 from edgedet.errors import ConfigError, ConversionError
 from edgedet.evaluate.evaluator import EvalReport, evaluate, sha256_of
+from edgedet.evaluate.figures.reading import Sentence
+from edgedet.evaluate.figures.training_curves import read_training
 from edgedet.fileio import require_out_folder
 from edgedet.finetune.calibrated import calibrated_graph
 from edgedet.finetune.check_file import CHECK_RUNTIMES, MODEL_FILE, FileCheck, check_file
@@ -127,6 +129,7 @@ class QatReport:
     seconds: tuple[tuple[str, float], ...]  # step and its wall-clock time; of this process only, when resumed
     notes: tuple[str, ...] = ()  # what a user should know
     operators: tuple[tuple[str, int], ...] = ()  # kind and how often, most frequent first
+    reading: tuple[Sentence, ...] = ()  # what stands out in the curves of loss and AP
 
     def text(self) -> str:
         """Lines for people, each with its line end."""
@@ -144,6 +147,7 @@ class QatReport:
             f"  file                      {self.ap_file:.4f}  ({self.arithmetic})\n"
             f"  file - trained           {self.ap_file - self.ap_qat:+.4f}  (accepted: {self.ap_tolerance:.4f})\n"
             + "".join(f"note:    {note}\n" for note in self.notes)
+            + "".join(f"reading: {sentence.text()}\n" for sentence in self.reading)
             + f"seconds: {seconds} (in all {sum(value for _, value in self.seconds):.0f})\n"
         )
 
@@ -248,8 +252,7 @@ def _qat(request: QatRequest, hardware: Hardware) -> QatReport:
         trainer.close()
     assert history[-1].ap is not None
     aps = (ap_float, ap_start, history[-1].ap)
-    left_out = max(record.left_out for record in history)
-    return hardware.processes.from_first(lambda: _write(run, trainer.frozen(), manifest, aps, left_out, clock))
+    return hardware.processes.from_first(lambda: _write(run, trainer.frozen(), manifest, aps, history, clock))
 
 
 def _write(
@@ -257,7 +260,7 @@ def _write(
     frozen: GraphModule,
     manifest: Manifest,
     aps: tuple[float, float, float],
-    left_out: float,
+    history: list[EpochRecord],
     clock: Stopwatch,
 ) -> QatReport:
     """Write and measure the file, then its papers; `aps`: float, at the start, after training."""
@@ -268,9 +271,11 @@ def _write(
     checked = check_file(data, request.out, request.runtime, run.judge, aps[-1], run.runtime(frozen))
     clock.lap("file AP")
     refused = [f"REFUSED: {checked.refusal}"] if checked.refusal else []
+    left_out = max(record.left_out for record in history)
     notes = (*refused, *qat_notes(aps, left_out), *left_out_text((run.train, run.judge)))
     report = _report(run, checked, data, aps, int16_names(frozen), clock.laps, notes)
-    report = replace(report, operators=tuple(operators.most_common()))
+    reading = read_training(history, resumes=False)
+    report = replace(report, operators=tuple(operators.most_common()), reading=reading)
     write_quantized(request.out, data, manifest, report.to_json(), checked.name)
     if checked.refusal:
         raise ConversionError(

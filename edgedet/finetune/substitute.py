@@ -19,7 +19,7 @@ from edgedet.data.paths import DataPaths
 from edgedet.errors import ConfigError
 from edgedet.escape import json_text
 from edgedet.evaluate.evaluator import evaluate, sha256_of
-from edgedet.evaluate.figures.reading import finds_nothing
+from edgedet.evaluate.figures.reading import Sentence, finds_nothing
 from edgedet.fileio import atomic_write_text
 from edgedet.finetune.settings import require_checkpoint_classes, training_settings
 from edgedet.finetune.swap import substitute
@@ -102,6 +102,7 @@ class SubstituteReport:
     epochs: int
     cost_before: Cost
     cost_after: Cost
+    reading: tuple[Sentence, ...] = ()  # what stands out in the curves of loss and AP
     run: Run | None = field(default=None, repr=False, compare=False)  # of the fine-tuning, as it was done
 
     def __str__(self) -> str:
@@ -125,7 +126,9 @@ class SubstituteReport:
         table = "".join(f"  {name:<20}{old:>14}{new:>14}\n" for name, old, new in rows)
         return (
             f"substituted: {self.activation}, {attention} channel attention, {self.epochs} epochs -> "
-            f"{self.checkpoint}\n{table}" + ("" if nothing is None else f"note: {nothing.text()}\n")
+            f"{self.checkpoint}\n{table}"
+            + ("" if nothing is None else f"note: {nothing.text()}\n")
+            + "".join(f"reading: {sentence.text()}\n" for sentence in self.reading)
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -210,6 +213,7 @@ def _substitute(request: SubstituteRequest, hardware: Hardware, saved: Callable[
             epochs=request.epochs,
             cost_before=measure_cost(old, few),
             cost_after=measure_cost(load_checkpoint(result.last), few),
+            reading=result.reading,
         )
         atomic_write_text(request.out / REPORT_FILE, json_text(report.to_json()))
         return report

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from edgedet.drawing.curves import Line, line_chart
 from edgedet.errors import ConfigError
+from edgedet.evaluate.figures.training_curves import read_training
 from edgedet.fileio import atomic_write_text, write_text
 from edgedet.outputs.page_files import PAGE, is_strange_page
 from edgedet.page import sections
@@ -76,7 +77,7 @@ def run_page(run: RunFiles) -> Page:
         same = bool(judged) and list(judged[-1][1].ap.stats) == list(run.evaluation["ap"]["stats"])
         parts.append(sections.evaluation(run.evaluation, brief=same))
     if run.history:
-        parts.append(sections.training(run.history))
+        parts.append(sections.training(run.history, _reading(run)))
     if judged:
         parts += [sections.accuracy(judged), sections.curves(judged)]
         pictures, absent = sections.worst(judged)
@@ -95,6 +96,13 @@ def run_page(run: RunFiles) -> Page:
         parts.append(sections.labels(run.record, [replace(p, caption=f"sample {n}") for n, p in enumerate(shown, 1)]))
     parts += sections.run_facts(run)
     return Page(f"{run.kind}: {run.folder.name}", verdict(run, judged), _facts(run, judged), tuple(parts), tuple(notes))
+
+
+def _reading(run: RunFiles) -> tuple[str, ...]:
+    """What the curves of a training say."""
+    settings = dict(run.record.settings) if run.record is not None else {}
+    sentences = read_training(run.history, settings.get("epochs") == "auto", run.kind != "quantize")
+    return tuple(sentence.text() for sentence in sentences)
 
 
 def judge_both(run: RunFiles, most: int | None = None) -> tuple[tuple[str, Judged], ...]:

@@ -30,6 +30,7 @@ class Epoch:
     cls: float
     box: float
     ap: float | None
+    lr: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,6 +138,6 @@ def _object(path: Path) -> dict[str, Any]:
 
 def _history(path: Path) -> tuple[Epoch, ...]:
     return tuple(
-        Epoch(int(row["epoch"]), float(row["loss"]), float(row["cls"]), float(row["box"]), row.get("ap"))
+        Epoch(int(row["epoch"]), float(row["loss"]), float(row["cls"]), float(row["box"]), row.get("ap"), row.get("lr"))
         for row in json.loads(path.read_text(encoding="utf-8"))
     )

@@ -33,8 +33,8 @@ _LAYERS = 400
 _CLASSES = 20  # of a confusion matrix; more can't be read
 
 
-def training(history: Sequence[Epoch]) -> Section:
-    """Loss and AP over the epochs."""
+def training(history: Sequence[Epoch], reading: tuple[str, ...] = ()) -> Section:
+    """Loss and AP over the epochs, and what they say."""
     losses = [
         Line(name, tuple((e.epoch, getattr(e, key)) for e in history))
         for name, key in (("loss", "loss"), ("classes", "cls"), ("boxes", "box"))
@@ -48,6 +48,7 @@ def training(history: Sequence[Epoch]) -> Section:
     )
     return Section(
         "Training",
+        reading,
         charts=tuple(charts),
         tables=(Table(("epoch", "loss", "classes", "boxes", "AP"), rows),) if len(history) <= 30 else (),
         beside=len(charts) == 1,

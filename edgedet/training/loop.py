@@ -17,6 +17,8 @@ from edgedet.data.coco.split import CocoSplit, most_detections
 from edgedet.data.paths import DataPaths
 from edgedet.errors import CheckpointError, ConfigError
 from edgedet.escape import json_text
+from edgedet.evaluate.figures.reading import Sentence
+from edgedet.evaluate.figures.training_curves import read_training
 from edgedet.fileio import atomic_write_text, require_out_folder
 from edgedet.net.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from edgedet.outputs.lock import hold_output
@@ -75,7 +77,13 @@ class TrainResult:
         """JSON-able dict: checkpoints, AP, and one entry an epoch."""
         values = {"best": str(self.best), "last": str(self.last), "best_ap": self.best_ap, "last_ap": self.last_ap}
         values |= {"settled": self.settled, "broken": list(self.broken)}
+        values["reading"] = [asdict(sentence) for sentence in self.reading]
         return {**values, "history": [asdict(record) for record in self.history]}
+
+    @property
+    def reading(self) -> tuple[Sentence, ...]:
+        """What stands out in the curves of loss and AP, with what to try; of a short run nothing."""
+        return read_training(self.history, self.settled)
 
     @property
     def rise(self) -> float:

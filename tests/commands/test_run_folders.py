@@ -81,10 +81,44 @@ def test_steps_without_out_have_folders_of_their_own(
 
     value, lines = step(capfd, "deploy", str(model), "--target", "c99")
     assert (value["out"], lines[-1]) == ("runs/rtmdet_pico_relu6_int8_c99-1", "run: runs/rtmdet_pico_relu6_int8_c99-1")
+    value, lines = step(capfd, "evaluate", str(model), "--data", str(tiny_coco), "--images", "2")
+    assert lines[-1] == f"next: `edgedet deploy {model} --target c99`"
+    value, lines = step(capfd, "evaluate", f"{run}/best.pt", "--data", str(tiny_coco), "--images", "2")
+    assert lines[-1] == f"next: `edgedet quantize {run}/best.pt --data {tiny_coco}`"
     assert sorted(path.name for path in Path("runs").iterdir()) == [
         "rtmdet_pico_relu6-1", "rtmdet_pico_relu6_int8-1", "rtmdet_pico_relu6_int8-2",
         "rtmdet_pico_relu6_int8_c99-1",
     ]  # fmt: skip
+
+
+@pytest.mark.slow
+def test_substitute_inspect_and_export_give_json_alone(
+    tiny_coco_once: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("torch")
+    pytest.importorskip("jinja2")
+    monkeypatch.chdir(tmp_path)
+    random_checkpoint(Path("start.pt"))
+    data = ("--data", str(tiny_coco_once))
+    value, lines = step(capfd, "substitute", "start.pt", "--activation", "relu", *data, "--epochs", "1")
+    tuned = value["checkpoint"]
+    assert (value["activation"], value["epochs"], value["reading"]) == ("relu", 1, [])  # an epoch says nothing
+    assert lines[-2:] == [f"next: `edgedet quantize {tuned} --data {tiny_coco_once}`", "run: runs/start_relu-1"]
+
+    value, _ = step(capfd, "quantize", tuned, *data, "--effort", "fast", "--out", "q")
+    images = ("--images", "2", "--sensitivity-images", "1")
+    value, lines = step(capfd, "inspect", value["model"], "--against", tuned, *data, *images)
+    assert value == json.loads(Path("q/inspect.json").read_text())
+    assert "wrote q/inspect.json" in lines
+
+    value, lines = step(capfd, "export", tuned, "--format", "torchscript", "--out", "float.pt")
+    assert Path(value["files"][0]["path"]).is_file()
+    assert any("float.pt" in line for line in lines)
+    assert main(["export", "--list", "--json", "-"]) == 0
+    out, err = capfd.readouterr()
+    rows = json.loads(out)
+    assert len(rows) > 8
+    assert all(row["name"] in err for row in rows)
 
 
 @pytest.mark.parametrize("command", [("deploy", "MODEL", "--target", "c99"), ("predict", "MODEL", "DATA/valid")])

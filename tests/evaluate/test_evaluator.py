@@ -13,13 +13,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgedet.contracts import Detections
+from edgedet.api.opening import open_model
+from edgedet.contracts import Detections, NmsChoice
 from edgedet.data.coco.build import load_split
 from edgedet.data.coco.split import CocoSplit
 from edgedet.data.pictures.preprocess import load_image, resize_to_input
 from edgedet.errors import ConfigError, DataError
 from edgedet.evaluate.evaluator import evaluate, match_classes, sha256_of
 from edgedet.evaluate.figures.coco_ap import coco_ap
+from edgedet.evaluate.figures.operating_point import Aim
 from edgedet.runtimes.open import open_runtime
 from edgedet.runtimes.protocol import Int8Runtime
 
@@ -90,6 +92,18 @@ def test_evaluate_report_to_json_round_trips_the_numbers(runtime: Int8Runtime, s
     assert value["timings"]["invoke_ms"] == report.timings.invoke_ms
     assert value["arithmetic"] == report.arithmetic
     assert set(value) == {field.name for field in dataclasses.fields(report)}
+
+
+def test_evaluate_report_states_every_option_of_decoding(toy_model: Path, split: CocoSplit) -> None:
+    plain = open_runtime(toy_model, "sim")
+    names = plain.outputs.class_names
+    value = json.loads(evaluate(plain, split, max_images=2, aim=Aim.parse("recall=0.5")).to_json())
+    assert (value["nms_iou"], value["max_detections"], value["class_agnostic"]) == (0.65, 100, False)
+    assert value["model_thresholds"] == dict.fromkeys(names, plain.outputs.score_threshold)
+    assert (value["score_threshold"], value["operation"]["aim"]) == (0.001, "recall 0.5")
+    chosen = NmsChoice(nms_iou=0.5, max_detections=7, class_agnostic=True)
+    value = json.loads(evaluate(open_model(toy_model, "sim", nms=chosen), split, max_images=2).to_json())
+    assert (value["nms_iou"], value["max_detections"], value["class_agnostic"]) == (0.5, 7, True)
 
 
 def test_evaluate_report_text_starts_with_the_table(runtime: Int8Runtime, split: CocoSplit) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import importlib.util
 import json
 import re
@@ -371,3 +372,14 @@ def test_evaluate_out_leaves_its_json_and_a_page(
     again = edgedet.load(toy_model).evaluate(toy_data, images=4, out=tmp_path / "python")
     assert json.loads((tmp_path / "python" / "evaluate.json").read_text())["ap"] == json.loads(again.to_json())["ap"]
     assert (tmp_path / "python" / "report.html").is_file()
+
+
+def test_page_of_a_training_reads_its_curves(tmp_path: Path) -> None:
+    pytest.importorskip("jinja2")
+    losses = [2.0 * 0.9**n for n in range(20)]
+    rows = [{"epoch": n, "loss": loss, "cls": loss, "box": 0.0, "ap": None} for n, loss in enumerate(losses, start=1)]
+    (tmp_path / "history.json").write_text(json.dumps(rows))
+    text = html.unescape(write_page(tmp_path).read_text())
+    assert "The loss still fell at the end: more epochs may give more (loss 0.458 in epoch 15, 0.270 in epoch" in text
+    (tmp_path / "history.json").write_text(json.dumps(rows[:4]))
+    assert "more epochs" not in write_page(tmp_path).read_text()

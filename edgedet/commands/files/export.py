@@ -58,9 +58,11 @@ def add_export(commands: Commands) -> None:
 
 def _export(args: argparse.Namespace) -> int:
     from edgedet.exchange.export.api import ExportRequest, export, list_formats
+    from edgedet.exchange.export.formats import formats_json
 
     if args.list:
         show(list_formats())
+        give(args, formats_json())
         return 0
     missing = [
         name for name, value in (("MODEL", args.model), ("--format", args.format), ("--out", args.out)) if not value

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from edgedet.commands.frame.early import check_checkpoint
 from edgedet.commands.frame.results import add_json_argument, give
-from edgedet.commands.frame.shared import Commands, add_command
+from edgedet.commands.frame.shared import Commands, add_command, show_next
 from edgedet.config import ACTIVATIONS
 from edgedet.contracts import INTERPOLATIONS
 from edgedet.errors import ConfigError
@@ -104,4 +104,5 @@ def _import(args: argparse.Namespace) -> int:
         report = import_checkpoint(request)
         show(report.text())
         give(args, report.to_json())
+        show_next(args, "evaluate", args.out, "--data", "DATA", data=False)
     return 0

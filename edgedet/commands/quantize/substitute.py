@@ -29,6 +29,7 @@ from edgedet.options import (
     positive_int,
     positive_number,
     whole_number,
+    with_flags,
 )
 from edgedet.terminal import show
 
@@ -99,7 +100,7 @@ def _substitute(args: argparse.Namespace) -> int:
     request = substitute_request(args, args.out, args.epochs, batch=args.batch, lr=args.lr)
     report = substitute_checkpoint(request, draft_page("substitute", request, args.command_line))
     if launched().first:
-        show(report.text())
+        show(with_flags(report.text(), args))
         show(finish_substitute(request, report, args.command_line))
         give(args, report.to_json())
         show_next(args, "quantize", report.checkpoint)

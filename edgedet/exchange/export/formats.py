@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import importlib.util
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from edgedet.errors import ConfigError, missing_extra
 
@@ -125,6 +126,11 @@ def require_libraries(wanted: Format) -> None:
     if wanted.missing:
         extra = "train" if wanted.missing == "torch" else wanted.extra
         raise missing_extra(wanted.missing, extra)
+
+
+def formats_json() -> list[dict[str, Any]]:
+    """What `list_formats` shows, for programs; `installed`: its libraries are there."""
+    return [{**asdict(known), "installed": not known.missing} for known in FORMATS]
 
 
 def list_formats() -> str:

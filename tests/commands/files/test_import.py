@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,18 @@ def test_import_foreign_checkpoint_writes_one_that_loads(tmp_path: Path, capsys:
     listed = capsys.readouterr().out.splitlines()
     assert len(listed) == len(random_state(NANO_SSCMA))
     assert all(line.startswith("used ") for line in listed)
+
+
+def test_import_json_is_alone_on_stdout(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save_foreign(tmp_path / "f.pth", NANO_SSCMA, random_state(NANO_SSCMA))
+    assert main(["import", str(tmp_path / "f.pth"), "--list", "--json", "-"]) == 0
+    out, err = capsys.readouterr()
+    assert len(json.loads(out)) == len(err.splitlines()) == len(random_state(NANO_SSCMA))
+    target = tmp_path / "o.pt"
+    assert main(["import", str(tmp_path / "f.pth"), "--imgsz", "64", "--out", str(target), "--json", "-"]) == 0
+    out, err = capsys.readouterr()
+    assert (json.loads(out)["out"], json.loads(out)["model"]) == (str(target), "rtmdet_nano_ncadc_relu6")
+    assert f"next: `edgedet evaluate {target} --data DATA`" in " ".join(err.splitlines())
 
 
 def test_import_bare_weights_asks_by_the_name_of_the_option(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
