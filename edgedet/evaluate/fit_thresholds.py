@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from edgedet.runtimes.protocol import Runtime
 
 MOST_IMAGES = 500  # what more would change is less than the intervals; the simulator needs 20 ms an image
-_DIGITS = 4  # of a threshold; a step of an int8 logit changes a score by about 0.01
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,7 @@ def fit_thresholds(
     found = {one.name: propose(one, aim) for one in matches}
     fitted = dict(zip(outputs.class_names, outputs.thresholds, strict=True))
     kept = tuple(name for name in outputs.class_names if found.get(name) is None)
-    fitted |= {name: round(value, _DIGITS) for name, value in found.items() if value is not None and name in fitted}
+    fitted |= {name: value for name, value in found.items() if value is not None and name in fitted}
     thresholds = tuple(fitted[name] for name in outputs.class_names)
     return Fit(
         str(aim),

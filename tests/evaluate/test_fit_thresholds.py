@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,26 @@ def test_thresholds_of_train_hold_on_valid_within_the_intervals(
     before, after = (getattr(point, f"{name}_interval") for point in (fitted, held))
     assert before[0] <= getattr(fitted, name) <= before[1]
     assert max(before[0], after[0]) <= min(before[1], after[1])
+
+
+@pytest.mark.parametrize("text", ["f1", "precision=0.3", "precision=0.75", "recall=0.25", "recall=0.5", "recall=1"])
+def test_fitted_thresholds_reach_their_aim_exactly_where_they_were_fitted(
+    text: str, toy_model: Path, toy_data: Path
+) -> None:
+    runtime, split, aim = open_runtime(toy_model, "sim"), DataPaths(toy_data).load("valid"), Aim.parse(text)
+    fit = fit_thresholds(runtime, split, aim)
+    again = measure_thresholds(runtime, runtime.outputs.with_thresholds(fit.thresholds), split)
+    assert again == fit.after  # the contract gives back what was fitted
+    now = measure_thresholds(runtime, runtime.outputs, split)
+    for point, before in zip(fit.after[:-1], now[:-1], strict=True):
+        if point.name in fit.kept:
+            assert point == before
+        elif aim.kind == "f1":
+            assert point.f1 >= before.f1
+        else:
+            assert Fraction(
+                point.hits, max(1, point.objects if aim.kind == "recall" else point.hits + point.false_alarms)
+            ) >= Fraction(text.partition("=")[2])
 
 
 def test_quantize_writes_the_fitted_thresholds_into_the_contract(

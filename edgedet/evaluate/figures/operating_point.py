@@ -14,6 +14,7 @@ from edgedet.evaluate.figures.matches import Matches
 
 ALL = "all"  # name of the row over all classes
 LOWEST, HIGHEST = 0.01, 0.99  # thresholds that are proposed
+_DIGITS = 4  # of a threshold; a step of an int8 logit changes a score by about 0.01
 _ROUNDS = 1000  # of the bootstrap
 _INSIDE = 0.95  # part of its rounds that the interval holds
 
@@ -127,7 +128,8 @@ def _kept(matches: Matches, least: float) -> Matches:
 def propose(matches: Matches, aim: Aim) -> float | None:
     """Find the score threshold that serves an aim best on these images.
 
-    It lies in the middle between the last score that is kept and the first that is not, where neither moves it.
+    It lies near the middle between the last score that is kept and the first that is not, where neither moves it: at
+    the decimal of the fewest digits (4 or more) that still parts the two, so that it survives printing and typing.
 
     Args:
         matches: of a class, or of all.
@@ -154,7 +156,17 @@ def propose(matches: Matches, aim: Aim) -> float | None:
         best = int(reached[-1] if aim.kind == "precision" else reached[0])
     last = float(scores[ends[best]])
     below = float(scores[ends[best] + 1]) if ends[best] + 1 < len(scores) else LOWEST
-    return min(HIGHEST, max(LOWEST, (last + below) / 2))
+    return _decimal(last, below)
+
+
+def _decimal(last: float, below: float) -> float:
+    """A short decimal t, below < t <= last, near the middle; LOWEST <= last <= HIGHEST, and so is t."""
+    middle = max(LOWEST, (last + below) / 2)
+    for digits in range(_DIGITS, 18):
+        short = round(middle, digits)
+        if below < short <= last:
+            return short
+    return last  # neighbours among the numbers
 
 
 def _f1(hits: float, false_alarms: float, objects: float) -> float:

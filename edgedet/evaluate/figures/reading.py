@@ -145,8 +145,8 @@ def _threshold(operation: Operation) -> Iterator[Sentence]:
         kind = "low" if proposed.score_threshold > now.score_threshold else "high"
         yield Sentence(
             f"The score threshold is too {kind} for these pictures",
-            f"F1 {now.f1:.3f} at {now.score_threshold:g}, {proposed.f1:.3f} at {proposed.score_threshold:.3f}",
-            f"`edgedet contract FILE.tflite --score-threshold {proposed.score_threshold:.3f} --out NEW.tflite`, with "
+            f"F1 {now.f1:.3f} at {now.score_threshold:g}, {proposed.f1:.3f} at {proposed.score_threshold:g}",
+            f"`edgedet contract FILE.tflite --score-threshold {proposed.score_threshold} --out NEW.tflite`, with "
             "the threshold found on training pictures (`split` train)",
         )
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +19,7 @@ from edgedet.data.coco.split import CocoSplit
 from edgedet.data.paths import DataPaths
 from edgedet.errors import ConfigError
 from edgedet.evaluate.figures.matches import Matches, match
-from edgedet.evaluate.figures.operating_point import Aim, at_threshold, operation_of, propose, together
+from edgedet.evaluate.figures.operating_point import HIGHEST, LOWEST, Aim, at_threshold, operation_of, propose, together
 
 
 def drawn(seed: int, images: int = 12, count: int = 80) -> Matches:
@@ -118,6 +120,74 @@ def test_propose_is_what_a_search_over_all_thresholds_finds(seed: int, text: str
         else:
             highest = max(reached, key=lambda p: p.score_threshold)
             assert (point.hits, point.false_alarms) == (highest.hits, highest.false_alarms)
+
+
+def search(matches: Matches, aim: Aim) -> tuple[int, int] | None:
+    """Hits and false alarms of what serves an aim best, found by counting, in whole numbers and fractions."""
+    objects, best = int(matches.objects.sum()), None
+    candidates = sorted({s for s in matches.scores.tolist() if LOWEST <= s <= HIGHEST}, reverse=True)
+    for threshold in candidates:
+        hits = false_alarms = 0
+        for score, hit in zip(matches.scores.tolist(), matches.hits.tolist(), strict=True):
+            if score >= threshold:
+                hits, false_alarms = hits + hit, false_alarms + (not hit)
+        figures = {
+            "f1": Fraction(2 * hits, hits + false_alarms + objects),
+            "precision": Fraction(hits, hits + false_alarms),
+            "recall": Fraction(hits, objects),
+        }
+        value, target = figures[aim.kind], Fraction(str(aim.target))
+        if aim.kind == "f1":
+            if best is None or value > best[0]:
+                best = (value, hits, false_alarms)
+        elif value >= target and (aim.kind == "precision" or best is None):  # the lowest, the highest threshold
+            best = (value, hits, false_alarms)
+    return None if best is None else best[1:]
+
+
+def close(seed: int) -> Matches:
+    """Few detections, whose scores are neighbours among float32 numbers, or equal, around decimals."""
+    rng = np.random.default_rng(seed)
+    around = np.float32(rng.choice([0.01, 0.0101, 0.5, 0.25005, 0.9899999]))
+    near = np.nextafter(around, np.float32(2)), np.nextafter(around, np.float32(0))
+    scores = np.array([float(rng.choice([*near, around, 0.3, 0.002, 0.995])) for _ in range(7)])
+    order = np.argsort(-scores, kind="stable")
+    return Matches("a", scores[order], rng.random(7) < 0.6, rng.integers(0, 3, 7), rng.integers(2, 4, 3))
+
+
+AIMS = (
+    "f1",
+    *(f"{kind}={target}" for kind in ("precision", "recall") for target in ("0.1", "0.5", "0.6", "0.75", "1")),
+)
+
+
+@pytest.mark.parametrize("text", AIMS)
+@pytest.mark.parametrize("make", [close, lambda seed: drawn(seed, count=1 + seed % 30)])
+def test_propose_keeps_exactly_what_counting_finds(text: str, make: Callable[[int], Matches]) -> None:
+    """The threshold is used as a user types it, in decimal digits."""
+    aim = Aim.parse(text)
+    for seed in range(150):
+        matches = make(seed)
+        chosen = propose(matches, aim)
+        expected = search(matches, aim)
+        assert (chosen is None) == (expected is None)
+        if chosen is not None:
+            assert LOWEST <= chosen <= HIGHEST
+            kept = matches.scores >= float(str(chosen))
+            hits = int(matches.hits[kept].sum())
+            assert (hits, int(kept.sum()) - hits) == expected
+
+
+def test_propose_takes_more_digits_only_where_four_do_not_part_the_scores() -> None:
+    def of(*scores: float) -> float | None:
+        return propose(
+            Matches("a", np.array(scores), np.array([True, False]), np.zeros(2, int), np.array([1])),
+            Aim("precision", 1.0),
+        )
+
+    assert of(0.6, 0.2) == 0.4
+    assert of(0.60004, 0.60002) == 0.60003
+    assert of(0.5, np.nextafter(0.5, 0)) == 0.5
 
 
 def test_propose_lies_between_two_scores() -> None:
