@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from edgedet.commands.frame.early import announce_large
 from edgedet.commands.frame.results import add_json_argument, give
 from edgedet.commands.frame.shared import Commands, add_command
 from edgedet.errors import DataError
@@ -112,6 +113,9 @@ def _add_show(actions: Commands) -> None:
 
 
 def _data_check(args: argparse.Namespace) -> int:
+    paths = data_paths(args)
+    announce_large("data check", paths)
+
     from edgedet.contracts import PreprocessSpec, require_trainable_size
     from edgedet.data.check.report import check_dataset
     from edgedet.progress import show_progress
@@ -119,7 +123,7 @@ def _data_check(args: argparse.Namespace) -> int:
     require_trainable_size(*args.imgsz)
     spec = PreprocessSpec(width=args.imgsz[0], height=args.imgsz[1], resize=args.resize)
     with show_progress("data check") as progress:
-        report = check_dataset(data_paths(args), spec, progress=progress)
+        report = check_dataset(paths, spec, progress=progress)
     if report.splits:
         show(with_flags(report.to_text(), args))
         give(args, report.to_json())
@@ -129,22 +133,28 @@ def _data_check(args: argparse.Namespace) -> int:
 
 
 def _data_convert(args: argparse.Namespace) -> int:
+    paths = data_paths(args)
+    announce_large("data convert", paths)
+
     from edgedet.data.convert import convert_dataset
     from edgedet.progress import show_progress
 
     with show_progress("data convert") as progress:
-        report = convert_dataset(data_paths(args), args.out, args.to, progress)
+        report = convert_dataset(paths, args.out, args.to, progress)
     show(report.text())
     give(args, report.to_json())
     return 0
 
 
 def _data_show(args: argparse.Namespace) -> int:
+    paths = data_paths(args)
+    announce_large("data show", paths)
+
     from edgedet.data.show import ShowRequest, show_dataset
     from edgedet.progress import show_progress
 
     request = ShowRequest(
-        data_paths(args), args.out, args.split, args.images, args.seed, augmented=args.augmented, imgsz=args.imgsz
+        paths, args.out, args.split, args.images, args.seed, augmented=args.augmented, imgsz=args.imgsz
     )
     with show_progress("data show") as progress:
         count = show_dataset(request, progress)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from edgedet.api.opening import open_model
 from edgedet.api.runs import run_name
+from edgedet.commands.frame.early import announce_large
 from edgedet.commands.frame.results import add_json_argument, give
 from edgedet.commands.frame.shared import (
     Commands,
@@ -70,6 +71,7 @@ def _evaluate(args: argparse.Namespace) -> int:
         if args.model is None:
             raise ConfigError(f"--out {args.out}: the folder of a model's run, but --detections holds results")
         choose_out(args, "evaluate", run_name(args.model, "evaluate"))
+    announce_large("evaluate", data_paths(args))
     done = run_evaluate(args, lambda path, runtime, nms, send: open_model(path, runtime, args.device, nms, send))
     show(with_flags(done.report.text(), args))
     give(args, done.report.to_json())

@@ -6,12 +6,18 @@ import argparse
 import importlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edgedet.config import load_model_file
 from edgedet.errors import CheckpointError, ConfigError, meant
 from edgedet.fileio import require_out_folder
 from edgedet.options import data_paths
-from edgedet.terminal import working
+from edgedet.terminal import announce, working
+
+if TYPE_CHECKING:
+    from edgedet.data.paths import DataPaths
+
+_LARGE_BYTES = 4 << 20  # read and parsed in a fraction of a second
 
 
 def check_model_options(name: str | None, overrides: Sequence[str], imgsz: tuple[int, int] | None) -> None:
@@ -60,6 +66,22 @@ def check_checkpoint(path: Path, expected: str, kind: str = "checkpoint") -> Non
     """Raises CheckpointError when a file of a kind (a word for the message) is not there."""
     if not path.exists():
         raise CheckpointError(f"{path}: no such {kind}; expected {expected}")
+
+
+def announce_large(command: str, paths: DataPaths) -> None:
+    """Say that a large annotation file is read, which is one call without steps to count.
+
+    Args:
+        command: for people.
+        paths: data set.
+    """
+    files = [path for path in (paths.train_ann, paths.val_ann) if path is not None]
+    for folder in paths.folders:
+        files += [*folder.glob("*.json"), *folder.glob("*/*.json")]
+    sizes = {path: path.stat().st_size for path in files if path.is_file()}
+    largest = max(sizes, key=lambda path: sizes[path], default=None)
+    if largest is not None and sizes[largest] >= _LARGE_BYTES:
+        announce(f"{command}: reading {largest} ({sizes[largest] / 1e6:.0f} MB)")
 
 
 def load_torch(command: str, module: str) -> None:

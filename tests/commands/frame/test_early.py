@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from edgedet.commands.frame import early
+from edgedet.commands.main import main
+
 REPO = Path(__file__).resolve().parents[3]
 TRAIN = ("train", "rtmdet_pico_relu6", "--out", "RUN")
 
@@ -48,3 +51,19 @@ def test_usage_error_is_found_without_torch(argv: tuple[str, ...], words: str, t
     assert words in done.stderr
     assert done.stderr.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_large_annotation_file_is_announced_before_it_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for split in ("train", "valid"):
+        (tmp_path / split).mkdir()
+        (tmp_path / split / "_annotations.coco.json").write_text("{" + " " * (9 if split == "train" else 99))
+    monkeypatch.setattr(early, "_LARGE_BYTES", 50)
+    assert main(["data", "check", str(tmp_path)]) == 2  # it is no data set
+    first, *others = capfd.readouterr().err.splitlines()
+    assert first == f"data check: reading {tmp_path}/valid/_annotations.coco.json (0 MB)"
+    assert others[-1].startswith("error: ")
+    monkeypatch.setattr(early, "_LARGE_BYTES", 500)
+    assert main(["data", "check", str(tmp_path)]) == 2
+    assert capfd.readouterr().err.startswith("error: ")
