@@ -71,6 +71,14 @@ class Model:
         """
         return open_model(self.path, self.runtime_name, self.device, self.nms, self.send)
 
+    def close(self) -> None:
+        """Give back what runs it, above all the port of a board; it is opened again when something needs it."""
+        from edgedet.runtimes.on_device import DeviceRuntime
+
+        opened = self.__dict__.pop("runtime", None)  # where cached_property keeps it
+        if isinstance(opened, DeviceRuntime):
+            opened.device.close()
+
     @property
     def outputs(self) -> OutputSpec:
         """What the outputs mean: class names, thresholds, head."""

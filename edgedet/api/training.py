@@ -83,7 +83,10 @@ def train(
         precision=precision,
         workers=workers,
     )
-    result = run(request, draft_page("train", request))
+    try:
+        result = run(request, draft_page("train", request))
+    except ConfigError as error:  # the request's word for what is `settings` here
+        raise ConfigError(str(error).replace("`overrides`", "`settings`")) from error
     if launched().first:
         tell(finish_train(request, result), quiet)
     return Model(result.best, CHECKPOINT, device=device, report=replace(result, run=None))

@@ -19,7 +19,8 @@ _TAKEN = re.compile(
 # Targets of CMake and of Make, the shared library of the kernels, and libraries of the tool chain.
 _TARGETS = frozenset(
     ("all", "clean", "depend", "edit_cache", "edgedet", "edgedet_kernels", "help", "install", "list_install_components",
-     "package", "package_source", "rebuild_cache", "selftest", "test", "c", "gcc", "m", "nosys", "pthread", "rt")
+     "package", "package_source", "rebuild_cache", "selftest", "test", "c", "gcc", "m", "nosys", "pthread", "rt",
+     "con", "prn", "aux", "nul")  # the last four: devices of Windows, which no file or folder can be called after
 )  # fmt: skip
 
 

@@ -149,8 +149,9 @@ async function openFiles(files) {
     }
   }
   if (pictures.length) afterRun();
-  if (failed.length) say(`The browser can't open ${failed.join(", ")}`, "bad");
-  else say(`${files.length} ${files.length === 1 ? "picture" : "pictures"} done.`);
+  const done = `${pictures.length} ${pictures.length === 1 ? "picture" : "pictures"} done`;
+  if (failed.length) say(`${done}; the browser can't open ${failed.join(", ")}`, "bad");
+  else say(`${done}.`);
 }
 
 function showList(current) {

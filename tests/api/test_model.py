@@ -210,3 +210,11 @@ def test_numbers_of_another_type_are_refused(tflite: Path) -> None:
         model.deploy("c99", "never", ram_bytes="200k")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match=r"`calib_images` '4': expected a whole number, at least 1"):
         Quantization("ptq", None, "4", "fast", 1, 1, 0.1, False, (), 0)  # type: ignore[arg-type]
+
+
+def test_a_setting_that_train_does_not_know_is_named_as_the_call_names_it(tmp_path: Path) -> None:
+    with pytest.raises(
+        ConfigError, match=r"^`settings` 'train\.lrr=1': key 'train\.lrr' is unknown \(did you mean 'lr'\?\)"
+    ):
+        edgedet.train("rtmdet_pico_relu6", tmp_path, out=tmp_path / "run", settings={"train.lrr": 1})
+    assert not (tmp_path / "run").exists()

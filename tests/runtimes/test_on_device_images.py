@@ -244,6 +244,13 @@ def test_page_and_json_hold_the_ms_of_the_device(
     with DeviceOnPty(program) as device:
         model = edgedet.load(toy_model, runtime=f"serial:{device.port}", send="image")
         report = model.evaluate(toy_data, out=tmp_path / "run")
+        with pytest.raises(DeviceError, match="in use"):  # the model holds the port until it is closed
+            _ = edgedet.load(toy_model, runtime=f"serial:{device.port}").runtime
+        model.close()
+        other = edgedet.load(toy_model, runtime=f"serial:{device.port}")
+        assert len(other.predict(toy_data / "valid")) == report.images
+        other.close()
+        other.close()
     content = json.loads((tmp_path / "run" / "evaluate.json").read_text())["device"]
     times = figures_of(report).device_ms
     assert times is not None

@@ -168,7 +168,23 @@ def test_weights_go_where_the_macro_says(
 
 @pytest.mark.parametrize(
     "name",
-    ["", "Faces", "2faces", "a-b", "a__b", "int", "edk_x", "x" * 33, 'a"', "../a", "ä", "test", "edgedet_kernels", "m"],
+    [
+        "",
+        "Faces",
+        "2faces",
+        "a-b",
+        "a__b",
+        "int",
+        "edk_x",
+        "x" * 33,
+        'a"',
+        "../a",
+        "ä",
+        "test",
+        "edgedet_kernels",
+        "m",
+        "con",
+    ],
 )
 def test_deploy_a_name_that_c_does_not_take_is_refused(models: dict[str, Path], tmp_path: Path, name: str) -> None:
     with pytest.raises(ConfigError, match="lower-case letters, digits and single underscores"):
