@@ -44,6 +44,8 @@ ROWS = (
             "deploy/test_hostile_texts.py::test_deploy_project_any_texts_stay_texts_of_their_manifests",
             "deploy/test_hostile_texts.py::test_charts_any_texts_are_well_formed",
             "deploy/test_page.py::test_page_texts_of_a_stranger_stay_texts",
+            "deploy/test_page.py::test_page_texts_of_a_board_file_stay_texts",
+            "deploy/test_page.py::test_board_file_with_line_ends_in_its_texts_is_refused",
             "deploy/targets/test_web.py::test_page_texts_of_the_model_stay_texts",
             "drawing/test_charts.py::test_svg_text_is_escaped",
             "test_escape.py::test_c_texts_compile_and_come_back",

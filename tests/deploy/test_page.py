@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ pytest.importorskip("jinja2")
 from toy_detector import write_toy_model
 
 from edgedet.deploy.api import deploy
+from edgedet.errors import ConfigError
 from edgedet.graph.flatbuffer import parse_tflite, serialize
 from edgedet.graph.metadata import contract_metadata, read_contracts
 from edgedet.outputs.page_files import PAGE
@@ -50,6 +52,32 @@ def test_page_texts_of_a_stranger_stay_texts(tmp_path: Path) -> None:
     assert "<b>toy" not in text
     assert "&lt;b&gt;toy" in text
     assert "<script>alert" not in text
+
+
+def test_page_texts_of_a_board_file_stay_texts(tmp_path: Path, repo_dir: Path) -> None:
+    hostile = "</td><script>alert(1)</script> */ ]]> ??/ $(touch x) `x` '"
+    source = (repo_dir / "firmware_export" / "boards" / "nicla_vision.toml").read_text(encoding="utf-8")
+    board = tmp_path / "board.toml"
+    texts = re.compile(r"^(title|chip|source|taken_by|taken_source) = .*$", re.MULTILINE)
+    board.write_text(texts.sub(lambda found: f"{found[1]} = {json.dumps(hostile)}", source), encoding="utf-8")
+    model = write_toy_model(tmp_path / "toy.tflite")
+    plain = (deploy(model, "c99", tmp_path / "plain", board="nicla_vision").out / PAGE).read_text(encoding="utf-8")
+    out = deploy(model, "c99", tmp_path / "out", board=str(board), project="zephyr").out
+    text = (out / PAGE).read_text(encoding="utf-8")
+    assert "&lt;script&gt;alert(1)" in text
+    assert text.count("<script") == plain.count("<script")
+    assert [path.name for path in out.rglob("*") if path.is_file() and b"alert(1)" in path.read_bytes()] == [PAGE]
+
+
+@pytest.mark.parametrize("key", ["title", "taken_by"])
+def test_board_file_with_line_ends_in_its_texts_is_refused(tmp_path: Path, repo_dir: Path, key: str) -> None:
+    source = (repo_dir / "firmware_export" / "boards" / "nicla_vision.toml").read_text(encoding="utf-8")
+    board = tmp_path / "board.toml"
+    board.write_text(re.sub(rf"^{key} = .*$", rf'{key} = "a\\n#error b"', source, flags=re.MULTILINE))
+    model = write_toy_model(tmp_path / "toy.tflite")
+    with pytest.raises(ConfigError, match=f"{key}: expected a text without line ends and control characters"):
+        deploy(model, "c99", tmp_path / "out", board=str(board))
+    assert not (tmp_path / "out").exists()
 
 
 def test_deploy_replaces_an_earlier_page(tmp_path: Path) -> None:
