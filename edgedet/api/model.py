@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +14,7 @@ import numpy as np
 from edgedet.api.dataset import Data, as_dataset
 from edgedet.api.detections import Detections
 from edgedet.api.opening import open_model, progress_bar
-from edgedet.api.runs import file_of, next_run, refuse_other_run, run_name
+from edgedet.api.runs import file_of, folder_of_run, refuse_other_run, run_name
 from edgedet.api.sources import Source, find_pictures
 from edgedet.contracts import AS_IN_CONTRACT, NmsChoice
 from edgedet.data.check.whole import whole_splits
@@ -187,7 +188,9 @@ class Model:
 
         dataset = as_dataset(data)
         chosen = whole_splits((dataset.split(split),), dataset.paths.skip_broken, most=images)[0]
-        folder = None if out is None else self._folder(out, "evaluate", "evaluate")
+        folder = None if out is None else as_path(out, "out")
+        if folder is not None:
+            refuse_other_run(folder, "evaluate")
         with progress_bar("evaluate", len(chosen.images[:images])) as progress:
             report = evaluate(
                 self.runtime,
@@ -252,8 +255,8 @@ class Model:
             method, None if images is None else as_path(images, "images"), calib_images, effort, epochs, batch, lr,
             distill, tuple(int16), seed, operating_point,
         )  # fmt: skip
-        folder = self._folder(out, "quantize", "int8")
-        report = quantize(self.path, DataPaths() if data is None else as_dataset(data).paths, folder, asked)
+        with self._folder(out, "quantize", "int8") as folder:
+            report = quantize(self.path, DataPaths() if data is None else as_dataset(data).paths, folder, asked)
         return Model(report.model, INT8, report=report)
 
     def deploy(
@@ -293,12 +296,12 @@ class Model:
         from edgedet.deploy.api import deploy
 
         self._require(INT8, to="deploy", instead="make it int8 with quantize() first")
-        folder = self._folder(out, "deploy", target)
         picture = None if image is None else as_path(image, "image")
-        return deploy(
-            self.path, target, folder, ram_bytes=ram_bytes, image=picture, seed=seed, name=name, project=project,
-            npu=npu, board=board,
-        )  # fmt: skip
+        with self._folder(out, "deploy", target) as folder:
+            return deploy(
+                self.path, target, folder, ram_bytes=ram_bytes, image=picture, seed=seed, name=name, project=project,
+                npu=npu, board=board,
+            )  # fmt: skip
 
     def check(self, board: str = "all", *, target: str = "c99", ram_bytes: int | None = None) -> CheckReport:
         """Say whether an int8 file fits boards, how fast it may run there, and what would make it fit.
@@ -383,13 +386,9 @@ class Model:
             found.boxes, found.scores, found.labels, self.class_names, path, size, self.outputs.category_ids, ms, pixels
         )  # fmt: skip
 
-    def _folder(self, out: PathLike | None, kind: str, what: str) -> Path:
-        """Where results go: a new run when nobody says where."""
-        if out is None:
-            return next_run(run_name(self.path, what))
-        folder = as_path(out, "out")
-        refuse_other_run(folder, kind)
-        return folder
+    def _folder(self, out: PathLike | None, kind: str, what: str) -> AbstractContextManager[Path]:
+        """Where results go: a new run, reserved meanwhile, when nobody says where."""
+        return folder_of_run(None if out is None else as_path(out, "out"), kind, run_name(self.path, what))
 
     def _require(self, *kinds: str, to: str, instead: str) -> None:
         if self.kind not in kinds:

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from itertools import count
 from pathlib import Path
 
 from edgedet.errors import ConfigError
+from edgedet.fileio import require_out_folder
+from edgedet.outputs.lock import hold_output
 from edgedet.outputs.names import lock_path
 
 RUNS = Path("runs")
+_TRIES = 100  # of folders that others take
 INT8_FILE = "model_int8.tflite"
 FILES_OF_RUNS = (INT8_FILE, "best.pt")  # what a run leaves: of quantize, of train and substitute
 # What a run leaves -> what made it. One that replaces its own results, as predict and deploy do, is not refused there.
@@ -34,6 +39,57 @@ def next_run(name: str) -> Path:
     """
     numbered = (RUNS / f"{name}-{number}" for number in count(1))
     return next(folder for folder in numbered if not (os.path.lexists(folder) or lock_path(folder).exists()))
+
+
+@contextmanager
+def reserved_run(name: str) -> Iterator[Path]:
+    """A new folder of `next_run`, that no other process or thread is given while it is held.
+
+    Args:
+        name: of the folder, without its number.
+    Raises:
+        ConfigError: others take every new folder, or several processes share the run: each would choose for itself.
+        OutputError: nothing can be written in runs/.
+    """
+    if os.environ.get("WORLD_SIZE", "1") not in ("", "1"):
+        raise ConfigError("several processes (WORLD_SIZE): they need one folder; give it as `out`")
+    with ExitStack() as held:
+        yield _reserve(held, name)
+
+
+@contextmanager
+def folder_of_run(out: Path | None, kind: str, name: str, resume: bool = False) -> Iterator[Path]:
+    """The folder that a function's results go to.
+
+    Args:
+        out: what the caller gave; None: a new one, reserved while this lasts.
+        kind: see `refuse_other_run`.
+        name: of a new one, without its number.
+        resume: the run goes on with one of its kind.
+    Raises:
+        ConfigError: `out` holds another run, or no new folder is to be had.
+    """
+    if out is None:
+        with reserved_run(name) as folder:
+            yield folder
+    else:
+        refuse_other_run(out, kind, resume)
+        yield out
+
+
+def _reserve(held: ExitStack, name: str) -> Path:
+    for _ in range(_TRIES):
+        out = next_run(name)
+        require_out_folder(out, "`out`")
+        with ExitStack() as attempt:
+            try:
+                attempt.enter_context(hold_output(out))
+            except ConfigError:  # another was faster, and holds it now: `next_run` passes over it
+                continue
+            if not out.exists():
+                held.push(attempt.pop_all())
+                return out
+    raise ConfigError(f"{out}: other processes take every new folder; give one by `out`")
 
 
 def run_name(model: Path, what: str = "") -> str:

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Literal
 from edgedet.api.dataset import Data, as_dataset, size_of
 from edgedet.api.load import load
 from edgedet.api.model import CHECKPOINT, Model
-from edgedet.api.runs import next_run, refuse_other_run, run_name
+from edgedet.api.runs import folder_of_run, run_name
 from edgedet.errors import ConfigError
 from edgedet.fileio import PathLike, as_path
 
 if TYPE_CHECKING:
+    from edgedet.training.loop import TrainRequest
     from edgedet.training.warm_start import WarmStart
 
 
@@ -56,21 +57,16 @@ def train(
         ConfigError: unknown model, key or device, a wrong size, or `out` holds another run.
         DataError: the data set is wrong.
     """
-    from edgedet.api.pages import draft_page, finish_train, tell
     from edgedet.training.loop import TrainRequest
-    from edgedet.training.loop import train as run
-    from edgedet.training.parallel.processes import launched
 
     start = _warm_start(model)
     if resume and out is None:
         raise ConfigError("`resume`: which run? give its folder as `out`")
     name = run_name(start.checkpoint) if start is not None else Path(str(model)).stem
-    folder = next_run(name) if out is None else as_path(out, "out")
-    refuse_other_run(folder, "train", resume)
     request = TrainRequest(
         model=None if start is not None else str(model),
         data=as_dataset(data).paths,
-        out=folder,
+        out=Path(),
         imgsz=None if imgsz is None else size_of(imgsz),
         epochs=epochs,
         batch=batch,
@@ -83,13 +79,25 @@ def train(
         precision=precision,
         workers=workers,
     )
+    with folder_of_run(None if out is None else as_path(out, "out"), "train", name, resume) as folder:
+        return _run(replace(request, out=folder))
+
+
+def _run(request: TrainRequest) -> Model:
+    """Train, make the page, and open the best checkpoint."""
+    from edgedet.api.pages import draft_page, finish_train, tell
+    from edgedet.training.loop import train
+    from edgedet.training.parallel.processes import launched
+
     try:
-        result = run(request, draft_page("train", request))
+        result = train(request, draft_page("train", request))
     except ConfigError as error:  # the request's word for what is `settings` here
         raise ConfigError(str(error).replace("`overrides`", "`settings`")) from error
     if launched().first:
-        tell(finish_train(request, result), quiet)
-    return Model(result.best, CHECKPOINT, device=device, report=replace(result, run=None))
+        tell(finish_train(request, result), request.quiet)
+        for sentence in () if request.quiet else result.reading:
+            tell(f"reading: {sentence.text()}")
+    return Model(result.best, CHECKPOINT, device=request.device, report=replace(result, run=None))
 
 
 def _warm_start(model: str | Model) -> WarmStart | None:

@@ -56,27 +56,35 @@ def hold_output(path: Path, writes: bool = True) -> Iterator[None]:
         yield
         return
     real = os.path.realpath(path)
-    held = _HELD.get(real)
-    if held is not None:
-        if held.thread != threading.get_ident():
-            raise ConfigError(f"`out` {path}: another thread of this process is writing there; give another `out`")
-        held.depth += 1
-        try:
+    mine = _Held(threading.get_ident(), 0)
+    held = _HELD.setdefault(real, mine)  # one call: the system's lock is the process's, and no thread waits for it
+    if held.thread != threading.get_ident():
+        raise ConfigError(f"`out` {path}: another thread of this process is writing there; give another `out`")
+    held.depth += 1
+    try:
+        if held is mine:
+            with _locked(Path(real), path):
+                yield
+        else:
             yield
-        finally:
-            held.depth -= 1
-        return
+    finally:
+        held.depth -= 1
+        if held is mine:
+            del _HELD[real]
+
+
+@contextmanager
+def _locked(real: Path, path: Path) -> Iterator[None]:
+    """The system's lock on an output, by real path and as the user named it."""
     with naming_output(path):
-        made = _make_parents(Path(real))
-        file, handle = _lock(Path(real), path)
-    _HELD[real] = _Held(threading.get_ident(), 1)
+        made = _make_parents(real)
+        file, handle = _lock(real, path)
     try:
         with naming_output(path):
-            find_old_state(Path(real))
-            remove_leftovers(Path(real))
+            find_old_state(real)
+            remove_leftovers(real)
         yield
     finally:
-        del _HELD[real]
         _unlock(file, handle)
         _remove_empty(made)
 

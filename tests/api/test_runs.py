@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 
-from edgedet.api.runs import next_run, refuse_other_run, run_name
+import edgedet
+from edgedet.api.runs import next_run, refuse_other_run, reserved_run, run_name
 from edgedet.errors import ConfigError
 from edgedet.outputs.lock import hold_output
 
@@ -60,3 +63,40 @@ def test_refuse_other_run_keeps_runs_apart(tmp_path: Path, file: str, kind: str,
             refuse_other_run(tmp_path, kind, resume)
     else:
         refuse_other_run(tmp_path, kind, resume)
+
+
+def test_reserved_runs_of_threads_are_different_and_leave_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All hold their folder at once, and none has written anything yet."""
+    monkeypatch.chdir(tmp_path)
+    everyone = Barrier(6, timeout=60)
+
+    def reserve(number: int) -> Path:
+        with reserved_run("a") as folder:
+            everyone.wait()
+            return folder
+
+    with ThreadPoolExecutor(6) as pool:
+        folders = list(pool.map(reserve, range(6)))
+    assert len(set(folders)) == 6
+    assert list(tmp_path.iterdir()) == [] or list(Path("runs").iterdir()) == []
+
+
+def test_reserved_run_of_several_processes_needs_one_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ConfigError, match="they need one folder; give it as `out`"), reserved_run("a"):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_python_and_command_line_reserve_the_same_way(
+    toy_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While a first one holds the folder that is free, deploy takes the next."""
+    monkeypatch.chdir(tmp_path)
+    with reserved_run("toy_c99") as first:
+        report = edgedet.load(toy_model).deploy("c99")
+    assert (first, report.out) == (Path("runs/toy_c99-1"), Path("runs/toy_c99-2"))
+    assert [path.name for path in Path("runs").iterdir()] == ["toy_c99-2"]

@@ -105,6 +105,8 @@ class Parser(argparse.ArgumentParser):
             name = word.partition("=")[0]
             if not name.startswith("--") or " " in name or any(other.startswith(name) for other in known):
                 continue
+            if name == "--data" and any(action.dest == "data" for action in self._get_positional_actions()):
+                self.error(f"{word}: this command takes its data set without --data, as `{self.prog} DIR`")
             self.error(f"unrecognized arguments: {word}{_option(name, known)}")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import shlex
 import sys
 import textwrap
@@ -11,19 +10,17 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
-from edgedet.api.runs import next_run, refuse_other_run
+from edgedet.api.runs import refuse_other_run, reserved_run
 from edgedet.commands.frame.parser import HelpFormatter, examples_text
 from edgedet.commands.frame.session import add_session_arguments
 from edgedet.errors import ConfigError
 from edgedet.fileio import require_out_folder
 from edgedet.options import flags_of
-from edgedet.outputs.lock import hold_output
 from edgedet.runtimes.names import CHECKPOINT_SUFFIXES
 from edgedet.terminal import COLUMNS, announce, show
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
-_TRIES = 100  # of folders that other processes take
 _FILES = ("train_ann", "train_images", "val_ann", "val_images")
 
 
@@ -85,24 +82,8 @@ def choose_out(args: argparse.Namespace, kind: str, name: str) -> None:
         refuse_other_run(args.out, kind, resume)
     elif resume:
         raise ConfigError("`resume`: which run? give its folder as `out`")
-    elif os.environ.get("WORLD_SIZE", "1") not in ("", "1"):  # each process would choose for itself
-        raise ConfigError("several processes (WORLD_SIZE): they need one folder; give it as `out`")
     else:
-        args.out = _reserve(args, name)
-
-
-def _reserve(args: argparse.Namespace, name: str) -> Path:
-    """A new folder that no other process takes meanwhile: it is held until the command ends."""
-    for _ in range(_TRIES):
-        out = next_run(name)
-        require_out_folder(out, "--out")
-        try:
-            args.held.enter_context(hold_output(out))
-        except ConfigError:  # another process was faster, and holds it now: `next_run` passes over it
-            continue
-        if not out.exists():
-            return out
-    raise ConfigError(f"{out}: other processes take every new folder; give one by `out`")
+        args.out = args.held.enter_context(reserved_run(name))
 
 
 def announce_out(args: argparse.Namespace, kind: str) -> None:

@@ -91,3 +91,14 @@ def test_wrapped_keeps_columns_commands_and_paths() -> None:
     path = "wrote " + "/folder" * 20
     assert wrapped(path) == [path]
     assert all(len(line) <= COLUMNS for line in wrapped("word " * 100))
+
+
+@pytest.mark.parametrize("command", ["check", "show", "convert"])
+def test_data_set_as_an_option_where_it_is_none_says_how_it_is_given(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for words in (("--data", "bccd"), ("--data=bccd",)):
+        with pytest.raises(SystemExit) as ended:
+            build_parser().parse_args(["data", command, *words])
+        assert ended.value.code == 2
+        assert f"as `edgedet data {command} DIR`" in capsys.readouterr().err
