@@ -218,6 +218,8 @@ class NmsChoice:
             raise ConfigError(
                 f"`nms_iou` {self.nms_iou:g}: the head {outputs.head.kind} has no NMS outside its network; leave it out"
             )
+        if self.nms_iou is not None and not 0.0 < self.nms_iou <= 1.0:
+            raise ConfigError(f"`nms_iou` {self.nms_iou:g}: expected a number in (0, 1]; 0.65 is usual")
         if self.class_agnostic:
             outputs = class_agnostic(outputs)
         return replace(

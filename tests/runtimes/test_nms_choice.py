@@ -82,7 +82,7 @@ def test_predict_takes_them_and_leaves_the_file(
     assert {len(image["detections"]) for image in json.loads(capfd.readouterr().out)["images"]} == {2}
     assert toy_model.read_bytes() == before
     assert main([*argv, "--nms-iou", "1.5"]) == 2
-    assert "nms_iou must be inside (0, 1]" in capfd.readouterr().err
+    assert "expected a number in (0, 1]" in capfd.readouterr().err
 
 
 def test_head_without_nms_refuses_its_limit() -> None:

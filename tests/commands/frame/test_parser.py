@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -91,6 +92,16 @@ def test_wrapped_keeps_columns_commands_and_paths() -> None:
     path = "wrote " + "/folder" * 20
     assert wrapped(path) == [path]
     assert all(len(line) <= COLUMNS for line in wrapped("word " * 100))
+
+
+def test_nms_iou_out_of_range_is_named_as_it_was_typed(
+    toy_model: Path, toy_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for words in (["predict", str(toy_model), str(toy_data), "--out", str(tmp_path / "p")],
+                  ["evaluate", str(toy_model), "--data", str(toy_data)]):  # fmt: skip
+        assert main([*words, "--nms-iou", "1.5"]) == 2
+        assert capsys.readouterr().err == "error: --nms-iou 1.5: expected a number in (0, 1]; 0.65 is usual\n"
+    assert list(tmp_path.glob("p*")) == []
 
 
 @pytest.mark.parametrize("command", ["check", "show", "convert"])
