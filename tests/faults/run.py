@@ -60,7 +60,7 @@ class Row:
 class Bench:
     """Tries all faults on one command after the other."""
 
-    def __init__(self, library: Path, folder: Path, short: bool) -> None:
+    def __init__(self, library: Path, folder: Path, short: bool, at_most: int | None) -> None:
         from injector import FAIL_FROM_HERE, FAIL_ONCE, KILL, Injector
         from scenarios import Inputs, every_call
 
@@ -70,7 +70,7 @@ class Bench:
         (folder / "inputs").mkdir()
         self.inputs = Inputs(folder / "inputs")
         self.choose = every_call(SHORT_WRITES if short else WRITES)
-        self.short = short
+        self.short, self.at_most = short, at_most
         self.faults = (
             ("SIGKILL", KILL, 0),
             ("ENOSPC", FAIL_FROM_HERE, errno.ENOSPC),
@@ -94,7 +94,7 @@ class Bench:
         if before == after:
             row.failures.append("the command changes nothing: nothing can be seen")
         for kind, action, code in self.faults:
-            for at in self._places(calls, kind, scenario.grows):
+            for at in _spread(self._places(calls, kind, scenario.grows), self.at_most):
                 out = prepare(scenario, self.work, self.saved)
                 outcome = self.injector.run(command(scenario.argv, out), action, at, code)
                 row.tried[kind] += 1
@@ -151,6 +151,13 @@ class Bench:
         return outcome
 
 
+def _spread(places: list[int], at_most: int | None) -> list[int]:
+    """So many of them, evenly from the first to the last; None: all."""
+    if at_most is None or len(places) <= at_most:
+        return places
+    return [places[round(index * (len(places) - 1) / max(1, at_most - 1))] for index in range(at_most)]
+
+
 def _difference(found: dict, before: dict, after: dict) -> str:
     names = sorted(found.keys() | before.keys() | after.keys())
     states = []
@@ -163,11 +170,11 @@ def _difference(found: dict, before: dict, after: dict) -> str:
     return ", ".join(states)
 
 
-def run(only: list[str], short: bool, library: Path, folder: Path) -> list[Row]:
+def run(only: list[str], short: bool, at_most: int | None, library: Path, folder: Path) -> list[Row]:
     """Try the commands whose names hold one of the given words."""
     from scenarios import NAMES, make_scenario
 
-    bench = Bench(library, folder, short)
+    bench = Bench(library, folder, short, at_most)
     rows = []
     for name in NAMES:
         if only and not any(word in name for word in only):
@@ -196,8 +203,9 @@ def section(rows: dict[str, str]) -> str:
         "counts the system calls which change files at or beside `--out`, and lets something go wrong at them: SIGKILL",
         "(in the middle of writes), a disk that is full from there on, one error of the disk. The columns say at how",
         f"many calls; `make faults` takes all but writes of data, of which it takes {WRITES}, and a third of the",
-        "errors for commands that train; `--short` gives each call one of the three. `writing of ...` is what a",
-        "command does when everything is computed, and a part of the test suite. Afterwards",
+        "errors for commands that train; `--short` gives each call one of the three, and `--at-most N` takes N of each",
+        "kind, evenly spread: the commands that train were tried so. `writing of ...` is what a command does when",
+        "everything is computed, and a part of the test suite. Afterwards",
         "",
         "- a folder or file holds the state before or the state after, nothing between;",
         "- a run with epochs, resumed, ends with the bytes of one that nothing interrupted (times left out);",
@@ -232,6 +240,7 @@ def main() -> int:
     """Parse, start again with the library preloaded, try, report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--short", action="store_true", help="every call with one of the three faults, few writes")
+    parser.add_argument("--at-most", type=int, metavar="N", help="faults of each of the three kinds, evenly spread")
     parser.add_argument("--only", nargs="*", default=[], metavar="WORD", help="commands whose names hold one of these")
     parser.add_argument("--write", action="store_true", help="write the section of docs/reliability.md")
     parser.add_argument("--unsafe", action="store_true", help="let deploy write in place, which must be found")
@@ -243,7 +252,7 @@ def main() -> int:
     folder = Path(os.environ["EDGEDET_FAULTS"])
     if args.unsafe:
         _write_in_place()
-    rows = run(args.only, args.short, folder / "inject.so", folder)
+    rows = run(args.only, args.short, args.at_most, folder / "inject.so", folder)
     texts = {row.name: row.text() for row in rows}
     if args.write:
         write_section(texts)
