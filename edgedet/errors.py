@@ -39,8 +39,8 @@ class BrokenImagesError(DataError):
         shown = "; ".join(problems[:_MOST_NAMED])
         more = f"; and {len(problems) - _MOST_NAMED} more" if len(problems) > _MOST_NAMED else ""
         super().__init__(
-            f"{where}: {len(problems)} of {total} images are broken: {shown}{more}; replace them, or leave them out by "
-            "`skip_broken`"
+            f"{where}: {len(problems)} of {total} images can't be read: {shown}{more}; replace them, or leave them out "
+            "by `skip_broken`"
         )
 
 

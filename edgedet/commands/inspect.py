@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from edgedet.commands.frame.early import announce_large
 from edgedet.commands.frame.results import add_json_argument, give
 from edgedet.commands.frame.shared import Commands, add_command, refuse_checkpoint
 from edgedet.evaluate.arguments import add_send_argument
@@ -75,6 +76,7 @@ def _inspect(args: argparse.Namespace) -> int:
 
     refuse_checkpoint(args.model)
     refuse_other_splits(args, args.split)
+    announce_large("inspect", data_paths(args))
     folder = args.out or args.model.parent
     if args.model.is_file():  # else that is what is wrong
         require_out_folder(folder, "--out")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgedet.api.runs import run_name
-from edgedet.commands.frame.early import check_model_options, check_run, load_torch
+from edgedet.commands.frame.early import announce_large, check_model_options, check_run, load_torch
 from edgedet.commands.frame.results import add_json_argument, give
 from edgedet.commands.frame.shared import (
     Commands,
@@ -122,6 +122,7 @@ def _train(args: argparse.Namespace) -> int:
     check_model_options(args.model, args.overrides, args.imgsz)
     check_run(args, None, ("train", "valid"))
     announce_out(args, "train")
+    announce_large("train", data_paths(args))
     load_torch("train", "edgedet.training.loop")
 
     from edgedet.api.pages import draft_page, finish_train

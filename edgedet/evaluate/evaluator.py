@@ -117,7 +117,9 @@ class EvalReport:
         reading = "".join(f"reading: {sentence.text()}\n" for sentence in self.reading)
         left_out = "".join(f"note: {line}\n" for line in self.left_out)
         if self.broken:
-            left_out += f"note: {len(self.broken)} broken images are left out: {'; '.join(self.broken)}\n"
+            left_out += (
+                f"note: images left out because they are broken: {len(self.broken)} ({'; '.join(self.broken)})\n"
+            )
         plain = f"note: {self.ap.note}\n" if self.ap.note else ""
         operation = "" if self.operation is None else self.operation.text()
         result = f"{self.ap.table}{plain}{left_out}per class:\n{per_class}\n{operation}"

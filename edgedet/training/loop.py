@@ -85,18 +85,6 @@ class TrainResult:
         """What stands out in the curves of loss and AP, with what to try; of a short run nothing."""
         return read_training(self.history, self.settled)
 
-    @property
-    def rise(self) -> float:
-        """How much AP rose in the last tenth of the epochs (or since the measurement before); 0: it did not.
-
-        The rise that comes with the falling rate at the end of a settled run does not count.
-        """
-        if self.settled:
-            return 0.0
-        measured = [(record.epoch, record.ap) for record in self.history if record.ap is not None]
-        earlier = [ap for epoch, ap in measured[:-1] if epoch <= 0.9 * measured[-1][0]]
-        return max(0.0, measured[-1][1] - earlier[-1]) if earlier else 0.0
-
 
 @dataclass(frozen=True, eq=False)
 class Run:

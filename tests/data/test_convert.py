@@ -122,6 +122,6 @@ def test_convert_dataset_bad_input_writes_nothing(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no annotations of train found"):
         convert_dataset(DataPaths(tmp_path / "full"), tmp_path / "new")
     (source / "train" / "a.png").write_bytes(b"no image")
-    with pytest.raises(DataError, match="1 of 3 images are broken"):
+    with pytest.raises(DataError, match="1 of 3 images can't be read"):
         convert_dataset(DataPaths(source), tmp_path / "new")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["full", "source"]

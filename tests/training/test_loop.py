@@ -26,7 +26,7 @@ from edgedet.training import loop
 from edgedet.training.course import open_course
 from edgedet.training.loader import steps_per_epoch
 from edgedet.training.log import EpochRecord, TrainLog
-from edgedet.training.loop import TrainRequest, TrainResult, train
+from edgedet.training.loop import TrainRequest, train
 from edgedet.training.schedule import learning_rate
 from edgedet.training.trainer import Trainer
 
@@ -111,7 +111,6 @@ def test_train_auto_interrupted_while_the_rate_falls_goes_on_as_if_it_had_not_be
         [(r.epoch, r.ap) for r in whole.history if r.ap is not None],
     )
     assert whole.settled
-    assert whole.rise == 0.0
     assert (len(whole.history), course.hold) == (course.epochs, 3) == (4, 3)
     assert "until AP no longer rises, at most 10 epochs of" in shown
     assert f"annealing over the last {course.epochs - course.hold}" in shown
@@ -190,16 +189,6 @@ def test_train_extended_run_goes_on_as_one_of_the_new_length(tiny_coco: Path, tm
     # The new length is that of the run from now on; a shorter one is another run.
     with pytest.raises(ConfigError, match=r"train\.epochs: the run has 4, asked for 2"):
         train(_request(tiny_coco, tmp_path, epochs=2, resume=True))
-
-
-def test_result_rise_is_that_of_the_last_tenth() -> None:
-    def rise(*aps: float | None) -> float:
-        history = tuple(EpochRecord(epoch, 1.0, 1.0, 1.0, 0.1, 1.0, ap) for epoch, ap in enumerate(aps, start=1))
-        return TrainResult(Path("best.pt"), Path("last.pt"), 0.0, 0.0, history).rise
-
-    assert rise(*[None] * 17, 0.25, 0.375, 0.5) == 0.25  # since epoch 18 of 20
-    assert rise(*[None] * 9, 0.5) == 0.0  # measured once
-    assert rise(*[None] * 8, 0.5, 0.25) == 0.0  # fell
 
 
 def test_train_into_an_existing_run_is_refused(tiny_coco: Path, tmp_path: Path) -> None:

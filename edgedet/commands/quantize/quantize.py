@@ -7,7 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgedet.api.runs import run_name
-from edgedet.commands.frame.early import check_checkpoint, check_choices, check_model_options, check_run, load_torch
+from edgedet.commands.frame.early import (
+    announce_large,
+    check_checkpoint,
+    check_choices,
+    check_model_options,
+    check_run,
+    load_torch,
+)
 from edgedet.commands.frame.results import add_json_argument, give
 from edgedet.commands.frame.shared import (
     Commands,
@@ -225,6 +232,7 @@ def _quantize(args: argparse.Namespace) -> int:
     if args.recipe is None:  # what is wrong with options is said first
         check_run(args, args.checkpoint, ())
     announce_out(args, "quantize")
+    announce_large("quantize", data_paths(args))
     load_torch("quantize", "edgedet.chain")
 
     quantization: QatRequest | QuantizeRequest

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgedet.api.runs import run_name
-from edgedet.commands.frame.early import check_run, load_torch
+from edgedet.commands.frame.early import announce_large, check_run, load_torch
 from edgedet.commands.frame.results import add_json_argument, give
 from edgedet.commands.frame.shared import (
     Commands,
@@ -91,6 +91,7 @@ def _substitute(args: argparse.Namespace) -> int:
     choose_out(args, "train", run_name(args.checkpoint, args.activation or "substituted"))
     check_run(args, args.checkpoint, ())
     announce_out(args, "substitute")
+    announce_large("substitute", data_paths(args))
     load_torch("substitute", "edgedet.finetune.substitute")
 
     from edgedet.api.pages import draft_page, finish_substitute

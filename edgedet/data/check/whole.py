@@ -50,7 +50,7 @@ def whole_splits(
 def left_out_text(splits: Sequence[CocoSplit]) -> tuple[str, ...]:
     """One sentence for each split that broken images were left out of."""
     return tuple(
-        f"{split.name}: {len(split.broken)} broken images are left out: {'; '.join(split.broken)}"
+        f"{split.name}: images left out because they are broken: {len(split.broken)} ({'; '.join(split.broken)})"
         for split in splits
         if split.broken
     )

@@ -64,6 +64,16 @@ def test_large_annotation_file_is_announced_before_it_is_read(
     first, *others = capfd.readouterr().err.splitlines()
     assert first == f"data check: reading {tmp_path}/valid/_annotations.coco.json (0 MB)"
     assert others[-1].startswith("error: ")
+    model, out = tmp_path / "absent.tflite", tmp_path / "run"
+    for argv in (
+        ["inspect", str(model), "--against", "a.pt"],
+        ["waterfall", str(model), "--against", "a.pt"],
+        ["evaluate", str(model)],
+        ["train", "rtmdet_pico_relu6", "--out", str(out)],
+    ):
+        assert main([*argv, "--data", str(tmp_path)]) == 2
+        announced = [line for line in capfd.readouterr().err.splitlines() if ": reading " in line]
+        assert announced == [f"{argv[0]}: reading {tmp_path}/valid/_annotations.coco.json (0 MB)"], argv
     monkeypatch.setattr(early, "_LARGE_BYTES", 500)
     assert main(["data", "check", str(tmp_path)]) == 2
     assert capfd.readouterr().err.startswith("error: ")

@@ -67,7 +67,7 @@ def test_decode_problems_keep_their_order(tiny_coco: Path) -> None:
 
 def test_load_for_training_names_every_broken_picture_of_both_splits(tiny_coco: Path) -> None:
     broken = damage(tiny_coco)
-    with pytest.raises(BrokenImagesError, match="3 of 13 images are broken") as caught:
+    with pytest.raises(BrokenImagesError, match="3 of 13 images can't be read") as caught:
         load_for_training(DataPaths(tiny_coco), SPEC)
     assert all(f"{path}: " in str(caught.value) for path in broken)
     assert "\n" not in str(caught.value)
@@ -111,7 +111,7 @@ def test_evaluate_refuses_or_leaves_out_and_names_them(
     assert main(["evaluate", str(toy_model), "--data", str(data)]) == 2
     out, err = capfd.readouterr()
     assert out == ""
-    assert "2 of 6 images are broken" in err.splitlines()[-1]
+    assert "2 of 6 images can't be read" in err.splitlines()[-1]
     assert all(name in err for name in names)
     assert "by --skip-broken" in err
     result = tmp_path / "report.json"
@@ -119,4 +119,4 @@ def test_evaluate_refuses_or_leaves_out_and_names_them(
     value = json.loads(result.read_text())
     assert value["images"] == 4
     assert [Path(text.partition(": ")[0]).name for text in value["broken"]] == list(names)
-    assert "note: 2 broken images are left out: " in capfd.readouterr().out
+    assert "note: images left out because they are broken: 2 (" in capfd.readouterr().out
