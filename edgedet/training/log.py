@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import threading
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -86,9 +88,17 @@ class TrainLog:
         purge_step = done_epochs * steps if done_epochs else None
         self._folder = out / "tensorboard"
         self._writer: SummaryWriter | None = None
+        self._errors_of_threads = threading.excepthook
         if writes:
-            with naming_output(self._folder):
-                self._writer = SummaryWriter(str(self._folder), purge_step=purge_step)
+            # TensorBoard writes in a thread of its own, and raises what the disk says once more in the next call: there
+            # it becomes one line.
+            threading.excepthook = self._tell_unless_of_the_disk
+            try:
+                with naming_output(self._folder):
+                    self._writer = SummaryWriter(str(self._folder), purge_step=purge_step)
+            except BaseException:
+                threading.excepthook = self._errors_of_threads
+                raise
         self._console = Console(file=sys.stderr, quiet=quiet)
         columns = (
             TextColumn("{task.description}"),
@@ -119,6 +129,14 @@ class TrainLog:
         except OutputError:
             if value is None:  # otherwise the error that ends the run is more important
                 raise
+        finally:
+            threading.excepthook = self._errors_of_threads
+
+    def _tell_unless_of_the_disk(self, failed: threading.ExceptHookArgs) -> None:
+        error = failed.exc_value
+        name = error.filename if isinstance(error, OSError) else None  # TensorBoard's are bytes
+        if not isinstance(name, str | bytes) or not os.fsdecode(name).startswith(str(self._folder)):
+            self._errors_of_threads(failed)
 
     def message(self, text: str) -> None:
         """A line for the reader."""
