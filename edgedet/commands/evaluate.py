@@ -164,7 +164,8 @@ def _predict(args: argparse.Namespace) -> int:
 
 def _predict_pictures(args: argparse.Namespace) -> int:
     from edgedet.api.sources import find_files
-    from edgedet.evaluate.predict import DETECTIONS_FILE, predict
+    from edgedet.evaluate.earlier import DETECTIONS_FILE
+    from edgedet.evaluate.predict import predict
     from edgedet.progress import show_progress
 
     sources = [line for source in args.images for line in (_listed() if source == "-" else [source])]

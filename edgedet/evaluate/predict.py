@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ from edgedet.data.pictures.preprocess import load_image
 from edgedet.errors import ConfigError, DataError
 from edgedet.escape import json_text
 from edgedet.evaluate.detect import OnDevice, detect
+from edgedet.evaluate.earlier import DETECTIONS_FILE, earlier_pictures, strange_names
 from edgedet.evaluate.own_decoder import Decoder, OwnDecoder
 from edgedet.fileio import write_text
 from edgedet.outputs.folder import added_files
@@ -28,9 +29,6 @@ if TYPE_CHECKING:  # drawing alone needs no runtime
     from edgedet.progress import Progress
     from edgedet.runtimes.device_figures import DeviceMs
     from edgedet.runtimes.protocol import Runtime
-
-
-DETECTIONS_FILE = "detections.json"
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,8 +54,9 @@ def predict(
 ) -> list[Prediction]:
     """Detect objects in images; write `OUT/<name>.png` for each and `OUT/detections.json`.
 
-    Nothing is written before every image went through. Images of the same name get `<name>_2.png` and so on; no picture
-    replaces one of the inputs. Pictures of an earlier run in this folder are replaced, or removed.
+    Nothing is written before every image went through. Pictures of an earlier run in this folder, which its
+    detections.json lists, are replaced, or removed. Where `<name>.png` is any other file, or another image has the name
+    already, the picture is `<name>_2.png` and so on.
 
     Args:
         runtime: the model in one of its forms.
@@ -70,7 +69,7 @@ def predict(
     Returns:
         One prediction per image that could be read, in order.
     Raises:
-        ConfigError: no images, or the threshold is out of range.
+        ConfigError: no images, the threshold is out of range, or edgedet did not write the folder's detections.json.
         DataError: an image is missing or damaged, or all are, or the 16-bit ones among them are almost black.
     """
     if not image_paths:
@@ -89,8 +88,10 @@ def predict(
     if isinstance(runtime, OnDevice):
         _require_room(runtime, image_paths)
     with hold_output(out):
-        predictions = _predictions(runtime, image_paths, out, score_threshold, progress, told)
-        _write(predictions, runtime, out, score_threshold, unreadable)
+        earlier = earlier_pictures(out)
+        pictures = picture_paths(image_paths, out, earlier)
+        predictions = _predictions(runtime, image_paths, pictures, score_threshold, progress, told)
+        _write(predictions, runtime, out, score_threshold, unreadable, earlier)
     return predictions
 
 
@@ -107,14 +108,14 @@ def _require_room(board: OnDevice, image_paths: Sequence[Path]) -> None:
 def _predictions(
     runtime: Runtime,
     image_paths: Sequence[Path],
-    out: Path,
+    pictures: Sequence[Path],
     threshold: float | None,
     progress: Progress | None,
     on_unreadable: Callable[[Path, DataError], None],
 ) -> list[Prediction]:
     """As `predict`, without writing anything."""
     predictions = []
-    for done, (path, picture) in enumerate(zip(image_paths, picture_paths(image_paths, out), strict=True), start=1):
+    for done, (path, picture) in enumerate(zip(image_paths, pictures, strict=True), start=1):
         try:
             found = detect(runtime, path, threshold)
         except DataError as error:
@@ -130,29 +131,19 @@ def _predictions(
 
 
 def _write(
-    predictions: Sequence[Prediction], runtime: Runtime, out: Path, threshold: float | None, unreadable: Sequence[str]
-) -> None:
+    predictions: Sequence[Prediction], runtime: Runtime, out: Path, threshold: float | None,
+    unreadable: Sequence[str], earlier: AbstractSet[str],
+) -> None:  # fmt: skip
     """Pictures and detections.json, all at once, in place of those of an earlier run."""
     here = out.resolve()
     inputs = {prediction.image.name for prediction in predictions if prediction.image.resolve().parent == here}
-    stale = _earlier_pictures(out) - {prediction.picture.name for prediction in predictions} - inputs
+    stale = earlier - {prediction.picture.name for prediction in predictions} - inputs
     names = runtime.outputs.class_names
     with added_files(out, DETECTIONS_FILE, frozenset(stale)) as folder:
         for prediction in predictions:  # decoded again rather than kept: memory does not grow with the number of images
             drawn = draw_detections(load_image(prediction.image), prediction.detections, names)
             Image.fromarray(drawn).save(folder / prediction.picture.name, format="PNG")
         write_text(folder / DETECTIONS_FILE, _to_json(predictions, runtime, threshold, unreadable))
-
-
-def _earlier_pictures(out: Path) -> set[str]:
-    """Names of pictures that an earlier run wrote here, by its detections.json."""
-    try:
-        images = json.loads((out / DETECTIONS_FILE).read_text(encoding="utf-8"))["images"]
-        names = [image["picture"] for image in images]
-    except (OSError, ValueError, KeyError, TypeError):
-        return set()
-    # Only plain names of PNG files: the file may have come from somewhere else.
-    return {name for name in names if isinstance(name, str) and name == Path(name).name and name.endswith(".png")}
 
 
 def draw_detections(image: np.ndarray, detections: Detections, class_names: Sequence[str]) -> np.ndarray:
@@ -174,20 +165,22 @@ def draw_detections(image: np.ndarray, detections: Detections, class_names: Sequ
     return draw_boxes(image, detections.boxes, detections.labels, texts)
 
 
-def picture_paths(image_paths: Sequence[Path], out: Path) -> list[Path]:
-    """A different PNG path in `out` for each image, none of them an input.
+def picture_paths(image_paths: Sequence[Path], out: Path, earlier: AbstractSet[str] = frozenset()) -> list[Path]:
+    """A different PNG path in `out` for each image, none of them an input or a file of the user's.
 
     Args:
         image_paths: inputs.
         out: folder of the pictures.
+        earlier: names in it that may be replaced.
     Returns:
         One path per image, in order.
     """
     taken = {str(path.resolve()).lower() for path in image_paths}  # lower: some file systems ignore case
+    strange = strange_names(out, earlier)
     pictures = []
     for path in image_paths:
         picture, number = out / f"{path.stem}.png", 1
-        while str(picture.resolve()).lower() in taken:
+        while picture.name.lower() in strange or str(picture.resolve()).lower() in taken:
             number += 1
             picture = out / f"{path.stem}_{number}.png"
         taken.add(str(picture.resolve()).lower())

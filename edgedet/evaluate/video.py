@@ -15,6 +15,7 @@ import numpy as np
 from edgedet.errors import DataError, missing_extra
 from edgedet.escape import json_text
 from edgedet.evaluate.detect import detect
+from edgedet.evaluate.earlier import require_own_video
 from edgedet.evaluate.predict import detection_rows, draw_detections, threshold_values
 from edgedet.evaluate.window import Window
 from edgedet.fileio import write_text
@@ -58,7 +59,7 @@ def predict_video(
     """Detect objects in every frame; write OUT/NAME.mp4 with boxes and OUT/NAME.json.
 
     Both files appear when all frames went through. Ctrl-C ends a camera's recording, and who closes the window, or
-    presses q or Esc in it, ends any: what was seen is written.
+    presses q or Esc in it, ends any: what was seen is written. The two files replace those of an earlier run only.
 
     Args:
         runtime: the model in one of its forms.
@@ -72,11 +73,12 @@ def predict_video(
         Paths and counts.
     Raises:
         DataError: no such video or camera, or nothing in it can be decoded.
-        ConfigError: there is no display for the window.
+        ConfigError: there is no display for the window, or edgedet did not write the files that are there.
         ToolchainError: OpenCV is missing.
     """
     camera = source.isdecimal()
     name = f"camera{source}" if camera else _name(Path(source), out)
+    require_own_video(out, name)
     found: list[Detections] = []
     times: list[float] = []
     with (

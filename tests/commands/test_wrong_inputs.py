@@ -9,6 +9,7 @@ import pytest
 from edgedet.commands.main import main
 
 # Words of the command line, with MODEL, DATA, OUT (a name that is free), FULL (a folder with a file of the user's),
+# STRANGE (one with files of his that are called as predict's),
 # FILE (a text of his), CUT (the first half of a model), BROKEN (a damaged JPEG), CKPT (a damaged checkpoint).
 # Beside them what the message must hold.
 WRONG = (
@@ -47,6 +48,9 @@ WRONG = (
     ("predict MODEL ABSENT.jpg --out OUT", "ABSENT.jpg"),
     ("predict MODEL BROKEN --out OUT", "broken.jpg"),
     ("predict MODEL DATA --out FILE", "is a file"),
+    ("predict MODEL DATA --out STRANGE", "detections.json: is there already, and edgedet did not write it"),
+    ("predict MODEL street.avi --out STRANGE", "street.mp4: is there already"),
+    ("predict MODEL walk.avi --out STRANGE", "walk.json: is there already"),
     ("predict MODEL DATA --out OUT --frames 3", "--frames 3"),
     ("predict MODEL BROKEN --conf 0.3 --out OUT", "did you mean --score-threshold?"),
     ("deploy CUT --target c99 --out OUT", "cut.tflite"),
@@ -73,12 +77,18 @@ def places(tmp_path: Path, toy_model: Path, toy_data: Path) -> dict[str, Path]:
     full.mkdir()
     (full / "notes.txt").write_text("of the user", encoding="utf-8")
     file.write_text("of the user", encoding="utf-8")
+    strange = tmp_path / "STRANGE"
+    strange.mkdir()
+    for name in ("detections.json", "street.mp4", "walk.json", "walk.mp4"):
+        (strange / name).write_text('{"images": []}', encoding="utf-8")
+    for name in ("street.avi", "walk.avi"):
+        (tmp_path / name).write_bytes(b"whatever")
     whole = toy_model.read_bytes()
     (tmp_path / "cut.tflite").write_bytes(whole[: len(whole) // 2])
     (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 cut")
     (tmp_path / "ckpt.pt").write_bytes(b"PK\x03\x04 cut")
     names = {"CUT": "cut.tflite", "BROKEN": "broken.jpg", "CKPT": "ckpt.pt", "OUT": "OUT", "ABSENT": "ABSENT"}
-    return {"MODEL": toy_model, "DATA": toy_data, "FULL": full, "FILE": file} | {
+    return {"MODEL": toy_model, "DATA": toy_data, "FULL": full, "FILE": file, "STRANGE": strange} | {
         word: tmp_path / name for word, name in names.items()
     }
 

@@ -100,6 +100,29 @@ def test_picture_paths_never_replace_an_input(tmp_path: Path) -> None:
     assert not set(pictures) & set(inputs)
 
 
+def test_predict_leaves_files_of_the_user_alone_and_replaces_its_own(runtime: Int8Runtime, tmp_path: Path) -> None:
+    both = tmp_path / "both"
+    photo = square(both / "a.jpg", 0)
+    (both / "a.png").write_bytes(b"of the user")
+    (both / "a_2.png").symlink_to(tmp_path / "gone.png")
+    for _ in range(2):  # the second run replaces a_3.png
+        predict(runtime, [photo], both)
+        assert (both / "a.png").read_bytes() == b"of the user"
+        assert (both / "a_2.png").is_symlink()
+        assert not (tmp_path / "gone.png").exists()
+        assert sorted(p.name for p in both.iterdir()) == ["a.jpg", "a.png", "a_2.png", "a_3.png", "detections.json"]
+
+
+@pytest.mark.parametrize("text", ["", "[1]", '{"images": []}', '{"runtime": 1, "class_names": 2, "images": [3]}'])
+def test_predict_refuses_a_detections_file_that_is_not_its_own(text: str, runtime: Int8Runtime, tmp_path: Path) -> None:
+    photo = square(tmp_path / "out" / "a.jpg", 0)
+    (tmp_path / "out" / "detections.json").write_text(text)
+    with pytest.raises(ConfigError, match=r"detections\.json: is there already, and edgedet did not write it"):
+        predict(runtime, [photo], tmp_path / "out")
+    assert (tmp_path / "out" / "detections.json").read_text() == text
+    assert len(list((tmp_path / "out").iterdir())) == 2
+
+
 def test_draw_detections_draws_the_box_in_the_colour_of_the_class() -> None:
     image = np.full((100, 160, 3), 90, np.uint8)
     drawn = draw_detections(image, detections_of((40, 30, 120, 80, 0.75, 1)), ("a", "b"))
@@ -179,6 +202,8 @@ def test_predict_removes_the_pictures_of_an_earlier_run_and_nothing_else(runtime
     predict(runtime, [second], out)
     assert sorted(path.name for path in out.iterdir()) == ["b.png", "detections.json", "mine.png"]
     # A list that names something outside is not followed.
-    (out / "detections.json").write_text(json.dumps({"images": [{"picture": "../a.png"}, {"picture": "mine.txt"}, 7]}))
+    value = json.loads((out / "detections.json").read_text())
+    value["images"] = [{"picture": name} for name in ("../a.png", "mine.txt", 7)]
+    (out / "detections.json").write_text(json.dumps(value))
     predict(runtime, [second], out)
     assert first.is_file()

@@ -12,7 +12,7 @@ pytest.importorskip("cv2")
 
 import cv2
 
-from edgedet.errors import DataError
+from edgedet.errors import ConfigError, DataError
 from edgedet.evaluate.detect import detect
 from edgedet.evaluate.video import is_video, predict_video
 from edgedet.runtimes.open import open_runtime
@@ -67,6 +67,17 @@ def test_predict_video_ends_after_max_frames(runtime: Int8Runtime, video: Path, 
     report = predict_video(runtime, str(video), tmp_path / "out", max_frames=2)
     assert report.frames == 2
     assert len(frames_of(report.video)) == 2
+
+
+def test_predict_video_replaces_its_own_files_only(runtime: Int8Runtime, video: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert predict_video(runtime, str(video), out, max_frames=1).frames == 1
+    assert predict_video(runtime, str(video), out, max_frames=2).frames == 2
+    (out / "street.json").unlink()
+    before = (out / "street.mp4").read_bytes()
+    with pytest.raises(ConfigError, match=r"street\.mp4: is there already, and edgedet did not write it"):
+        predict_video(runtime, str(video), out)
+    assert (out / "street.mp4").read_bytes() == before
 
 
 @pytest.mark.parametrize(

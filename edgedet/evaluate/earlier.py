@@ -1,0 +1,75 @@
+"""Which files of a folder an earlier `predict` wrote: those are replaced, all others are the user's and stay."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Set as AbstractSet
+from pathlib import Path
+from typing import Any
+
+from edgedet.errors import ConfigError
+
+DETECTIONS_FILE = "detections.json"
+_OF_PICTURES = ("runtime", "class_names", "images")  # what edgedet's own JSON files hold, of each kind
+_OF_VIDEOS = ("video", "frames_per_second", "runtime", "class_names", "frames")
+
+
+def earlier_pictures(out: Path) -> set[str]:
+    """Names of the pictures that an earlier run wrote, by its detections.json.
+
+    Args:
+        out: folder of the results; it may be absent.
+    Raises:
+        ConfigError: its detections.json is not edgedet's, so it may not be replaced.
+    """
+    path = out / DETECTIONS_FILE
+    if not os.path.lexists(path):
+        return set()
+    value = _own(path, _OF_PICTURES)
+    images = value["images"] if value is not None else None
+    if not isinstance(images, list) or not all(isinstance(image, dict) and "picture" in image for image in images):
+        raise _strange(path)
+    names = [image["picture"] for image in images]
+    # Only plain names of PNG files: the file may have come from somewhere else.
+    return {name for name in names if isinstance(name, str) and name == Path(name).name and name.endswith(".png")}
+
+
+def require_own_video(out: Path, name: str) -> None:
+    """Raises ConfigError when OUT/NAME.mp4 or OUT/NAME.json is there and no earlier run wrote both.
+
+    Args:
+        out: folder of the results; it may be absent.
+        name: of the two files.
+    """
+    video, found = out / f"{name}.mp4", out / f"{name}.json"
+    if os.path.lexists(found):
+        if _own(found, _OF_VIDEOS) is None:
+            raise _strange(found)
+    elif os.path.lexists(video):
+        raise _strange(video)
+
+
+def strange_names(out: Path, own: AbstractSet[str]) -> set[str]:
+    """Names in a folder, in lower case, that are not edgedet's own.
+
+    Args:
+        out: folder of the results; it may be absent.
+        own: `earlier_pictures`.
+    """
+    if not out.is_dir():
+        return set()
+    return {name.lower() for name in os.listdir(out)} - {name.lower() for name in own}
+
+
+def _own(path: Path, keys: tuple[str, ...]) -> dict[str, Any] | None:
+    """What a JSON file of edgedet holds; None: it is none."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) and all(key in value for key in keys) else None
+
+
+def _strange(path: Path) -> ConfigError:
+    return ConfigError(f"{path}: is there already, and edgedet did not write it; it stays as it is: give another `out`")
