@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
@@ -48,9 +48,19 @@ def find_pictures(source: Source) -> list[Path | np.ndarray]:
     )
 
 
-def find_files(sources: Iterable[PathLike]) -> list[Path]:
-    """The image files of paths, folders and patterns, as `find_pictures`; each once."""
-    return list(dict.fromkeys(path for source in sources for path in _files(os.fspath(source))))
+def find_files(sources: Sequence[PathLike]) -> list[Path]:
+    """The image files of paths, folders and patterns, as `find_pictures`; each once.
+
+    Of several sources, what is no file, folder or pattern with matches stays in the list: it is to be treated as a file
+    that can't be read, for one wrong path is no reason to leave all others undone.
+    """
+    found: list[Path] = []
+    for source in sources:
+        text = os.fspath(source)
+        path = Path(text).expanduser()
+        gone = not os.path.exists(path) and not (glob.has_magic(text) and _matches(text))
+        found += [path] if gone and len(sources) > 1 else _files(text)
+    return list(dict.fromkeys(found))
 
 
 def _array(pixels: np.ndarray) -> np.ndarray:
@@ -85,11 +95,16 @@ def _files(text: str) -> list[Path]:
     if path.is_dir():
         return list_images(path)
     if glob.has_magic(text):
-        matches = [Path(name) for name in glob.glob(os.path.expanduser(text), recursive=True)]
-        found = [p for p in matches if p.is_file()]
+        found = _matches(text)
         if not found:
             raise DataError(f"{text}: no file matches this pattern; check the folder and the ending")
-        return sorted(found)
+        return found
     raise DataError(
         f"{path}: no such file or folder; give an image, a folder of images, or a pattern such as 'photos/*.jpg'"
     )
+
+
+def _matches(pattern: str) -> list[Path]:
+    """Files that a pattern means, sorted by path."""
+    matches = [Path(name) for name in glob.glob(os.path.expanduser(pattern), recursive=True)]
+    return sorted(path for path in matches if path.is_file())

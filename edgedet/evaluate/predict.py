@@ -30,6 +30,8 @@ if TYPE_CHECKING:  # drawing alone needs no runtime
     from edgedet.runtimes.device_figures import DeviceMs
     from edgedet.runtimes.protocol import Runtime
 
+_MOST_NAMED = 20  # images, where none can be read
+
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
@@ -91,6 +93,10 @@ def predict(
         earlier = earlier_pictures(out)
         pictures = picture_paths(image_paths, out, earlier)
         predictions = _predictions(runtime, image_paths, pictures, score_threshold, progress, told)
+        if not predictions:
+            more = f"; and {len(unreadable) - _MOST_NAMED} more" if len(unreadable) > _MOST_NAMED else ""
+            why = "; ".join(unreadable[:_MOST_NAMED]) + more
+            raise DataError(f"none of the {len(image_paths)} images can be read: {why}")
         _write(predictions, runtime, out, score_threshold, unreadable, earlier)
     return predictions
 
@@ -125,8 +131,6 @@ def _predictions(
             predictions.append(Prediction(path, picture, width, height, found.in_image, found.device_ms))
         if progress is not None:
             progress(done, len(image_paths))
-    if not predictions:
-        raise DataError(f"none of the {len(image_paths)} images can be read")
     return predictions
 
 

@@ -205,3 +205,25 @@ def test_quantize_names_all_broken_pictures(
     error = capsys.readouterr().err
     assert first.name in error
     assert second.name in error
+
+
+def test_predict_does_the_others_of_a_list_with_a_missing_path_and_names_it(
+    toy_model: Path, toy_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    photos = sorted((toy_data / "valid").glob("*.png"))[:2]
+    lines = [str(photos[0]), "gone[1].jpg", str(photos[1]), "absent.jpg"]
+    monkeypatch.setattr("sys.stdin", StringIO("\n".join(lines)))
+    argv = ["predict", str(toy_model), "--runtime", "sim", "--out"]
+    assert main([*argv, "listed", "-"]) == 2
+    err = capsys.readouterr().err
+    assert "error: 2 of 4 images can't be read; the others are done:\n  gone[1].jpg: " in err
+    assert "\n  absent.jpg: image file not found" in err
+    value = json.loads(Path("listed/detections.json").read_text())
+    assert [image["image"] for image in value["images"]] == [str(photo) for photo in photos]
+    assert [text.partition(":")[0] for text in value["unreadable"]] == ["gone[1].jpg", "absent.jpg"]
+    assert main([*argv, "none", "absent.jpg", "absent too.jpg"]) == 2
+    assert "none of the 2 images can be read: absent.jpg: image file not found" in capsys.readouterr().err
+    assert main([*argv, "none", "absent.jpg"]) == 2
+    assert "absent.jpg: no such file or folder" in capsys.readouterr().err
+    assert not Path("none").exists()
