@@ -339,7 +339,7 @@ def test_data_check_counts_and_reports_broken_images(
     assert main(["data", "check", str(data)]) == 2
     out, err = capfd.readouterr()
     assert "picture1.png" in out
-    assert err.splitlines()[-1].startswith("error: 1 images do not decode")
+    assert f"1 of 3 images can't be read: {picture}: " in err.splitlines()[-1]
 
 
 def test_data_synth_writes_a_data_set_that_checks(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,9 @@ from edgedet.data.check.content import examine_for_training
 from edgedet.data.coco.split import CocoSplit, DataWarning, ImageRecord
 from edgedet.data.paths import DataPaths
 from edgedet.data.pictures.headers import read_header
-from edgedet.data.pictures.preprocess import fitted_size, load_image
-from edgedet.errors import DataError
+from edgedet.data.pictures.preprocess import fitted_size
+from edgedet.data.pictures.whole import decode_problem
+from edgedet.errors import BrokenImagesError, DataError
 
 SMALL_AREA_PX2 = 32**2  # COCO's thresholds: small below, large from the second on
 LARGE_AREA_PX2 = 96**2
@@ -48,14 +49,14 @@ class SplitReport:
 
     name: str
     ann_path: str
-    images: int
+    images: int  # broken ones included
     images_without_boxes: int
     crowd_boxes: int  # counted among the boxes too
     max_boxes: int  # in one image
     classes: tuple[ClassCounts, ...]
     ap_boxes: dict[str, int]  # small, medium, large: boxes behind AP_small etc., which pycocotools sorts by image px
     image_kinds: dict[str, int]  # images that are not plain upright 8-bit RGB: grey, alpha, palette, 16-bit, ...
-    broken: tuple[str, ...]  # one message for each image that does not decode
+    broken: tuple[str, ...]  # one message for each image whose header or pixels can't be read
     warnings: tuple[DataWarning, ...]  # put right on load
 
 
@@ -78,11 +79,19 @@ class DataReport:
     @property
     def error(self) -> str:
         """What training will end with; empty when `ok`."""
-        if self.refusals:
-            more = len(self.refusals) - 1
-            return self.refusals[0] + (f" ({more} more, see above)" if more else "")
-        broken = [problem for split in self.splits for problem in split.broken]
-        return "" if self.ok else f"{len(broken)} images do not decode, first {broken[0]}"
+        more = len(self._faults) - 1
+        return "" if self.ok else self._faults[0] + (f" ({more} more, see above)" if more else "")
+
+    @property
+    def _faults(self) -> tuple[str, ...]:
+        """All that training refuses, broken images last, in the words of training."""
+        damaged = [split for split in self.splits if split.broken]
+        if not damaged:
+            return self.refusals
+        where = " and ".join(dict.fromkeys(split.ann_path for split in damaged))
+        problems = [problem for split in damaged for problem in split.broken]
+        broken = BrokenImagesError(where, sum(split.images for split in damaged), problems)
+        return (*self.refusals, f"{broken} of train, substitute, quantize, evaluate, inspect or waterfall")
 
     def to_json(self) -> dict[str, Any]:
         """JSON-able dict."""
@@ -101,9 +110,10 @@ class DataReport:
                 f"{len(self.duplicates)} images are in train and in valid, e.g. {' = '.join(self.duplicates[0])}",
                 "",
             ]
-        if len(self.refusals) > 1:
-            lines += ["training will refuse this data set:"] + [f"  - {text}" for text in self.refusals] + [""]
-        lines += ["advice:"] + [f"  - {sentence}" for sentence in self.advice or ("nothing stands out",)]
+        if len(self._faults) > 1:
+            lines += ["training will refuse this data set:"] + [f"  - {text}" for text in self._faults] + [""]
+        advice = self.advice or (("nothing stands out",) if self.ok else ())
+        lines += ["advice:"] + [f"  - {sentence}" for sentence in advice] if advice else []
         return "\n".join(lines) + "\n"
 
 
@@ -122,7 +132,7 @@ def check_dataset(
         ConfigError: no data set is given.
     """
     paths = data if isinstance(data, DataPaths) else DataPaths(data)
-    loaded = examine_for_training(paths, spec, progress)
+    loaded = examine_for_training(replace(paths, skip_broken=True), spec, progress)  # the report lists those, too
     splits = [split for split in (loaded.train, loaded.valid) if split is not None]
     total = sum(len(split.images) for split in splits)
     done = 0
@@ -163,7 +173,7 @@ def _examine(record: ImageRecord) -> _File:
         if header.mode.startswith("I"):
             name = "16-bit"
         kinds = [kind for kind in (name, "exif-rotated" if header.orientation != 1 else "") if kind]
-        load_image(record.path)
+        problem = decode_problem(record.path)
     except DataError as error:
         problem = str(error)
     digest = hashlib.sha256(record.path.read_bytes()).hexdigest()
@@ -195,14 +205,14 @@ def _report(split: CocoSplit, files: list[_File], spec: PreprocessSpec) -> Split
     return SplitReport(
         name=split.name,
         ann_path=str(split.ann_path),
-        images=len(split.images),
+        images=len(split.images) + len(split.broken),
         images_without_boxes=counts.count(0),
         crowd_boxes=int(sum(record.crowd.sum() for record in split.images)),
         max_boxes=max(counts),
         classes=tuple(classes),
         ap_boxes=_ap_boxes(split),
         image_kinds=kinds,
-        broken=tuple(file.problem for file in files if file.problem),
+        broken=(*split.broken, *(file.problem for file in files if file.problem)),
         warnings=split.warnings,
     )
 

@@ -93,6 +93,12 @@ def folder(root: Path) -> None:
     (root / "train" / "2.png").mkdir()
 
 
+def damage(root: Path, *names: str) -> None:
+    """The headers are there, of the pixels the last are not."""
+    for name in names:
+        (root / name).write_bytes((root / name).read_bytes()[:-40])
+
+
 # name -> (what is done to a good data set, what both answers say)
 BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "crowds only": (of_both(each(lambda a: a.update(iscrowd=1))), r"nothing to learn: .* 18 are crowds"),
@@ -121,6 +127,11 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "images of another file": (of_train(each(lambda a: a.update(image_id=7777))), "none of the 18 annotations belongs"),
     "missing image": (lambda root: (root / "train" / "2.png").unlink(), "1 of 9 images not found, first .*2.png"),
     "broken header": (lambda root: (root / "train" / "2.png").write_bytes(b"no"), "1 of 9 images can't be read"),
+    "cut pixels, twice": (lambda root: damage(root, "train/1.png", "train/2.png"), r"2 of 9 images .*1\.png.*2\.png"),
+    "broken header and cut pixels": (
+        lambda root: (damage(root, "valid/1.png"), (root / "train" / "2.png").write_bytes(b"no")),
+        r"2 of 13 images .*2\.png.*1\.png",
+    ),
     "other size": (other_size, "1 of 4 images have another size than stated"),
     "dark 16 bits": (dark, "pictures have 16 bits, of which about 12 are used"),
     "no JSON": (lambda root: (root / "valid" / NAME).write_text("{"), "not valid JSON"),

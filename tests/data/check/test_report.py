@@ -100,6 +100,20 @@ def test_check_dataset_image_that_does_not_decode_is_listed(tmp_path: Path) -> N
     assert "1 images don't decode" in report.to_text()
 
 
+def test_check_dataset_lists_broken_headers_and_pixels_together(tmp_path: Path) -> None:
+    write_both(tmp_path)
+    cut, spoiled, other = tmp_path / "train" / "1.png", tmp_path / "train" / "2.png", tmp_path / "valid" / "0.png"
+    cut.write_bytes(cut.read_bytes()[:5000])
+    spoiled.write_bytes(b"no")
+    other.write_bytes(other.read_bytes()[:5000])
+    report = check_dataset(tmp_path, SPEC)
+    assert [split.images for split in report.splits] == [3, 1]
+    assert "3 of 4 images can't be read" in report.error
+    assert all(f"{path}: " in report.error for path in (cut, spoiled, other))
+    assert report.error.endswith("by `skip_broken` of train, substitute, quantize, evaluate, inspect or waterfall")
+    assert "nothing stands out" not in report.to_text()
+
+
 def test_check_dataset_unusual_images_are_counted(tmp_path: Path) -> None:
     write_both(tmp_path)
     exif = Image.Exif()
