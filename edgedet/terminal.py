@@ -6,10 +6,11 @@ import io
 import os
 import re
 import sys
+import tempfile
 import textwrap
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
@@ -127,3 +128,25 @@ def wrapped(line: str) -> list[str]:
         whole, COLUMNS, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False
     )
     return [part.replace(_HARD_SPACE, " ").rstrip() for part in lines]
+
+
+@contextmanager
+def quiet_stderr() -> Iterator[Callable[[], str]]:
+    """Keep C++ libraries from writing to the terminal; gives a function that returns what they wrote so far.
+
+    They write to file descriptor 2, past sys.stderr, hence the descriptor itself is turned aside.
+    """
+    sys.stderr.flush()
+    saved = os.dup(2)
+    with tempfile.TemporaryFile() as sink:
+
+        def spoken() -> str:
+            sink.seek(0)
+            return sink.read().decode("utf-8", errors="replace")
+
+        os.dup2(sink.fileno(), 2)
+        try:
+            yield spoken
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)

@@ -200,25 +200,42 @@ def _predict_pictures(args: argparse.Namespace) -> int:
 
 def _predict_video(args: argparse.Namespace, source: str) -> int:
     from edgedet.evaluate.video import predict_video
-    from edgedet.evaluate.window import has_display
     from edgedet.progress import show_progress
 
     announce_out(args, "predict")
+    window = _opens_window(args, source)
     runtime = open_model(args.model, args.runtime, args.device, nms_choice(args), args.send)
-    window = args.show if args.show is not None else source.isdecimal() and has_display()
-    if source.isdecimal() and args.show is None and not window:
-        show("no display: the camera is recorded without a window")
     if source.isdecimal() and args.frames is None:
         show(f"{'q or Esc in the window, or ' if window else ''}Ctrl-C ends the recording")
     with show_progress("predict", "frames") as progress:
         report = predict_video(runtime, source, args.out, args.score_threshold, args.frames, progress, window)
     show(f"{report.video}: {report.frames} frames, {report.objects} objects, median {report.median_ms:.1f} ms a frame")
+    if report.missing_frames:
+        stated = report.frames + report.missing_frames
+        show(
+            f"note: {source}: the file states {stated} frames, {report.frames} could be decoded; it is cut short "
+            "or damaged, or states a wrong number"
+        )
     if not report.objects:
         show(_nothing_found(f"in none of {report.frames} frames"))
     show(f"{report.detections}: all detections ({runtime.name}: {runtime.arithmetic})")
     give(args, report.detections.read_text(encoding="utf-8"))
     show_out(args)
     return 0
+
+
+def _opens_window(args: argparse.Namespace, source: str) -> bool:
+    """Whether frames are shown. A window that nobody asked for is left out where none can be opened."""
+    from edgedet.evaluate.window import window_problem
+
+    if args.show is False or (args.show is None and not source.isdecimal()):
+        return False
+    problem = window_problem()
+    if problem and args.show:
+        raise ConfigError(f"--show: no window can be opened: {problem}; predict without one (--no-show)")
+    if problem:
+        show(f"note: no window can be opened ({problem}): the camera is recorded without one")
+    return not problem
 
 
 def _nothing_found(where: str) -> str:

@@ -21,6 +21,7 @@ from edgedet.evaluate.window import Window
 from edgedet.fileio import write_text
 from edgedet.outputs.folder import added_files
 from edgedet.outputs.lock import hold_output
+from edgedet.terminal import quiet_stderr
 
 if TYPE_CHECKING:
     from edgedet.contracts import Detections
@@ -40,6 +41,7 @@ class VideoReport:
     frames: int
     objects: int  # in all frames
     median_ms: float  # from a frame to its detections, without reading, drawing and writing
+    missing_frames: int = 0  # that the file states, and that were not there when it was read to its end
 
 
 def is_video(source: str) -> bool:
@@ -81,6 +83,7 @@ def predict_video(
     require_own_video(out, name)
     found: list[Detections] = []
     times: list[float] = []
+    missing = 0
     with (
         hold_output(out),
         _open(source) as video,
@@ -103,14 +106,16 @@ def predict_video(
                         break
                     if max_frames is not None and len(found) == max_frames:
                         break
+                else:
+                    missing = max(0, video.frames - len(found))
             except KeyboardInterrupt:
                 if not camera:
                     raise
         if not found:
             raise DataError(f"{source}: holds no frame that OpenCV can decode; convert it to MP4 with H.264")
-        write_text(folder / f"{name}.json", _to_json(found, runtime, source, score_threshold, video.rate))
+        write_text(folder / f"{name}.json", _to_json(found, runtime, source, score_threshold, video.rate, missing))
     objects = sum(len(seen) for seen in found)
-    return VideoReport(out / f"{name}.mp4", out / f"{name}.json", len(found), objects, median(times))
+    return VideoReport(out / f"{name}.mp4", out / f"{name}.json", len(found), objects, median(times), missing)
 
 
 def _labelled(pixels: np.ndarray, milliseconds: float, objects: int) -> np.ndarray:
@@ -185,7 +190,8 @@ def _open(source: str) -> Iterator[_Video]:
     camera = source.isdecimal()
     if not camera and not Path(source).is_file():
         raise DataError(f"{source}: no such video; check the path")
-    capture = cv2.VideoCapture(int(source)) if camera else cv2.VideoCapture(source)
+    with quiet_stderr():  # OpenCV and FFmpeg have their say before the error that follows
+        capture = cv2.VideoCapture(int(source)) if camera else cv2.VideoCapture(source)
     try:
         if not capture.isOpened():
             what = f"camera {source}: can't be opened; is one connected, and free?"
@@ -195,8 +201,10 @@ def _open(source: str) -> Iterator[_Video]:
         capture.release()
 
 
-def _to_json(found: list[Detections], runtime: Runtime, source: str, threshold: float | None, rate: float) -> str:
+def _to_json(
+    found: list[Detections], runtime: Runtime, source: str, threshold: float | None, rate: float, missing: int
+) -> str:
     names = runtime.outputs.class_names
     frames = [detection_rows(seen, names) for seen in found]
-    head = {"video": source, "frames_per_second": rate, "runtime": runtime.name, **threshold_values(runtime, threshold)}
-    return json_text({**head, "class_names": list(names), "frames": frames}, 1)
+    head = {"video": source, "frames_per_second": rate, "missing_frames": missing, "runtime": runtime.name}
+    return json_text({**head, **threshold_values(runtime, threshold), "class_names": list(names), "frames": frames}, 1)

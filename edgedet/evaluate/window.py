@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from edgedet.errors import ConfigError
 
 if TYPE_CHECKING:
+    import tkinter
     from types import TracebackType
 
     import numpy as np
@@ -19,6 +20,32 @@ _END_KEYS = ("q", "Q", "Escape")
 def has_display() -> bool:
     """Whether a window can be expected to open: on Linux, whether an X server is named."""
     return sys.platform in ("win32", "darwin") or bool(os.environ.get("DISPLAY"))
+
+
+class _NoWindow(Exception):
+    """Why none can be opened."""
+
+
+def _root() -> tkinter.Tk:
+    try:
+        import tkinter
+    except ImportError as error:
+        raise _NoWindow("this Python has no tkinter, which python3-tk brings") from error
+    try:
+        return tkinter.Tk()
+    except tkinter.TclError as error:
+        raise _NoWindow(str(error)) from error
+
+
+def window_problem() -> str:
+    """Why no window can be opened; empty: one can. None appears."""
+    if not has_display():
+        return "no display"
+    try:
+        _root().destroy()
+    except _NoWindow as error:
+        return str(error)
+    return ""
 
 
 class Window:
@@ -32,17 +59,13 @@ class Window:
 
     def __init__(self, title: str) -> None:
         try:
-            import tkinter
-        except ImportError as error:
-            raise ConfigError(
-                "no window can be opened: this Python has no tkinter; install python3-tk, or predict without a window"
-            ) from error
-        try:
-            self._root = tkinter.Tk()
-        except tkinter.TclError as error:
+            self._root = _root()
+        except _NoWindow as error:
             raise ConfigError(
                 f"no window can be opened: {error}; predict without a window, or where there is a display"
             ) from error
+        import tkinter
+
         self._root.title(title)
         self._label = tkinter.Label(self._root, borderwidth=0)
         self._label.pack()

@@ -16,11 +16,6 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
-import os
-import sys
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -30,6 +25,7 @@ from edgedet.graph.flatbuffer import bytes_inside
 from edgedet.graph.graph import Graph
 from edgedet.runtimes.protocol import Run
 from edgedet.runtimes.tflm_arena import ample_bytes
+from edgedet.terminal import quiet_stderr
 
 
 def open_reference(source: str, data: bytes) -> tuple[str, Run]:
@@ -76,7 +72,7 @@ def _interpreter_module() -> tuple[Any, str]:
 
 def _open_interpreter(source: str, data: bytes, module: Any, package: str, resolver: Any) -> Run:
     """Interpreter over the file's bytes, one thread, inputs and outputs in the order of the file."""
-    with _quiet_stderr() as spoken:
+    with quiet_stderr() as spoken:
         try:
             interpreter = module.Interpreter(model_content=data, num_threads=1, experimental_op_resolver_type=resolver)
             interpreter.allocate_tensors()
@@ -102,7 +98,7 @@ def open_tflm(source: str, data: bytes, graph: Graph) -> tuple[str, Run]:
         raise missing_extra("tflite_micro", "tflm") from error
     package = f"tflite-micro {importlib.metadata.version('tflite-micro')}"
     data = bytes_inside(data, graph)  # TFLite Micro would take zeros for what lies behind the flatbuffer
-    with _quiet_stderr() as spoken:
+    with quiet_stderr() as spoken:
         try:
             interpreter = tflm.runtime.Interpreter.from_bytes(data, arena_size=ample_bytes(graph, len(data)))
         except Exception as error:  # RuntimeError or ValueError from the bindings
@@ -121,25 +117,3 @@ def open_tflm(source: str, data: bytes, graph: Graph) -> tuple[str, Run]:
 def _rejected(source: str, package: str, error: Exception, spoken: str) -> str:
     reason = " ".join(f"{error} {spoken}".split())
     return f"{source}: {package} can't run this file: {reason}"
-
-
-@contextmanager
-def _quiet_stderr() -> Iterator[Callable[[], str]]:
-    """Keep C++ libraries from writing to the terminal; gives a function that returns what they wrote so far.
-
-    They write to file descriptor 2, past sys.stderr, hence the descriptor itself is turned aside.
-    """
-    sys.stderr.flush()
-    saved = os.dup(2)
-    with tempfile.TemporaryFile() as sink:
-
-        def spoken() -> str:
-            sink.seek(0)
-            return sink.read().decode("utf-8", errors="replace")
-
-        os.dup2(sink.fileno(), 2)
-        try:
-            yield spoken
-        finally:
-            os.dup2(saved, 2)
-            os.close(saved)

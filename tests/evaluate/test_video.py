@@ -12,6 +12,7 @@ pytest.importorskip("cv2")
 
 import cv2
 
+from edgedet.commands.main import main
 from edgedet.errors import ConfigError, DataError
 from edgedet.evaluate.detect import detect
 from edgedet.evaluate.video import is_video, predict_video
@@ -78,6 +79,26 @@ def test_predict_video_replaces_its_own_files_only(runtime: Int8Runtime, video: 
     with pytest.raises(ConfigError, match=r"street\.mp4: is there already, and edgedet did not write it"):
         predict_video(runtime, str(video), out)
     assert (out / "street.mp4").read_bytes() == before
+
+
+def test_a_video_that_is_cut_short_is_told(
+    runtime: Int8Runtime, toy_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole, cut = tmp_path / "whole.avi", tmp_path / "cut.avi"
+    writer = cv2.VideoWriter(str(whole), cv2.VideoWriter.fourcc(*"MJPG"), 12.0, (96, 64))
+    for seed in range(30):
+        writer.write(np.random.default_rng(seed).integers(0, 255, (64, 96, 3)).astype(np.uint8))
+    writer.release()
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    assert predict_video(runtime, str(whole), tmp_path / "a").missing_frames == 0
+    report = predict_video(runtime, str(cut), tmp_path / "b")
+    assert 10 <= report.frames <= 16
+    assert report.missing_frames == 30 - report.frames
+    assert json.loads(report.detections.read_text())["missing_frames"] == report.missing_frames
+    assert predict_video(runtime, str(cut), tmp_path / "c", max_frames=3).missing_frames == 0
+    assert main(["predict", str(toy_model), str(cut), "--runtime", "sim", "--out", str(tmp_path / "d")]) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert f"the file states 30 frames, {report.frames} could be decoded" in told
 
 
 @pytest.mark.parametrize(

@@ -108,6 +108,7 @@ def test_without_a_display_one_line_says_so_and_nothing_is_written(
     errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error:")]
     assert len(errors) == 1
     assert "no window can be opened" in errors[0]
+    assert "--no-show" in errors[0]
     assert not out.exists()
     with pytest.raises(ConfigError, match="no window can be opened"):
         Window("none")
@@ -116,3 +117,22 @@ def test_without_a_display_one_line_says_so_and_nothing_is_written(
 def test_show_is_refused_for_pictures(toy_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["predict", str(toy_model), "a.jpg", "--show", "--out", str(tmp_path / "out")]) == 2
     assert "--show: only of a video or camera, found a.jpg" in capsys.readouterr().err
+
+
+def test_a_camera_goes_on_without_a_window_that_nobody_asked_for(
+    toy_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """No X server answers, and there is no camera 97: the latter is the error, without OpenCV's own lines."""
+    monkeypatch.setenv("DISPLAY", ":9797")
+    argv = ["predict", str(toy_model), "97", "--out", str(tmp_path / "out"), "--runtime", "sim"]
+    assert main(argv) == 2
+    out, err = capfd.readouterr()
+    assert "note: no window can be opened (" in out
+    assert "the camera is recorded without one" in " ".join(out.split())
+    assert [line for line in err.splitlines() if line] == [
+        "error: camera 97: can't be opened; is one connected, and free?"
+    ]
+    assert main([*argv, "--show"]) == 2
+    out, err = capfd.readouterr()
+    assert err.splitlines()[-1].startswith("error: --show: no window can be opened: ")
+    assert "--no-show" in err
