@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -114,7 +113,9 @@ def load_found(path: Path) -> Found:
         with np.load(path, allow_pickle=False) as file:
             meta = json.loads(bytes(file["meta"]))
             return _found(meta, {name: file[name] for name in _ARRAYS})
-    except (ValueError, KeyError, IndexError, TypeError, EOFError, zipfile.BadZipFile) as error:
+    except OSError:
+        raise
+    except Exception as error:  # zipfile and the reader of its arrays raise whatever the bytes lead to
         raise DataError(f"{path}: is damaged ({type(error).__name__}); remove it, or repeat the run") from error
 
 
