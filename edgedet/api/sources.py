@@ -14,6 +14,7 @@ from PIL import Image
 from edgedet.data.bare_images import list_images
 from edgedet.data.pictures.preprocess import upright_rgb
 from edgedet.errors import ConfigError, DataError, ShapeError
+from edgedet.evaluate.video import VIDEO_SUFFIXES
 from edgedet.fileio import PathLike
 
 OneSource: TypeAlias = PathLike | np.ndarray | Image.Image
@@ -24,8 +25,8 @@ def find_pictures(source: Source) -> list[Path | np.ndarray]:
     """List the pictures that are meant.
 
     Args:
-        source: a file; a folder, searched with its sub-folders; a pattern with `*`, `?`, `[`; a picture in memory,
-            uint8 (H, W, 3) RGB or (H, W) grey, or of Pillow; or a list of such things.
+        source: a file; a folder, searched with its sub-folders for images, not videos; a pattern with `*`, `?`, `[`; a
+            picture in memory, uint8 (H, W, 3) RGB or (H, W) grey, or of Pillow; or a list of such things.
     Returns:
         Paths and arrays, uint8 (H, W, 3), RGB, upright; the files of a folder or pattern sorted by path.
     Raises:
@@ -93,7 +94,7 @@ def _files(text: str) -> list[Path]:
     if path.is_file():
         return [path]
     if path.is_dir():
-        return list_images(path)
+        return _images_below(path)
     if glob.has_magic(text):
         found = _matches(text)
         if not found:
@@ -102,6 +103,24 @@ def _files(text: str) -> list[Path]:
     raise DataError(
         f"{path}: no such file or folder; give an image, a folder of images, or a pattern such as 'photos/*.jpg'"
     )
+
+
+def _images_below(folder: Path) -> list[Path]:
+    try:
+        return list_images(folder)
+    except DataError as error:
+        videos = videos_below(folder)
+        if not videos:
+            raise
+        raise DataError(
+            f"{folder}: holds no images, but {len(videos)} video{'s' if len(videos) > 1 else ''}; a video goes by "
+            f"itself: give {videos[0]} in place of the folder"
+        ) from error
+
+
+def videos_below(folder: Path) -> list[Path]:
+    """Videos in a folder and its sub-folders, by their suffix, sorted by path; `find_pictures` passes over them."""
+    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file())
 
 
 def _matches(pattern: str) -> list[Path]:

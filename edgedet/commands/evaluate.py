@@ -163,7 +163,7 @@ def _predict(args: argparse.Namespace) -> int:
 
 
 def _predict_pictures(args: argparse.Namespace) -> int:
-    from edgedet.api.sources import find_files
+    from edgedet.api.sources import find_files, videos_below
     from edgedet.evaluate.earlier import DETECTIONS_FILE
     from edgedet.evaluate.predict import predict
     from edgedet.progress import show_progress
@@ -188,6 +188,9 @@ def _predict_pictures(args: argparse.Namespace) -> int:
     show(f"{args.out / DETECTIONS_FILE}: all detections ({runtime.name}: {runtime.arithmetic})")
     if not any(len(prediction.detections) for prediction in predictions):
         show(_nothing_found(f"in none of {len(predictions)} images"))
+    videos = [video for source in sources if Path(source).is_dir() for video in videos_below(Path(source))]
+    if videos:
+        show(f"note: videos in the folders were passed over: {len(videos)}, first {videos[0]}; a video goes by itself")
     give(args, (args.out / DETECTIONS_FILE).read_text(encoding="utf-8"))
     show_out(args)
     if not unreadable:

@@ -27,6 +27,7 @@ from edgedet.commands.firmware.boards import add_boards, add_check
 from edgedet.commands.firmware.deploy import add_deploy
 from edgedet.commands.frame.parser import HelpFormatter, Parser, fail
 from edgedet.commands.frame.session import add_session_arguments, session
+from edgedet.commands.frame.shared import take_file_of_run
 from edgedet.commands.inspect import add_inspect
 from edgedet.commands.models import add_models
 from edgedet.commands.quantize.quantize import add_quantize
@@ -115,6 +116,7 @@ def _run(argv: Sequence[str] | None) -> int:
     args.command_line = shlex.join(["edgedet", *(sys.argv[1:] if argv is None else argv)])
     try:
         with ExitStack() as args.held, session(args, sys.argv[1:] if argv is None else argv):
+            take_file_of_run(args)
             result: int = args.handler(args)
             sys.stdout.flush()  # a reader that went away is noticed here, not at the interpreter's end
             return result

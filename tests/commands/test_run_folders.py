@@ -227,3 +227,51 @@ def test_predict_does_the_others_of_a_list_with_a_missing_path_and_names_it(
     assert main([*argv, "none", "absent.jpg"]) == 2
     assert "absent.jpg: no such file or folder" in capsys.readouterr().err
     assert not Path("none").exists()
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["predict RUN PICTURE --runtime sim", "evaluate RUN --data DATA --runtime sim --images 2", "lint RUN",
+     "check RUN --board all", "deploy RUN --target c99", "convert RUN"],
+)  # fmt: skip
+def test_the_folder_of_a_run_is_taken_for_its_model(
+    line: str, toy_model: Path, toy_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    pytest.importorskip("jinja2")
+    monkeypatch.chdir(tmp_path)
+    Path("mine").mkdir()
+    Path("mine/model_int8.tflite").write_bytes(toy_model.read_bytes())
+    picture = toy_data / "valid" / "picture0.png"
+    words = {"PICTURE": str(picture), "DATA": str(toy_data)}
+    given = [words.get(word, word) for word in line.split()]
+    assert main([word.replace("RUN", "mine") for word in given]) in (0, 1)  # 1: of check, it does not fit
+    of_folder = capfd.readouterr()
+    assert main([word.replace("RUN", "mine/model_int8.tflite") for word in given]) in (0, 1)
+    of_file = capfd.readouterr()
+    assert len(of_folder.out.splitlines()) == len(of_file.out.splitlines()) > 0
+    assert "error" not in of_folder.err
+
+
+def test_quantize_takes_the_folder_of_a_training_run_for_its_checkpoint(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "best.pt").write_bytes(b"PK\x03\x04 cut")
+    assert main(["quantize", str(run), "--data", str(tmp_path), "--out", str(tmp_path / "q")]) == 2
+    assert "best.pt" in capfd.readouterr().err.splitlines()[-1]
+
+
+def test_predict_names_the_videos_of_a_folder_that_it_passes_over(
+    toy_model: Path, toy_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    (photos / "a.png").write_bytes((toy_data / "valid" / "picture0.png").read_bytes())
+    (photos / "walk.MP4").write_bytes(b"whatever")
+    assert main(["predict", str(toy_model), str(photos), "--runtime", "sim", "--out", str(tmp_path / "out")]) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert (
+        f"note: videos in the folders were passed over: 1, first {photos / 'walk.MP4'}; a video goes by itself" in told
+    )

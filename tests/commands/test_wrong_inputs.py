@@ -9,7 +9,7 @@ import pytest
 from edgedet.commands.main import main
 
 # Words of the command line, with MODEL, DATA, OUT (a name that is free), FULL (a folder with a file of the user's),
-# STRANGE (one with files of his that are called as predict's),
+# STRANGE (one with files of his that are called as predict's), VIDEOS (one with a video alone),
 # FILE (a text of his), CUT (the first half of a model), BROKEN (a damaged JPEG), CKPT (a damaged checkpoint).
 # Beside them what the message must hold.
 WRONG = (
@@ -48,6 +48,8 @@ WRONG = (
     ("predict MODEL ABSENT.jpg --out OUT", "ABSENT.jpg"),
     ("predict MODEL BROKEN --out OUT", "broken.jpg"),
     ("predict MODEL DATA --out FILE", "is a file"),
+    ("predict MODEL VIDEOS --out OUT", "holds no images, but 1 video; a video goes by itself: give "),
+    ("predict FULL DATA --out OUT", "holds no model_int8.tflite and no best.pt"),
     ("predict MODEL DATA --out STRANGE", "detections.json: is there already, and edgedet did not write it"),
     ("predict MODEL street.avi --out STRANGE", "street.mp4: is there already"),
     ("predict MODEL walk.avi --out STRANGE", "walk.json: is there already"),
@@ -83,14 +85,21 @@ def places(tmp_path: Path, toy_model: Path, toy_data: Path) -> dict[str, Path]:
         (strange / name).write_text('{"images": []}', encoding="utf-8")
     for name in ("street.avi", "walk.avi"):
         (tmp_path / name).write_bytes(b"whatever")
+    (tmp_path / "VIDEOS").mkdir()
+    (tmp_path / "VIDEOS" / "street.avi").write_bytes(b"whatever")
     whole = toy_model.read_bytes()
     (tmp_path / "cut.tflite").write_bytes(whole[: len(whole) // 2])
     (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 cut")
     (tmp_path / "ckpt.pt").write_bytes(b"PK\x03\x04 cut")
     names = {"CUT": "cut.tflite", "BROKEN": "broken.jpg", "CKPT": "ckpt.pt", "OUT": "OUT", "ABSENT": "ABSENT"}
-    return {"MODEL": toy_model, "DATA": toy_data, "FULL": full, "FILE": file, "STRANGE": strange} | {
-        word: tmp_path / name for word, name in names.items()
-    }
+    return {
+        "MODEL": toy_model,
+        "DATA": toy_data,
+        "FULL": full,
+        "FILE": file,
+        "STRANGE": strange,
+        "VIDEOS": tmp_path / "VIDEOS",
+    } | {word: tmp_path / name for word, name in names.items()}
 
 
 def contents(folder: Path) -> dict[str, bytes | None]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
-from edgedet.api.runs import refuse_other_run, reserved_run
+from edgedet.api.runs import file_of, refuse_other_run, reserved_run
 from edgedet.commands.frame.parser import HelpFormatter, examples_text
 from edgedet.commands.frame.session import add_session_arguments
 from edgedet.errors import ConfigError
@@ -84,6 +84,20 @@ def choose_out(args: argparse.Namespace, kind: str, name: str) -> None:
         raise ConfigError("`resume`: which run? give its folder as `out`")
     else:
         args.out = args.held.enter_context(reserved_run(name))
+
+
+def take_file_of_run(args: argparse.Namespace) -> None:
+    """Where the folder of a run was given as the model, put the file there that `edgedet.load` takes.
+
+    Args:
+        args: parsed options.
+    Raises:
+        ConfigError: the folder holds none.
+    """
+    for name in ("model", "checkpoint"):
+        given = getattr(args, name, None)
+        if isinstance(given, Path) and given.is_dir():
+            setattr(args, name, file_of(given))
 
 
 def announce_out(args: argparse.Namespace, kind: str) -> None:
