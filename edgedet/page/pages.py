@@ -135,7 +135,13 @@ def verdict(run: RunFiles, judged: Sequence[tuple[str, Judged]]) -> str:
     if run.layers:
         first = max(run.layers, key=lambda layer: layer["sensitivity"])
         return f"Of {len(run.layers)} layers, {first['name']} changes the outputs most when it becomes int8."
-    return "The int8 file is made; its AP was not measured here."
+    if run.results:
+        return "The int8 file is made; its AP was not measured here."
+    if run.history:
+        planned = dict(run.record.settings).get("epochs", "") if run.record is not None else ""
+        of = f" of {planned}" if planned.isdecimal() else ""
+        return f"Training, epoch {run.history[-1].epoch}{of}; AP is not measured yet."
+    return "Nothing is measured here yet."
 
 
 def _training_verdict(measured: Sequence[Epoch], epochs: int) -> str:

@@ -9,6 +9,7 @@ import re
 import shutil
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,8 @@ from edgedet.outputs.swap import names_below
 from edgedet.page.found import load_found, save_found
 from edgedet.page.judge import judge
 from edgedet.page.measure import find_objects
-from edgedet.page.pages import write_page
+from edgedet.page.pages import verdict, write_page
+from edgedet.page.record import RunRecord
 from edgedet.page.run_files import FLOAT, INT8, RECORD, read_run
 from edgedet.progress import Progress
 from edgedet.quantize.api import write_quantized
@@ -383,3 +385,15 @@ def test_page_of_a_training_reads_its_curves(tmp_path: Path) -> None:
     assert "The loss still fell at the end: more epochs may give more (loss 0.458 in epoch 15, 0.270 in epoch" in text
     (tmp_path / "history.json").write_text(json.dumps(rows[:4]))
     assert "more epochs" not in write_page(tmp_path).read_text()
+
+
+def test_page_of_a_training_without_ap_names_its_epoch(tmp_path: Path) -> None:
+    pytest.importorskip("jinja2")
+    rows = [{"epoch": n, "loss": 2 / n, "cls": 1 / n, "box": 1 / n, "ap": None} for n in (1, 2, 3)]
+    (tmp_path / "history.json").write_text(json.dumps(rows))
+    text = html.unescape(write_page(tmp_path).read_text())
+    assert "Training, epoch 3; AP is not measured yet." in text
+    assert "int8 file" not in text
+    run = read_run(tmp_path)
+    record = RunRecord("train", "", "", "", (), (("epochs", "40"),), ())
+    assert verdict(replace(run, record=record), ()) == "Training, epoch 3 of 40; AP is not measured yet."

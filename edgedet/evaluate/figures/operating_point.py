@@ -135,7 +135,8 @@ def propose(matches: Matches, aim: Aim) -> float | None:
         matches: of a class, or of all.
         aim: what to choose it for.
     Returns:
-        Threshold, LOWEST..HIGHEST; None when no threshold reaches the aim, or there is nothing to find.
+        Threshold, LOWEST..HIGHEST; None when no threshold reaches the aim (of F1: more than 0), or there is nothing to
+        find.
     """
     objects = int(matches.objects.sum())
     usable = (matches.scores >= LOWEST) & (matches.scores <= HIGHEST)
@@ -149,6 +150,8 @@ def propose(matches: Matches, aim: Aim) -> float | None:
     precision, recall = hits / kept, hits / objects
     if aim.kind == "f1":
         best = int(np.argmax(2 * hits / (kept + objects)))
+        if not hits[best]:
+            return None  # no detection is right: every threshold is as bad
     else:
         reached = np.flatnonzero((precision if aim.kind == "precision" else recall) >= aim.target)
         if not len(reached):
@@ -225,7 +228,8 @@ class Operation:
         lines.append(f"score thresholds for {self.aim}:")
         for point, before in zip(self.proposed, self.now, strict=True):
             if point is None:
-                why = f"no threshold from {LOWEST:g} to {HIGHEST:g} reaches it" if before.objects else "no objects here"
+                does = "finds an object" if self.aim == str(Aim()) else "reaches it"
+                why = f"no threshold from {LOWEST:g} to {HIGHEST:g} {does}" if before.objects else "no objects here"
                 lines.append(f"  {before.name:{width}}  {why}")
                 continue
             lines.append(

@@ -100,6 +100,20 @@ def test_match_nothing_found(split: CocoSplit) -> None:
     assert propose(together(matches), Aim()) is None
 
 
+def test_propose_of_false_alarms_alone_is_none_and_the_class_keeps_its_threshold() -> None:
+    wrong = replace(drawn(0), hits=np.zeros(80, bool))
+    assert propose(wrong, Aim()) is None
+    right = replace(drawn(1), name="b")
+    operation = operation_of((wrong, right), (0.3, 0.4), Aim())
+    assert operation.proposed[0] is None
+    assert operation.proposed[1] is not None
+    assert operation.proposed_together is not None
+    kept = (
+        at_threshold(wrong, 0.3).false_alarms + at_threshold(right, operation.proposed[1].score_threshold).false_alarms
+    )
+    assert operation.proposed_together.false_alarms == kept
+
+
 @pytest.mark.parametrize("seed", range(20))
 @pytest.mark.parametrize("text", ["f1", "precision=0.7", "recall=0.3", "precision=0.999"])
 def test_propose_is_what_a_search_over_all_thresholds_finds(seed: int, text: str) -> None:
@@ -138,7 +152,7 @@ def search(matches: Matches, aim: Aim) -> tuple[int, int] | None:
         }
         value, target = figures[aim.kind], Fraction(str(aim.target))
         if aim.kind == "f1":
-            if best is None or value > best[0]:
+            if value > (best[0] if best else 0):  # of false alarms alone no threshold is the best
                 best = (value, hits, false_alarms)
         elif value >= target and (aim.kind == "precision" or best is None):  # the lowest, the highest threshold
             best = (value, hits, false_alarms)
