@@ -22,7 +22,7 @@ from edgedet.page.found import save_found
 from edgedet.page.measure import find_objects
 from edgedet.page.pages import refuse_strange_page, write_comparison, write_fresh_page, write_page
 from edgedet.page.pictures import jpeg
-from edgedet.page.record import LabelCounts, RunRecord, count_labels, new_record, save_record
+from edgedet.page.record import SETTLED, LabelCounts, RunRecord, count_labels, new_record, save_record
 from edgedet.page.run_files import EVALUATION, FLOAT, INSPECTED, INSPECTION, INT8, RECORD
 from edgedet.terminal import working
 
@@ -120,7 +120,8 @@ def finish_train(request: TrainRequest, result: TrainResult, command: str = "") 
         A line for the user: where the page is, or why there is none. It never raises: the results are complete.
     """
     assert result.run is not None
-    return _finish_run("train", request, result.best, result.run, command)
+    ended = [(SETTLED, "yes" if result.settled else "no")] if request.epochs == "auto" else []
+    return _finish_run("train", request, result.best, result.run, command, ended)
 
 
 def finish_substitute(request: SubstituteRequest, report: SubstituteReport, command: str = "") -> str:
@@ -129,7 +130,14 @@ def finish_substitute(request: SubstituteRequest, report: SubstituteReport, comm
     return _finish_run("substitute", request, report.checkpoint, report.run, command)
 
 
-def _finish_run(kind: str, request: TrainRequest | SubstituteRequest, checkpoint: Path, run: Run, command: str) -> str:
+def _finish_run(
+    kind: str,
+    request: TrainRequest | SubstituteRequest,
+    checkpoint: Path,
+    run: Run,
+    command: str,
+    ended: Sequence[tuple[str, str]] = (),
+) -> str:
     def gather(folder: Path, notes: list[str]) -> tuple[LabelCounts, ...]:
         runtime = open_model(checkpoint, None, request.device)
         save_found(find_objects(runtime, run.valid), folder / FLOAT)
@@ -137,7 +145,7 @@ def _finish_run(kind: str, request: TrainRequest | SubstituteRequest, checkpoint
         return tuple(count_labels(split, run.preprocess) for split in (run.train, run.valid))
 
     files = list(dict.fromkeys([checkpoint, run.out / "last.pt"]))
-    return _finish(kind, run.out, _record(kind, command, request_settings(request), files), gather)
+    return _finish(kind, run.out, _record(kind, command, [*request_settings(request), *ended], files), gather)
 
 
 def finish_inspect(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from edgedet.drawing.curves import Line, line_chart
 from edgedet.errors import ConfigError
+from edgedet.evaluate.figures.reading import Sentence
 from edgedet.evaluate.figures.training_curves import read_training
 from edgedet.fileio import atomic_write_text, write_text
 from edgedet.outputs.page_files import PAGE, is_strange_page
@@ -16,10 +17,9 @@ from edgedet.page import sections
 from edgedet.page.blocks import Page, Picture, Section, Table, number, words
 from edgedet.page.deployments import Deployment, deployments_section, is_deployment, read_deployment
 from edgedet.page.judge import Judged, judge
+from edgedet.page.record import SETTLED
 from edgedet.page.render import render
 from edgedet.page.run_files import Epoch, RunFiles, read_run
-
-_RISING = 0.005  # of AP, in the last tenth of a run, as `edgedet train` says it
 
 
 def write_page(folder: Path) -> Path:
@@ -77,7 +77,7 @@ def run_page(run: RunFiles) -> Page:
         same = bool(judged) and list(judged[-1][1].ap.stats) == list(run.evaluation["ap"]["stats"])
         parts.append(sections.evaluation(run.evaluation, brief=same))
     if run.history:
-        parts.append(sections.training(run.history, _reading(run)))
+        parts.append(sections.training(run.history, tuple(sentence.text() for sentence in _reading(run))))
     if judged:
         parts += [sections.accuracy(judged), sections.curves(judged)]
         pictures, absent = sections.worst(judged)
@@ -98,11 +98,10 @@ def run_page(run: RunFiles) -> Page:
     return Page(f"{run.kind}: {run.folder.name}", verdict(run, judged), _facts(run, judged), tuple(parts), tuple(notes))
 
 
-def _reading(run: RunFiles) -> tuple[str, ...]:
+def _reading(run: RunFiles) -> tuple[Sentence, ...]:
     """What the curves of a training say."""
     settings = dict(run.record.settings) if run.record is not None else {}
-    sentences = read_training(run.history, settings.get("epochs") == "auto", run.kind != "quantize")
-    return tuple(sentence.text() for sentence in sentences)
+    return read_training(run.history, settings.get(SETTLED) == "yes", run.kind != "quantize")
 
 
 def judge_both(run: RunFiles, most: int | None = None) -> tuple[tuple[str, Judged], ...]:
@@ -129,7 +128,7 @@ def verdict(run: RunFiles, judged: Sequence[tuple[str, Judged]]) -> str:
         return f"{kept}: {lost}."
     measured = [e for e in run.history if e.ap is not None and e.ap >= 0]
     if measured:
-        return _training_verdict(measured, run.history[-1].epoch)
+        return _training_verdict(run, measured)
     if judged and judged[0][1].ap.ap >= 0:
         return f"{judged[0][0]} gives AP {judged[0][1].ap.ap:.3f} on {judged[0][1].found.where}."
     if run.layers:
@@ -144,16 +143,10 @@ def verdict(run: RunFiles, judged: Sequence[tuple[str, Judged]]) -> str:
     return "Nothing is measured here yet."
 
 
-def _training_verdict(measured: Sequence[Epoch], epochs: int) -> str:
+def _training_verdict(run: RunFiles, measured: Sequence[Epoch]) -> str:
     best = max(measured, key=lambda e: e.ap or 0.0)
-    says = f"AP {best.ap:.3f} on the validation images, at epoch {best.epoch} of {epochs}"
-    early = [e for e in measured[:-1] if e.epoch <= 0.9 * measured[-1].epoch]
-    if not early:
-        return f"{says}."
-    rise = (measured[-1].ap or 0.0) - (early[-1].ap or 0.0)
-    if rise > _RISING:
-        return f"{says}; it still rose by {rise:.3f} in the last tenth: more epochs may give more."
-    return f"{says}; it no longer rose at the end."
+    says = f"AP {best.ap:.3f} on the validation images, at epoch {best.epoch} of {run.history[-1].epoch}."
+    return " ".join([says, *(f"{sentence.says}." for sentence in _reading(run)[:1])])
 
 
 def _facts(run: RunFiles, judged: Sequence[tuple[str, Judged]]) -> tuple[tuple[str, str], ...]:

@@ -23,6 +23,8 @@ PACKAGES = ("edgedet", "numpy", "torch", "ai-edge-litert", "tflite-micro", "pyco
 RESULTS = ("model_int8.tflite", "best.pt")  # what the pictures of a page were measured with
 SIDE_EDGES_PX = (0, 4, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
 
+SETTLED = "AP settled"  # setting of a training of as many epochs as it takes: yes, or no, it took the most
+
 
 @dataclass(frozen=True)
 class LabelCounts:

@@ -28,7 +28,7 @@ from edgedet.outputs.swap import names_below
 from edgedet.page.found import load_found, save_found
 from edgedet.page.judge import judge
 from edgedet.page.measure import find_objects
-from edgedet.page.pages import verdict, write_page
+from edgedet.page.pages import run_page, verdict, write_page
 from edgedet.page.record import RunRecord
 from edgedet.page.run_files import FLOAT, INT8, RECORD, read_run
 from edgedet.progress import Progress
@@ -397,3 +397,29 @@ def test_page_of_a_training_without_ap_names_its_epoch(tmp_path: Path) -> None:
     run = read_run(tmp_path)
     record = RunRecord("train", "", "", "", (), (("epochs", "40"),), ())
     assert verdict(replace(run, record=record), ()) == "Training, epoch 3 of 40; AP is not measured yet."
+
+
+RISING = {5: 0.1, 10: 0.2, 15: 0.3, 20: 0.34}
+STILL = "AP still rose at the end: more epochs may give more."
+
+
+@pytest.mark.parametrize(
+    ("aps", "settings", "says"),
+    [
+        (RISING, (), f"AP 0.340 on the validation images, at epoch 20 of 20. {STILL}"),
+        ({5: 0.3, 10: 0.4, 15: 0.36, 20: 0.33}, (), "at epoch 10 of 20. AP falls while the loss"),
+        (RISING, (("epochs", "auto"), ("AP settled", "yes")), "at epoch 20 of 20."),
+        (RISING, (("epochs", "auto"), ("AP settled", "no")), STILL),  # the run took the most epochs that it may
+    ],
+)
+def test_verdict_of_a_training_is_what_its_reading_says_first(
+    aps: dict[int, float], settings: tuple[tuple[str, str], ...], says: str, tmp_path: Path
+) -> None:
+    rows = [{"epoch": n, "loss": 2 * 0.9**n, "cls": 1 / n, "box": 1 / n, "ap": aps.get(n)} for n in range(1, 21)]
+    (tmp_path / "history.json").write_text(json.dumps(rows))
+    run = replace(read_run(tmp_path), record=RunRecord("train", "", "", "", (), settings, ()))
+    said = verdict(run, ())
+    assert says in said
+    (section,) = [one for one in run_page(run).sections if one.title == "Training"]
+    reading = section.texts[0].split(" (")[0] if section.texts else ""
+    assert said.endswith(f"{reading}." if reading else "of 20.")
