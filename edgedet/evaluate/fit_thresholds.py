@@ -13,7 +13,15 @@ from edgedet.data.coco.split import CocoSplit
 from edgedet.evaluate.detect import detect_records
 from edgedet.evaluate.evaluator import COCO_SCORE_THRESHOLD, match_classes
 from edgedet.evaluate.figures.matches import Matches, match
-from edgedet.evaluate.figures.operating_point import Aim, OperatingPoint, at_thresholds, propose, thresholds_of
+from edgedet.evaluate.figures.operating_point import (
+    Aim,
+    OperatingPoint,
+    at_thresholds,
+    figure_text,
+    interval_text,
+    propose,
+    thresholds_of,
+)
 
 if TYPE_CHECKING:
     from edgedet.progress import Progress
@@ -161,7 +169,10 @@ def _counts(what: str, points: Sequence[OperatingPoint], split: str) -> str:
         ("recall", point.recall, point.recall_interval),
         ("F1", point.f1, point.f1_interval),
     )
-    parts = ", ".join(f"{name} {value:.3f} ({low:.3f}..{high:.3f})" for name, value, (low, high) in figures)
+    parts = ", ".join(
+        f"{name} {figure_text(value)}" + (f" ({interval_text(interval)})" if interval is not None else "")
+        for name, value, interval in figures
+    )
     return f"{what}, {split}: {parts}"
 
 
@@ -174,8 +185,8 @@ def _points(points: Sequence[OperatingPoint]) -> list[dict[str, Any]]:
             "precision": point.precision,
             "recall": point.recall,
             "f1": point.f1,
-            "f1_interval": list(point.f1_interval),
-            "precision_interval": list(point.precision_interval),
+            "f1_interval": point.f1_interval and list(point.f1_interval),
+            "precision_interval": point.precision_interval and list(point.precision_interval),
             "recall_interval": list(point.recall_interval),
         }
         for point in points

@@ -143,7 +143,7 @@ def _operation(name: str, judged: Judged) -> Table:
     head = ("class", "threshold", "precision", "recall", "F1", "95 % of F1 from", "to", "best threshold", "F1 there")
     rows = []
     for now, best in zip(judged.operation.now, judged.operation.proposed, strict=True):
-        low, high = now.f1_interval
+        low, high = now.f1_interval or (None, None)
         there = (None, None) if best is None else (best.score_threshold, best.f1)
         cells = [number(v) for v in (now.score_threshold, now.precision, now.recall, now.f1, low, high, *there)]
         rows.append((words(now.name), *cells))

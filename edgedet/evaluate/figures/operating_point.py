@@ -51,14 +51,15 @@ class OperatingPoint:
     objects: int
     hits: int
     false_alarms: int
-    f1_interval: tuple[float, float]  # 95 % by a bootstrap over the images, as are the next two
-    precision_interval: tuple[float, float] = (0.0, 1.0)
+    # 95 % by a bootstrap over the images; None of the first two: nothing is detected, no draw tells anything.
+    f1_interval: tuple[float, float] | None
+    precision_interval: tuple[float, float] | None = None
     recall_interval: tuple[float, float] = (0.0, 1.0)
 
     @property
-    def precision(self) -> float:
-        """Part of the detections that are right; 1.0 when there is none, so that nothing is wrong."""
-        return self.hits / (self.hits + self.false_alarms) if self.hits + self.false_alarms else 1.0
+    def precision(self) -> float | None:
+        """Part of the detections that are right; None when there is none."""
+        return self.hits / (self.hits + self.false_alarms) if self.hits + self.false_alarms else None
 
     @property
     def recall(self) -> float:
@@ -93,14 +94,27 @@ def at_threshold(matches: Matches, score_threshold: float, seed: int = 0) -> Ope
     """
     kept = matches.scores >= score_threshold
     hits = int(matches.hits[kept].sum())
+    f1, precision, recall = _intervals(matches, kept, seed)
     return OperatingPoint(
         matches.name,
         score_threshold,
         int(matches.objects.sum()),
         hits,
         int(kept.sum()) - hits,
-        *_intervals(matches, kept, seed),
+        f1 if kept.any() else None,
+        precision if kept.any() else None,
+        recall,
     )
+
+
+def figure_text(value: float | None) -> str:
+    """A figure for people, a dash where there is none."""
+    return "-" if value is None else f"{value:.3f}"
+
+
+def interval_text(interval: tuple[float, float] | None) -> str:
+    """The ends of an interval for people, a dash where there is none."""
+    return "-" if interval is None else f"{interval[0]:.3f}..{interval[1]:.3f}"
 
 
 def at_thresholds(matches: Sequence[Matches], thresholds: Sequence[float], seed: int = 0) -> tuple[OperatingPoint, ...]:
@@ -233,13 +247,14 @@ class Operation:
                 lines.append(f"  {before.name:{width}}  {why}")
                 continue
             lines.append(
-                f"  {point.name:{width}}  {point.score_threshold:.3f}: precision {point.precision:.3f}, recall "
-                f"{point.recall:.3f}, F1 {point.f1:.3f} (now {before.f1:.3f})"
+                f"  {point.name:{width}}  {point.score_threshold:.3f}: precision {figure_text(point.precision)}, "
+                f"recall {point.recall:.3f}, F1 {point.f1:.3f} (now {before.f1:.3f})"
             )
         both = self.proposed_together
         if both is not None and len(self.now) > 2:  # of more than one class
             lines.append(
-                f"  each class at its own: precision {both.precision:.3f}, recall {both.recall:.3f}, F1 {both.f1:.3f}"
+                f"  each class at its own: precision {figure_text(both.precision)}, recall {both.recall:.3f}, "
+                f"F1 {both.f1:.3f}"
             )
         return "\n".join(lines) + "\n"
 
@@ -274,9 +289,8 @@ def _to_json(point: OperatingPoint) -> dict[str, Any]:
 
 
 def _row(point: OperatingPoint, width: int) -> str:
-    low, high = point.f1_interval
-    precision = f"{point.precision:.3f}" if point.hits + point.false_alarms else "-"
     return (
-        f"  {point.name:{width}}  {precision:>9}  {point.recall:6.3f}  {point.f1:5.3f}  {low:.3f}..{high:.3f}"
+        f"  {point.name:{width}}  {figure_text(point.precision):>9}  {point.recall:6.3f}  {point.f1:5.3f}  "
+        f"{interval_text(point.f1_interval):12}"
         f"  {point.objects:7,}  {point.hits:5,}  {point.false_alarms:12,}"
     )

@@ -152,17 +152,17 @@ def _threshold(operation: Operation) -> Iterator[Sentence]:
 
 
 def _few(operation: Operation, images: int) -> Iterator[Sentence]:
-    low, high = operation.now[-1].f1_interval
+    interval = operation.now[-1].f1_interval
     if images < FEW_IMAGES:
         yield Sentence(
             "These are too few pictures to say how good the model is",
             f"{images} of at least {FEW_IMAGES}",
             "more pictures in this split",
         )
-    elif high - low > WIDE_INTERVAL:
+    elif interval is not None and interval[1] - interval[0] > WIDE_INTERVAL:
         yield Sentence(
             "These are few pictures: smaller differences mean nothing",
-            f"F1 of other {images} pictures of the kind would lie in {low:.3f}..{high:.3f}",
+            f"F1 of other {images} pictures of the kind would lie in {interval[0]:.3f}..{interval[1]:.3f}",
             "more pictures in this split before models are compared by it",
         )
 

@@ -20,6 +20,7 @@ from edgedet.data.paths import DataPaths
 from edgedet.errors import ConfigError
 from edgedet.evaluate.figures.matches import Matches, match
 from edgedet.evaluate.figures.operating_point import HIGHEST, LOWEST, Aim, at_threshold, operation_of, propose, together
+from edgedet.evaluate.fit_thresholds import _counts
 
 
 def drawn(seed: int, images: int = 12, count: int = 80) -> Matches:
@@ -96,7 +97,19 @@ def test_match_nothing_found(split: CocoSplit) -> None:
     matches = match(split, {record.image_id: empty for record in split.images})
     point = at_threshold(together(matches), 0.5)
     assert (point.hits, point.false_alarms, point.objects) == (0, 0, 18)
-    assert (point.precision, point.recall, point.f1) == (1.0, 0.0, 0.0)
+    assert (point.precision, point.recall, point.f1) == (None, 0.0, 0.0)
+    assert (point.f1_interval, point.precision_interval) == (None, None)
+    operation = operation_of(matches, [0.5] * len(matches), Aim())
+    rows = json.loads(json.dumps(operation.to_json()))
+    assert [rows["now"][-1][key] for key in ("precision", "precision_interval", "f1_interval")] == [None] * 3
+    assert rows["proposed_together"]["precision"] is None
+    assert "1.000" not in operation.text()
+    assert "0.000..0.000" not in operation.text()
+    assert "each class at its own: precision -, recall 0.000" in operation.text()
+    assert (
+        _counts("int8 now", operation.now, "valid")
+        == "int8 now, valid: precision -, recall 0.000 (0.000..0.000), F1 0.000"
+    )
     assert propose(together(matches), Aim()) is None
 
 
