@@ -11,6 +11,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+# Behind "`skip_broken`" where the command has no such option.
+OF_COMMANDS_THAT_SKIP = " of train, substitute, quantize, evaluate, inspect or waterfall"
 _MOST_NAMED = 200  # broken images; `edgedet data check` counts the rest
 
 

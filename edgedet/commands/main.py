@@ -36,7 +36,7 @@ from edgedet.commands.report import add_report
 from edgedet.commands.train import add_train
 from edgedet.commands.ui import add_ui
 from edgedet.commands.waterfall import add_waterfall
-from edgedet.errors import EdgedetError, missing_extra
+from edgedet.errors import OF_COMMANDS_THAT_SKIP, BrokenImagesError, EdgedetError, missing_extra
 from edgedet.options import with_flags
 from edgedet.outputs.failures import os_error_text
 from edgedet.terminal import drop_output, prepare_streams
@@ -127,6 +127,8 @@ def _run(argv: Sequence[str] | None) -> int:
         if package not in EXTRAS:
             raise
         return fail(str(missing_extra(package, EXTRAS[package])))
+    except BrokenImagesError as error:
+        return fail(with_flags(str(error), args) + ("" if "skip_broken" in args else OF_COMMANDS_THAT_SKIP))
     except EdgedetError as error:
         return fail(with_flags(str(error), args))
     except OSError as error:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from edgedet.runtimes.protocol import Runtime
 
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg")
+_UNOPENED = "OpenCV can't open this video; it is damaged or cut short, or to be converted to MP4 with H.264"
 _CAMERA_FPS = 10.0  # written into the file of a camera that names no rate
 
 
@@ -195,7 +196,7 @@ def _open(source: str) -> Iterator[_Video]:
     try:
         if not capture.isOpened():
             what = f"camera {source}: can't be opened; is one connected, and free?"
-            raise DataError(what if camera else f"{source}: OpenCV can't open this video; convert it to MP4 with H.264")
+            raise DataError(what if camera else f"{source}: {_UNOPENED}")
         yield _Video(capture, cv2, camera)
     finally:
         capture.release()

@@ -61,3 +61,21 @@ def test_data_commands_name_options_in_their_errors(tiny_coco_once: Path, tmp_pa
         assert message in error.splitlines()[-1]
         assert error.count("error: ") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_broken_images_name_the_commands_that_can_leave_them_out(
+    tiny_coco: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tiny_coco / "train" / "2.png").write_bytes(b"no")
+    ending = "by `skip_broken` of train, substitute, quantize, evaluate, inspect or waterfall"
+    for argv in (
+        ["data", "check", str(tiny_coco)],
+        ["data", "convert", str(tiny_coco), "--out", str(tmp_path / "new")],
+    ):
+        assert main(argv) == 2
+        last = capsys.readouterr().err.splitlines()[-1]
+        assert "1 of 9 images can't be read: " in last
+        assert last.endswith(ending)
+    for command in ending.partition(" of ")[2].replace(" or", ",").split(", "):
+        needed = ["--against", "c.pt"] if command in ("inspect", "waterfall") else []
+        assert build_parser().parse_args([command, "m", *needed, "--data", "d", "--skip-broken"]).skip_broken

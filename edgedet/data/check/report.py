@@ -18,7 +18,7 @@ from edgedet.data.paths import DataPaths
 from edgedet.data.pictures.headers import read_header
 from edgedet.data.pictures.preprocess import fitted_size
 from edgedet.data.pictures.whole import decode_problem
-from edgedet.errors import BrokenImagesError, DataError
+from edgedet.errors import OF_COMMANDS_THAT_SKIP, BrokenImagesError, DataError
 
 SMALL_AREA_PX2 = 32**2  # COCO's thresholds: small below, large from the second on
 LARGE_AREA_PX2 = 96**2
@@ -91,7 +91,7 @@ class DataReport:
         where = " and ".join(dict.fromkeys(split.ann_path for split in damaged))
         problems = [problem for split in damaged for problem in split.broken]
         broken = BrokenImagesError(where, sum(split.images for split in damaged), problems)
-        return (*self.refusals, f"{broken} of train, substitute, quantize, evaluate, inspect or waterfall")
+        return (*self.refusals, f"{broken}{OF_COMMANDS_THAT_SKIP}")
 
     def to_json(self) -> dict[str, Any]:
         """JSON-able dict."""
