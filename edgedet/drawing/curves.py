@@ -55,7 +55,8 @@ def line_chart(
     for tick in _ticks(y0, y1):
         svg.line(_LEFT, place(x0, tick)[1], svg.width - _RIGHT, place(x0, tick)[1])
         svg.label(_LEFT - 6, place(x0, tick)[1] + 4, _number(tick, y1 - y0), "end", 11, GREY)
-    for tick in _ticks(x0, x1):
+    whole = x_range is None and all(float(x).is_integer() for x, _ in points)
+    for tick in _ticks(x0, x1, whole):
         svg.label(place(tick, y0)[0], svg.height - _BOTTOM + 16, _number(tick, x1 - x0), "middle", 11, GREY)
     svg.label(_LEFT + wide / 2, svg.height - 6, x_label, "middle", 11, GREY)
     legend = float(_LEFT)
@@ -162,10 +163,13 @@ def _ends(values: Sequence[float]) -> tuple[float, float]:
     return (0.0 if 0 <= low < 0.5 * high else low), high
 
 
-def _ticks(low: float, high: float) -> list[float]:
+def _ticks(low: float, high: float, whole: bool = False) -> list[float]:
+    """Round numbers from `low` to `high`; `whole`: no fractions, as of epochs."""
     rough = (high - low) / 5
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(power * factor for factor in (1, 2, 2.5, 5, 10) if power * factor >= rough * 0.999)
+    if whole:
+        step = max(1.0, math.ceil(step))
     first = math.ceil(low / step - 1e-9)
     return [number * step for number in range(first, math.floor(high / step + 1e-9) + 1)]
 

@@ -28,6 +28,10 @@ _ROWS = (
     "AR, 1 detection", "AR, 10", "AR, all", "AR small", "AR medium", "AR large",
 )  # fmt: skip
 _ERROR = "output error: squared error in parts of the outputs' variance; 0: as float, 100: only the mean is left"
+_WORSE_THAN_MEAN = (
+    "Note: an output error over 100 %: the mean alone would be nearer to the float outputs. The outputs of a "
+    "network that was hardly trained hardly vary; else look for what is wrong with the pictures or the file."
+)
 _PICTURES = 8
 _LAYERS = 400
 _CLASSES = 20  # of a confusion matrix; more can't be read
@@ -251,6 +255,8 @@ def int8_file(results: dict[str, Any]) -> Section:
         tables.append(Table(("operator", "how often"), rows))
     steps = results.get("steps")
     if steps:
+        if any(s["error"] > 1 for s in steps):
+            texts.append(_WORSE_THAN_MEAN)
         step_rows = tuple(
             (words(s["name"]), number(100 * s["error"], 3), words("kept" if s["kept"] else "undone")) for s in steps
         )

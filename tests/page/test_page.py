@@ -21,6 +21,7 @@ from edgedet.commands.main import main
 from edgedet.contracts import PreprocessSpec
 from edgedet.data.coco.split import CocoSplit
 from edgedet.data.paths import DataPaths
+from edgedet.drawing.curves import Line, line_chart
 from edgedet.errors import ConfigError, DataError
 from edgedet.evaluate.evaluator import evaluate
 from edgedet.outputs.page_files import DATA, PAGE
@@ -31,6 +32,7 @@ from edgedet.page.measure import find_objects
 from edgedet.page.pages import run_page, verdict, write_page
 from edgedet.page.record import RunRecord
 from edgedet.page.run_files import FLOAT, INT8, RECORD, read_run
+from edgedet.page.sections import int8_file
 from edgedet.progress import Progress
 from edgedet.quantize.api import write_quantized
 from edgedet.quantize.calibration.images import Manifest
@@ -423,3 +425,19 @@ def test_verdict_of_a_training_is_what_its_reading_says_first(
     (section,) = [one for one in run_page(run).sections if one.title == "Training"]
     reading = section.texts[0].split(" (")[0] if section.texts else ""
     assert said.endswith(f"{reading}." if reading else "of 20.")
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 3, 7, 12, 13, 40, 300])
+def test_epochs_of_a_chart_are_whole_numbers(epochs: int) -> None:
+    chart = line_chart("Loss", [Line("loss", tuple((e, 1 / e) for e in range(1, epochs + 1)))], "epoch")
+    along = re.findall(r'text-anchor="middle"[^>]*>([^<]*)<', chart)
+    assert along[-1] == "epoch"
+    assert along[:-1]
+    assert all(label.isdecimal() for label in along[:-1])
+    assert len(set(along)) == len(along)
+
+
+@pytest.mark.parametrize("error", [0.9, 1.2])
+def test_output_error_over_100_per_cent_has_a_note(error: float) -> None:
+    section = int8_file({"steps": [{"name": "fold", "error": error, "kept": True}]})
+    assert any("over 100 %" in text for text in section.texts) == (error > 1)

@@ -55,7 +55,7 @@ def read_ap(
     """
     nothing = finds_nothing(ap.ap)
     if nothing is not None:
-        return (nothing,)
+        return (nothing, *_few(operation, len(records)))
     rules = (
         _loose(ap),
         _small(ap, records, preprocess),

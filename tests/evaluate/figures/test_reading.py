@@ -54,6 +54,12 @@ def test_untrained_model_hears_only_that() -> None:
     assert text.startswith("The model finds next to nothing (AP 0.004). Try: more epochs")
 
 
+def test_untrained_model_hears_of_too_few_pictures_too() -> None:
+    nothing, few = says(replace(GOOD, ap=0.004, ap75=0.0), records=LARGE[:4])
+    assert nothing.startswith("The model finds next to nothing")
+    assert few.startswith("These are too few pictures to say how good the model is (4 of at least 10)")
+
+
 def test_loose_boxes() -> None:
     (text,) = says(replace(GOOD, ap75=0.2))
     assert "fit loosely (AP50 0.850, AP75 0.200)" in text
