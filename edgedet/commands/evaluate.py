@@ -71,13 +71,15 @@ def _evaluate(args: argparse.Namespace) -> int:
         if args.model is None:
             raise ConfigError(f"--out {args.out}: the folder of a model's run, but --detections holds results")
         choose_out(args, "evaluate", run_name(args.model, "evaluate"))
+    from edgedet.evaluate.figures.reading import finds_nothing
+
     announce_large("evaluate", data_paths(args))
     done = run_evaluate(args, lambda path, runtime, nms, send: open_model(path, runtime, args.device, nms, send))
     show(with_flags(done.report.text(), args))
     give(args, done.report.to_json())
     if args.model is not None and args.model.suffix.lower() in CHECKPOINT_SUFFIXES:
         show_next(args, "quantize", args.model)
-    elif args.model is not None:
+    elif args.model is not None and finds_nothing(done.report.ap.ap) is None:
         show_next(args, "deploy", args.model, "--target", "c99", data=False)
     if args.out is not None:
         _leave_page(args, done)

@@ -81,8 +81,14 @@ def test_steps_without_out_have_folders_of_their_own(
 
     value, lines = step(capfd, "deploy", str(model), "--target", "c99")
     assert (value["out"], lines[-1]) == ("runs/rtmdet_pico_relu6_int8_c99-1", "run: runs/rtmdet_pico_relu6_int8_c99-1")
-    value, lines = step(capfd, "evaluate", str(model), "--data", str(tiny_coco), "--images", "2")
+    measured = ("evaluate", str(model), "--data", str(tiny_coco), "--images", "2")
+    value, lines = step(capfd, *measured)
     assert lines[-1] == f"next: `edgedet deploy {model} --target c99`"
+    with monkeypatch.context() as strict:  # what finds next to nothing is not to be deployed
+        strict.setattr("edgedet.evaluate.figures.reading.NOTHING_AP", 1.01)
+        value, lines = step(capfd, *measured)
+    assert value["reading"][0]["says"] == "The model finds next to nothing"
+    assert not any(line.startswith("next:") for line in lines)
     value, lines = step(capfd, "evaluate", f"{run}/best.pt", "--data", str(tiny_coco), "--images", "2")
     assert lines[-1] == f"next: `edgedet quantize {run}/best.pt --data {tiny_coco}`"
     assert sorted(path.name for path in Path("runs").iterdir()) == [
