@@ -86,6 +86,27 @@ def require_threshold(**values: Any) -> None:
             raise ConfigError(f"`{name}` {shown(value)}: expected a number with 0 <= t < 1")
 
 
+def require_text(**values: object) -> None:
+    """Raises ConfigError when an argument that is not None is no string; names are the keys."""
+    for name, value in values.items():
+        if value is not None and not isinstance(value, str):
+            raise ConfigError(f"`{name}` {shown(value)}: expected a string")
+
+
+def require_truth(**values: object) -> None:
+    """Raises ConfigError when an argument is neither True nor False; names are the keys."""
+    for name, value in values.items():
+        if not isinstance(value, bool):
+            raise ConfigError(f"`{name}` {shown(value)}: expected True or False")
+
+
+def require_numbers(**values: object) -> None:
+    """Raises ConfigError when an argument that is not None is no finite number; names are the keys."""
+    for name, value in values.items():
+        if value is not None and not is_number(value):
+            raise ConfigError(f"`{name}` {shown(value)}: expected a number")
+
+
 def within(name: str, value: float, low: float, high: float) -> None:
     """Raises ConfigError when a number lies outside of low..high; also when it is none at all."""
     if not low <= value <= high:

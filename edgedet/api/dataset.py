@@ -16,6 +16,7 @@ from edgedet.data.show import ShowRequest, show_dataset
 from edgedet.errors import ConfigError
 from edgedet.fileio import PathLike, as_path
 from edgedet.options import SPLITS, split_name
+from edgedet.typed import is_number, require_numbers, require_text, require_truth, require_whole, shown
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -126,6 +127,14 @@ def open_dataset(
     Raises:
         ConfigError: nothing is named, or a name is given twice.
     """
+    require_numbers(val_fraction=val_fraction)
+    require_whole(split_seed=split_seed)
+    require_text(exif=exif)
+    require_truth(skip_broken=skip_broken)
+    if not isinstance(classes, list | tuple) or not all(isinstance(name, str) for name in classes):
+        raise ConfigError(f"`classes` {shown(classes)}: expected a list of names, such as ['mask']")
+    if rename is not None and not isinstance(rename, Mapping):
+        raise ConfigError(f"`rename` {shown(rename)}: expected a dict, old name to new name")
     if data is None:
         folders: tuple[PathLike, ...] = ()
     else:
@@ -164,4 +173,7 @@ def as_dataset(data: Data) -> Dataset:
 
 def size_of(imgsz: int | tuple[int, int]) -> tuple[int, int]:
     """(width, height) of a side or a pair, px."""
-    return (imgsz, imgsz) if isinstance(imgsz, int) else imgsz
+    sides = imgsz if isinstance(imgsz, tuple | list) else (imgsz, imgsz)
+    if len(sides) != 2 or not all(is_number(side) and isinstance(side, int) for side in sides):
+        raise ConfigError(f"`imgsz` {shown(imgsz)}: expected a whole number of px, or (width, height)")
+    return sides[0], sides[1]

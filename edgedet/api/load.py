@@ -8,6 +8,7 @@ from edgedet.contracts import NmsChoice
 from edgedet.errors import ConfigError
 from edgedet.fileio import PathLike, as_path
 from edgedet.runtimes.names import CHECKPOINT_SUFFIXES, choose_runtime, choose_send
+from edgedet.typed import require_numbers, require_text, require_truth, require_whole
 
 _KINDS = {**dict.fromkeys(CHECKPOINT_SUFFIXES, CHECKPOINT), ".tflite": INT8, ".onnx": ONNX}
 
@@ -39,6 +40,10 @@ def load(
     Raises:
         ConfigError: no such file, no run in the folder, or another kind of file.
     """
+    require_text(runtime=runtime, device=device, send=send)
+    require_numbers(nms_iou=nms_iou)
+    require_whole(1, max_detections=max_detections)
+    require_truth(class_agnostic=class_agnostic)
     path = file_of(as_path(model, "model"))
     kind = _KINDS.get(path.suffix.lower())
     if kind is None:

@@ -26,7 +26,7 @@ from edgedet.evaluate.figures.operating_point import Aim
 from edgedet.evaluate.predict import predict
 from edgedet.fileio import PathLike, as_path
 from edgedet.progress import Progress, show_progress
-from edgedet.typed import require_threshold
+from edgedet.typed import require_threshold, require_whole
 
 if TYPE_CHECKING:
     from edgedet.contracts import Detections as Found
@@ -152,9 +152,10 @@ class Model:
         """
         from edgedet.evaluate.video import predict_video
 
-        if frames is not None and frames < 1:
-            raise ConfigError(f"`frames` {frames}: expected 1 or more, or None for all")
+        require_whole(1, frames=frames)
         require_threshold(score_threshold=score_threshold)
+        if isinstance(source, bool):  # an int to Python
+            raise ConfigError(f"`source` {source}: expected a path, or the number of a camera")
         name = str(source) if isinstance(source, int) else str(as_path(source, "source"))
         with show_progress("predict", "frames") as progress:
             folder = as_path(out, "out")
@@ -186,6 +187,7 @@ class Model:
         """
         from edgedet.api.pages import finish_evaluate, tell
 
+        require_whole(1, images=images)
         dataset = as_dataset(data)
         chosen = whole_splits((dataset.split(split),), dataset.paths.skip_broken, most=images)[0]
         folder = None if out is None else as_path(out, "out")

@@ -43,7 +43,7 @@ def open_model(
         from edgedet.net.device import choose_device
         from edgedet.net.runtime import TorchRuntime
 
-        return TorchRuntime.from_checkpoint(path, choose_device(device or "auto"), nms)
+        return TorchRuntime.from_checkpoint(path, choose_device("auto" if device is None else device), nms)
     if device is not None:
         raise ConfigError(f"`device` {device}: only checkpoints run on a device; {path} runs as `runtime` {name}")
     from edgedet.runtimes.open import open_runtime

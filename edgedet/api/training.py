@@ -13,6 +13,7 @@ from edgedet.api.model import CHECKPOINT, Model
 from edgedet.api.runs import folder_of_run, run_name
 from edgedet.errors import ConfigError
 from edgedet.fileio import PathLike, as_path
+from edgedet.typed import require_text, require_truth, require_whole, shown
 
 if TYPE_CHECKING:
     from edgedet.training.loop import TrainRequest
@@ -59,6 +60,15 @@ def train(
     """
     from edgedet.training.loop import TrainRequest
 
+    require_text(device=device, precision=precision)
+    require_truth(resume=resume, quiet=quiet)
+    require_whole(seed=seed)
+    require_whole(1, batch=batch, epochs=None if epochs == "auto" else epochs)
+    require_whole(workers=workers)
+    if not isinstance(model, Model):
+        as_path(model, "model")  # raises
+    if settings is not None and not isinstance(settings, Mapping):
+        raise ConfigError(f"`settings` {shown(settings)}: expected a dict, such as {{'lr': 0.002}}")
     start = _warm_start(model)
     if resume and out is None:
         raise ConfigError("`resume`: which run? give its folder as `out`")

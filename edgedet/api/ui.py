@@ -14,6 +14,7 @@ from edgedet.outputs.page_files import PAGE
 from edgedet.page.deployments import is_deployment, page_of_deployment, read_deployment
 from edgedet.page.run_files import is_run
 from edgedet.page.viewer import DETECTOR, HOST, REPORT, Viewer
+from edgedet.typed import shown
 
 _LARGEST_PORT = 65535
 
@@ -34,8 +35,8 @@ def ui(run: PathLike, *, port: int = 0, browser: bool = True, started: Callable[
         ToolchainError: of an int8 `.tflite` alone: clang or lld is missing. Beside a report that is a note in the page.
     """
     path = as_path(run, "run")
-    if not 0 <= port <= _LARGEST_PORT:
-        raise ConfigError(f"`port` {port}: expected 0 to {_LARGEST_PORT}; 0 takes any that is free")
+    if not isinstance(port, int) or isinstance(port, bool) or not 0 <= port <= _LARGEST_PORT:
+        raise ConfigError(f"`port` {shown(port)}: expected 0 to {_LARGEST_PORT}; 0 takes any that is free")
     viewer = viewer_of(path)
     try:
         server = viewer.server(port)

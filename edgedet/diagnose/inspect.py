@@ -23,6 +23,7 @@ from edgedet.progress import Progress, Stopwatch
 from edgedet.quantize.calibration.images import draw_images
 from edgedet.runtimes.names import choose_send
 from edgedet.runtimes.open import open_runtime
+from edgedet.typed import require_whole
 
 BATCH = 8  # pictures at once; the first batch is the one that sensitivity is measured on
 
@@ -42,6 +43,8 @@ class InspectRequest:
 
     def __post_init__(self) -> None:
         choose_send(self.runtime or "none", self.send)  # raises
+        require_whole(1, images=self.images)
+        require_whole(seed=self.seed)
         if self.images < 1 or not 1 <= self.sensitivity_images <= BATCH:
             raise ConfigError(
                 f"inspect: {self.images} images, {self.sensitivity_images} for the sensitivity; expected at least 1, "

@@ -11,7 +11,7 @@ from edgedet.config import read_toml
 from edgedet.errors import ConfigError, meant, require_one_of
 from edgedet.npu.cores import NPU_TARGETS, PRESETS
 from edgedet.resources import resource_dir
-from edgedet.typed import build, check_fields, within
+from edgedet.typed import build, check_fields, shown, within
 
 # Processor -> which path of the C kernels it runs: kernels/src/edk_target.h decides it when they are compiled.
 PATHS = {
@@ -217,6 +217,8 @@ def load_board(name_or_path: str) -> Board:
     Raises:
         ConfigError: no such board, broken TOML, unknown or missing key, wrong type or range.
     """
+    if not isinstance(name_or_path, str | Path):
+        raise ConfigError(f"`board` {shown(name_or_path)}: expected the name of a board, or the path of a .toml file")
     path = Path(name_or_path)
     if path.suffix.lower() != ".toml":
         names = available_boards()

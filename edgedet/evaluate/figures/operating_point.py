@@ -11,6 +11,7 @@ import numpy as np
 from edgedet.contracts import OutputSpec
 from edgedet.errors import ConfigError
 from edgedet.evaluate.figures.matches import Matches
+from edgedet.typed import shown
 
 ALL = "all"  # name of the row over all classes
 LOWEST, HIGHEST = 0.01, 0.99  # thresholds that are proposed
@@ -29,6 +30,9 @@ class Aim:
     @classmethod
     def parse(cls, text: str) -> Aim:
         """`f1`, `precision=0.9` or `recall=0.9`. Raises ConfigError for anything else."""
+        expected = "expected f1, precision=P or recall=R, with numbers in (0, 1]"
+        if not isinstance(text, str):
+            raise ConfigError(f"`operating_point` {shown(text)}: {expected}")
         kind, sign, number = text.strip().partition("=")
         try:
             target = float(number) if sign else 0.0
@@ -36,7 +40,7 @@ class Aim:
             target = -1.0
         if (kind == "f1" and not sign) or (kind in ("precision", "recall") and 0.0 < target <= 1.0):
             return cls(kind, target)
-        raise ConfigError(f"`operating_point` {text!r}: expected f1, precision=P or recall=R, with numbers in (0, 1]")
+        raise ConfigError(f"`operating_point` {text!r}: {expected}")
 
     def __str__(self) -> str:
         return "the best F1" if self.kind == "f1" else f"{self.kind} {self.target:g}"
