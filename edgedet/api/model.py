@@ -185,7 +185,7 @@ class Model:
         Raises:
             DataError: no such split, a damaged picture, or no class in common.
         """
-        from edgedet.api.pages import finish_evaluate, tell
+        from edgedet.api.pages import evaluation_settings, finish_evaluate, tell
 
         require_whole(1, images=images)
         dataset = as_dataset(data)
@@ -204,7 +204,9 @@ class Model:
                 aim=Aim.parse(operating_point),
             )
         if folder is not None:
-            said = [("split", split), ("score_threshold", str(score_threshold)), ("operating_point", operating_point)]
+            opened = (self.runtime_name, self.send, self.device)
+            measured = (images, split, operating_point, score_threshold)
+            said = evaluation_settings(dataset.paths, opened, self.nms, measured)
             tell(finish_evaluate(folder, self.path, self.runtime, chosen, report, said), quiet=True)
         return report
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgedet.api.opening import open_model
+from edgedet.contracts import NmsChoice
 from edgedet.data.check.whole import whole_splits
 from edgedet.data.coco.split import CocoSplit
 from edgedet.data.paths import DataPaths
@@ -276,6 +277,25 @@ def finish_evaluate(
 
     record = _record("evaluate", command, settings, [model])
     return _finish("evaluate", out, record, gather, {EVALUATION: report.to_json()})
+
+
+def evaluation_settings(
+    data: DataPaths,
+    opened: tuple[str | None, str | None, str | None],
+    nms: NmsChoice,
+    measured: tuple[int | None, str, str, float],
+) -> list[tuple[str, str]]:
+    """What the page of an evaluation says about it, from Python as from the command.
+
+    Args:
+        data: the data set.
+        opened: runtime, what a board gets, device; None: the usual one.
+        nms: limits of decoding.
+        measured: images (None: all), split, operating point, score threshold.
+    """
+    names = ("runtime", "send", "device", "images", "split", "operating_point", "score_threshold")
+    given = [*zip(names, (*opened, *measured), strict=True), *((f.name, getattr(nms, f.name)) for f in fields(nms))]
+    return [(name, str(value)) for name, value in given if value not in (None, False)] + request_settings(data)
 
 
 def tell(line: str, quiet: bool = False) -> None:

@@ -33,10 +33,6 @@ from edgedet.options import (
 from edgedet.runtimes.names import CHECKPOINT_SUFFIXES, RUNTIME_HELP, RUNTIMES
 from edgedet.terminal import show
 
-# What the page of an evaluation says about it.
-_SETTINGS = ("runtime", "send", "device", "images", "split", "operating_point", "score_threshold", "nms_iou",
-             "max_detections", "class_agnostic")  # fmt: skip
-
 
 def add_evaluate(commands: Commands) -> None:
     """Options of `edgedet evaluate`."""
@@ -88,13 +84,15 @@ def _evaluate(args: argparse.Namespace) -> int:
 
 def _leave_page(args: argparse.Namespace, done: Evaluated) -> None:
     """evaluate.json and report.html."""
-    from edgedet.api.pages import finish_evaluate, request_settings
+    from edgedet.api.pages import evaluation_settings, finish_evaluate
+    from edgedet.evaluate.evaluator import COCO_SCORE_THRESHOLD
 
     assert done.runtime is not None  # --out belongs to a model
-    given = ((name, getattr(args, name)) for name in _SETTINGS)
-    settings = [(name, str(value)) for name, value in given if value not in (None, False)]
-    show(finish_evaluate(args.out, args.model, done.runtime, done.split, done.report,
-                         settings + request_settings(data_paths(args)), args.command_line))  # fmt: skip
+    least = COCO_SCORE_THRESHOLD if args.score_threshold is None else args.score_threshold
+    measured = (args.images, args.split, args.operating_point or "f1", least)
+    opened = (args.runtime, args.send, args.device)
+    settings = evaluation_settings(data_paths(args), opened, nms_choice(args), measured)
+    show(finish_evaluate(args.out, args.model, done.runtime, done.split, done.report, settings, args.command_line))
     show_out(args)
 
 

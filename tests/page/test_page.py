@@ -30,7 +30,7 @@ from edgedet.page.found import load_found, save_found
 from edgedet.page.judge import judge
 from edgedet.page.measure import find_objects
 from edgedet.page.pages import run_page, verdict, write_page
-from edgedet.page.record import RunRecord
+from edgedet.page.record import RunRecord, load_record
 from edgedet.page.run_files import FLOAT, INT8, RECORD, read_run
 from edgedet.page.sections import int8_file
 from edgedet.progress import Progress
@@ -376,6 +376,9 @@ def test_evaluate_out_leaves_its_json_and_a_page(
     again = edgedet.load(toy_model).evaluate(toy_data, images=4, out=tmp_path / "python")
     assert json.loads((tmp_path / "python" / "evaluate.json").read_text())["ap"] == json.loads(again.to_json())["ap"]
     assert (tmp_path / "python" / "report.html").is_file()
+    said = [load_record(run / DATA / RECORD).settings for run in (out, tmp_path / "python")]
+    assert said[0] == said[1]  # one list for both
+    assert {("images", "4"), ("split", "valid"), ("score_threshold", "0.001")} <= set(said[0])
 
 
 def test_page_of_a_training_reads_its_curves(tmp_path: Path) -> None:
