@@ -103,6 +103,9 @@ class DeployReport:
             **({} if self.npu is None else {"npu": self.npu.to_json()}),
         }
 
+    def __repr__(self) -> str:
+        return f"<DeployReport {self.target}: {len(self.files)} files, arena {self.arena_bytes:,} bytes>"
+
     def __str__(self) -> str:
         return self.text()
 

@@ -92,6 +92,9 @@ class Inspection:
     notes: tuple[str, ...]
     outputs: OutputCheck | None = None  # of the runtime that was asked for
 
+    def __repr__(self) -> str:
+        return f"<Inspection: {len(self.layers)} layers, {self.images} images, damage {self.damage:.4g}>"
+
     def __str__(self) -> str:
         return self.text()
 

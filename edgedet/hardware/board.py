@@ -168,6 +168,9 @@ class Board:
     name: str  # of the file, without .toml
     file: BoardFile
 
+    def __repr__(self) -> str:
+        return f"<Board {self.name}>"
+
     @property
     def core(self) -> Core:
         """Its processor."""

@@ -50,6 +50,9 @@ class BoardCheck:
             lacks.append(f"{name} lacks {missing:,} bytes for {' and '.join(parts)}")
         return f"does not fit: {'; '.join(lacks)}"
 
+    def __repr__(self) -> str:
+        return f"<BoardCheck {self.board.name}: {'fits' if self.fits else 'does not fit'}>"
+
     def to_json(self) -> dict[str, Any]:
         """JSON-able dict."""
         return {
@@ -77,6 +80,10 @@ class CheckReport:
     def fits(self) -> bool:
         """Whether it fits all of them."""
         return all(check.fits for check in self.checks)
+
+    def __repr__(self) -> str:
+        fitting = sum(check.fits for check in self.checks)
+        return f"<CheckReport {self.model[:60]} ({self.target}): fits {fitting} of {len(self.checks)} boards>"
 
     def __str__(self) -> str:
         from edgedet.hardware.text import report_text

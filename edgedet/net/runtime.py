@@ -39,6 +39,10 @@ class TorchRuntime:
         where = "" if self._device == CPU else f" on {describe_device(self._device)}"
         self.arithmetic = f"float32, torch {torch.__version__}{where}"
 
+    def __repr__(self) -> str:
+        side = f"{self.preprocess.width}x{self.preprocess.height}"
+        return f"<TorchRuntime {side}, {len(self.outputs.class_names)} classes, {self.arithmetic}>"
+
     @classmethod
     def from_checkpoint(cls, path: Path, device: torch.device = CPU, nms: NmsChoice = AS_IN_CONTRACT) -> TorchRuntime:
         """Open a checkpoint of edgedet, on a device of `choose_device`. Raises CheckpointError, ConfigError."""

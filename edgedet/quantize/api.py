@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -122,23 +122,23 @@ class QuantizeReport:
     """What came out of `quantize_checkpoint`."""
 
     model: Path
-    manifest: Path
-    report: Path
-    sha256: str  # of the model file
+    manifest: Path = field(repr=False)
+    report: Path = field(repr=False)
+    sha256: str = field(repr=False)  # of the model file
     model_bytes: int
-    operators: tuple[tuple[str, int], ...]  # kind and how often, most frequent first
-    scale_groups: int  # groups of activations that share a scale
+    operators: tuple[tuple[str, int], ...] = field(repr=False)  # kind and how often, most frequent first
+    scale_groups: int = field(repr=False)  # groups of activations that share a scale
     method: str
     effort: str
-    options: PtqOptions
-    ranges: tuple[TensorRange, ...]  # of the groups that calibration decided about
-    steps: tuple[Step, ...]  # with the error of the network's outputs; none when there was nothing to choose
-    int16: tuple[str, ...]  # layers (first of each group) whose results are int16
-    calib_images_asked: int
+    options: PtqOptions = field(repr=False)
+    ranges: tuple[TensorRange, ...] = field(repr=False)  # of the groups that calibration decided about
+    steps: tuple[Step, ...] = field(repr=False)  # with the outputs' error; none: nothing to choose
+    int16: tuple[str, ...] = field(repr=False)  # layers (first of each group) whose results are int16
+    calib_images_asked: int = field(repr=False)
     calib_images: int  # used
     seed: int
-    seconds: tuple[tuple[str, float], ...]  # step and its wall-clock time
-    notes: tuple[str, ...] = ()  # what a user should know
+    seconds: tuple[tuple[str, float], ...] = field(repr=False)  # step and its wall-clock time
+    notes: tuple[str, ...] = field(default=(), repr=False)  # what a user should know
 
     def __str__(self) -> str:
         return self.text()

@@ -169,6 +169,19 @@ def test_reprs_are_short(tflite: Path, tiny_coco_once: Path) -> None:
         assert len(repr(value)) < 300
 
 
+def test_reprs_of_reports_are_one_short_line(tflite: Path, tmp_path: Path) -> None:
+    model = edgedet.load(tflite)
+    deployed, checked = model.deploy("c99", tmp_path / "c99"), model.check()
+    assert repr(deployed) == f"<DeployReport c99: {len(deployed.files)} files, arena {deployed.arena_bytes:,} bytes>"
+    fitting = sum(check.fits for check in checked.checks)
+    assert repr(checked) == f"<CheckReport model_int8.tflite (c99): fits {fitting} of {len(checked.checks)} boards>"
+    boards = edgedet.boards()
+    assert repr(boards[0]) == f"<Board {boards[0].name}>"
+    for value in (deployed, checked, *checked.checks, *boards):
+        assert len(repr(value)) < 200
+        assert "\n" not in repr(value)
+
+
 @pytest.mark.parametrize(
     ("pixels", "advice"),
     [
@@ -218,3 +231,27 @@ def test_a_setting_that_train_does_not_know_is_named_as_the_call_names_it(tmp_pa
     ):
         edgedet.train("rtmdet_pico_relu6", tmp_path, out=tmp_path / "run", settings={"train.lrr": 1})
     assert not (tmp_path / "run").exists()
+
+
+def test_reprs_of_what_torch_makes_are_one_short_line(tflite: Path) -> None:
+    torch = pytest.importorskip("torch")
+    from edgedet.diagnose.inspect import Inspection
+    from edgedet.net.runtime import TorchRuntime
+    from edgedet.quantize.api import QuantizeReport
+    from edgedet.quantize.ptq.pipeline import EFFORTS
+
+    opened = open_runtime(tflite)
+    runtime = TorchRuntime(torch.nn.Identity(), opened.preprocess, opened.outputs)
+    side = f"{opened.preprocess.width}x{opened.preprocess.height}"
+    assert repr(runtime).startswith(f"<TorchRuntime {side}, {len(opened.outputs.class_names)} classes, float32, torch ")
+    path, many = Path("runs/x_int8-1/model_int8.tflite"), (("CONV_2D", 90),) * 500
+    quantized = QuantizeReport(
+        path, path, path, "a" * 64, 300_000, many, 3, "ptq", "fast", EFFORTS["fast"], (), (), ("layer",) * 500, 8, 8, 0,
+        (("load", 0.1),) * 500, ("a note",) * 500,
+    )  # fmt: skip
+    assert "model_int8.tflite" in repr(quantized)
+    inspected = Inspection((), 0.25, "m", "c", "valid", 32, 8, 1.0, ("a note",) * 500)
+    assert repr(inspected) == "<Inspection: 0 layers, 32 images, damage 0.25>"
+    for value in (runtime, quantized, inspected):
+        assert len(repr(value)) < 200
+        assert "\n" not in repr(value)
