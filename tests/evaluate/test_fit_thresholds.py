@@ -53,7 +53,11 @@ def quantized(checkpoint: Path, drawn: Path, tmp_path_factory: pytest.TempPathFa
 def test_thresholds_of_train_hold_on_valid_within_the_intervals(
     aim: str, form: str, checkpoint: Path, quantized: Path, drawn: Path
 ) -> None:
-    """The figure that was aimed at: its 95 % intervals by a bootstrap over the images of train and of valid meet."""
+    """The figure of train lies within the 95 % interval that is stated of valid, by a bootstrap over its images.
+
+    Not the other way round: F1 of valid, 0.485, lies below the interval of train, whose pictures the threshold and the
+    network were fitted on.
+    """
     data = DataPaths(drawn)
     runtime = open_model(checkpoint if form == "float" else quantized, None)
     fit = fit_thresholds(runtime, data.load("train"), Aim.parse(aim))
@@ -62,7 +66,7 @@ def test_thresholds_of_train_hold_on_valid_within_the_intervals(
     fitted, name = fit.after[-1], aim.partition("=")[0]
     before, after = (getattr(point, f"{name}_interval") for point in (fitted, held))
     assert before[0] <= getattr(fitted, name) <= before[1]
-    assert max(before[0], after[0]) <= min(before[1], after[1])
+    assert after[0] <= getattr(fitted, name) <= after[1]
 
 
 @pytest.mark.parametrize("text", ["f1", "precision=0.3", "precision=0.75", "recall=0.25", "recall=0.5", "recall=1"])
