@@ -80,4 +80,4 @@ def _commit(real: Path, fresh: Path, seal: str, known: frozenset[str]) -> None:
     if can_swap(real):
         put_in_place(fresh, real, known)
     else:
-        move_in(fresh, real, seal)
+        move_in(fresh, real, seal, known)

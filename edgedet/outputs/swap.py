@@ -146,18 +146,38 @@ def _link(source: str, target: Path) -> None:
         shutil.copy2(source, target, follow_symlinks=False)
 
 
-def move_in(fresh: Path, out: Path, seal: str) -> None:
+def move_in(fresh: Path, out: Path, seal: str, known: frozenset[str] = frozenset()) -> None:
     """Move files into a folder that can't be replaced as a whole: the seal goes first and comes last.
 
     Whoever finds no seal knows that the rest is not whole.
+
+    Args:
+        fresh: what is moved.
+        out: folder.
+        seal: file in `fresh` that says what the others are.
+        known: files of `out` that go with its old state, as they would if the whole folder were replaced.
     """
     files = sorted(path.relative_to(fresh) for path in fresh.rglob("*") if not path.is_dir() or path.is_symlink())
     if len(files) > 1 and Path(seal) in files:
         (out / seal).unlink(missing_ok=True)
+    _remove_old(out, known - frozenset(map(str, files)))
     for name in sorted(files, key=lambda name: name == Path(seal)):
         (out / name).parent.mkdir(parents=True, exist_ok=True)
         os.replace(fresh / name, out / name)
     sync_folder(out)
+
+
+def _remove_old(out: Path, names: frozenset[str]) -> None:
+    """Remove files below a folder, and the folders that are empty without them; hidden ones of edgedet stay."""
+    for name in names:
+        path = out / name
+        if is_hidden_part(Path(name).parts[0]):
+            continue
+        path.unlink(missing_ok=True)
+        for parent in path.relative_to(out).parents:
+            if parent == Path() or any((out / parent).iterdir()):
+                break
+            (out / parent).rmdir()
 
 
 def remove_except(out: Path, name: str, kept: frozenset[str]) -> None:

@@ -103,15 +103,18 @@ def test_errors_of_files_that_are_read_meanwhile_stay(tmp_path: Path) -> None:
         Path("/nowhere/at/all").read_bytes()
 
 
-def test_new_folder_brings_along_what_somebody_put_there_meanwhile(tmp_path: Path) -> None:
+def test_new_folder_brings_along_what_somebody_put_there_meanwhile_and_nothing_else(way: str, tmp_path: Path) -> None:
     out = tmp_path / "out"
     with new_folder(out, "seal") as fresh:
         (fresh / "seal").write_text("old")
         (fresh / "a").write_text("old")
+        (fresh / "below").mkdir()
+        (fresh / "below" / "b").write_text("old")
     with new_folder(out, "seal") as fresh:
         (fresh / "seal").write_text("new")
         (out / "mine.txt").write_text("mine")
     assert {path.name: path.read_text() for path in out.iterdir()} == {"seal": "new", "mine.txt": "mine"}
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
 def test_new_folder_keeps_the_rights_of_an_empty_one(tmp_path: Path) -> None:

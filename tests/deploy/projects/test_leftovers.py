@@ -173,3 +173,25 @@ def test_deploy_carries_sdkconfig_to_a_model_that_asks_for_more(
     assert "CONFIG_ESP_MAIN_TASK_STACK_SIZE" not in text  # ESP-IDF takes it of sdkconfig.defaults
     assert "CONFIG_ESP_MAIN_TASK_STACK_SIZE=16384" in (out / "sdkconfig.defaults").read_text(encoding="utf-8")
     assert report.kept == ("sdkconfig: yours or your builder's, not replaced",)
+
+
+def test_a_deployment_into_the_current_folder_leaves_nothing_of_the_earlier_one(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It can't be exchanged as a whole: what the new deployment lacks goes file by file."""
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    deploy(tiny_model, "c99", Path(), project="make")
+    (here / ".git").mkdir()
+    (here / ".git" / "HEAD").write_text("ref")
+    for target, project, name in (("c99", "arduino", "faces"), ("tflm", "arduino", "faces"), ("c99", None, None)):
+        deploy(tiny_model, target, Path(), project=project, name=name)
+        elsewhere = deploy(tiny_model, target, tmp_path / f"{target}{project}{name}", project=project, name=name).out
+        assert _names(here) - {".git/HEAD"} == _names(elsewhere)
+    assert (here / ".git" / "HEAD").read_text() == "ref"
+    check_replaceable(Path())
+
+
+def _names(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
