@@ -87,7 +87,7 @@ def test_inspection_text_json_and_csv_say_the_same(inspection: Inspection) -> No
 
 def test_inspect_request_out_of_range_raises(split: CocoSplit) -> None:
     for images, sensitivity in ((0, 1), (1, 0), (1, 9)):
-        with pytest.raises(ConfigError, match="expected at least 1"):
+        with pytest.raises(ConfigError, match=r"expected .*at least 1"):
             InspectRequest(Path("m"), Path("c"), split, images, sensitivity)
 
 
