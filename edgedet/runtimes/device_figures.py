@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 import numpy as np
 
@@ -56,6 +56,10 @@ class LineTraffic:
     begun_again: int  # pictures
     bytes_out: int
     bytes_in: int
+
+    def since(self, earlier: LineTraffic) -> LineTraffic:
+        """What came after an earlier count of the same line."""
+        return LineTraffic(*(now - then for now, then in zip(astuple(self), astuple(earlier), strict=True)))
 
 
 @dataclass(frozen=True)

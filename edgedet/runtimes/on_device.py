@@ -75,11 +75,13 @@ class DeviceModule:
         self._earlier = 0  # pictures that an earlier run measured
         self._ms: list[DeviceMs] = []  # of every picture, by the device's clock
         self._seconds: list[float] = []  # of every picture, line included
+        self._before = self._traffic()
         self.last = OnePicture(None, None)
         if send == IMAGE and not self.session.hello.frame_bytes:
             raise DeviceError(
                 "the device takes no images, tensors alone: it was built without memory for them "
-                "(EDGEDET_FRAME_BYTES of device_main.c); build it with some, or leave `send` at tensor"
+                "(EDGEDET_FRAME_BYTES of device_main.c, NAME_FRAME_BYTES of a module with a name); build it with some, "
+                "or leave `send` at tensor"
             )
 
     def __call__(self, *q_inputs: np.ndarray) -> list[np.ndarray]:
@@ -119,7 +121,8 @@ class DeviceModule:
         if needed > room:
             raise DeviceError(
                 f"{what}: {width}x{height} px are {needed:,} bytes of RGB, but the device has {room:,} for an image: "
-                f"build it with -DEDGEDET_FRAME_BYTES={needed}u, take smaller images, or leave `send` at tensor"
+                f"build it with -DEDGEDET_FRAME_BYTES={needed}u (of a module with a name: -DNAME_FRAME_BYTES), take "
+                "smaller images, or leave `send` at tensor"
             )
 
     def _run(self, job: Job) -> list[np.ndarray]:
@@ -159,8 +162,10 @@ class DeviceModule:
     def keeping(self) -> Iterator[None]:
         """Keep every result beside the model while the block runs, and take those that an interrupted run left.
 
-        When the block ends well the file goes; else a line on standard error says what is left.
+        `figures` counts from here. When the block ends well the file goes; else a line on standard error says what is
+        left.
         """
+        self._earlier, self._ms, self._seconds, self._before = 0, [], [], self._traffic()
         path = self.journal_path
         hello = self.session.hello
         firmware = (
@@ -208,8 +213,8 @@ class DeviceModule:
         )
 
     def figures(self) -> DeviceFigures:
-        """What was measured, of the pictures so far."""
-        link, traffic, hello = self.session.link, self.session.link.traffic, self.session.hello
+        """What was measured since the port was opened, or since `keeping` began."""
+        hello = self.session.hello
         return DeviceFigures(
             port=str(self._address),
             sent=self.send,
@@ -219,10 +224,15 @@ class DeviceModule:
             earlier_images=self._earlier,
             device_ms=device_times(self._ms),
             line_ms=spread([1000.0 * seconds for seconds in self._seconds]),
-            line=LineTraffic(
-                traffic.requests, traffic.repeated, link.damaged, traffic.strangers, traffic.restarts,
-                traffic.sent_bytes, traffic.received_bytes,
-            ),
+            line=self._traffic().since(self._before),
+        )
+
+    def _traffic(self) -> LineTraffic:
+        """What went over the line since the port was opened."""
+        link, traffic = self.session.link, self.session.link.traffic
+        return LineTraffic(
+            traffic.requests, traffic.repeated, link.damaged, traffic.strangers, traffic.restarts,
+            traffic.sent_bytes, traffic.received_bytes,
         )  # fmt: skip
 
     def details(self, per_operator: bool) -> tuple[str, ...]:

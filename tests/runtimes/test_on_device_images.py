@@ -244,6 +244,9 @@ def test_page_and_json_hold_the_ms_of_the_device(
     with DeviceOnPty(program) as device:
         model = edgedet.load(toy_model, runtime=f"serial:{device.port}", send="image")
         report = model.evaluate(toy_data, out=tmp_path / "run")
+        first, again = figures_of(report), figures_of(model.evaluate(toy_data))  # each counts from its own begin
+        assert (again.images, again.earlier_images) == (first.images, 0) == (report.images, 0)
+        assert again.line.requests - again.line.sent_again <= first.line.requests
         with pytest.raises(DeviceError, match="in use"):  # the model holds the port until it is closed
             _ = edgedet.load(toy_model, runtime=f"serial:{device.port}").runtime
         model.close()
@@ -304,3 +307,11 @@ def test_images_on_an_emulated_uart_give_the_ap_of_the_c_on_this_computer(
         runtime.module.close()
     assert found.ap == expected.ap
     assert figures_of(found).sent == "image"
+
+
+def test_memory_of_a_named_module_is_not_given_to_one_without_a_name(toy_model: Path, tmp_path: Path) -> None:
+    out = deploy(toy_model, "c99", tmp_path / "door", name="door").out
+    command = ["make", "-C", str(out), "device", "CFLAGS=-O1 -DEDGEDET_FRAME_BYTES=9u"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert "this module has a name: give DOOR_FRAME_BYTES in place of EDGEDET_FRAME_BYTES" in done.stderr
