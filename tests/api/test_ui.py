@@ -105,7 +105,14 @@ def test_ui_command_shows_report_and_network_in_a_browser_until_ctrl_c(
     write_toy_model(run / "model_int8.tflite")
     browser, driver = require_tool("chromium"), require_tool("chromedriver")
     command = [sys.executable, "-m", "edgedet", "ui", str(run), "--no-browser"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=repo_dir) as process:
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=repo_dir,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored in the background of a script
+    ) as process:
         assert process.stdout is not None
         address, _, rest = process.stdout.readline().partition(" ")
         assert rest == "until Ctrl-C\n"

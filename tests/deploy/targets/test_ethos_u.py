@@ -136,7 +136,7 @@ def test_deploy_command_with_preset_needs_no_target(
     # A scenario_app of the board's SDK, whose model lies in the flash by itself.
     assert "SCENARIO_APP_SUPPORT_LIST := $(APP_TYPE) $(APP_TYPE)/kernels/src" in (out / "edgedet.mk").read_text()
     selftest = (out / "selftest.cc").read_text()
-    assert "reinterpret_cast<const void*>(EDGEDET_MODEL_ADDRESS)" in selftest
+    assert "reinterpret_cast<const void *>(EDGEDET_MODEL_ADDRESS)" in selftest
     assert "edgedet_model_data" not in selftest
 
 
