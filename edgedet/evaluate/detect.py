@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
@@ -17,6 +18,19 @@ from edgedet.progress import Stopwatch
 if TYPE_CHECKING:  # the training loop evaluates without loading simulator and flatbuffer
     from edgedet.runtimes.device_figures import DeviceFigures, DeviceMs, OnePicture
     from edgedet.runtimes.protocol import Runtime
+
+
+@runtime_checkable
+class Keeping(Protocol):
+    """A runtime so slow that an interrupted run should go on where it was."""
+
+    def keeping(self) -> AbstractContextManager[None]:
+        """While it lasts, results are kept in a file, and those of an interrupted run are taken from it."""
+
+
+def keeping_results(runtime: Runtime) -> AbstractContextManager[None]:
+    """`keeping` of a runtime that has it; of another, nothing."""
+    return runtime.keeping() if isinstance(runtime, Keeping) else nullcontext()
 
 
 @runtime_checkable

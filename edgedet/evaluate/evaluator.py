@@ -6,7 +6,6 @@ import hashlib
 import os
 import platform
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -18,7 +17,7 @@ from edgedet.data.check.content import count_objects
 from edgedet.data.coco.split import CocoSplit, ImageRecord, common_classes
 from edgedet.errors import ConfigError, DataError
 from edgedet.escape import json_text
-from edgedet.evaluate.detect import Clock, OnDevice, detect_records
+from edgedet.evaluate.detect import Clock, OnDevice, detect_records, keeping_results
 from edgedet.evaluate.figures.coco_ap import ApResult, coco_ap
 from edgedet.evaluate.figures.false_alarms import FalseAlarms, count_false_alarms
 from edgedet.evaluate.figures.matches import match
@@ -51,14 +50,6 @@ class Detailed(Protocol):
 
     def details(self, per_operator: bool) -> tuple[str, ...]:
         """Lines for the report, about the images so far."""
-
-
-@runtime_checkable
-class Keeping(Protocol):
-    """A runtime so slow that an interrupted run should go on where it was."""
-
-    def keeping(self) -> AbstractContextManager[None]:
-        """While it lasts, results are kept in a file, and those of an interrupted run are taken from it."""
 
 
 @dataclass(frozen=True)
@@ -192,7 +183,7 @@ def evaluate(
     """
     records = select_records(split, max_images)
     board = _board(runtime, records)
-    keeping = runtime.keeping() if isinstance(runtime, Keeping) else nullcontext()
+    keeping = keeping_results(runtime)
     if decode is not None:
         runtime = OwnDecoder(runtime, decode)
     split, labels, left_out = match_classes(runtime.outputs.class_names, split)

@@ -18,7 +18,7 @@ from edgedet.data.pictures.headers import read_header
 from edgedet.data.pictures.preprocess import load_image
 from edgedet.errors import ConfigError, DataError
 from edgedet.escape import json_text
-from edgedet.evaluate.detect import OnDevice, detect
+from edgedet.evaluate.detect import OnDevice, detect, keeping_results
 from edgedet.evaluate.earlier import DETECTIONS_FILE, earlier_pictures, strange_names
 from edgedet.evaluate.own_decoder import Decoder, OwnDecoder
 from edgedet.fileio import write_text
@@ -76,6 +76,7 @@ def predict(
     """
     if not image_paths:
         raise ConfigError("predict: no images given; name at least one image file")
+    keeping = keeping_results(runtime)
     if decode is not None:
         runtime = OwnDecoder(runtime, decode)
     require_bright_files(image_paths)
@@ -92,7 +93,8 @@ def predict(
     with hold_output(out):
         earlier = earlier_pictures(out)
         pictures = picture_paths(image_paths, out, earlier)
-        predictions = _predictions(runtime, image_paths, pictures, score_threshold, progress, told)
+        with keeping:
+            predictions = _predictions(runtime, image_paths, pictures, score_threshold, progress, told)
         if not predictions:
             more = f"; and {len(unreadable) - _MOST_NAMED} more" if len(unreadable) > _MOST_NAMED else ""
             why = "; ".join(unreadable[:_MOST_NAMED]) + more

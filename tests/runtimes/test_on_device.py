@@ -23,6 +23,7 @@ from edgedet.device.session import Job
 from edgedet.errors import DeviceError
 from edgedet.evaluate.detect import detect
 from edgedet.evaluate.evaluator import evaluate
+from edgedet.evaluate.predict import predict
 from edgedet.runtimes.on_device import encode_detections
 from edgedet.runtimes.open import open_runtime
 
@@ -96,6 +97,32 @@ def test_interrupted_run_goes_on_where_it_was(
     assert "2 images were measured by a run that was interrupted" in found.details
     assert "the same command goes on behind 3 images" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == [model]
+
+
+def test_interrupted_predict_goes_on_where_it_was(
+    program: list[str], toy_model: Path, split: CocoSplit, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = Path(shutil.copy(toy_model, tmp_path))
+    paths = [record.path for record in split.images]
+    expected = [found.detections for found in predict(open_runtime(model, "sim"), paths, tmp_path / "sim")]
+
+    def interrupt(done: int, total: int) -> None:
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with DeviceOnPty(program) as device:
+        first = open_device(device, model)
+        with pytest.raises(KeyboardInterrupt):
+            predict(first, paths, tmp_path / "out", progress=interrupt)
+        first.module.close()
+        assert not (tmp_path / "out").exists()
+        second = open_device(device, model)
+        found = [one.detections for one in predict(second, paths, tmp_path / "out")]
+        assert len(second.module._seconds) == len(paths) - 2
+    for ours, theirs in zip(found, expected, strict=True):
+        assert (ours.boxes.tobytes(), ours.scores.tobytes()) == (theirs.boxes.tobytes(), theirs.scores.tobytes())
+    assert "2 images were measured by a run that was interrupted" in capsys.readouterr().err
+    assert not list(tmp_path.glob("*.results"))
 
 
 def test_results_of_another_model_or_input_are_not_taken(tmp_path: Path) -> None:
