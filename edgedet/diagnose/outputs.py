@@ -9,7 +9,7 @@ import numpy as np
 
 from edgedet.data.coco.split import ImageRecord
 from edgedet.data.pictures.preprocess import load_image, resize_to_input
-from edgedet.evaluate.detect import OnDevice
+from edgedet.evaluate.detect import OnDevice, keeping_results
 from edgedet.runtimes.protocol import Int8Runtime
 
 
@@ -40,11 +40,12 @@ def check_outputs(one: Int8Runtime, other: Int8Runtime, records: Sequence[ImageR
     if board is not None:
         for record in records:
             board.require_room(record.width, record.height, str(record.path))
-    for record in records:
-        image = load_image(record.path)
-        x = one.prepare(resize_to_input(image, one.preprocess)[0])
-        found = board.invoke_image(image) if board is not None and board.takes_images else other.invoke(x)
-        for ours, theirs in zip(one.invoke(x), found, strict=True):
-            differing += int(np.count_nonzero(ours != theirs))
-            outputs += ours.size
+    with keeping_results(other):
+        for record in records:
+            image = load_image(record.path)
+            x = one.prepare(resize_to_input(image, one.preprocess)[0])
+            found = board.invoke_image(image) if board is not None and board.takes_images else other.invoke(x)
+            for ours, theirs in zip(one.invoke(x), found, strict=True):
+                differing += int(np.count_nonzero(ours != theirs))
+                outputs += ours.size
     return OutputCheck(other.name, other.arithmetic, len(records), differing, outputs, other.details(False))

@@ -15,11 +15,13 @@ from toy_detector import write_toy_model
 from edgedet.commands.main import main
 from edgedet.data.coco.build import load_split
 from edgedet.data.coco.split import CocoSplit
+from edgedet.data.pictures.preprocess import load_image
 from edgedet.deploy.api import deploy
 from edgedet.device.journal import Journal, Kept
 from edgedet.device.link import Patience
 from edgedet.device.protocol import Kind
 from edgedet.device.session import Job
+from edgedet.diagnose import outputs
 from edgedet.errors import DeviceError
 from edgedet.evaluate.detect import detect
 from edgedet.evaluate.evaluator import evaluate
@@ -123,6 +125,32 @@ def test_interrupted_predict_goes_on_where_it_was(
         assert (ours.boxes.tobytes(), ours.scores.tobytes()) == (theirs.boxes.tobytes(), theirs.scores.tobytes())
     assert "2 images were measured by a run that was interrupted" in capsys.readouterr().err
     assert not list(tmp_path.glob("*.results"))
+
+
+def test_interrupted_comparison_goes_on_where_it_was(
+    program: list[str], toy_model: Path, split: CocoSplit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = Path(shutil.copy(toy_model, tmp_path))
+    paths: list[Path] = []
+
+    def interrupted(path: Path) -> np.ndarray:
+        paths.append(path)
+        if len(paths) == 3:
+            raise KeyboardInterrupt
+        return load_image(path)
+
+    monkeypatch.setattr(outputs, "load_image", interrupted)
+    simulator = open_runtime(model, "sim")
+    with DeviceOnPty(program) as device:
+        first = open_device(device, model)
+        with pytest.raises(KeyboardInterrupt):
+            outputs.check_outputs(simulator, first, split.images)
+        first.module.close()
+        second = open_device(device, model)
+        check = outputs.check_outputs(simulator, second, split.images)
+        assert len(second.module._seconds) == len(split.images) - 2
+    assert (check.images, check.differing) == (len(split.images), 0)
+    assert list(tmp_path.iterdir()) == [model]
 
 
 def test_results_of_another_model_or_input_are_not_taken(tmp_path: Path) -> None:
