@@ -66,7 +66,7 @@ ROWS = (
         (
             "outputs/test_folder.py::test_hold_output_brings_back_a_folder_whose_successor_did_not_come",
             "outputs/test_folder.py::test_added_files_error_leaves_everything_as_it_was",
-            "outputs/test_folder.py::test_new_folder_brings_along_what_somebody_put_there_meanwhile",
+            "outputs/test_folder.py::test_new_folder_brings_along_what_somebody_put_there_meanwhile_and_nothing_else",
             "outputs/test_folder.py::test_folder_with_a_mount_below_is_never_exchanged",
         ),
         "every system call: Fault injection",

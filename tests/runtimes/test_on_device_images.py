@@ -307,11 +307,3 @@ def test_images_on_an_emulated_uart_give_the_ap_of_the_c_on_this_computer(
         runtime.module.close()
     assert found.ap == expected.ap
     assert figures_of(found).sent == "image"
-
-
-def test_memory_of_a_named_module_is_not_given_to_one_without_a_name(toy_model: Path, tmp_path: Path) -> None:
-    out = deploy(toy_model, "c99", tmp_path / "door", name="door").out
-    command = ["make", "-C", str(out), "device", "CFLAGS=-O1 -DEDGEDET_FRAME_BYTES=9u"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode != 0
-    assert "this module has a name: give DOOR_FRAME_BYTES in place of EDGEDET_FRAME_BYTES" in done.stderr
