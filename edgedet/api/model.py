@@ -112,19 +112,18 @@ class Model:
             ConfigError: a threshold out of range, or `out` with pictures in memory.
         """
         pictures = find_pictures(source)
-        threshold = score_threshold
-        require_threshold(score_threshold=threshold)
+        require_threshold(score_threshold=score_threshold)
         if not pictures:
             raise ConfigError("`source` is an empty list; expected at least one picture")
         with progress_bar("predict", len(pictures)) as progress:
             if out is None:
-                return self._detect_all(pictures, threshold, progress)
+                return self._detect_all(pictures, score_threshold, progress)
             files = [picture for picture in pictures if isinstance(picture, Path)]
             if len(files) < len(pictures):
                 raise ConfigError(
                     "`out` names pictures after their files, but `source` holds pictures in memory; use draw()"
                 )
-            predictions = predict(self.runtime, files, as_path(out, "out"), threshold, progress)
+            predictions = predict(self.runtime, files, as_path(out, "out"), score_threshold, progress)
         return [self._detections(p.detections, p.image, (p.width, p.height), p.device_ms) for p in predictions]
 
     def predict_video(

@@ -186,49 +186,86 @@ def evaluate(
     keeping = keeping_results(runtime)
     if decode is not None:
         runtime = OwnDecoder(runtime, decode)
-    split, labels, left_out = match_classes(runtime.outputs.class_names, split)
-    records = split.images[: len(records)]  # with the objects of the common classes
-    objects = count_objects(split, records)
-    least: float | None = score_threshold
-    if not objects:  # there is no precision-recall curve to draw: what matters is what the chip reports
-        least = score_threshold if score_threshold > runtime.outputs.score_threshold else None
-        score_threshold = max(score_threshold, runtime.outputs.score_threshold)
+    task = _task(runtime.outputs, split, len(records), score_threshold)
     clock = Clock()
-    mine = records if share is None else share.mine(records)
+    mine = task.records if share is None else share.mine(task.records)
     own: dict[int, Detections] = {}
     with keeping:
-        found = _detect_all(runtime, mine, least, labels, clock, progress, own)
+        found = _detect_all(runtime, mine, task.least, task.labels, clock, progress, own)
     if share is not None:
         found = share.gather(found)
-    operation = None
-    if aim is not None and objects:
-        operation = operation_of(match(split, found), thresholds_of(runtime.outputs, split.class_names), aim)
-    ap = coco_ap(split, found, runtime.outputs.max_detections, compare_plain)
-    device = None if board is None else _figures(board, split, own, runtime.outputs)
+    ap = coco_ap(task.split, found, runtime.outputs.max_detections, compare_plain)
+    device = None if board is None else _figures(board, task.split, own, runtime.outputs)
+    timings = _mean(clock, max(1, len(mine)))
+    details = _details(runtime, device, per_operator)
+    return _report(runtime, task, found, ap, aim, timings, model_path, device, details)
+
+
+@dataclass(frozen=True, eq=False)
+class _Task:
+    """What is measured: images with their objects of the classes that model and data share."""
+
+    split: CocoSplit
+    records: tuple[ImageRecord, ...]  # the images of it that are measured
+    labels: np.ndarray  # as of `match_classes`
+    left_out: tuple[str, ...]
+    has_objects: bool  # else there is no precision-recall curve to draw: what matters is what the chip reports
+    score_threshold: float  # of the report
+    least: float | None  # of the detections; None: the contract's
+
+
+def _task(outputs: OutputSpec, split: CocoSplit, images: int, score_threshold: float) -> _Task:
+    split, labels, left_out = match_classes(outputs.class_names, split)
+    records = split.images[:images]
+    if count_objects(split, records):
+        return _Task(split, records, labels, left_out, True, score_threshold, score_threshold)
+    least = score_threshold if score_threshold > outputs.score_threshold else None
+    return _Task(split, records, labels, left_out, False, max(score_threshold, outputs.score_threshold), least)
+
+
+def _report(
+    runtime: Runtime,
+    task: _Task,
+    found: dict[int, Detections],
+    ap: ApResult,
+    aim: Aim | None,
+    timings: Timings,
+    model_path: Path | None,
+    device: DeviceFigures | None,
+    details: tuple[str, ...],
+) -> EvalReport:
+    """What was found, with what it belongs to."""
+    outputs, operation = runtime.outputs, None
+    if aim is not None and task.has_objects:
+        thresholds = thresholds_of(outputs, task.split.class_names)
+        operation = operation_of(match(task.split, found), thresholds, aim)
+    false_alarms = None
+    if not task.has_objects:
+        false_alarms = count_false_alarms(found, task.split.class_names, task.score_threshold)
     return EvalReport(
         ap=ap,
         operation=operation,
-        reading=() if operation is None else read_ap(ap, operation, records, runtime.preprocess),
-        timings=_mean(clock, max(1, len(mine))),
+        reading=() if operation is None else read_ap(ap, operation, task.records, runtime.preprocess),
+        timings=timings,
         runtime=runtime.name,
         arithmetic=runtime.arithmetic,
         model="" if model_path is None else str(model_path),
         model_sha256="" if model_path is None else sha256_of(model_path),
-        split=split.name,
-        annotations=str(split.ann_path),
-        images=len(records),
-        score_threshold=score_threshold,
-        nms_iou=runtime.outputs.nms_iou,
-        max_detections=runtime.outputs.max_detections,
+        split=task.split.name,
+        annotations=str(task.split.ann_path),
+        images=len(task.records),
+        score_threshold=task.score_threshold,
+        nms_iou=outputs.nms_iou,
+        max_detections=outputs.max_detections,
         input_size=(runtime.preprocess.width, runtime.preprocess.height),
         machine=describe_machine(),
-        class_agnostic=runtime.outputs.head.agnostic,
-        model_thresholds=tuple(zip(runtime.outputs.class_names, runtime.outputs.thresholds, strict=True)),
-        details=_details(runtime, device, per_operator),
+        class_agnostic=outputs.head.agnostic,
+        model_thresholds=tuple(zip(outputs.class_names, outputs.thresholds, strict=True)),
+        details=details,
         device=device,
-        left_out=left_out,
-        broken=split.broken,
-        false_alarms=None if objects else count_false_alarms(found, split.class_names, score_threshold),
+        left_out=task.left_out,
+        broken=task.split.broken,
+        false_alarms=false_alarms,
     )
 
 

@@ -140,5 +140,8 @@ def test_deploy_project_any_texts_stay_texts_of_their_manifests(
 
 def test_charts_any_texts_are_well_formed() -> None:
     for text in (*TEXTS, "\ud800", "".join(map(chr, range(32)))):
-        ElementTree.fromstring(waterfall_chart(text, [Bar(text, 0.5, text, guilty=True), Bar("b", 0.4)]))
-        ElementTree.fromstring(layers_chart(text, [LayerPoint(text, float("inf"), 3.0, 0.1)]))
+        for chart in (
+            waterfall_chart(text, [Bar(text, 0.5, text, guilty=True), Bar("b", 0.4)]),
+            layers_chart(text, [LayerPoint(text, float("inf"), 3.0, 0.1)]),
+        ):
+            assert ElementTree.fromstring(chart).tag == "{http://www.w3.org/2000/svg}svg"

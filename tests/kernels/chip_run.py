@@ -76,8 +76,8 @@ class Runner:
     program: Path
     target: Target | None = None
 
-    def execute(self, folder: Path) -> None:
-        """Run the program in the folder; anything but exit status 0 fails the test."""
+    def execute(self, folder: Path) -> int:
+        """Run the program in the folder; anything but exit status 0, which it gives, fails the test."""
         command = [str(self.program)]
         if self.target is not None:
             command = [host_build.compiler("qemu-system-arm"), "-M", self.target.machine, "-nographic"]
@@ -85,6 +85,7 @@ class Runner:
             command += ["-icount", "shift=0", "-kernel", str(self.program)]
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=300)
         assert done.returncode == 0, f"{command[0]} ended with {done.returncode}:\n{done.stdout}{done.stderr}"
+        return done.returncode
 
     def run(self, cases: Sequence, folder: Path) -> list[Result]:
         """Run cases in the folder, which gets cases.bin and results.bin."""

@@ -92,12 +92,14 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 @pytest.mark.parametrize("compiler", ["gcc", "clang"])
 def test_rows_under_sanitizers_are_bit_exact(tmp_path: Path, compiler: str, sources: list[Path]) -> None:
-    chip_run.build_host(tmp_path, compiler, chip_run.host_build.SANITIZERS, sources).execute(tmp_path)
+    program = chip_run.build_host(tmp_path, compiler, chip_run.host_build.SANITIZERS, sources)
+    assert program.execute(tmp_path) == 0
 
 
 @pytest.mark.parametrize("target", ["cortex-m4", "cortex-m55"])
 def test_rows_on_chip_are_bit_exact(tmp_path: Path, target: str, sources: list[Path]) -> None:
-    chip_run.build_chip(tmp_path, target, ("-O2", "-ffp-contract=fast"), sources).execute(tmp_path)
+    program = chip_run.build_chip(tmp_path, target, ("-O2", "-ffp-contract=fast"), sources)
+    assert program.execute(tmp_path) == 0
 
 
 def test_constants_are_small(sources: list[Path]) -> None:

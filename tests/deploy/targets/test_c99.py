@@ -146,6 +146,7 @@ def test_deploy_c99_makefile_builds_for_chips(
     if compiler == "clang":
         program += " --target=arm-none-eabi -mthumb -isystem /usr/lib/arm-none-eabi/include"
     build(folder, f"{flags} -mthumb -Wall -Wextra -Werror", f"CC={program}", "build/libedgedet.a")
+    assert (folder / "build" / "libedgedet.a").read_bytes().startswith(b"!<arch>\n")
 
 
 @pytest.mark.toolchain
