@@ -22,7 +22,7 @@ from edgedet.hardware.placement import Need
 from edgedet.hardware.remedies import remedies
 from edgedet.hardware.speed import Time, works_of
 from edgedet.head_spec import HeadSpec
-from edgedet.npu.cores import ARM_CONFIG, NPU_TARGETS, NpuOptions, NpuSetup, npu_setup
+from edgedet.npu.cores import ARM_CONFIG, NPU_TARGETS, NpuOptions, npu_setup
 from edgedet.runtimes.c_program import make_program
 
 ALL = "all"
@@ -100,12 +100,9 @@ def _check_interpreted(
     elif not fitting:
         has = sorted({board.file.npu.vela for board in boards if board.file.npu is not None and board.file.npu.vela})
         raise ConfigError(f"target {target}: none of {len(boards)} boards has this NPU; they have {', '.join(has)}")
-    products: dict[NpuSetup, Product] = {}
-    for board in fitting:
-        setup = npu_setup(target, options_for(board, None))
-        if setup not in products:
-            products[setup] = deploy_ethos_u(model, ram_bytes, None, 0, UNNAMED, setup)
-    return tuple(_check_tflm(board, products[npu_setup(target, options_for(board, None))], graph) for board in fitting)
+    setups = [npu_setup(target, options_for(board, None)) for board in fitting]
+    products = {setup: deploy_ethos_u(model, ram_bytes, None, 0, UNNAMED, setup) for setup in dict.fromkeys(setups)}
+    return tuple(_check_tflm(board, products[setup], graph) for board, setup in zip(fitting, setups, strict=True))
 
 
 def with_remedies(

@@ -9,7 +9,7 @@ import numpy as np
 
 from edgedet.data.coco.split import ImageRecord
 from edgedet.data.pictures.preprocess import load_image, resize_to_input
-from edgedet.evaluate.detect import OnDevice, keeping_results
+from edgedet.evaluate.detect import board_with_room, keeping_results
 from edgedet.runtimes.protocol import Int8Runtime
 
 
@@ -36,10 +36,7 @@ class OutputCheck:
 def check_outputs(one: Int8Runtime, other: Int8Runtime, records: Sequence[ImageRecord]) -> OutputCheck:
     """Run the same images through both; the result is about `other`."""
     differing = outputs = 0
-    board = other if isinstance(other, OnDevice) else None
-    if board is not None:
-        for record in records:
-            board.require_room(record.width, record.height, str(record.path))
+    board = board_with_room(other, records)
     with keeping_results(other):
         for record in records:
             image = load_image(record.path)

@@ -15,7 +15,7 @@ from edgedet.diagnose.outputs import check_outputs
 from edgedet.diagnose.rebuild import Rebuilt, rebuild, with_weights_of, without_rounding
 from edgedet.errors import ConfigError, ToolchainError
 from edgedet.escape import json_text
-from edgedet.evaluate.detect import OnDevice
+from edgedet.evaluate.detect import OnDevice, board_with_room
 from edgedet.evaluate.evaluator import evaluate
 from edgedet.fileio import atomic_write_text
 from edgedet.net.checkpoint import Checkpoint, load_checkpoint
@@ -286,9 +286,7 @@ def _other(request: WaterfallRequest) -> Int8Runtime | None:
     if request.runtime is None:
         return None
     runtime = open_runtime(request.model, request.runtime, send=request.send)
-    if isinstance(runtime, OnDevice):
-        for record in request.split.images[: request.images]:
-            runtime.require_room(record.width, record.height, str(record.path))
+    board_with_room(runtime, request.split.images[: request.images])
     return runtime
 
 

@@ -54,6 +54,15 @@ class OnDevice(Protocol):
         """What was measured, of the pictures so far."""
 
 
+def board_with_room(runtime: Runtime, records: Iterable[ImageRecord]) -> OnDevice | None:
+    """The runtime where it is a board, whose memory takes all images: else that is told before the first slow one."""
+    if not isinstance(runtime, OnDevice):
+        return None
+    for record in records:
+        runtime.require_room(record.width, record.height, str(record.path))
+    return runtime
+
+
 @dataclass
 class Clock:
     """Seconds of the three parts, summed over images."""

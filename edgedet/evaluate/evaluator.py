@@ -17,7 +17,7 @@ from edgedet.data.check.content import count_objects
 from edgedet.data.coco.split import CocoSplit, ImageRecord, common_classes
 from edgedet.errors import ConfigError, DataError
 from edgedet.escape import json_text
-from edgedet.evaluate.detect import Clock, OnDevice, detect_records, keeping_results
+from edgedet.evaluate.detect import Clock, OnDevice, board_with_room, detect_records, keeping_results
 from edgedet.evaluate.figures.coco_ap import ApResult, coco_ap
 from edgedet.evaluate.figures.false_alarms import FalseAlarms, count_false_alarms
 from edgedet.evaluate.figures.matches import match
@@ -182,7 +182,7 @@ def evaluate(
         ConfigError: max_images is not positive.
     """
     records = select_records(split, max_images)
-    board = _board(runtime, records)
+    board = board_with_room(runtime, records)
     keeping = keeping_results(runtime)
     if decode is not None:
         runtime = OwnDecoder(runtime, decode)
@@ -267,15 +267,6 @@ def _report(
         broken=task.split.broken,
         false_alarms=false_alarms,
     )
-
-
-def _board(runtime: Runtime, records: Sequence[ImageRecord]) -> OnDevice | None:
-    """The runtime where it is a board, whose memory takes all images: else that is told before the first slow one."""
-    if not isinstance(runtime, OnDevice):
-        return None
-    for record in records:
-        runtime.require_room(record.width, record.height, str(record.path))
-    return runtime
 
 
 def _detect_all(
