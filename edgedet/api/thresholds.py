@@ -17,8 +17,8 @@ from edgedet.data.formats.once import reading_once
 from edgedet.data.paths import DataPaths
 from edgedet.errors import ConfigError
 from edgedet.escape import json_text
-from edgedet.evaluate.figures.operating_point import Aim, OperatingPoint
-from edgedet.evaluate.fit_thresholds import Refit, fit_thresholds, measure_thresholds
+from edgedet.evaluate.figures.operating_point import Aim
+from edgedet.evaluate.fit_thresholds import Refit, fit_thresholds
 from edgedet.fileio import write_text
 from edgedet.graph.flatbuffer import parse_tflite, serialize
 from edgedet.graph.metadata import read_contracts
@@ -80,21 +80,11 @@ def refit_thresholds(model: Path, checkpoint: Path, fit: Fit, bar: Bar = lambda 
     float_fit = None
     if checkpoint.suffix.lower() != ".onnx":
         with bar("thresholds, float") as progress:
-            float_fit = fit_thresholds(open_model(checkpoint, None), fit.train, fit.aim, progress=progress)
+            network = open_model(checkpoint, None)
+            float_fit = fit_thresholds(network, fit.train, fit.aim, progress=progress, valid=fit.valid)
     with bar("thresholds, int8") as progress:
-        int8_fit = fit_thresholds(runtime, fit.train, fit.aim, progress=progress)
-    outputs = runtime.outputs.with_thresholds(int8_fit.thresholds)
-    held_out: tuple[OperatingPoint, ...] = ()
-    if fit.valid is not None:
-        held_out = measure_thresholds(runtime, outputs, fit.valid)
-    refit = Refit(
-        runtime.outputs.class_names,
-        runtime.outputs.thresholds,
-        float_fit,
-        int8_fit,
-        held_out,
-        "" if fit.valid is None else fit.valid.name,
-    )
+        int8_fit = fit_thresholds(runtime, fit.train, fit.aim, progress=progress, valid=fit.valid)
+    refit = Refit(runtime.outputs.class_names, runtime.outputs.thresholds, float_fit, int8_fit)
     _write(model, int8_fit.thresholds, refit)
     return refit
 

@@ -12,6 +12,7 @@ from edgedet.contracts import OutputSpec
 from edgedet.data.coco.split import CocoSplit
 from edgedet.evaluate.detect import detect_records
 from edgedet.evaluate.evaluator import COCO_SCORE_THRESHOLD, match_classes
+from edgedet.evaluate.figures.expected import Expected, expected_on_others
 from edgedet.evaluate.figures.matches import Matches, match
 from edgedet.evaluate.figures.operating_point import (
     Aim,
@@ -31,20 +32,43 @@ MOST_IMAGES = 500  # what more would change is less than the intervals; the simu
 
 
 @dataclass(frozen=True)
-class Fit:
-    """Thresholds for an aim, and what they give on the images that they were fitted on."""
+class HeldOut:
+    """What fitted thresholds give on pictures that took no part in the fit."""
 
-    aim: str
+    split: str
+    points: tuple[OperatingPoint, ...]  # each class of the data, then all
+    expected: Expected  # stated by the pictures of the fit alone
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Thresholds for an aim, and what they give on the images that they were fitted on, and on others."""
+
+    aim: Aim
     split: str
     images: int
     thresholds: tuple[float, ...]  # of each class of the model
     kept: tuple[str, ...]  # classes that keep their threshold: nothing to find here, or the aim is out of reach
     before: tuple[OperatingPoint, ...]  # at the model's thresholds: each class of the data, then all
     after: tuple[OperatingPoint, ...]  # at these
+    held_out: HeldOut | None = None  # None: no other pictures were given
+
+    @property
+    def holds(self) -> bool | None:
+        """Whether other pictures give what was to be expected of them, or more; None: there are none."""
+        if self.held_out is None:
+            return None
+        value = getattr(self.held_out.points[-1], self.aim.kind)
+        return value is not None and value >= self.held_out.expected.of(self.aim)[0]
 
 
 def fit_thresholds(
-    runtime: Runtime, split: CocoSplit, aim: Aim, images: int = MOST_IMAGES, progress: Progress | None = None
+    runtime: Runtime,
+    split: CocoSplit,
+    aim: Aim,
+    images: int = MOST_IMAGES,
+    progress: Progress | None = None,
+    valid: CocoSplit | None = None,
 ) -> Fit:
     """Choose the score threshold of each class.
 
@@ -54,6 +78,7 @@ def fit_thresholds(
         aim: what the thresholds are chosen for.
         images: at most so many, drawn by the seed 0.
         progress: called after each image.
+        valid: pictures that take no part: where their figures should lie is stated, then they are measured.
     Returns:
         The thresholds; the contract's for classes without objects here, or that can't reach the aim.
     Raises:
@@ -66,14 +91,21 @@ def fit_thresholds(
     kept = tuple(name for name in outputs.class_names if found.get(name) is None)
     fitted |= {name: value for name, value in found.items() if value is not None and name in fitted}
     thresholds = tuple(fitted[name] for name in outputs.class_names)
+    old, new = thresholds_of(outputs, names), thresholds_of(outputs.with_thresholds(thresholds), names)
+    held_out = None
+    if valid is not None and valid.images:
+        expected = expected_on_others(matches, aim, old, min(images, len(valid.images)))
+        there = measure_thresholds(runtime, outputs.with_thresholds(thresholds), valid, images)
+        held_out = HeldOut(valid.name, there, expected)
     return Fit(
-        str(aim),
+        aim,
         split.name,
         count,
         thresholds,
         kept,
-        at_thresholds(matches, thresholds_of(outputs, names)),
-        at_thresholds(matches, thresholds_of(outputs.with_thresholds(thresholds), names)),
+        at_thresholds(matches, old),
+        at_thresholds(matches, new),
+        held_out,
     )
 
 
@@ -117,8 +149,6 @@ class Refit:
     before: tuple[float, ...]  # of the contract, each class
     float_fit: Fit | None  # None: the float network can't be run here (ONNX)
     int8_fit: Fit  # its thresholds are those that the contract has now
-    held_out: tuple[OperatingPoint, ...]  # int8 at these, on the validation split; empty: there is none
-    held_out_split: str = ""
 
     def text(self) -> str:
         """A table for the terminal, newline at the end."""
@@ -138,16 +168,23 @@ class Refit:
             lines.append(f"  {name:{width}}  {self.before[place]:6.4f} {old} {new:7.4f}   {moved}{note}")
         lines.append(f"  {_counts('int8 before', fit.before, fit.split)}")
         lines.append(f"  {_counts('int8 now', fit.after, fit.split)}")
-        if self.held_out:
-            lines.append(f"  {_counts('int8 now', self.held_out, self.held_out_split)}")
+        if fit.held_out is not None:
+            lines.append(f"  {_counts('int8 now', fit.held_out.points, fit.held_out.split)}")
         lines.append("  in brackets: 95 % by a bootstrap over the images")
+        lines += [f"  {verdict}" for verdict in self.verdicts]
         return "\n".join(lines) + "\n"
+
+    @property
+    def verdicts(self) -> tuple[str, ...]:
+        """A sentence for each form, float first, on whether its thresholds hold on the validation split."""
+        fits = (("float", self.float_fit), ("int8", self.int8_fit))
+        return tuple(_verdict(form, one, one.held_out) for form, one in fits if one is not None and one.held_out)
 
     def to_json(self) -> dict[str, Any]:
         """JSON-able dict."""
         fit, other = self.int8_fit, self.float_fit
         return {
-            "aim": fit.aim,
+            "aim": str(fit.aim),
             "split": fit.split,
             "images": fit.images,
             "class_names": list(self.class_names),
@@ -158,8 +195,40 @@ class Refit:
             "int8_before": _points(fit.before),
             "int8_now": _points(fit.after),
             "float_now": None if other is None else _points(other.after),
-            "held_out": {"split": self.held_out_split, "int8_now": _points(self.held_out)} if self.held_out else None,
+            "verdicts": list(self.verdicts),
+            "held_out": None
+            if fit.held_out is None
+            else {
+                "split": fit.held_out.split,
+                "images": fit.held_out.expected.images,
+                "int8": _held_out(fit),
+                "float": None if other is None else _held_out(other),
+            },
         }
+
+
+def _held_out(fit: Fit) -> dict[str, Any] | None:
+    held = fit.held_out
+    if held is None:
+        return None
+    ends = {kind: list(getattr(held.expected, kind)) for kind in ("f1", "precision", "recall")}
+    return {"now": _points(held.points), "expected": ends, "holds": fit.holds}
+
+
+def _verdict(form: str, fit: Fit, held: HeldOut) -> str:
+    """Whether thresholds hold on pictures that took no part, in a sentence."""
+    kind = fit.aim.kind
+    name = "F1" if kind == "f1" else kind
+    low, high = held.expected.of(fit.aim)
+    value = getattr(held.points[-1], kind)
+    expected = f"{name} {figure_text(value)} on {held.split}, {low:.3f}..{high:.3f} expected of {held.expected.images}"
+    if fit.holds:
+        return f"{form}: the thresholds hold: {expected} other pictures"
+    return (
+        f"{form}: the thresholds do NOT hold: {expected} other pictures. The network knows its training pictures "
+        f"better than others: `edgedet evaluate FILE --data DIR --split {held.split}` proposes thresholds on those, "
+        "`edgedet contract FILE --class-thresholds T,T --out NEW.tflite` writes them"
+    )
 
 
 def _counts(what: str, points: Sequence[OperatingPoint], split: str) -> str:

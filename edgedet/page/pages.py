@@ -91,6 +91,8 @@ def run_page(run: RunFiles) -> Page:
         parts.append(sections.layers(run.layers))
     if run.results:
         parts.append(sections.int8_file(run.results))
+    if run.results.get("operating_point"):
+        parts.append(sections.thresholds(run.results["operating_point"]))
     if run.record is not None and (run.record.labels or run.augmented):
         shown = tuple(Picture(path.read_bytes(), "") for path in run.augmented)
         parts.append(sections.labels(run.record, [replace(p, caption=f"sample {n}") for n, p in enumerate(shown, 1)]))

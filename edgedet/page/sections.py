@@ -268,6 +268,24 @@ def int8_file(results: dict[str, Any]) -> Section:
     return Section("The int8 file", tuple(texts), chart, tuple(tables))
 
 
+def thresholds(content: dict[str, Any]) -> Section:
+    """Score thresholds that were fitted after int8, from `operating_point` of report.json."""
+    other = content["float"] or [None] * len(content["int8"])
+    columns = zip(content["class_names"], content["before"], other, content["int8"], strict=True)
+    rows = tuple(
+        (
+            words(name),
+            *(number(value, 4) for value in (before, float_one, int8)),
+            number(None) if float_one is None else Cell(f"{int8 - float_one:+.4f}", int8 - float_one),
+            words("kept: nothing to find, or out of reach" if name in content["kept"] else ""),
+        )
+        for name, before, float_one, int8 in columns
+    )
+    table = Table(("class", "before", "float", "int8", "moved by int8", ""), rows)
+    said = f"Fitted for {content['aim']} on {content['images']} images of {content['split']}, now in the contract."
+    return Section("Score thresholds", (said, *content.get("verdicts", ())), tables=(table,))
+
+
 def run_facts(run: RunFiles) -> tuple[Section, ...]:
     """Command, versions, hashes, seed; of an inspection, too."""
     facts = [_facts("What was run", run.record)] if run.record is not None else []

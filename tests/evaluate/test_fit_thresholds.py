@@ -14,8 +14,9 @@ from edgedet.api.opening import open_model
 from edgedet.api.thresholds import prepare_fit, refit_thresholds
 from edgedet.commands.main import main
 from edgedet.data.paths import DataPaths
-from edgedet.evaluate.figures.operating_point import Aim
-from edgedet.evaluate.fit_thresholds import fit_thresholds, measure_thresholds
+from edgedet.evaluate.figures.expected import Expected
+from edgedet.evaluate.figures.operating_point import Aim, OperatingPoint
+from edgedet.evaluate.fit_thresholds import Fit, HeldOut, Refit, fit_thresholds, measure_thresholds
 from edgedet.graph.flatbuffer import serialize
 from edgedet.graph.model import load_int8_model
 from edgedet.runtimes.open import open_runtime
@@ -53,20 +54,30 @@ def quantized(checkpoint: Path, drawn: Path, tmp_path_factory: pytest.TempPathFa
 def test_thresholds_of_train_hold_on_valid_within_the_intervals(
     aim: str, form: str, checkpoint: Path, quantized: Path, drawn: Path
 ) -> None:
-    """The figure of train lies within the 95 % interval that is stated of valid, by a bootstrap over its images.
-
-    Not the other way round: F1 of valid, 0.485, lies below the interval of train, whose pictures the threshold and the
-    network were fitted on.
-    """
+    """What valid gives lies within the 95 % interval that is stated of it before it is looked at."""
     data = DataPaths(drawn)
     runtime = open_model(checkpoint if form == "float" else quantized, None)
-    fit = fit_thresholds(runtime, data.load("train"), Aim.parse(aim))
+    fit = fit_thresholds(runtime, data.load("train"), Aim.parse(aim), valid=data.load("valid"))
     assert not fit.kept
-    held = measure_thresholds(runtime, runtime.outputs.with_thresholds(fit.thresholds), data.load("valid"))[-1]
-    fitted, name = fit.after[-1], aim.partition("=")[0]
-    before, after = (getattr(point, f"{name}_interval") for point in (fitted, held))
-    assert before[0] <= getattr(fitted, name) <= before[1]
-    assert after[0] <= getattr(fitted, name) <= after[1]
+    assert fit.held_out is not None
+    held = measure_thresholds(runtime, runtime.outputs.with_thresholds(fit.thresholds), data.load("valid"))
+    assert fit.held_out.points == held
+    low, high = fit.held_out.expected.of(fit.aim)
+    assert low <= getattr(held[-1], aim.partition("=")[0]) <= high
+    assert fit.holds
+    assert fit.held_out.expected.images == VALID
+
+
+def test_thresholds_of_a_network_that_knows_its_pictures_by_heart_do_not_hold() -> None:
+    """Its figures on others are below what those of the fit let expect, and the sentence says so."""
+    seen = OperatingPoint("all", 0.3, 100, 80, 20, (0.7, 0.9))
+    others = OperatingPoint("all", 0.3, 100, 50, 60, (0.4, 0.6))
+    held = HeldOut("valid", (others,), Expected(36, (0.6, 0.8), (0.0, 1.0), (0.0, 1.0)))
+    fit = Fit(Aim("f1"), "train", 36, (0.3,), (), (seen,), (seen,), held)
+    assert fit.holds is False
+    said = Refit(("a",), (0.25,), None, fit).text()
+    assert "int8: the thresholds do NOT hold: F1 0.476 on valid, 0.600..0.800 expected of 36 other pictures." in said
+    assert "edgedet evaluate FILE --data DIR --split valid" in said
 
 
 @pytest.mark.parametrize("text", ["f1", "precision=0.3", "precision=0.75", "recall=0.25", "recall=0.5", "recall=1"])
@@ -109,6 +120,15 @@ def test_quantize_writes_the_fitted_thresholds_into_the_contract(
     assert moved in refit.text()
     now = measure_thresholds(open_runtime(model, "sim"), after.outputs, DataPaths(drawn).load("train"))
     assert now == refit.int8_fit.after
+    held = report["operating_point"]["held_out"]
+    assert (held["split"], held["images"], held["int8"]["holds"], held["float"]["holds"]) == (
+        "valid",
+        VALID,
+        True,
+        True,
+    )
+    assert report["operating_point"]["verdicts"] == list(refit.verdicts)
+    assert all(f"  {form}: the thresholds hold: F1 " in refit.text() for form in ("float", "int8"))
 
 
 def test_operating_point_without_labels_is_refused_before_any_work(

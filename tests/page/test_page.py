@@ -44,6 +44,10 @@ STEPS = [
     {"key": "weights", "label": "weights int8", "ap": 0.409, "ap50": 0.7, "images": 6, "after": "float",
      "change": -0.003, "note": EVIL},
 ]  # fmt: skip
+FITTED = {
+    "aim": "the best F1", "split": "train", "images": 6, "class_names": ["a", EVIL], "before": [0.25, 0.25],
+    "float": [0.3, 0.25], "int8": [0.3125, 0.25], "kept": [EVIL], "verdicts": ["int8: the thresholds hold"],
+}  # fmt: skip
 LAYERS = [
     {"name": "stem", "cumulative_db": 40.0, "alone_db": 41.0, "sensitivity": 0.01},
     {"name": EVIL, "cumulative_db": None, "alone_db": None, "sensitivity": 0.3},
@@ -58,6 +62,7 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory, toy_model: Path, toy_da
     shutil.copy(toy_model, out / "model_int8.tflite")
     waterfall = {"steps": STEPS, "guilty": "", "guilty_drop": 0.005, "split": "valid", "images": 6}
     report = {"model_bytes": 1234, "operators": {"CONV_2D": 3}, "steps": [], "notes": [EVIL], "waterfall": waterfall}
+    report |= {"operating_point": FITTED}
     (out / "report.json").write_text(json.dumps(report))
     epochs = [
         {"epoch": e, "loss": 2 / e, "cls": 1 / e, "box": 1 / e, "ap": None if e % 2 else e / 50} for e in range(1, 21)
@@ -103,6 +108,13 @@ def test_page_needs_nothing_else_and_escapes_everything(run_folder: Path) -> Non
     assert not re.search(r"""(?:src|href)=["'](?!data:|#)""", text)
     assert text.count("<script>") == 1
     assert len(text) < 5_000_000
+
+
+def test_page_shows_how_far_int8_moved_the_thresholds(run_folder: Path) -> None:
+    page = (run_folder / PAGE).read_text()
+    section = page[page.index("Score thresholds</h2>") :]
+    assert "int8: the thresholds hold" in section
+    assert "+0.0125" in section
 
 
 def test_page_of_absent_and_damaged_files_says_so(run_folder: Path, tmp_path: Path) -> None:
@@ -154,6 +166,7 @@ def test_report_without_a_run_is_refused(tmp_path: Path, capsys: pytest.CaptureF
         ("report.json", '{"operators": [1], "model_bytes": 5}'),
         ("report.json", '{"waterfall": {"steps": [1]}}'),
         ("report.json", '{"model_bytes": "many"}'),
+        ("report.json", '{"operating_point": {"int8": 3}}'),
         ("inspect.json", '{"layers": null}'),
         ("inspect.json", '{"layers": [{"name": "a"}]}'),
     ],
