@@ -30,16 +30,19 @@ if TYPE_CHECKING:
     from edgedet.api.load import load
     from edgedet.api.model import Model
     from edgedet.api.pages import report
+    from edgedet.api.predictions import BrokenPicturesError, Predictions
     from edgedet.api.training import train
     from edgedet.api.ui import ui
     from edgedet.errors import EdgedetError
 
 __version__ = "0.1.0"
 __all__ = [
+    "BrokenPicturesError",
     "Dataset",
     "Detections",
     "EdgedetError",
     "Model",
+    "Predictions",
     "__version__",
     "boards",
     "load",
@@ -50,10 +53,12 @@ __all__ = [
 ]
 
 _HOMES = {
+    "BrokenPicturesError": "edgedet.api.predictions",
     "Dataset": "edgedet.api.dataset",
     "Detections": "edgedet.api.detections",
     "EdgedetError": "edgedet.errors",
     "Model": "edgedet.api.model",
+    "Predictions": "edgedet.api.predictions",
     "boards": "edgedet.api.boards",
     "load": "edgedet.api.load",
     "open_dataset": "edgedet.api.dataset",

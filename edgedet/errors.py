@@ -13,6 +13,27 @@ from pathlib import Path
 
 # Behind "`skip_broken`" where the command has no such option.
 OF_COMMANDS_THAT_SKIP = " of train, substitute, quantize, evaluate, inspect or waterfall"
+# Import name -> extra that brings it.
+EXTRAS = {
+    "torch": "train",
+    "cv2": "train",
+    "tensorboard": "train",
+    "rich": "train",
+    "ai_edge_litert": "runtime",
+    "tflite_micro": "tflm",
+    "ethosu": "vela",
+    "jinja2": "c99",
+    "onnx": "onnx",
+    "onnxsim": "onnx",
+    "onnx_graphsurgeon": "onnx",
+    "onnxruntime": "onnx",
+    "onnx2tf": "onnx2tf",
+    "tensorflow": "onnx2tf",
+    "openvino": "openvino",
+    "executorch": "executorch",
+    "shtab": "completion",
+    "serial": "serial",
+}
 _MOST_NAMED = 200  # broken images; `edgedet data check` counts the rest
 
 
@@ -99,6 +120,12 @@ def missing_extra(package: str, extra: str) -> ToolchainError:
         The error to raise, with the install command.
     """
     return ToolchainError(f'{package} is not installed, but this step needs it: pip install "edgedet[{extra}]"')
+
+
+def missing_module(error: ModuleNotFoundError) -> ToolchainError | None:
+    """`missing_extra` of the package that an import did not find; None: no extra of edgedet has it."""
+    package = (error.name or "").partition(".")[0]
+    return missing_extra(package, EXTRAS[package]) if package in EXTRAS else None
 
 
 def meant(word: str, known: Iterable[str]) -> str:

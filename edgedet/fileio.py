@@ -16,6 +16,7 @@ from edgedet.outputs.failures import naming_output
 from edgedet.outputs.lock import is_held
 from edgedet.outputs.swap import sync_file, sync_folder
 from edgedet.outputs.workshop import remove_leftovers, workshop
+from edgedet.typed import shown
 
 _KINDS = (
     (stat.S_ISFIFO, "a pipe"),
@@ -23,6 +24,8 @@ _KINDS = (
     (stat.S_ISCHR, "a device"),
     (stat.S_ISBLK, "a device"),
 )
+
+_NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)  # may be made, or is told by who looks for it
 
 PathLike: TypeAlias = str | os.PathLike[str]
 
@@ -171,9 +174,19 @@ def as_path(value: PathLike, argument: str) -> Path:
     Returns:
         The path.
     Raises:
-        ConfigError: neither a string nor path-like.
+        ConfigError: neither a string nor path-like, no user of that name, or nothing that can be a path here.
     """
     try:
-        return Path(value).expanduser()
+        path = Path(value).expanduser()
     except TypeError:
         raise ConfigError(f"`{argument}`: expected a path, as a string or Path, found {type(value).__name__}") from None
+    except RuntimeError as error:  # ~nobody
+        raise ConfigError(f"`{argument}` {shown(str(value))}: {error}; write the folder out") from None
+    try:
+        path.stat()
+    except ValueError:
+        raise ConfigError(f"`{argument}` {shown(str(value))}: expected a path, found a zero byte in it") from None
+    except OSError as error:
+        if error.errno not in _NOT_THERE:
+            raise ConfigError(f"`{argument}` {shown(str(value))}: {error.strerror}; give another path") from None
+    return path

@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import types
+from collections.abc import Collection
 from numbers import Integral
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
@@ -84,6 +85,21 @@ def require_threshold(**values: Any) -> None:
     for name, value in values.items():
         if value is not None and not (is_number(value) and 0 <= value < 1):
             raise ConfigError(f"`{name}` {shown(value)}: expected a number with 0 <= t < 1")
+
+
+def require_given(**values: object) -> None:
+    """Raises ConfigError when an argument that has no meaning as None is None; names are the keys."""
+    for name, value in values.items():
+        if value is None:
+            raise ConfigError(f"`{name}` None: expected a value; leave `{name}` out for the usual one")
+
+
+def require_one(name: str, value: object, allowed: Collection[str]) -> None:
+    """Raises ConfigError, with the choices, when an argument is none of them; `name` is that of the argument."""
+    if isinstance(value, str) and value in allowed:
+        return
+    near = meant(value, allowed) if isinstance(value, str) else ""
+    raise ConfigError(f"`{name}` {shown(value)}: expected one of {', '.join(allowed)}{near}")
 
 
 def require_text(**values: object) -> None:

@@ -28,6 +28,7 @@ BOTTOM = {
     "threads",
     "texts",
     "typed",
+    "notebook",
 }
 # The layers of docs/ARCHITECTURE.md: each folder may import itself, BOTTOM and the folders named here. The first group
 # runs without torch (LIGHT_LAYERS).

@@ -13,8 +13,7 @@ from pathlib import Path
 import pytest
 
 import edgedet
-from edgedet.commands.main import EXTRAS
-from edgedet.errors import ToolchainError
+from edgedet.errors import EXTRAS, ToolchainError
 from edgedet.resources import RESOURCES, resource_dir
 
 REPO = Path(__file__).resolve().parents[1]

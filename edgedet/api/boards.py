@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from edgedet.api.public import public
 from edgedet.hardware.board import Board, all_boards
 
 
+@public
 def boards() -> tuple[Board, ...]:
     """The boards that edgedet knows: processor, memories, NPU, firmware, and a source for each figure.
 

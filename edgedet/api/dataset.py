@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TypeAlias
 
+from edgedet.api.public import public
 from edgedet.contracts import PreprocessSpec
 from edgedet.data.check.report import DataReport, check_dataset
+from edgedet.data.coco.orientation import EXIF
 from edgedet.data.coco.split import CocoSplit
 from edgedet.data.paths import DataPaths
 from edgedet.data.show import ShowRequest, show_dataset
 from edgedet.errors import ConfigError
 from edgedet.fileio import PathLike, as_path
+from edgedet.notebook import short_path
 from edgedet.options import SPLITS, split_name
-from edgedet.typed import is_number, require_numbers, require_text, require_truth, require_whole, shown
+from edgedet.typed import (
+    is_number,
+    require_given,
+    require_numbers,
+    require_one,
+    require_truth,
+    require_whole,
+    shown,
+)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -24,6 +35,10 @@ class Dataset:
     """A data set; `open_dataset` makes it. Splits are read and checked when they are asked for."""
 
     paths: DataPaths  # what the command line calls --data and its companions
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.paths, DataPaths):
+            raise ConfigError(f"Dataset({shown(self.paths)}): data sets are opened by `edgedet.open_dataset(folder)`")
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -46,35 +61,59 @@ class Dataset:
         return self.paths.load("test")
 
     def split(self, name: str) -> CocoSplit:
-        """The split train, valid (or val) or test. Raises ConfigError for another name."""
-        known = split_name(name)
-        if known not in SPLITS:
-            raise ConfigError(f"`split` {name!r}: expected one of {', '.join(SPLITS)}")
-        chosen: CocoSplit = getattr(self, known)
+        """The split train, valid (or val) or test: `len(split.images)`, `split.images[0].path`, `split.class_names`.
+
+        Raises:
+            ConfigError: another name.
+            DataError: the data set is wrong, or has no such split.
+        """
+        chosen: CocoSplit = getattr(self, known_split(name, "name"))
         return chosen
 
+    @cached_property
+    def _readable(self) -> Dataset:
+        """The same data set, but images that can't be read are left out when it is read."""
+        return self if self.paths.skip_broken else Dataset(replace(self.paths, skip_broken=True))
+
+    def every_readable(self, name: str) -> CocoSplit:
+        """As `split`, but its `broken` names the images that can't be read: who decodes them all names all at once."""
+        return self._readable.split(name)
+
+    @public
     def check(self, imgsz: int | tuple[int, int] = 192) -> DataReport:
         """Count objects, name every defect, give advice; `print(data.check())` shows it.
 
         Args:
-            imgsz: side, or (width, height), of the network's input, px.
+            imgsz: side, or (width, height), of the network's input, px: it decides which objects are small.
+        Returns:
+            The report: `report.ok`, `report.advice`, `report.splits`.
+        Raises:
+            ConfigError: `imgsz` is no size.
+            DataError: there is no data set to read.
         """
         width, height = size_of(imgsz)
         return check_dataset(self.paths, PreprocessSpec(width, height))
 
+    @public
     def show(self, out: PathLike, split: str = "train", images: int = 20, seed: int = 0) -> Path:
         """Draw a page of labelled pictures.
 
         Args:
             out: file to write, .png or .html.
             split: train, valid or test.
-            images: how many, drawn with `seed`.
+            images: how many, drawn with `seed`; all where there are fewer.
             seed: of that draw.
         Returns:
             The file.
+        Raises:
+            ConfigError: another ending than .png or .html, or the file can't be written.
+            DataError: the data set is wrong, or has no such split.
         """
-        path = as_path(out, "out")
-        show_dataset(ShowRequest(self.paths, path, self.split(split).name, images, seed))
+        path, name = as_path(out, "out"), known_split(split, "split")
+        require_given(images=images, seed=seed)
+        require_whole(1, images=images)
+        require_whole(seed=seed)
+        show_dataset(ShowRequest(self.paths, path, name, images, seed))
         return path
 
     @property
@@ -84,15 +123,16 @@ class Dataset:
         return self.valid
 
     def __repr__(self) -> str:
-        where = ", ".join(str(folder) for folder in self.paths.folders) or str(
-            self.paths.train_ann or self.paths.val_ann
-        )
-        return f"<Dataset {where}>"
+        folders = self.paths.folders
+        first = folders[0] if folders else self.paths.train_ann or self.paths.val_ann
+        more = f" and {len(folders) - 1} more" if len(folders) > 1 else ""
+        return f"<Dataset {'of nothing' if first is None else short_path(first)}{more}>"
 
 
 Data: TypeAlias = PathLike | Dataset | DataPaths | Sequence[PathLike]
 
 
+@public
 def open_dataset(
     data: PathLike | Sequence[PathLike] | None = None,
     *,
@@ -127,18 +167,20 @@ def open_dataset(
     Raises:
         ConfigError: nothing is named, or a name is given twice.
     """
+    require_given(split_seed=split_seed)
     require_numbers(val_fraction=val_fraction)
     require_whole(split_seed=split_seed)
-    require_text(exif=exif)
+    require_one("exif", exif, EXIF)
     require_truth(skip_broken=skip_broken)
     if not isinstance(classes, list | tuple) or not all(isinstance(name, str) for name in classes):
         raise ConfigError(f"`classes` {shown(classes)}: expected a list of names, such as ['mask']")
-    if rename is not None and not isinstance(rename, Mapping):
+    names = [] if rename is None else list(rename.items()) if isinstance(rename, Mapping) else None
+    if names is None or not all(isinstance(name, str) for pair in names for name in pair):
         raise ConfigError(f"`rename` {shown(rename)}: expected a dict, old name to new name")
     if data is None:
         folders: tuple[PathLike, ...] = ()
     else:
-        folders = tuple(data) if isinstance(data, Sequence) and not isinstance(data, str) else (data,)
+        folders = tuple(data) if isinstance(data, Sequence) and not isinstance(data, str | bytes) else (data,)
     if not folders and train_ann is None and val_ann is None:
         raise ConfigError("which data set? give its folder as `data`, or `train_ann` and `train_images`")
     found = [as_path(folder, "data") for folder in folders]
@@ -155,7 +197,7 @@ def open_dataset(
             given["val_ann"],
             given["val_images"],
             classes=tuple(classes),
-            rename=tuple((rename or {}).items()),
+            rename=tuple(names),
             val_fraction=val_fraction,
             split_seed=split_seed,
             exif=exif,
@@ -164,16 +206,35 @@ def open_dataset(
     )
 
 
-def as_dataset(data: Data) -> Dataset:
-    """What a function takes as `data`: a data set that is open already, or what `open_dataset` opens."""
+def as_dataset(data: Data, skip_broken: bool = False) -> Dataset:
+    """What a function takes as `data`: a data set that is open already, or what `open_dataset` opens.
+
+    Args:
+        data: as given. None is no data set.
+        skip_broken: leave broken images out, also where the data set would not.
+    Raises:
+        ConfigError: something else, no such folder, or `skip_broken` is no truth value.
+    """
+    require_truth(skip_broken=skip_broken)
+    if data is None:
+        as_path(data, "data")  # raises
     if isinstance(data, Dataset):
-        return data
-    return Dataset(data) if isinstance(data, DataPaths) else open_dataset(data)
+        dataset = data
+    else:
+        dataset = Dataset(data) if isinstance(data, DataPaths) else open_dataset(data)
+    return Dataset(replace(dataset.paths, skip_broken=True)) if skip_broken else dataset
+
+
+def known_split(name: str, argument: str) -> str:
+    """train, valid or test; val is another word for valid. Raises ConfigError, which names the argument, for others."""
+    known = split_name(name) if isinstance(name, str) else name
+    require_one(argument, known, SPLITS)
+    return known
 
 
 def size_of(imgsz: int | tuple[int, int]) -> tuple[int, int]:
     """(width, height) of a side or a pair, px."""
     sides = imgsz if isinstance(imgsz, tuple | list) else (imgsz, imgsz)
-    if len(sides) != 2 or not all(is_number(side) and isinstance(side, int) for side in sides):
+    if len(sides) != 2 or not all(is_number(side) and isinstance(side, int) and side > 0 for side in sides):
         raise ConfigError(f"`imgsz` {shown(imgsz)}: expected a whole number of px, or (width, height)")
     return sides[0], sides[1]

@@ -15,12 +15,15 @@ from PIL import Image
 from edgedet.data.pictures.preprocess import load_image
 from edgedet.errors import ToolchainError
 from edgedet.evaluate.predict import draw_detections
+from edgedet.notebook import short, short_path
 
 if TYPE_CHECKING:
     from supervision import Detections as SupervisionDetections
 
     from edgedet.contracts import Detections as Found
     from edgedet.runtimes.device_figures import DeviceMs
+
+_MOST_CLASSES = 3  # named in a short text
 
 
 class Detection(NamedTuple):
@@ -56,10 +59,15 @@ class Detections:
             yield Detection(self.class_names[label], score, (box[0], box[1], box[2], box[3]))
 
     def __repr__(self) -> str:
+        where = "a picture in memory" if self.path is None else short_path(self.path)
+        return f"<Detections in {where}, {self.size[0]}x{self.size[1]}: {self.counts()}>"
+
+    def counts(self) -> str:
+        """How many objects of which class, in words: `2 dog, 1 cat`; the most frequent first, the rest counted."""
         counts = Counter(self.class_names[label] for label in self.labels.tolist())
-        found = ", ".join(f"{count} {name}" for name, count in counts.most_common(6)) or "nothing"
-        more = f", ... ({len(counts)} classes)" if len(counts) > 6 else ""
-        return f"<Detections in {self.path or 'a picture in memory'}, {self.size[0]}x{self.size[1]}: {found}{more}>"
+        found = ", ".join(f"{count} {short(name, 20)}" for name, count in counts.most_common(_MOST_CLASSES))
+        more = f", ... ({len(counts)} classes)" if len(counts) > _MOST_CLASSES else ""
+        return f"{found}{more}" or "nothing"
 
     def to_coco(self, image_id: int = 0) -> list[dict[str, Any]]:
         """COCO results, as pycocotools' `loadRes` and `edgedet evaluate --detections` take them.

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from edgedet.api.model import CHECKPOINT, INT8, ONNX, Model
+from edgedet.api.model import Model
+from edgedet.api.model_file import CHECKPOINT, INT8, ONNX
+from edgedet.api.public import public
 from edgedet.api.runs import file_of
 from edgedet.contracts import NmsChoice
-from edgedet.errors import ConfigError
+from edgedet.errors import ConfigError, meant
 from edgedet.fileio import PathLike, as_path
-from edgedet.runtimes.names import CHECKPOINT_SUFFIXES, choose_runtime, choose_send
-from edgedet.typed import require_numbers, require_text, require_truth, require_whole
+from edgedet.runtimes.names import CHECKPOINT_SUFFIXES, RUNTIMES, SENT, choose_runtime, choose_send
+from edgedet.typed import require_numbers, require_one, require_text, require_truth, require_whole, shown
 
 _KINDS = {**dict.fromkeys(CHECKPOINT_SUFFIXES, CHECKPOINT), ".tflite": INT8, ".onnx": ONNX}
 
 
+@public
 def load(
     model: PathLike,
     *,
@@ -40,8 +43,15 @@ def load(
     Raises:
         ConfigError: no such file, no run in the folder, or another kind of file.
     """
-    require_text(runtime=runtime, device=device, send=send)
+    require_text(device=device)
     require_numbers(nms_iou=nms_iou)
+    if nms_iou is not None and not 0.0 < nms_iou <= 1.0:
+        raise ConfigError(f"`nms_iou` {nms_iou:g}: expected a number in (0, 1]; 0.65 is usual")
+    if runtime is not None and not (isinstance(runtime, str) and runtime in RUNTIMES):
+        near = meant(runtime, RUNTIMES) if isinstance(runtime, str) else ""
+        raise ConfigError(f"`runtime` {shown(runtime)}: expected one of {', '.join(RUNTIMES)} or serial:PORT{near}")
+    if send is not None:
+        require_one("send", send, SENT)
     require_whole(1, max_detections=max_detections)
     require_truth(class_agnostic=class_agnostic)
     path = file_of(as_path(model, "model"))

@@ -1,103 +1,58 @@
-"""A detector in one of its forms: checkpoint, int8 file, ONNX file; and what can be done with it."""
+"""What can be done with a detector: predict, evaluate, quantize, deploy, check, inspect, lint, export."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from edgedet.api.dataset import Data, as_dataset
-from edgedet.api.detections import Detections
-from edgedet.api.opening import open_model, progress_bar
-from edgedet.api.runs import file_of, folder_of_run, refuse_other_run, run_name
-from edgedet.api.sources import Source, find_pictures
-from edgedet.contracts import AS_IN_CONTRACT, NmsChoice
-from edgedet.data.check.whole import whole_splits
+from edgedet.api.dataset import Data, as_dataset, known_split
+from edgedet.api.model_file import CHECKPOINT, INT8, ONNX, ModelFile
+from edgedet.api.predictions import Predictions, predict_pictures
+from edgedet.api.public import public
+from edgedet.api.runs import file_of
+from edgedet.api.sources import Source
 from edgedet.data.paths import DataPaths
 from edgedet.errors import ConfigError
-from edgedet.evaluate.detect import detect
-from edgedet.evaluate.evaluator import COCO_SCORE_THRESHOLD, evaluate
-from edgedet.evaluate.figures.operating_point import Aim
-from edgedet.evaluate.predict import predict
+from edgedet.evaluate.evaluator import COCO_SCORE_THRESHOLD
 from edgedet.fileio import PathLike, as_path
-from edgedet.progress import Progress, show_progress
-from edgedet.typed import require_threshold, require_whole
+from edgedet.progress import show_progress
+from edgedet.typed import (
+    require_given,
+    require_one,
+    require_text,
+    require_threshold,
+    require_truth,
+    require_whole,
+)
 
 if TYPE_CHECKING:
-    from edgedet.contracts import Detections as Found
-    from edgedet.contracts import OutputSpec, PreprocessSpec
     from edgedet.deploy.api import DeployReport
     from edgedet.diagnose.inspect import Inspection
     from edgedet.evaluate.evaluator import EvalReport
     from edgedet.evaluate.video import VideoReport
     from edgedet.exchange.export.api import ExportReport
-    from edgedet.finetune.qat import QatReport
     from edgedet.hardware.check import CheckReport
     from edgedet.lint.finding import LintReport
     from edgedet.npu.cores import NpuOptions
-    from edgedet.quantize.api import QuantizeReport
-    from edgedet.runtimes.device_figures import DeviceMs
-    from edgedet.runtimes.protocol import Runtime
-    from edgedet.training.loop import TrainResult
-
-    Report = QuantizeReport | QatReport | TrainResult
-
-CHECKPOINT, INT8, ONNX = "checkpoint", "int8", "onnx"
-_WORDS = {CHECKPOINT: "a checkpoint", INT8: "an int8 file", ONNX: "an ONNX file"}
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Model:
-    """A detector; `load`, `train` and `quantize` make it. It is opened when something first needs it."""
+class Model(ModelFile):
+    """A detector; `load`, `train` and `quantize` make it. It is opened when something first needs it.
 
-    path: Path  # its file
-    kind: str  # checkpoint | int8 | onnx
-    runtime_name: str | None = None  # as `load` was told; None: the usual one
-    device: str | None = None
-    nms: NmsChoice = AS_IN_CONTRACT  # other limits of decoding than the contract's
-    report: Report | None = None  # what the step that made it reports; None: it was loaded
-    send: str | None = None  # what a board gets: tensor or image; None: tensor
+    A checkpoint is evaluated, quantized, exported; an int8 file is evaluated, checked, deployed; both predict.
+    """
 
-    @cached_property
-    def runtime(self) -> Runtime:
-        """The opened model: `prepare`, `invoke` and `decode` single pictures.
-
-        Raises:
-            EdgedetError: the file can't be run; the message says what is missing.
-        """
-        return open_model(self.path, self.runtime_name, self.device, self.nms, self.send)
-
-    def close(self) -> None:
-        """Give back what runs it, above all the port of a board; it is opened again when something needs it."""
-        from edgedet.runtimes.on_device import DeviceRuntime
-
-        opened = self.__dict__.pop("runtime", None)  # where cached_property keeps it
-        if isinstance(opened, DeviceRuntime):
-            opened.device.close()
-
-    @property
-    def outputs(self) -> OutputSpec:
-        """What the outputs mean: class names, thresholds, head."""
-        return self.runtime.outputs
-
-    @property
-    def preprocess(self) -> PreprocessSpec:
-        """How a picture becomes the network's input."""
-        return self.runtime.preprocess
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """Names of the classes, in the order of their labels."""
-        return self.outputs.class_names
-
+    @public
     def predict(
-        self, source: Source, *, score_threshold: float | None = None, out: PathLike | None = None
-    ) -> list[Detections]:
+        self,
+        source: Source,
+        *,
+        score_threshold: float | None = None,
+        out: PathLike | None = None,
+        skip_broken: bool = False,
+    ) -> Predictions:
         """Find objects in pictures.
 
         Args:
@@ -105,27 +60,22 @@ class Model:
                 (uint8 (H, W, 3) RGB, (H, W) grey, or of Pillow), or a list of these.
             score_threshold: 0 <= t < 1; None: the model's own.
             out: folder for pictures with boxes and detections.json, of files only; None: nothing is written.
+            skip_broken: files that can't be read are left out with a warning; else they are an error, at the end.
         Returns:
-            For each picture what was found, in the order of `source`, files of folders and patterns by name.
+            A list with a `Detections` for each picture, in the order of `source`, files of folders and patterns by
+            name; its `broken` names the files that were left out.
         Raises:
-            DataError: a picture is missing or damaged, or there are none.
+            BrokenPicturesError: some of several pictures can't be read; its `results` are what was found in the others,
+                and with `out` they are written.
+            DataError: the only picture, or each of them, is missing or damaged, or there are none.
             ConfigError: a threshold out of range, or `out` with pictures in memory.
         """
-        pictures = find_pictures(source)
         require_threshold(score_threshold=score_threshold)
-        if not pictures:
-            raise ConfigError("`source` is an empty list; expected at least one picture")
-        with progress_bar("predict", len(pictures)) as progress:
-            if out is None:
-                return self._detect_all(pictures, score_threshold, progress)
-            files = [picture for picture in pictures if isinstance(picture, Path)]
-            if len(files) < len(pictures):
-                raise ConfigError(
-                    "`out` names pictures after their files, but `source` holds pictures in memory; use draw()"
-                )
-            predictions = predict(self.runtime, files, as_path(out, "out"), score_threshold, progress)
-        return [self._detections(p.detections, p.image, (p.width, p.height), p.device_ms) for p in predictions]
+        require_truth(skip_broken=skip_broken)
+        folder = None if out is None else as_path(out, "out")
+        return predict_pictures(self, source, score_threshold, folder, skip_broken)
 
+    @public
     def predict_video(
         self,
         source: PathLike | int,
@@ -144,7 +94,8 @@ class Model:
             frames: end after so many, 1 or more; None: the whole video, or until Ctrl-C.
             window: show every frame with its boxes; q, Esc or closing it ends the recording.
         Returns:
-            Paths, frames, objects, median milliseconds of a frame.
+            Paths, frames, objects, median milliseconds of a frame; of a video that is cut short what could be decoded,
+            and how many frames are missing.
         Raises:
             DataError: no such video or camera, or nothing in it can be decoded.
             ConfigError: a threshold out of range, or a window where there is no display.
@@ -153,13 +104,17 @@ class Model:
 
         require_whole(1, frames=frames)
         require_threshold(score_threshold=score_threshold)
+        require_truth(window=window)
         if isinstance(source, bool):  # an int to Python
             raise ConfigError(f"`source` {source}: expected a path, or the number of a camera")
+        if isinstance(source, int):
+            require_whole(source=source)
         name = str(source) if isinstance(source, int) else str(as_path(source, "source"))
+        folder = as_path(out, "out")
         with show_progress("predict", "frames") as progress:
-            folder = as_path(out, "out")
             return predict_video(self.runtime, name, folder, score_threshold, frames, progress, window)
 
+    @public
     def evaluate(
         self,
         data: Data,
@@ -169,6 +124,7 @@ class Model:
         score_threshold: float = COCO_SCORE_THRESHOLD,
         operating_point: str = "f1",
         out: PathLike | None = None,
+        skip_broken: bool = False,
     ) -> EvalReport:
         """Measure COCO AP; `print(report)` shows pycocotools' table, `report.ap.ap` is the AP.
 
@@ -179,36 +135,20 @@ class Model:
             score_threshold: detections below are dropped; 0.001 gives COCO AP.
             operating_point: propose score thresholds for f1, precision=P or recall=R.
             out: folder for evaluate.json and report.html; None: nothing is written.
+            skip_broken: leave out images that can't be decoded, and name them in the report; else they are an error.
         Returns:
             AP in all its parts, ms per image, which arithmetic ran.
         Raises:
             DataError: no such split, a damaged picture, or no class in common.
+            ConfigError: an argument that does not fit, or `out` holds another run.
         """
-        from edgedet.api.pages import evaluation_settings, finish_evaluate, tell
+        from edgedet.api.steps.evaluating import Evaluation, evaluate_model
 
-        require_whole(1, images=images)
-        dataset = as_dataset(data)
-        chosen = whole_splits((dataset.split(split),), dataset.paths.skip_broken, most=images)[0]
         folder = None if out is None else as_path(out, "out")
-        if folder is not None:
-            refuse_other_run(folder, "evaluate")
-        with progress_bar("evaluate", len(chosen.images[:images])) as progress:
-            report = evaluate(
-                self.runtime,
-                chosen,
-                max_images=images,
-                score_threshold=score_threshold,
-                progress=progress,
-                model_path=self.path,
-                aim=Aim.parse(operating_point),
-            )
-        if folder is not None:
-            opened = (self.runtime_name, self.send, self.device)
-            measured = (images, split, operating_point, score_threshold)
-            said = evaluation_settings(dataset.paths, opened, self.nms, measured)
-            tell(finish_evaluate(folder, self.path, self.runtime, chosen, report, said), quiet=True)
-        return report
+        asked = Evaluation(known_split(split, "split"), images, score_threshold, operating_point, folder)
+        return evaluate_model(self, as_dataset(data, skip_broken), asked)
 
+    @public
     def quantize(
         self,
         data: Data | None = None,
@@ -225,6 +165,7 @@ class Model:
         int16: Sequence[str] = (),
         seed: int = 0,
         operating_point: str | None = None,
+        skip_broken: bool = False,
     ) -> Model:
         """Make an int8 file of a checkpoint or an ONNX file.
 
@@ -243,25 +184,29 @@ class Model:
             seed: decides which pictures, and everything else that is random.
             operating_point: fit a score threshold of each class on the training split, for f1, precision=P or recall=R,
                 and write them into the file's contract; None: one threshold for all, as before.
+            skip_broken: leave out pictures that can't be decoded, and name them in the report; else they are an error.
         Returns:
             The int8 model; its `report` says what was done.
         Raises:
             ConfigError: the model is int8 already, or an option that does not fit.
             EdgedetError: data or network can't be used; the message says where and why.
         """
-        from edgedet.api.quantizing import Quantization, quantize
+        from edgedet.api.steps.quantizing import Quantization, layers_of, quantize
 
         self._require(CHECKPOINT, ONNX, to="quantize", instead="an int8 file is what `quantize` makes")
         if method == "qat":
             self._require(CHECKPOINT, to="quantize by qat", instead="ONNX files are quantized by method ptq")
         asked = Quantization(
             method, None if images is None else as_path(images, "images"), calib_images, effort, epochs, batch, lr,
-            distill, tuple(int16), seed, operating_point,
+            distill, layers_of(int16), seed, operating_point,
         )  # fmt: skip
+        require_truth(skip_broken=skip_broken)
+        paths = DataPaths(skip_broken=skip_broken) if data is None else as_dataset(data, skip_broken).paths
         with self._folder(out, "quantize", "int8") as folder:
-            report = quantize(self.path, DataPaths() if data is None else as_dataset(data).paths, folder, asked)
+            report = quantize(self.path, paths, folder, asked)
         return Model(report.model, INT8, report=report)
 
+    @public
     def deploy(
         self,
         target: str,
@@ -296,9 +241,14 @@ class Model:
             ConfigError: not an int8 file, an unknown target, a name that C does not take, more RAM than allowed, or
                 a board that it does not fit.
         """
-        from edgedet.deploy.api import deploy
+        from edgedet.deploy.api import TARGETS, deploy
 
         self._require(INT8, to="deploy", instead="make it int8 with quantize() first")
+        require_one("target", target, TARGETS)
+        require_text(name=name, project=project)
+        require_whole(1, ram_bytes=ram_bytes)
+        require_given(seed=seed)
+        require_whole(seed=seed)
         picture = None if image is None else as_path(image, "image")
         with self._folder(out, "deploy", target) as folder:
             return deploy(
@@ -306,6 +256,7 @@ class Model:
                 npu=npu, board=board,
             )  # fmt: skip
 
+    @public
     def check(self, board: str = "all", *, target: str = "c99", ram_bytes: int | None = None) -> CheckReport:
         """Say whether an int8 file fits boards, how fast it may run there, and what would make it fit.
 
@@ -320,21 +271,33 @@ class Model:
         Raises:
             ConfigError: not an int8 file, or no such board.
         """
-        from edgedet.deploy.preflight import boards_of, check
+        from edgedet.deploy.preflight import TARGETS, boards_of, check
 
+        require_one("target", target, TARGETS)
+        require_whole(1, ram_bytes=ram_bytes)
         self._require(INT8, to="check", instead="make it int8 with quantize() first")
         return check(self.path, boards_of(board), target=target, ram_bytes=ram_bytes)
 
+    @public
     def inspect(self, against: PathLike | Model, data: Data, *, images: int = 32, seed: int = 0) -> Inspection:
         """Compare every layer of an int8 file with the checkpoint that it was made from.
 
         Args:
-            against: that checkpoint.
+            against: that checkpoint: its path, the folder of its run, or the model.
             data: folder of a data set, or what `open_dataset` gave; pictures of its validation split are used.
             images: how many.
             seed: decides which.
+        Returns:
+            The report: `print(report)` shows the most sensitive layers, `report.layers` has all.
+        Raises:
+            ConfigError: not an int8 file.
+            EdgedetError: the file is not from this checkpoint, or something can't be read.
         """
         from edgedet.diagnose.inspect import InspectRequest, inspect_model
+
+        require_given(images=images, seed=seed)
+        require_whole(1, images=images)
+        require_whole(seed=seed)
 
         self._require(INT8, to="inspect", instead="make it int8 with quantize() first")
         checkpoint = against.path if isinstance(against, Model) else file_of(as_path(against, "against"))
@@ -345,7 +308,12 @@ class Model:
 
         Args:
             target: an NPU, `ethos-u55-64` and the like: what costs cycles there, too. None: no NPU.
-            npu: board or memory around it.
+            npu: board or memory around it, as of `deploy`.
+        Returns:
+            The report: `print(report)`, one of `report.findings` for each thing, the worst first.
+        Raises:
+            ConfigError: no such NPU, or `npu` without `target`.
+            EdgedetError: the file can't be read, or a package that this needs is missing.
         """
         from edgedet.lint.api import lint
 
@@ -355,44 +323,17 @@ class Model:
         """Write a file of another format, checked on a picture before it gets its name.
 
         Args:
-            format: onnx, onnx-qdq, openvino, ...; `edgedet export --help` lists them.
+            format: of a checkpoint onnx, torchscript, openvino, ...; of an int8 file qdq, ...; a wrong one gives the
+                list.
             out: file or folder, not existing yet.
             image: picture for the check; None: one is drawn.
+        Returns:
+            What was written, and what the check found.
+        Raises:
+            ConfigError: no such format, one that is not made from this kind of file, or `out` exists.
+            ToolchainError: a package that the format needs is missing; the message has the command that installs it.
         """
         from edgedet.exchange.export.api import ExportRequest, export
 
         picture = None if image is None else as_path(image, "image")
         return export(ExportRequest(self.path, format, as_path(out, "out"), picture))
-
-    def __repr__(self) -> str:
-        return f"<Model {self.path} ({self.kind})>"
-
-    def _detect_all(
-        self, pictures: Sequence[Path | np.ndarray], threshold: float | None, progress: Progress | None
-    ) -> list[Detections]:
-        found = []
-        for picture in pictures:
-            found.append(self._detect(picture, threshold))
-            if progress is not None:
-                progress(len(found), len(pictures))
-        return found
-
-    def _detect(self, picture: Path | np.ndarray, threshold: float | None) -> Detections:
-        found = detect(self.runtime, picture, threshold)
-        return self._detections(found.in_image, picture, found.image_size, found.device_ms)
-
-    def _detections(
-        self, found: Found, picture: Path | np.ndarray, size: tuple[int, int], ms: DeviceMs | None
-    ) -> Detections:
-        path, pixels = (None, picture) if isinstance(picture, np.ndarray) else (picture, None)
-        return Detections(
-            found.boxes, found.scores, found.labels, self.class_names, path, size, self.outputs.category_ids, ms, pixels
-        )  # fmt: skip
-
-    def _folder(self, out: PathLike | None, kind: str, what: str) -> AbstractContextManager[Path]:
-        """Where results go: a new run, reserved meanwhile, when nobody says where."""
-        return folder_of_run(None if out is None else as_path(out, "out"), kind, run_name(self.path, what))
-
-    def _require(self, *kinds: str, to: str, instead: str) -> None:
-        if self.kind not in kinds:
-            raise ConfigError(f"{self.path}: can't {to} {_WORDS[self.kind]}; {instead}")

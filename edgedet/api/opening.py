@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgedet.api.public import public
 from edgedet.contracts import AS_IN_CONTRACT, NmsChoice
 from edgedet.errors import ConfigError
 from edgedet.progress import Progress, show_progress
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 _WORTH_A_BAR = 5  # pictures
 
 
+@public
 def open_model(
     path: Path,
     runtime: str | None,

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgedet.api.opening import open_model
+from edgedet.api.public import public
 from edgedet.contracts import NmsChoice
 from edgedet.data.check.whole import whole_splits
 from edgedet.data.coco.split import CocoSplit
@@ -37,6 +38,7 @@ _SAMPLES = 8  # augmented pictures
 _UNFINISHED = "The run has not ended: AP, pictures and labels come with its end; `resume` goes on with it."
 
 
+@public
 def report(*runs: PathLike, out: PathLike | None = None) -> Path:
     """Make the page of a run again, or one page that compares several.
 

@@ -15,7 +15,7 @@ from edgedet.data.bare_images import list_images
 from edgedet.data.pictures.preprocess import upright_rgb
 from edgedet.errors import ConfigError, DataError, ShapeError
 from edgedet.evaluate.video import VIDEO_SUFFIXES
-from edgedet.fileio import PathLike
+from edgedet.fileio import PathLike, as_path
 
 OneSource: TypeAlias = PathLike | np.ndarray | Image.Image
 Source: TypeAlias = OneSource | Iterable[OneSource]
@@ -28,40 +28,44 @@ def find_pictures(source: Source) -> list[Path | np.ndarray]:
         source: a file; a folder, searched with its sub-folders for images, not videos; a pattern with `*`, `?`, `[`; a
             picture in memory, uint8 (H, W, 3) RGB or (H, W) grey, or of Pillow; or a list of such things.
     Returns:
-        Paths and arrays, uint8 (H, W, 3), RGB, upright; the files of a folder or pattern sorted by path.
+        Paths and arrays, uint8 (H, W, 3), RGB, upright; the files of a folder or pattern sorted by path. Of several
+        sources, a path where nothing is stays in the list: it is to be treated as a file that can't be read, for one
+        wrong path is no reason to leave all others undone.
     Raises:
         DataError: nothing there.
         ShapeError: an array of another shape or type.
         ConfigError: something else.
     """
+    return _pictures(source, alone=True)
+
+
+def _pictures(source: Source, alone: bool) -> list[Path | np.ndarray]:
     if isinstance(source, np.ndarray):
         return [_array(source)]
     if isinstance(source, Image.Image):
         return [upright_rgb(source, "picture in memory")]
     if isinstance(source, (str, os.PathLike)):
-        return list(_files(os.fspath(source)))
+        return list(_files_of(source, alone))
     if hasattr(source, "__array__"):  # a tensor
         return [_array(np.asarray(source))]
     if isinstance(source, Iterable) and not isinstance(source, (bytes, Mapping)):
-        return [picture for one in source for picture in find_pictures(one)]
+        several = list(source)
+        return [picture for one in several for picture in _pictures(one, alone and len(several) == 1)]
     raise ConfigError(
         f"`source`: expected a path, a folder, a pattern, an array or a list of them, found {type(source).__name__}"
     )
 
 
 def find_files(sources: Sequence[PathLike]) -> list[Path]:
-    """The image files of paths, folders and patterns, as `find_pictures`; each once.
+    """The image files of paths, folders and patterns, as `find_pictures`; each once."""
+    return list(dict.fromkeys(path for source in sources for path in _files_of(source, len(sources) == 1)))
 
-    Of several sources, what is no file, folder or pattern with matches stays in the list: it is to be treated as a file
-    that can't be read, for one wrong path is no reason to leave all others undone.
-    """
-    found: list[Path] = []
-    for source in sources:
-        text = os.fspath(source)
-        path = Path(text).expanduser()
-        gone = not os.path.exists(path) and not (glob.has_magic(text) and _matches(text))
-        found += [path] if gone and len(sources) > 1 else _files(text)
-    return list(dict.fromkeys(found))
+
+def _files_of(source: PathLike, alone: bool) -> list[Path]:
+    """Of several sources, what is no file, folder or pattern with matches is itself the file."""
+    path, text = as_path(source, "source"), os.fspath(source)
+    gone = not os.path.exists(path) and not (glob.has_magic(text) and _matches(text))
+    return [path] if gone and not alone else _files(text)
 
 
 def _array(pixels: np.ndarray) -> np.ndarray:

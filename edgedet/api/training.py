@@ -9,17 +9,20 @@ from typing import TYPE_CHECKING, Literal
 
 from edgedet.api.dataset import Data, as_dataset, size_of
 from edgedet.api.load import load
-from edgedet.api.model import CHECKPOINT, Model
+from edgedet.api.model import Model
+from edgedet.api.model_file import CHECKPOINT
+from edgedet.api.public import public
 from edgedet.api.runs import folder_of_run, run_name
 from edgedet.errors import ConfigError
 from edgedet.fileio import PathLike, as_path
-from edgedet.typed import require_text, require_truth, require_whole, shown
+from edgedet.typed import require_given, require_text, require_truth, require_whole, shown
 
 if TYPE_CHECKING:
     from edgedet.training.loop import TrainRequest
     from edgedet.training.warm_start import WarmStart
 
 
+@public
 def train(
     model: str | Model,
     data: Data,
@@ -35,6 +38,7 @@ def train(
     device: str = "auto",
     precision: str = "auto",
     workers: int | None = None,
+    skip_broken: bool = False,
 ) -> Model:
     """Train a detector, or go on with an interrupted run.
 
@@ -52,14 +56,14 @@ def train(
         device: auto, cpu, cuda, cuda:N or mps.
         precision: auto, float32, bfloat16 or float16.
         workers: processes that draw batches; None: as many as suit the device.
+        skip_broken: leave out images that can't be decoded, and name them; else they are an error.
     Returns:
         The best checkpoint of the run; its `report` has AP and losses of every epoch.
     Raises:
         ConfigError: unknown model, key or device, a wrong size, or `out` holds another run.
         DataError: the data set is wrong.
     """
-    from edgedet.training.loop import TrainRequest
-
+    require_given(device=device, precision=precision, seed=seed)
     require_text(device=device, precision=precision)
     require_truth(resume=resume, quiet=quiet)
     require_whole(seed=seed)
@@ -67,17 +71,22 @@ def train(
     require_whole(workers=workers)
     if not isinstance(model, Model):
         as_path(model, "model")  # raises
+    folder = None if out is None else as_path(out, "out")
+    size = None if imgsz is None else size_of(imgsz)
     if settings is not None and not isinstance(settings, Mapping):
         raise ConfigError(f"`settings` {shown(settings)}: expected a dict, such as {{'lr': 0.002}}")
+    paths = as_dataset(data, skip_broken).paths
+    from edgedet.training.loop import TrainRequest
+
     start = _warm_start(model)
     if resume and out is None:
         raise ConfigError("`resume`: which run? give its folder as `out`")
     name = run_name(start.checkpoint) if start is not None else Path(str(model)).stem
     request = TrainRequest(
         model=None if start is not None else str(model),
-        data=as_dataset(data).paths,
+        data=paths,
         out=Path(),
-        imgsz=None if imgsz is None else size_of(imgsz),
+        imgsz=size,
         epochs=epochs,
         batch=batch,
         overrides=tuple(f"{key}={_value(value)}" for key, value in (settings or {}).items()),
@@ -89,8 +98,8 @@ def train(
         precision=precision,
         workers=workers,
     )
-    with folder_of_run(None if out is None else as_path(out, "out"), "train", name, resume) as folder:
-        return _run(replace(request, out=folder))
+    with folder_of_run(folder, "train", name, resume) as run:
+        return _run(replace(request, out=run))
 
 
 def _run(request: TrainRequest) -> Model:

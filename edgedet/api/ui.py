@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from edgedet.api.public import public
 from edgedet.api.runs import INT8_FILE
 from edgedet.errors import ConfigError, EdgedetError
 from edgedet.fileio import PathLike, as_path
@@ -14,11 +15,12 @@ from edgedet.outputs.page_files import PAGE
 from edgedet.page.deployments import is_deployment, page_of_deployment, read_deployment
 from edgedet.page.run_files import is_run
 from edgedet.page.viewer import DETECTOR, HOST, REPORT, Viewer
-from edgedet.typed import shown
+from edgedet.typed import require_truth, shown
 
 _LARGEST_PORT = 65535
 
 
+@public
 def ui(run: PathLike, *, port: int = 0, browser: bool = True, started: Callable[[str], None] = print) -> None:
     """Show a run in the browser until Ctrl-C: its report, and its int8 network as in `deploy --target web`.
 
@@ -37,6 +39,9 @@ def ui(run: PathLike, *, port: int = 0, browser: bool = True, started: Callable[
     path = as_path(run, "run")
     if not isinstance(port, int) or isinstance(port, bool) or not 0 <= port <= _LARGEST_PORT:
         raise ConfigError(f"`port` {shown(port)}: expected 0 to {_LARGEST_PORT}; 0 takes any that is free")
+    require_truth(browser=browser)
+    if not callable(started):
+        raise ConfigError(f"`started` {shown(started)}: expected a function of one text, such as print")
     viewer = viewer_of(path)
     try:
         server = viewer.server(port)

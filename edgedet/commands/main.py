@@ -36,34 +36,13 @@ from edgedet.commands.report import add_report
 from edgedet.commands.train import add_train
 from edgedet.commands.ui import add_ui
 from edgedet.commands.waterfall import add_waterfall
-from edgedet.errors import OF_COMMANDS_THAT_SKIP, BrokenImagesError, EdgedetError, missing_extra
+from edgedet.errors import OF_COMMANDS_THAT_SKIP, BrokenImagesError, EdgedetError, missing_module
 from edgedet.options import with_flags
 from edgedet.outputs.failures import os_error_text
 from edgedet.terminal import drop_output, prepare_streams
 from edgedet.threads import let_threads_sleep, limit_blas_threads
 
 BROKEN_PIPE = 141  # as a shell sees a program that SIGPIPE ended
-# Import name -> extra that brings it.
-EXTRAS = {
-    "torch": "train",
-    "cv2": "train",
-    "tensorboard": "train",
-    "rich": "train",
-    "ai_edge_litert": "runtime",
-    "tflite_micro": "tflm",
-    "ethosu": "vela",
-    "jinja2": "c99",
-    "onnx": "onnx",
-    "onnxsim": "onnx",
-    "onnx_graphsurgeon": "onnx",
-    "onnxruntime": "onnx",
-    "onnx2tf": "onnx2tf",
-    "tensorflow": "onnx2tf",
-    "openvino": "openvino",
-    "executorch": "executorch",
-    "shtab": "completion",
-    "serial": "serial",
-}
 
 # In the order in which a user needs them, and `--help` shows them.
 ADD_COMMANDS = (
@@ -123,10 +102,10 @@ def _run(argv: Sequence[str] | None) -> int:
     except BrokenPipeError:
         raise
     except ModuleNotFoundError as error:
-        package = (error.name or "").partition(".")[0]
-        if package not in EXTRAS:
+        missing = missing_module(error)
+        if missing is None:
             raise
-        return fail(str(missing_extra(package, EXTRAS[package])))
+        return fail(str(missing))
     except BrokenImagesError as error:
         return fail(with_flags(str(error), args) + ("" if "skip_broken" in args else OF_COMMANDS_THAT_SKIP))
     except EdgedetError as error:

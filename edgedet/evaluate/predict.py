@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ from edgedet.data.pictures.headers import read_header
 from edgedet.data.pictures.preprocess import load_image
 from edgedet.errors import ConfigError, DataError
 from edgedet.escape import json_text
-from edgedet.evaluate.detect import OnDevice, detect, keeping_results
+from edgedet.evaluate.detect import Found, OnDevice, detect, keeping_results
 from edgedet.evaluate.earlier import DETECTIONS_FILE, earlier_pictures, strange_names
 from edgedet.evaluate.own_decoder import Decoder, OwnDecoder
 from edgedet.fileio import write_text
@@ -79,7 +79,7 @@ def predict(
     keeping = keeping_results(runtime)
     if decode is not None:
         runtime = OwnDecoder(runtime, decode)
-    require_bright_files(image_paths)
+    require_usable(runtime, image_paths)
     unreadable: list[str] = []
 
     def told(path: Path, error: DataError) -> None:
@@ -88,52 +88,82 @@ def predict(
         unreadable.append(str(error))
         on_unreadable(path, error)
 
-    if isinstance(runtime, OnDevice):
-        _require_room(runtime, image_paths)
     with hold_output(out):
         earlier = earlier_pictures(out)
         pictures = picture_paths(image_paths, out, earlier)
         with keeping:
-            predictions = _predictions(runtime, image_paths, pictures, score_threshold, progress, told)
+            found = detect_each(runtime, image_paths, score_threshold, progress, told)
+            predictions = [_prediction(image_paths[place], pictures[place], one) for place, one in found]
         if not predictions:
-            more = f"; and {len(unreadable) - _MOST_NAMED} more" if len(unreadable) > _MOST_NAMED else ""
-            why = "; ".join(unreadable[:_MOST_NAMED]) + more
-            raise DataError(f"none of the {len(image_paths)} images can be read: {why}")
+            raise none_readable(unreadable)
         _write(predictions, runtime, out, score_threshold, unreadable, earlier)
     return predictions
 
 
-def _require_room(board: OnDevice, image_paths: Sequence[Path]) -> None:
-    """Before the first of many slow pictures: whether all fit into the board's memory for one."""
-    for path in image_paths:
+def require_usable(runtime: Runtime, pictures: Sequence[Path | np.ndarray]) -> None:
+    """Look at all pictures before the first is run, which may be one of many slow ones.
+
+    Args:
+        runtime: the model in one of its forms.
+        pictures: files, or decoded: uint8 (H, W, 3). Files that can't be read are passed over: their turn comes.
+    Raises:
+        DataError: the 16-bit files among them are almost black.
+        DeviceError: one does not fit into the memory of a board.
+    """
+    require_bright_files([picture for picture in pictures if isinstance(picture, Path)])
+    if not isinstance(runtime, OnDevice):
+        return
+    for picture in pictures:
+        if not isinstance(picture, Path):
+            runtime.require_room(picture.shape[1], picture.shape[0], "a picture in memory")
+            continue
         try:
-            header = read_header(path)
+            header = read_header(picture)
         except (DataError, FileNotFoundError):  # told where it is its turn
             continue
-        board.require_room(*header.upright_size, str(path))
+        runtime.require_room(*header.upright_size, str(picture))
 
 
-def _predictions(
+def detect_each(
     runtime: Runtime,
-    image_paths: Sequence[Path],
-    pictures: Sequence[Path],
+    pictures: Sequence[Path | np.ndarray],
     threshold: float | None,
     progress: Progress | None,
     on_unreadable: Callable[[Path, DataError], None],
-) -> list[Prediction]:
-    """As `predict`, without writing anything."""
-    predictions = []
-    for done, (path, picture) in enumerate(zip(image_paths, pictures, strict=True), start=1):
+) -> Iterator[tuple[int, Found]]:
+    """Detect objects in one picture after the other.
+
+    Args:
+        runtime: the model in one of its forms.
+        pictures: files, or decoded: uint8 (H, W, 3), RGB, upright.
+        threshold: inside [0, 1); None takes the model's.
+        progress: called after each picture.
+        on_unreadable: told of a file that can't be read, which is left out then.
+    Yields:
+        Place of a picture among all, and what was found in it.
+    """
+    for place, picture in enumerate(pictures):
         try:
-            found = detect(runtime, path, threshold)
+            found = detect(runtime, picture, threshold)
         except DataError as error:
-            on_unreadable(path, error)
+            if not isinstance(picture, Path):
+                raise
+            on_unreadable(picture, error)
         else:
-            width, height = found.placement.image_width, found.placement.image_height
-            predictions.append(Prediction(path, picture, width, height, found.in_image, found.device_ms))
+            yield place, found
         if progress is not None:
-            progress(done, len(image_paths))
-    return predictions
+            progress(place + 1, len(pictures))
+
+
+def none_readable(problems: Sequence[str]) -> DataError:
+    """The error where not one of several images can be read; `problems` says why, one sentence an image."""
+    more = f"; and {len(problems) - _MOST_NAMED} more" if len(problems) > _MOST_NAMED else ""
+    return DataError(f"none of the {len(problems)} images can be read: {'; '.join(problems[:_MOST_NAMED])}{more}")
+
+
+def _prediction(image: Path, picture: Path, found: Found) -> Prediction:
+    width, height = found.image_size
+    return Prediction(image, picture, width, height, found.in_image, found.device_ms)
 
 
 def _write(

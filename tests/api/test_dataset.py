@@ -17,7 +17,7 @@ def test_splits_are_those_of_the_paths(tiny_coco_once: Path) -> None:
     assert (len(data.train.images), len(data.valid.images)) == (9, 4)
     assert data.split("val") is data.valid
     assert repr(data) == f"<Dataset {tiny_coco_once}>"
-    with pytest.raises(ConfigError, match="`split` 'vaild': expected one of train, valid, test"):
+    with pytest.raises(ConfigError, match=r"`name` 'vaild': expected one of train, valid, test \(did you mean 'valid'"):
         data.split("vaild")
 
 

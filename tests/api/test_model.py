@@ -14,7 +14,7 @@ from PIL import Image
 from tiny_detector import tiny_graph
 
 import edgedet
-from edgedet.api.quantizing import Quantization
+from edgedet.api.steps.quantizing import Quantization
 from edgedet.data.paths import DataPaths
 from edgedet.errors import ConfigError, DataError, ShapeError
 from edgedet.evaluate.detect import detect
@@ -43,7 +43,8 @@ def photos(tmp_path: Path) -> Path:
 def test_import_needs_no_numpy_and_names_what_it_has() -> None:
     code = "import sys, edgedet; print('numpy' in sys.modules, 'torch' in sys.modules, *dir(edgedet))"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-    names = ["Dataset", "Detections", "EdgedetError", "Model", "__version__", "boards"]
+    names = ["BrokenPicturesError", "Dataset", "Detections", "EdgedetError", "Model", "Predictions", "__version__"]
+    names += ["boards"]
     names += ["load", "open_dataset", "report", "train", "ui"]
     assert out == ["False", "False", *names]
 

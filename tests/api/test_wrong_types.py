@@ -17,7 +17,7 @@ from edgedet.graph.flatbuffer import write_tflite
 # What is called, of a loaded int8 model `m` and a folder `d` that exists; beside it the message's words.
 WRONG: dict[str, tuple[Callable[[Any, Path], object], str]] = {
     "load device": (lambda m, d: edgedet.load(m.path, device=0), "`device` 0: expected a string"),  # type: ignore[arg-type]
-    "load runtime": (lambda m, d: edgedet.load(m.path, runtime=3), "`runtime` 3: expected a string"),  # type: ignore[arg-type]
+    "load runtime": (lambda m, d: edgedet.load(m.path, runtime=3), "`runtime` 3: expected one of sim, ref, xnnpack"),  # type: ignore[arg-type]
     "load class_agnostic": (
         lambda m, d: edgedet.load(m.path, class_agnostic="no"),  # type: ignore[arg-type]
         "`class_agnostic` 'no': expected True or False",

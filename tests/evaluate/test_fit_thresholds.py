@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from edgedet.api.opening import open_model
-from edgedet.api.thresholds import prepare_fit, refit_thresholds
+from edgedet.api.steps.thresholds import prepare_fit, refit_thresholds
 from edgedet.commands.main import main
 from edgedet.data.paths import DataPaths
 from edgedet.evaluate.figures.expected import Expected

@@ -54,7 +54,7 @@ from edgedet.options import (
 from edgedet.terminal import announce, show
 
 if TYPE_CHECKING:
-    from edgedet.api.thresholds import Fit
+    from edgedet.api.steps.thresholds import Fit
     from edgedet.data.coco.split import CocoSplit
     from edgedet.data.paths import DataPaths
     from edgedet.evaluate.figures.operating_point import Aim
@@ -290,7 +290,7 @@ def _aim(args: argparse.Namespace) -> Aim | None:
     """What thresholds are fitted for, checked before any work; None: they are left alone."""
     if args.operating_point is None:
         return None
-    from edgedet.api.thresholds import require_labels
+    from edgedet.api.steps.thresholds import require_labels
     from edgedet.evaluate.figures.operating_point import Aim
 
     require_labels(data_paths(args))
@@ -301,7 +301,7 @@ def _prepared(data: DataPaths, aim: Aim | None) -> Fit | None:
     """The images that thresholds are fitted on: what is wrong with them is said before the work."""
     if aim is None:
         return None
-    from edgedet.api.thresholds import prepare_fit
+    from edgedet.api.steps.thresholds import prepare_fit
 
     return prepare_fit(data, aim)
 
@@ -310,7 +310,7 @@ def _refit(checkpoint: Path, fit: Fit | None, model: Path) -> None:
     """Thresholds for `--operating-point`."""
     if fit is None:
         return
-    from edgedet.api.thresholds import refit_thresholds
+    from edgedet.api.steps.thresholds import refit_thresholds
     from edgedet.progress import show_progress
 
     show(refit_thresholds(model, checkpoint, fit, show_progress).text())

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgedet.api.pages import finish_quantize, request_settings, tell
-from edgedet.api.thresholds import prepare_fit, refit_thresholds, require_labels
+from edgedet.api.steps.thresholds import prepare_fit, refit_thresholds, require_labels
 from edgedet.data.paths import DataPaths
 from edgedet.errors import ConfigError
 from edgedet.evaluate.figures.operating_point import Aim
-from edgedet.typed import require_whole
+from edgedet.typed import require_given, require_numbers, require_one, require_truth, require_whole, shown
 
 if TYPE_CHECKING:
     from edgedet.finetune.qat import QatReport
     from edgedet.quantize.api import QuantizeReport
 
 METHODS = ("ptq", "qat")
+EFFORTS = ("fast", "normal", "best")  # those of edgedet.quantize.ptq.pipeline, which loads torch
 
 
 @dataclass(frozen=True)
@@ -38,10 +40,25 @@ class Quantization:
     operating_point: str | None = None  # fit thresholds for it; None: they stay
 
     def __post_init__(self) -> None:
-        if self.method not in METHODS:
-            raise ConfigError(f"`method` {self.method!r}: expected one of {', '.join(METHODS)}")
-        require_whole(1, calib_images=self.calib_images, epochs=self.epochs, batch=self.batch)
-        require_whole(0, seed=self.seed)
+        require_one("method", self.method, METHODS)
+        require_one("effort", self.effort, EFFORTS)
+        given = {"calib_images": self.calib_images, "epochs": self.epochs, "batch": self.batch}
+        require_given(**given, lr=self.lr, seed=self.seed)
+        require_whole(1, **given)
+        require_whole(seed=self.seed)
+        require_numbers(lr=self.lr)
+        if self.lr <= 0:
+            raise ConfigError(f"`lr` {self.lr:g}: expected a number above 0, such as 3e-4")
+        require_truth(distill=self.distill)
+        if self.operating_point is not None:
+            Aim.parse(self.operating_point)  # raises
+
+
+def layers_of(int16: Sequence[str]) -> tuple[str, ...]:
+    """The names that were given as `int16`. Raises ConfigError when they are no list of texts."""
+    if not isinstance(int16, list | tuple) or not all(isinstance(layer, str) for layer in int16):
+        raise ConfigError(f"`int16` {shown(int16)}: expected a list of layers, or ['auto']")
+    return tuple(int16)
 
 
 def quantize(model: Path, data: DataPaths, out: Path, asked: Quantization) -> QuantizeReport | QatReport:

@@ -1,0 +1,52 @@
+"""The door of all that `import edgedet` offers: what comes in becomes Python's, what goes wrong an EdgedetError."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
+
+from edgedet.errors import EdgedetError, missing_module
+from edgedet.outputs.failures import os_error_text
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def public(function: Callable[P, T]) -> Callable[P, T]:
+    """A function or method that users call.
+
+    NumPy's numbers and truth values, alone or in a list, are taken where Python's are, and become Python's before
+    anything sees them: JSON, TOML and messages know no others. As on the command line, a package that is not installed
+    gives the command that installs it, and what the system refuses is one sentence that names the file.
+    """
+
+    @functools.wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> T:
+        inner: Any = function
+        try:
+            result: T = inner(*map(_plain, args), **{name: _plain(value) for name, value in kwargs.items()})
+            return result
+        except ModuleNotFoundError as error:
+            missing = missing_module(error)
+            if missing is None:
+                raise
+            raise missing from error
+        except OSError as error:
+            raise EdgedetError(os_error_text(error)) from error
+
+    return call
+
+
+def _plain(value: Any) -> Any:
+    numpy = sys.modules.get("numpy")  # where it is not loaded, nobody has its numbers
+    if numpy is None:
+        return value
+    if isinstance(value, numpy.generic):
+        return value.item()
+    if type(value) in (list, tuple) and any(isinstance(item, numpy.generic) for item in value):
+        return type(value)(map(_plain, value))
+    if type(value) is dict and any(isinstance(item, numpy.generic | list | tuple) for item in value.values()):
+        return {key: _plain(item) for key, item in value.items()}
+    return value
