@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from edgedet.api.detections import Detections
     from edgedet.api.load import load
     from edgedet.api.model import Model
-    from edgedet.api.pages import report
     from edgedet.api.predictions import BrokenPicturesError, Predictions
+    from edgedet.api.report import report
     from edgedet.api.training import train
     from edgedet.api.ui import ui
     from edgedet.errors import EdgedetError
@@ -62,7 +62,7 @@ _HOMES = {
     "boards": "edgedet.api.boards",
     "load": "edgedet.api.load",
     "open_dataset": "edgedet.api.dataset",
-    "report": "edgedet.api.pages",
+    "report": "edgedet.api.report",
     "train": "edgedet.api.training",
     "ui": "edgedet.api.ui",
 }

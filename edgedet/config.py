@@ -10,6 +10,7 @@ from typing import Any
 
 from edgedet.contracts import PreprocessSpec, require_trainable_size
 from edgedet.errors import ConfigError, meant, require_one_of
+from edgedet.model_keys import meant_key
 from edgedet.resources import resource_dir
 from edgedet.texts import decode_text
 from edgedet.typed import build, check_fields, shown, within
@@ -272,6 +273,15 @@ class ModelFile:
     qat: QatRecipe | None = None
 
 
+_SECTIONS = {
+    "model": ModelConfig,
+    "preprocess": PreprocessConfig,
+    "train": TrainConfig,
+    "about": AboutConfig,
+    "qat": QatRecipe,
+}
+
+
 def available_models() -> tuple[str, ...]:
     """Names of the models that ship with edgedet."""
     return tuple(sorted(path.stem for path in resource_dir("models").glob("*.toml")))
@@ -296,9 +306,24 @@ def load_model_file(name_or_path: str, overrides: Sequence[str] = ()) -> ModelFi
         raise ConfigError(f"no model {name_or_path!r}{near}: expected the path of a .toml file or one "
                           f"of {', '.join(available_models())}")  # fmt: skip
     table = read_toml(path)
+    _refuse_strange_keys(table, path)
     for override in overrides:
         _apply_override(table, override)
     return build(ModelFile, table, str(path))
+
+
+def _refuse_strange_keys(table: dict[str, Any], path: Path) -> None:
+    """Raises ConfigError for the first section with unknown keys: what they may have meant can stand in another one."""
+    sections = {name: [field.name for field in fields(kind)] for name, kind in _SECTIONS.items()}
+    for section, known in sections.items():
+        found = table.get(section)
+        strange = [key for key in found if key not in known] if isinstance(found, dict) else []
+        if strange:
+            names = ", ".join(key if key.isidentifier() else shown(key) for key in strange[:8])
+            more = f" and {len(strange) - 8} more" if len(strange) > 8 else ""
+            near = meant_key(f"{section}.{strange[0]}", sections)
+            expected = ", ".join(sorted(known))
+            raise ConfigError(f"{path}: {section}: unknown keys {names}{more}{near}; expected {expected}")
 
 
 def changed_training_keys(overrides: Sequence[str]) -> frozenset[str]:
@@ -340,7 +365,7 @@ def _apply_override(table: dict[str, Any], override: str) -> None:
     matches = [s for s in sections if name in sections[s] and section in ("", s)]
     if len(matches) != 1:
         problem = "is in several sections" if matches else "is unknown"
-        near = "" if matches else meant(name, [other for keys in sections.values() for other in keys])
+        near = "" if matches else meant_key(key.strip(), sections)
         raise ConfigError(
             f"`overrides` {override!r}: key {key.strip()!r} {problem}{near}; known keys: {', '.join(known)}"
         )

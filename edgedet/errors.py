@@ -34,6 +34,7 @@ EXTRAS = {
     "shtab": "completion",
     "serial": "serial",
 }
+_MOST_LETTERS = 100  # of a word that is compared with others
 _MOST_NAMED = 200  # broken images; `edgedet data check` counts the rest
 
 
@@ -128,10 +129,21 @@ def missing_module(error: ModuleNotFoundError) -> ToolchainError | None:
     return missing_extra(package, EXTRAS[package]) if package in EXTRAS else None
 
 
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """The known word that a mistyped one is most like, capitals or not, `_`, `-` or a blank; None: it is like none."""
+    plain = {_plain(name): name for name in reversed(list(known))}  # of equals the first
+    close = difflib.get_close_matches(_plain(word[:_MOST_LETTERS]), list(plain), n=1)
+    return plain[close[0]] if close else None
+
+
+def _plain(word: str) -> str:
+    return word.lower().replace("_", "-").replace(" ", "-")
+
+
 def meant(word: str, known: Iterable[str]) -> str:
     """What a mistyped word may have meant, for an error: " (did you mean 'channels'?)", or nothing."""
-    close = difflib.get_close_matches(word, list(known), n=1)
-    return f" (did you mean {close[0]!r}?)" if close else ""
+    close = nearest(word, known)
+    return f" (did you mean {close!r}?)" if close is not None else ""
 
 
 def require_one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:

@@ -23,6 +23,11 @@ def decode_text(data: bytes) -> str:
         raise ValueError(f"is no UTF-8 text (byte {error.start}); save it as UTF-8") from error
 
 
+def counted(count: int, word: str, several: str = "") -> str:
+    """A number with its word: 1 image, 2 images; `several`: where that is not the word with an s."""
+    return f"{count} {word if count == 1 else several or f'{word}s'}"
+
+
 def read_text(path: Path) -> str:
     """The text of a file that a user wrote; lines end as they do there.
 

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from edgedet.config import available_models, load_model_file
+from edgedet.config import available_models, load_model_file, read_toml
 from edgedet.errors import ConfigError
+from edgedet.model_keys import OTHER_KEYS
 from edgedet.resources import resource_dir
 
 
@@ -96,8 +97,17 @@ def test_load_model_file_override_sets_one_key(override: str, section: str, key:
     ("override", "message"),
     [
         ("nope=1", "'nope' is unknown; known keys: about.made_for, model.name"),
-        ("chanels=1", r"'chanels' is unknown \(did you mean 'channels'\?\); known keys: "),
-        ("model.chanels=1", r"'model.chanels' is unknown \(did you mean 'channels'\?\); known keys: "),
+        ("chanels=1", r"'chanels' is unknown \(did you mean 'preprocess.channels'\?\); known keys: "),
+        ("learning_rate=1", r"did you mean 'train.lr'\?"),
+        ("leaning_rate=1", r"did you mean 'train.lr'\?"),
+        ("train.leaning_rate=1", r"did you mean 'train.lr'\?"),
+        ("model.lr=1", r"'model.lr' is unknown \(did you mean 'train.lr'\?\)"),
+        ("trian.lr=1", r"did you mean 'train.lr'\?"),
+        ("trian.wight_decay=1", r"did you mean 'train.weight_decay'\?"),
+        ("Train.LR=1", r"did you mean 'train.lr'\?"),
+        ("batch-size=4", r"did you mean 'train.batch'\?"),
+        ("preprocess.depthwise=all", r"did you mean 'model.depthwise'\?"),
+        ("model.chanels=1", r"'model.chanels' is unknown \(did you mean 'preprocess.channels'\?\); known keys: "),
         ("model.lr=1", "'model.lr' is unknown"),
         ("lr", "expected key=value, for example"),
         ("=3", "expected key=value"),
@@ -129,7 +139,7 @@ def test_load_model_file_unknown_and_missing_keys_name_file_and_key(tmp_path: Pa
     path = tmp_path / "mine.toml"
     path.write_text(text.replace("deepen =", "deppen ="))
     with pytest.raises(
-        ConfigError, match=r"mine\.toml: model: unknown keys deppen \(did you mean 'deepen'\?\); expected .*deepen"
+        ConfigError, match=r"mine\.toml: model: unknown keys deppen \(did you mean 'model.deepen'\?\); expected "
     ):
         load_model_file(str(path))
     path.write_text("\n".join(line for line in text.splitlines() if not line.startswith("lr ")))
@@ -163,3 +173,20 @@ def test_shipped_tomls_hold_the_same_keys() -> None:
     tables = [tomllib.loads(p.read_text()) for p in sorted(resource_dir("models").glob("*.toml"))]
     keys = [{(section, key) for section in table if section != "qat" for key in table[section]} for table in tables]
     assert all(k == keys[0] for k in keys)
+
+
+def test_other_tools_names_lead_to_keys_that_there_are() -> None:
+    table = read_toml(resource_dir("models") / "rtmdet_nano_relu_q.toml")
+    known = {key for section in table.values() for key in section} | {"channels"}
+    assert set(OTHER_KEYS.values()) <= known
+    assert not set(OTHER_KEYS) & known
+
+
+def test_key_of_a_toml_in_the_words_of_another_tool_or_section_names_the_key(tmp_path: Path) -> None:
+    text = (resource_dir("models") / "rtmdet_nano.toml").read_text()
+    path = tmp_path / "mine.toml"
+    for new, key in (("[train]\nlearning_rate = 0.1", "train.lr"), ("[model]\nmosaic = 0.1", "train.mosaic")):
+        section = new.partition("\n")[0]
+        path.write_text(text.replace(section, new))
+        with pytest.raises(ConfigError, match=rf"mine\.toml: {section[1:-1]}: unknown keys .*did you mean '{key}'"):
+            load_model_file(str(path))

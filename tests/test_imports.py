@@ -26,6 +26,7 @@ BOTTOM = {
     "progress",
     "terminal",
     "threads",
+    "model_keys",
     "texts",
     "typed",
     "notebook",

@@ -1,4 +1,4 @@
-"""report.html at the end of a run, and on demand."""
+"""report.html at the end of a run."""
 
 from __future__ import annotations
 
@@ -10,19 +10,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgedet.api.opening import open_model
-from edgedet.api.public import public
 from edgedet.contracts import NmsChoice
 from edgedet.data.check.whole import whole_splits
 from edgedet.data.coco.split import CocoSplit
 from edgedet.data.paths import DataPaths
-from edgedet.errors import ConfigError, DataError, EdgedetError
-from edgedet.fileio import PathLike, as_path, refuse_other_file, require_out_file, write_text
+from edgedet.errors import EdgedetError
+from edgedet.fileio import write_text
 from edgedet.outputs.folder import added_files
 from edgedet.outputs.page_files import DATA, PAGE, is_strange_page, page_names, remove_page
-from edgedet.page.deployments import is_deployment, page_of_deployment
 from edgedet.page.found import save_found
 from edgedet.page.measure import find_objects
-from edgedet.page.pages import refuse_strange_page, write_comparison, write_fresh_page, write_page
+from edgedet.page.pages import refuse_strange_page, write_fresh_page, write_page
 from edgedet.page.pictures import jpeg
 from edgedet.page.record import SETTLED, LabelCounts, RunRecord, count_labels, new_record, save_record
 from edgedet.page.run_files import EVALUATION, FLOAT, INSPECTED, INSPECTION, INT8, RECORD
@@ -36,51 +34,6 @@ if TYPE_CHECKING:
 
 _SAMPLES = 8  # augmented pictures
 _UNFINISHED = "The run has not ended: AP, pictures and labels come with its end; `resume` goes on with it."
-
-
-@public
-def report(*runs: PathLike, out: PathLike | None = None) -> Path:
-    """Make the page of a run again, or one page that compares several.
-
-    Args:
-        runs: folders of train, quantize, substitute, inspect, evaluate or deploy. The page of a deployment is as it was
-            written, and is not made again.
-        out: HTML file of a comparison; None: comparison.html in the current folder. One run's page is its report.html.
-    Returns:
-        The file: it needs nothing else, open it in a browser.
-    Raises:
-        ConfigError: a folder is no run, `out` with one run, or `out` is another file.
-        DataError: a file of a folder is not as edgedet writes it.
-        ToolchainError: Jinja2 is missing.
-    """
-    folders = [as_path(run, "runs") for run in runs]
-    if not folders:
-        raise ConfigError("`runs`: expected at least one folder of a run")
-    if len(folders) == 1:
-        if out is not None:
-            raise ConfigError(f"`out` {out}: only for several runs; the page of one is {folders[0] / PAGE}")
-        if is_deployment(folders[0]):
-            return page_of_deployment(folders[0])
-        return _of_files(lambda: write_page(folders[0]), folders)
-    path = Path("comparison.html") if out is None else as_path(out, "out")
-    require_out_file(path, "`out`")
-    refuse_other_file(path, "`out`", "HTML page", (b"<!doctype html",))
-    return _of_files(lambda: write_comparison(folders, path), folders)
-
-
-def _of_files(make: Callable[[], Path], folders: Sequence[Path]) -> Path:
-    """Make a page of what the folders hold; their files may come from anywhere.
-
-    Raises:
-        DataError: a file has a name that edgedet gives, and another form.
-    """
-    try:
-        return make()
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
-        raise DataError(
-            f"{', '.join(map(str, folders))}: report.json, history.json or inspect.json there is not as edgedet writes "
-            f"it ({type(error).__name__}: {error}); give folders of edgedet's runs"
-        ) from error
 
 
 def draft_page(kind: str, request: TrainRequest | SubstituteRequest, command: str = "") -> Callable[[], None]:

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Iterator
 from pathlib import Path
 
+from edgedet.commands.frame.results import STDOUT, add_json_argument, give
 from edgedet.commands.frame.shared import Commands, add_command
 
 SHELLS = ("bash", "zsh")
@@ -33,12 +34,16 @@ def add_completion(commands: Commands) -> None:
         _completion,
     )
     parser.add_argument("shell", choices=SHELLS, metavar="SHELL", help="bash or zsh; docs/commands.md says where to")
+    add_json_argument(parser)
 
 
 def _completion(args: argparse.Namespace) -> int:
     from edgedet.commands.main import build_parser
 
-    print(completion_script(build_parser(), args.shell))
+    script = completion_script(build_parser(), args.shell)
+    if args.json != STDOUT:
+        print(script)
+    give(args, {"shell": args.shell, "script": script})
     return 0
 
 

@@ -21,6 +21,7 @@ from edgedet.options import (
     with_flags,
 )
 from edgedet.terminal import show
+from edgedet.texts import counted
 
 
 def add_data_commands(commands: Commands) -> None:
@@ -60,6 +61,7 @@ def add_data_commands(commands: Commands) -> None:
     synth.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write, in Roboflow's layout")
     synth.add_argument("--images", type=positive_int, default=400, metavar="N", help="default: %(default)s")
     synth.add_argument("--seed", type=whole_number, default=0, metavar="S", help="default: %(default)s")
+    add_json_argument(synth)
 
 
 def _add_convert(actions: Commands) -> None:
@@ -110,6 +112,7 @@ def _add_show(actions: Commands) -> None:
         help="training samples with the augmentation of this model file, such as rtmdet_nano",
     )
     show.add_argument("--imgsz", type=image_size, metavar="N|WxH", help="with --augmented (default: the model's)")
+    add_json_argument(show)
 
 
 def _data_check(args: argparse.Namespace) -> int:
@@ -158,7 +161,8 @@ def _data_show(args: argparse.Namespace) -> int:
     )
     with show_progress("data show") as progress:
         count = show_dataset(request, progress)
-    show(f"{args.out}: {count} pictures of {args.split}")
+    show(f"{args.out}: {counted(count, 'picture')} of {args.split}")
+    give(args, {"out": str(args.out), "split": args.split, "pictures": count, "augmented": args.augmented})
     return 0
 
 
@@ -168,5 +172,6 @@ def _data_synth(args: argparse.Namespace) -> int:
 
     with show_progress("data synth") as progress:
         folder = make_synthetic(args.out, images=args.images, seed=args.seed, progress=progress)
-    show(f"{folder}: {args.images} images, seed {args.seed}")
+    show(f"{folder}: {counted(args.images, 'image')}, seed {args.seed}")
+    give(args, {"out": str(folder), "images": args.images, "seed": args.seed})
     return 0

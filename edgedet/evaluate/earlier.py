@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Set as AbstractSet
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,34 @@ def require_own_video(out: Path, name: str) -> None:
             raise _strange(found)
     elif os.path.lexists(video):
         raise _strange(video)
+
+
+def video_name(out: Path, stem: str, source: str) -> str:
+    """What the files of a video or recording are called: the stem, or stem_2 and so on where another one has the name.
+
+    The files of the same video are replaced. A recording of a camera is never the same, and replaces none.
+
+    Args:
+        out: folder of the results; it may be absent.
+        stem: of the video, or camera0.
+        source: path of the video, or the number of the camera.
+    Raises:
+        ConfigError: OUT/STEM.mp4 or OUT/STEM.json is there and edgedet did not write it.
+    """
+    require_own_video(out, stem)
+    for number in count(1):
+        name = stem if number == 1 else f"{stem}_{number}"
+        video, found = out / f"{name}.mp4", out / f"{name}.json"
+        if not os.path.lexists(video) and not os.path.lexists(found):
+            return name
+        earlier = _own(found, _OF_VIDEOS)
+        if earlier is not None and not source.isdecimal() and _same_file(earlier["video"], source):
+            return name
+    raise AssertionError("numbers do not end")
+
+
+def _same_file(recorded: Any, source: str) -> bool:
+    return isinstance(recorded, str) and os.path.realpath(recorded) == os.path.realpath(source)
 
 
 def strange_names(out: Path, own: AbstractSet[str]) -> set[str]:

@@ -15,7 +15,7 @@ import numpy as np
 from edgedet.errors import DataError, missing_extra
 from edgedet.escape import json_text
 from edgedet.evaluate.detect import detect
-from edgedet.evaluate.earlier import require_own_video
+from edgedet.evaluate.earlier import video_name
 from edgedet.evaluate.predict import detection_rows, draw_detections, threshold_values
 from edgedet.evaluate.window import Window
 from edgedet.fileio import write_text
@@ -62,7 +62,8 @@ def predict_video(
     """Detect objects in every frame; write OUT/NAME.mp4 with boxes and OUT/NAME.json.
 
     Both files appear when all frames went through. Ctrl-C ends a camera's recording, and who closes the window, or
-    presses q or Esc in it, ends any: what was seen is written. The two files replace those of an earlier run only.
+    presses q or Esc in it, ends any: what was seen is written. The two files replace those of an earlier run over the
+    same video only; NAME is the video's stem, or camera0, or with _2 and so on behind it where another one has that.
 
     Args:
         runtime: the model in one of its forms.
@@ -80,8 +81,7 @@ def predict_video(
         ToolchainError: OpenCV is missing.
     """
     camera = source.isdecimal()
-    name = f"camera{source}" if camera else _name(Path(source), out)
-    require_own_video(out, name)
+    name = video_name(out, f"camera{source}" if camera else _stem(Path(source), out), source)
     found: list[Detections] = []
     times: list[float] = []
     missing = 0
@@ -132,7 +132,7 @@ def _labelled(pixels: np.ndarray, milliseconds: float, objects: int) -> np.ndarr
     return np.asarray(picture)
 
 
-def _name(source: Path, out: Path) -> str:
+def _stem(source: Path, out: Path) -> str:
     """Of the files to write: the video's, unless they would lie beside it and take its place, or that of others."""
     return source.stem if source.resolve().parent != out.resolve() else f"{source.stem}_boxes"
 

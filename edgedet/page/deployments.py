@@ -11,7 +11,7 @@ from typing import Any
 
 from edgedet.errors import ConfigError, DataError
 from edgedet.outputs.page_files import PAGE
-from edgedet.page.blocks import Section, Table, number, words
+from edgedet.page.blocks import Page, Section, Table, number, words
 
 MANIFEST = "manifest.json"
 FORMAT = "edgedet-deploy"
@@ -91,6 +91,14 @@ def page_of_deployment(folder: Path) -> Path:
     if hashlib.sha256(path.read_bytes()).hexdigest() != deployment.page_sha256:
         raise ConfigError(f"{path}: is not the page that the manifest beside it names; {_AGAIN}")
     return path
+
+
+def deployment_page(deployment: Deployment) -> Page:
+    """What a manifest says, as a page: that which lies in the folder is HTML already."""
+    name, arena = deployment.folder.resolve().name, deployment.arena_bytes
+    needs = "" if arena is None else f", arena {arena:,} bytes"
+    section = deployments_section((name,), (deployment,))
+    return Page(f"deployment: {name}", f"{deployment.model} for {deployment.target}{needs}.", (), (section,))
 
 
 def deployments_section(names: Sequence[str], deployments: Sequence[Deployment]) -> Section:

@@ -22,21 +22,22 @@ from edgedet.page.render import render
 from edgedet.page.run_files import Epoch, RunFiles, read_run
 
 
-def write_page(folder: Path) -> Path:
+def write_page(folder: Path) -> Page:
     """Make report.html of a run folder from what it holds.
 
     Args:
         folder: of the run.
     Returns:
-        The file.
+        What it says.
     Raises:
         ConfigError: it is no run, or report.html there is another page than edgedet's.
         ToolchainError: Jinja2 is missing.
     """
     path = folder / PAGE
     refuse_strange_page(path)
-    atomic_write_text(path, render(run_page(read_run(folder))))
-    return path
+    page = run_page(read_run(folder))
+    atomic_write_text(path, render(page))
+    return page
 
 
 def write_fresh_page(folder: Path, fresh: Path) -> None:
@@ -51,22 +52,23 @@ def refuse_strange_page(path: Path) -> None:
         raise ConfigError(f"{path}: is not a page of edgedet, and would be replaced; give it another name")
 
 
-def write_comparison(folders: Sequence[Path], out: Path) -> Path:
+def write_comparison(folders: Sequence[Path], out: Path) -> Page:
     """Make one page of several runs and deployments.
 
     Args:
         folders: of the runs and deployments, at least two.
         out: file.
     Returns:
-        The file.
+        What it says.
     Raises:
         ConfigError: one of them is neither.
         DataError: a manifest is damaged.
     """
     deployed = [folder for folder in folders if is_deployment(folder)]
     runs = [read_run(folder) for folder in folders if folder not in deployed]
-    atomic_write_text(out, render(comparison(runs, [read_deployment(folder) for folder in deployed])))
-    return out
+    page = comparison(runs, [read_deployment(folder) for folder in deployed])
+    atomic_write_text(out, render(page))
+    return page
 
 
 def run_page(run: RunFiles) -> Page:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
@@ -94,6 +95,25 @@ def test_ui_without_the_compiler_shows_the_report_and_says_what_is_missing(
     assert "apt install clang lld" in viewer.notes[0]
     with pytest.raises(ToolchainError, match="apt install clang lld"):
         viewer_of(run / "model_int8.tflite")
+
+
+def test_ui_gives_its_address_as_json_while_it_runs(run: Path, tmp_path: Path, repo_dir: Path) -> None:
+    told = tmp_path / "told.json"
+    command = [sys.executable, "-m", "edgedet", "ui", str(run), "--no-browser", "--json", str(told)]
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=repo_dir,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as process:
+        assert process.stdout is not None
+        address = process.stdout.readline().partition(" ")[0]
+        value = json.loads(told.read_text())
+        assert value == {"address": address, "run": str(run)}
+        assert urllib.request.urlopen(f"{address}report.html", timeout=10).read() == REPORT_HTML
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=60) == 0
 
 
 @pytest.mark.toolchain

@@ -74,11 +74,40 @@ def test_predict_video_replaces_its_own_files_only(runtime: Int8Runtime, video: 
     out = tmp_path / "out"
     assert predict_video(runtime, str(video), out, max_frames=1).frames == 1
     assert predict_video(runtime, str(video), out, max_frames=2).frames == 2
+    assert sorted(path.name for path in out.iterdir()) == ["street.json", "street.mp4"]
     (out / "street.json").unlink()
     before = (out / "street.mp4").read_bytes()
     with pytest.raises(ConfigError, match=r"street\.mp4: is there already, and edgedet did not write it"):
         predict_video(runtime, str(video), out)
     assert (out / "street.mp4").read_bytes() == before
+
+
+def test_predict_video_keeps_another_video_of_the_same_name(runtime: Int8Runtime, video: Path, tmp_path: Path) -> None:
+    out, other = tmp_path / "out", tmp_path / "other" / "street.mkv"
+    other.parent.mkdir()
+    other.write_bytes(video.read_bytes())
+    first = predict_video(runtime, str(video), out, max_frames=1)
+    kept = {path: path.read_bytes() for path in out.iterdir()}
+    second = predict_video(runtime, str(other), out, max_frames=2)
+    assert (first.video.name, second.video.name, second.detections.name) == (
+        "street.mp4", "street_2.mp4", "street_2.json",
+    )  # fmt: skip
+    assert {path: path.read_bytes() for path in kept} == kept
+    assert predict_video(runtime, str(other), out, max_frames=3).video == second.video  # again, in its place
+    assert predict_video(runtime, str(video), out, max_frames=3).video == first.video
+    assert [len(json.loads((out / name).read_text())["frames"]) for name in ("street.json", "street_2.json")] == [3, 3]
+
+
+def test_predict_video_keeps_every_recording_of_a_camera(
+    runtime: Int8Runtime, video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is no camera here: the video is opened in its place."""
+    real = cv2.VideoCapture
+    monkeypatch.setattr(cv2, "VideoCapture", lambda source: real(str(video) if source == 0 else source))
+    out = tmp_path / "out"
+    names = [predict_video(runtime, "0", out, max_frames=frames).video.name for frames in (1, 2, 3)]
+    assert names == ["camera0.mp4", "camera0_2.mp4", "camera0_3.mp4"]
+    assert [len(frames_of(out / name)) for name in names] == [1, 2, 3]
 
 
 def test_a_video_that_is_cut_short_is_told(

@@ -51,6 +51,16 @@ def test_report_compares_deployments_by_what_their_manifests_say(deployed: Path,
     assert "&lt;b&gt; needs the smallest arena" in page  # as c99; the first by name
 
 
+def test_report_of_a_deployment_gives_its_manifest_as_json(deployed: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["report", str(deployed / "c99"), "--json", "-"]) == 0
+    value = json.loads(capfd.readouterr().out)
+    found = read_deployment(deployed / "c99")
+    assert value["report"] == str(deployed / "c99" / PAGE)
+    table = value["sections"][0]["tables"][0]
+    row = dict(zip(table["head"], table["rows"][0], strict=True))
+    assert (row["arena, bytes"], row["model, bytes"], row["target"]) == (found.arena_bytes, found.model_bytes, "c99")
+
+
 def test_report_compares_a_deployment_with_a_run(deployed: Path, tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "report.json").write_text('{"model_bytes": 5}')

@@ -54,6 +54,12 @@ LAYERS = [
 ]
 
 
+def written(folder: Path) -> str:
+    """The page of a run, made again."""
+    write_page(folder)
+    return (folder / PAGE).read_text()
+
+
 @pytest.fixture(scope="module")
 def run_folder(tmp_path_factory: pytest.TempPathFactory, toy_model: Path, toy_data: Path) -> Path:
     """A folder with everything that a page shows."""
@@ -127,7 +133,7 @@ def test_page_of_absent_and_damaged_files_says_so(run_folder: Path, tmp_path: Pa
     assert "found_int8.npz" in notes
     assert "run.json" in notes
     assert "history.json" in notes
-    assert "found_int8.npz" in write_page(out).read_text()
+    assert "found_int8.npz" in written(out)
     with pytest.raises(DataError, match="damaged"):
         load_found(out / DATA / INT8)
 
@@ -207,7 +213,7 @@ def test_prose_of_a_page_shows_commands_as_code(run_folder: Path, tmp_path: Path
     out = tmp_path / "run"
     shutil.copytree(run_folder, out)
     (out / "report.json").write_text(json.dumps({"notes": ["run `edgedet lint`, `<b>` and `"]}))
-    page = write_page(out).read_text()
+    page = written(out)
     assert "run <code>edgedet lint</code>, <code>&lt;b&gt;</code> and `" in page
     assert "<pre>edgedet quantize x</pre>" in page
 
@@ -271,11 +277,28 @@ def test_report_of_two_runs_compares_them(run_folder: Path, tmp_path: Path) -> N
     shutil.copytree(run_folder, other)
     record = json.loads((other / DATA / RECORD).read_text())
     (other / DATA / RECORD).write_text(json.dumps({**record, "settings": [["seed", "8"]]}))
-    out = tmp_path / "both.html"
-    assert main(["report", str(run_folder), str(other), "--out", str(out)]) == 0
+    out, told = tmp_path / "both.html", tmp_path / "both.json"
+    assert main(["report", str(run_folder), str(other), "--out", str(out), "--json", str(told)]) == 0
     text = out.read_text()
     assert "What differs" in text
     assert "toy &amp; &lt;b&gt;" in text
+    value = json.loads(told.read_text())
+    assert (value["report"], value["runs"]) == (str(out), [str(run_folder), str(other)])
+    tables = {section["title"]: section["tables"] for section in value["sections"]}
+    assert tables["What differs"][0]["rows"] == [["seed", "7", "8"], ["note", EVIL, "–"]]
+    ap = tables["Runs"][0]["head"].index("AP")
+    assert [row[ap] for row in tables["Runs"][0]["rows"]] == [judge(load_found(run_folder / DATA / INT8)).ap.ap] * 2
+
+
+def test_report_gives_what_its_page_says_as_json(run_folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["report", str(run_folder), "--json", "-"]) == 0
+    value = json.loads(capfd.readouterr().out)
+    page = run_page(read_run(run_folder))
+    assert (value["verdict"], value["facts"]) == (page.verdict, dict(page.facts))
+    assert [section["title"] for section in value["sections"]] == [section.title for section in page.sections]
+    assert value["notes"] == list(page.notes)
+    (table,) = [one for section in value["sections"] for one in section["tables"] if one["caption"] == "COCO AP and AR"]
+    assert table["rows"][0][:2] == ["AP", judge(load_found(run_folder / DATA / FLOAT)).ap.ap]
 
 
 @pytest.mark.slow
@@ -399,17 +422,17 @@ def test_page_of_a_training_reads_its_curves(tmp_path: Path) -> None:
     losses = [2.0 * 0.9**n for n in range(20)]
     rows = [{"epoch": n, "loss": loss, "cls": loss, "box": 0.0, "ap": None} for n, loss in enumerate(losses, start=1)]
     (tmp_path / "history.json").write_text(json.dumps(rows))
-    text = html.unescape(write_page(tmp_path).read_text())
+    text = html.unescape(written(tmp_path))
     assert "The loss still fell at the end: more epochs may give more (loss 0.458 in epoch 15, 0.270 in epoch" in text
     (tmp_path / "history.json").write_text(json.dumps(rows[:4]))
-    assert "more epochs" not in write_page(tmp_path).read_text()
+    assert "more epochs" not in written(tmp_path)
 
 
 def test_page_of_a_training_without_ap_names_its_epoch(tmp_path: Path) -> None:
     pytest.importorskip("jinja2")
     rows = [{"epoch": n, "loss": 2 / n, "cls": 1 / n, "box": 1 / n, "ap": None} for n in (1, 2, 3)]
     (tmp_path / "history.json").write_text(json.dumps(rows))
-    text = html.unescape(write_page(tmp_path).read_text())
+    text = html.unescape(written(tmp_path))
     assert "Training, epoch 3; AP is not measured yet." in text
     assert "int8 file" not in text
     run = read_run(tmp_path)

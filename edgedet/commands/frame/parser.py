@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import re
 import shutil
 import sys
@@ -11,6 +10,7 @@ import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NoReturn
 
+from edgedet.errors import nearest
 from edgedet.terminal import COLUMNS
 
 # What other tools call it -> the command here.
@@ -25,6 +25,18 @@ OTHER_OPTIONS = {
     "max-det": "max-detections", "img-size": "imgsz", "img": "imgsz", "size": "imgsz", "batch-size": "batch",
     "weights": "from", "pretrained": "from", "output": "out", "project": "out", "save-dir": "out", "dataset": "data",
     "learning-rate": "lr", "cfg-options": "set", "gpu": "device", "num-workers": "workers", "source": "images",
+}  # fmt: skip
+# What else people call the values of an option -> what to write here.
+OTHER_VALUES = {
+    "--target": {
+        **{name: f"--project {name}" for name in ("arduino", "esp-idf", "zephyr", "cmake", "make", "cmsis-pack")},
+        "esp32": "--project esp-idf", "c": "c99", "tflite": "tflm", "tflite-micro": "tflm", "wasm": "web",
+        "browser": "web", "ethos-u55": "ethos-u55-128", "ethos-u65": "ethos-u65-256",
+    },
+    "--runtime": {
+        "tflite": "ref", "litert": "ref", "simulator": "sim", "numpy": "sim", "c": "c99", "pytorch": "torch",
+        "qemu": "qemu:cortex-m55", "serial": "serial:PORT",
+    },
 }  # fmt: skip
 # An override as `--set` takes it; what follows `--set` and looks otherwise is the next argument.
 _OVERRIDE = re.compile(r"[A-Za-z_][\w.]*=")
@@ -133,8 +145,8 @@ def _choice(message: str) -> str:
     if found is None:
         return ""
     choices = [choice.strip().strip("'") for choice in found[2].split(",")]
-    close = OTHER_WORDS.get(found[1]) if "evaluate" in choices else None
-    close = close or next(iter(difflib.get_close_matches(found[1], choices, n=1)), None)
+    others = OTHER_WORDS if "evaluate" in choices else OTHER_VALUES.get(message.partition(":")[0], {})
+    close = others.get(found[1].lower()) or nearest(found[1], choices)
     return f"; did you mean {close}?" if close else ""
 
 
@@ -142,5 +154,5 @@ def _option(name: str, known: Sequence[str]) -> str:
     """Which option an unknown one may have meant."""
     other = f"--{OTHER_OPTIONS.get(name.removeprefix('--').replace('_', '-'), '')}"
     dashed = name.replace("_", "-")
-    close = [other] if other in known else [dashed] if dashed in known else difflib.get_close_matches(name, known, n=1)
-    return f"; did you mean {close[0]}?" if close else ""
+    close = other if other in known else dashed if dashed in known else nearest(name, known)
+    return f"; did you mean {close}?" if close else ""

@@ -19,6 +19,7 @@ from edgedet.data.pictures.headers import read_header
 from edgedet.data.pictures.preprocess import fitted_size
 from edgedet.data.pictures.whole import decode_problem
 from edgedet.errors import OF_COMMANDS_THAT_SKIP, BrokenImagesError, DataError
+from edgedet.texts import counted
 
 SMALL_AREA_PX2 = 32**2  # COCO's thresholds: small below, large from the second on
 LARGE_AREA_PX2 = 96**2
@@ -107,7 +108,7 @@ class DataReport:
             lines += _split_lines(split, self.input_width, self.input_height)
         if self.duplicates:
             lines += [
-                f"{len(self.duplicates)} images are in train and in valid, e.g. {' = '.join(self.duplicates[0])}",
+                f"{_both(len(self.duplicates))}, e.g. {' = '.join(self.duplicates[0])}",
                 "",
             ]
         if len(self._faults) > 1:
@@ -238,9 +239,9 @@ def _advise(train: SplitReport, valid: SplitReport, duplicates: int, spec: Prepr
     advice = []
     for split in (train, valid):
         if split.broken:
-            advice.append(
-                f"{split.name}: {len(split.broken)} images don't decode: replace or remove them, or training stops"
-            )
+            broken = counted(len(split.broken), "image doesn't decode", "images don't decode")
+            them = "it" if len(split.broken) == 1 else "them"
+            advice.append(f"{split.name}: {broken}: replace or remove {them}, or training stops")
     objects = sum(valid.ap_boxes.values())
     for area in AREAS if objects else ():
         if not valid.ap_boxes[area]:
@@ -249,20 +250,25 @@ def _advise(train: SplitReport, valid: SplitReport, duplicates: int, spec: Prepr
     boxes = sum(counts.boxes for counts in train.classes)
     tiny = sum(counts.tiny for counts in train.classes)
     if boxes and tiny * 10 >= boxes:
+        has = "has" if tiny == 1 else "have"
         advice.append(
-            f"{tiny} of {boxes} training boxes ({100 * tiny / boxes:.0f} %) have a side below {TINY_SIDE_PX:g} px at "
-            f"{spec.width}x{spec.height}: a larger --imgsz will find more of them"
+            f"{tiny} of {counted(boxes, 'training box', 'training boxes')} ({100 * tiny / boxes:.0f} %) {has} a side "
+            f"below {TINY_SIDE_PX:g} px at {spec.width}x{spec.height}: a larger --imgsz will find more of them"
         )
     if duplicates:
-        advice.append(f"{duplicates} images are in train and in valid: AP on valid will look better than it is")
+        advice.append(f"{_both(duplicates)}: AP on valid will look better than it is")
     if valid.images < 30:
-        advice.append(f"valid has only {valid.images} images: AP will jump between evaluations")
+        advice.append(f"valid has only {counted(valid.images, 'image')}: AP will jump between evaluations")
     if max(train.max_boxes, valid.max_boxes) > 100:
         advice.append(
             f"an image has {max(train.max_boxes, valid.max_boxes)} boxes: a model trained on this gives more than "
             "COCO's 100 detections an image, and AP counts as many as its contract says"
         )
     return advice
+
+
+def _both(duplicates: int) -> str:
+    return f"{counted(duplicates, 'image is', 'images are')} in train and in valid"
 
 
 def _advise_classes(train: SplitReport, valid: SplitReport) -> list[str]:
@@ -273,7 +279,8 @@ def _advise_classes(train: SplitReport, valid: SplitReport) -> list[str]:
             advice.append(f"class {learned.name!r} has no box in train: it can't be learned; remove the category")
         elif learned.boxes < FEW_BOXES:
             advice.append(
-                f"class {learned.name!r} has only {learned.boxes} boxes in train; {FEW_BOXES} or more are advisable"
+                f"class {learned.name!r} has only {counted(learned.boxes, 'box', 'boxes')} in train; {FEW_BOXES} or "
+                "more are advisable"
             )
         elif learned.boxes * 20 < most:
             advice.append(
@@ -291,7 +298,8 @@ def _split_lines(split: SplitReport, width: int, height: int) -> list[str]:
     rows = list(split.classes)
     totals = [sum(getattr(counts, area) for counts in rows) for area in (*AREAS, "tiny")]
     rows.append(ClassCounts("all", *totals))
-    lines = [f"{split.name}: {split.images} images, {split.images_without_boxes} without boxes ({split.ann_path})"]
+    images = counted(split.images, "image")
+    lines = [f"{split.name}: {images}, {split.images_without_boxes} without boxes ({split.ann_path})"]
     lines += [f"  box sizes at {width}x{height} px", header]
     for row in rows:
         numbers = (row.boxes, row.small, row.medium, row.large, row.tiny)
@@ -299,12 +307,12 @@ def _split_lines(split: SplitReport, width: int, height: int) -> list[str]:
     parts = ", ".join(f"{split.ap_boxes[area]} {area}" for area in AREAS)
     lines.append(f"  for AP_small/medium/large, which go by the area in image pixels: {parts}")
     if split.crowd_boxes:
-        lines.append(f"  {split.crowd_boxes} crowd boxes")
+        lines.append(f"  {counted(split.crowd_boxes, 'crowd box', 'crowd boxes')}")
     if split.image_kinds:
         kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(split.image_kinds.items()))
         lines.append(f"  converted to upright 8-bit RGB: {kinds}")
     lines += [f"  warning {warning.text}" for warning in split.warnings]
     lines += [f"  broken {problem}" for problem in split.broken[:10]]
     if len(split.broken) > 10:
-        lines.append(f"  and {len(split.broken) - 10} more broken images")
+        lines.append(f"  and {counted(len(split.broken) - 10, 'more broken image')}")
     return [*lines, ""]

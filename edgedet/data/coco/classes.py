@@ -8,7 +8,7 @@ from pathlib import Path
 
 from edgedet.data.formats.annotations import Annotations, Category, Findings, Instance, RawImage
 from edgedet.data.pictures.headers import ImageHeader
-from edgedet.errors import DataError
+from edgedet.errors import DataError, meant
 
 
 def rename_classes(parts: Sequence[Annotations], names: Sequence[tuple[str, str]]) -> list[Annotations]:
@@ -25,7 +25,8 @@ def rename_classes(parts: Sequence[Annotations], names: Sequence[tuple[str, str]
     known = sorted({category.name for part in parts for category in part.categories})
     unknown = [old for old, _ in names if old not in known]
     if unknown:
-        raise DataError(f"{_where(parts)}: no class {unknown[0]!r} to rename; classes are {known}")
+        near = meant(unknown[0], known)
+        raise DataError(f"{_where(parts)}: no class {unknown[0]!r} to rename{near}; classes are {known}")
     return [_renamed(part, dict(names)) if names or _repeats(part) else part for part in parts]
 
 
@@ -57,7 +58,8 @@ def keep_classes(part: Annotations, names: Sequence[str]) -> Annotations:
     known = [category.name for category in part.categories]
     unknown = [name for name in names if name not in known]
     if unknown:
-        raise DataError(f"{part.where}: no class {unknown[0]!r} to keep by `classes`; classes are {known}")
+        near = meant(unknown[0], known)
+        raise DataError(f"{part.where}: no class {unknown[0]!r} to keep by `classes`{near}; classes are {known}")
     categories = tuple(category for category in part.categories if category.name in names)
     ids = {category.category_id for category in categories}
     left_out = [name for name in known if name not in names]

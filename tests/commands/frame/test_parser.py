@@ -42,6 +42,14 @@ def test_every_help_fits(terminal: int, monkeypatch: pytest.MonkeyPatch) -> None
         (["lint", "m.tflite", "-z"], "unrecognized arguments: -z; `edgedet lint --help`"),
         (["data", "chek"], "did you mean check?"),
         (["evaluate", "m.tflite", "--runtime", "tlfm"], "did you mean tflm?"),
+        (["evaluate", "m.tflite", "--runtime", "TFLM"], "did you mean tflm?"),
+        (["evaluate", "m.tflite", "--runtime", "litert"], "did you mean ref?"),
+        (["evaluate", "m.tflite", "--split", "vaild"], "did you mean valid?"),
+        (["data", "show", "d", "--split", "trian"], "did you mean train?"),
+        (["deploy", "m.tflite", "--target", "ethosu55-128"], "did you mean ethos-u55-128?"),
+        (["deploy", "m.tflite", "--target", "arduino"], "did you mean --project arduino?"),
+        (["deploy", "m.tflite", "--project", "zephir"], "did you mean zephyr?"),
+        (["lint", "m.tflite", "--target", "ethos_u55_64"], "did you mean ethos-u55-64?"),
     ],
 )
 def test_wrong_word_names_what_was_meant(argv: list[str], expected: str, capfd: pytest.CaptureFixture[str]) -> None:
@@ -57,7 +65,12 @@ def test_wrong_word_names_what_was_meant(argv: list[str], expected: str, capfd: 
     ("argv", "expected"),
     [
         (["models", "rtmdet_nano_rel"], "did you mean 'rtmdet_nano_relu'?"),
-        (["train", "rtmdet_nano", "--out", "r", "--set", "mosaix=0"], "did you mean 'mosaic'?"),
+        (["train", "rtmdet_nano", "--out", "r", "--set", "mosaix=0"], "did you mean 'train.mosaic'?"),
+        (["train", "rtmdet_nano", "--out", "r", "--set", "leaning_rate=1"], "did you mean 'train.lr'?"),
+        (["train", "rtmdet_nano", "--out", "r", "--set", "model.lr=1"], "did you mean 'train.lr'?"),
+        (["quantize", "a.pt", "--out", "q", "--method", "QAT"], "did you mean 'qat'?"),
+        (["check", "m.tflite", "--board", "Nicla Visoin"], "did you mean 'nicla_vision'?"),
+        (["deploy", "m.tflite", "--board", "nicla-vison", "--out", "d"], "did you mean 'nicla_vision'?"),
         (["quantize", "a.pt", "--out", "q", "--effort", "bst"], "did you mean 'best'?"),
         (["quantize", "a.pt", "--out", "q", "--recipe", "rtmdet_nano_relu_qq"], "did you mean 'rtmdet_nano_relu_q'?"),
     ],

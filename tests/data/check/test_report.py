@@ -71,8 +71,8 @@ def test_check_dataset_advice_names_what_will_surprise(tmp_path: Path) -> None:
     assert "AP_large" not in advice
     assert "class 'cat' has only 2 boxes in train" in advice
     assert "class 'dog' has no box in valid" in advice
-    assert "1 of 4 training boxes (25 %) have a side below 8 px at 192x192" in advice
-    assert "valid has only 1 images" in advice
+    assert "1 of 4 training boxes (25 %) has a side below 8 px at 192x192" in advice
+    assert "valid has only 1 image: AP" in advice
 
 
 def test_check_dataset_class_without_training_boxes_is_named(tmp_path: Path) -> None:
@@ -86,7 +86,7 @@ def test_check_dataset_same_image_in_both_splits_is_found(tmp_path: Path) -> Non
     (tmp_path / "valid" / "0.png").write_bytes((tmp_path / "train" / "1.png").read_bytes())
     report = check_dataset(tmp_path, SPEC)
     assert report.duplicates == ((str(tmp_path / "train" / "1.png"), str(tmp_path / "valid" / "0.png")),)
-    assert "1 images are in train and in valid" in report.to_text()
+    assert "1 image is in train and in valid, e.g." in report.to_text()
 
 
 def test_check_dataset_image_that_does_not_decode_is_listed(tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ def test_check_dataset_image_that_does_not_decode_is_listed(tmp_path: Path) -> N
     assert not report.ok
     assert len(report.splits[0].broken) == 1
     assert "2.png" in report.splits[0].broken[0]
-    assert "1 images don't decode" in report.to_text()
+    assert "1 image doesn't decode: replace or remove it" in report.to_text()
 
 
 def test_check_dataset_lists_broken_headers_and_pixels_together(tmp_path: Path) -> None:
