@@ -228,7 +228,7 @@ def test_numbers_of_another_type_are_refused(tflite: Path) -> None:
 
 def test_a_setting_that_train_does_not_know_is_named_as_the_call_names_it(tmp_path: Path) -> None:
     with pytest.raises(
-        ConfigError, match=r"^`settings` 'train\.lrr=1': key 'train\.lrr' is unknown \(did you mean 'lr'\?\)"
+        ConfigError, match=r"^`settings` 'train\.lrr=1': key 'train\.lrr' is unknown \(did you mean 'train\.lr'\?\)"
     ):
         edgedet.train("rtmdet_pico_relu6", tmp_path, out=tmp_path / "run", settings={"train.lrr": 1})
     assert not (tmp_path / "run").exists()
