@@ -20,6 +20,8 @@ _QUOTED = re.compile(r"`[^`]{1,90}`")
 _LONG_WORD = re.compile(r"\S{46}")
 _HARD_SPACE = "\N{NO-BREAK SPACE}"
 _EVERY_S = 0.5  # `working` moves
+# What steers a terminal, or turns the direction of what follows, instead of being shown.
+_STEERING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 _QUIET: ContextVar[bool] = ContextVar("quiet", default=False)
 
@@ -42,7 +44,7 @@ def quietly(quiet: bool) -> Iterator[None]:
 def announce(text: str) -> None:
     """A line on stderr about what goes on, unless it is to be quiet."""
     if not is_quiet():
-        sys.stderr.write(f"{text}\n")
+        sys.stderr.write(f"{visible(text)}\n")
         sys.stderr.flush()
 
 
@@ -87,6 +89,14 @@ def prepare_streams() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
+def visible(text: str) -> str:
+    """Text whose control characters are shown by their code, but for the ends of lines and tabs.
+
+    Names of files and classes come from strangers; as they are they could move the cursor, or change what was shown.
+    """
+    return _STEERING.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
 def printable(text: str) -> str:
     """Text that can be written as UTF-8: half surrogates, as in names of undecodable bytes, become their code."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
@@ -109,7 +119,8 @@ def show(text: str) -> None:
     Args:
         text: lines; a newline at the end is added when it is missing.
     """
-    sys.stdout.write("".join(f"{line}\n" for long in text.removesuffix("\n").split("\n") for line in wrapped(long)))
+    lines = visible(text.removesuffix("\n")).split("\n")
+    sys.stdout.write("".join(f"{line}\n" for long in lines for line in wrapped(long)))
 
 
 def wrapped(line: str) -> list[str]:

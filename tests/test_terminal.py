@@ -62,6 +62,16 @@ def test_error_that_names_undecodable_bytes_is_one_line(tmp_path: Path) -> None:
     assert done.stderr.count(b"\n") == 1
 
 
+def test_names_that_steer_a_terminal_are_shown_by_their_code(tmp_path: Path, data: Path) -> None:
+    name = "a\x1b[2J\u202eb.png"
+    (tmp_path / name).write_bytes(b"no picture")
+    found = run(tmp_path, ["predict", str(data / "model.tflite"), name, "--out", "o"])
+    shown = found.stderr.decode()
+    assert found.returncode == 2
+    assert "a\\x1b[2J\\u202eb.png" in shown
+    assert not set(shown) & {"\x1b", "\u202e"}
+
+
 def test_reader_that_went_away_ends_the_command_in_silence(tmp_path: Path) -> None:
     reader, writer = os.pipe()
     os.close(reader)

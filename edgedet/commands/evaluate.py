@@ -31,7 +31,7 @@ from edgedet.options import (
     with_flags,
 )
 from edgedet.runtimes.names import CHECKPOINT_SUFFIXES, RUNTIME_HELP, RUNTIMES
-from edgedet.terminal import show
+from edgedet.terminal import show, visible
 
 
 def add_evaluate(commands: Commands) -> None:
@@ -197,7 +197,7 @@ def _predict_pictures(args: argparse.Namespace) -> int:
         return 0
     kind = "note" if args.skip_broken else "error"
     sys.stderr.write(f"{kind}: {len(unreadable)} of {len(files)} images can't be read; the others are done:\n")
-    sys.stderr.writelines(f"  {reason}\n" for reason in unreadable)
+    sys.stderr.writelines(f"  {visible(reason)}\n" for reason in unreadable)
     return 0 if args.skip_broken else 2
 
 

@@ -23,6 +23,7 @@ from edgedet.options import (
     threshold,
 )
 from edgedet.runtimes.names import RUNTIME_HELP, RUNTIMES, SEND_HELP, SENT
+from edgedet.terminal import visible
 
 if TYPE_CHECKING:  # `--help` should not wait for NumPy and pycocotools
     from edgedet.contracts import NmsChoice
@@ -94,7 +95,7 @@ def run_evaluate(args: argparse.Namespace, open_model: OpenModel) -> Evaluated:
     runtime = None if args.model is None else open_model(args.model, args.runtime, nms_choice(args), args.send)
     split = _whole(data_paths(args), args)
     for warning in split.warnings:
-        sys.stderr.write(f"warning: {split.name}: {warning.text}\n")
+        sys.stderr.write(visible(f"warning: {split.name}: {warning.text}") + "\n")
     report = _of_detections(args, split) if runtime is None else _of_model(args, split, runtime)
     return Evaluated(report, split, runtime)
 

@@ -16,7 +16,7 @@ import numpy as np
 from edgedet.errors import OutputError, missing_extra
 from edgedet.evaluate.evaluator import EvalReport
 from edgedet.outputs.failures import naming_output
-from edgedet.terminal import is_quiet
+from edgedet.terminal import is_quiet, visible
 
 try:
     from rich.console import Console
@@ -140,7 +140,7 @@ class TrainLog:
 
     def message(self, text: str) -> None:
         """A line for the reader."""
-        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+        self._console.print(visible(text), markup=False, highlight=False, soft_wrap=True)
 
     def length(self, epochs: int, at_most: bool) -> None:
         """Length of the run as it is known now.

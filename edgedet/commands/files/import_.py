@@ -13,7 +13,7 @@ from edgedet.config import ACTIVATIONS
 from edgedet.contracts import INTERPOLATIONS
 from edgedet.errors import ConfigError
 from edgedet.options import image_size, positive_number
-from edgedet.terminal import show
+from edgedet.terminal import show, visible
 
 # No import of edgedet.exchange.checkpoints here: it needs torch. A test compares.
 PRESETS = ("mmdet", "mmyolo", "sscma")
@@ -98,7 +98,7 @@ def _import(args: argparse.Namespace) -> int:
     )
     if args.list:
         rows = list_keys(request)
-        print(describe_keys(rows), end="")  # a row a key, for grep
+        print(visible(describe_keys(rows)), end="")  # a row a key, for grep
         give(args, [asdict(row) for row in rows])
     else:
         report = import_checkpoint(request)

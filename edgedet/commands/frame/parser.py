@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NoReturn
 
 from edgedet.errors import nearest
-from edgedet.terminal import COLUMNS
+from edgedet.terminal import COLUMNS, visible
 
 # What other tools call it -> the command here.
 OTHER_WORDS = {
@@ -124,7 +124,7 @@ class Parser(argparse.ArgumentParser):
 
 def fail(message: str) -> int:
     """One line on stderr, whatever a message holds."""
-    sys.stderr.write(f"error: {' '.join(message.split())}\n")
+    sys.stderr.write(f"error: {visible(' '.join(message.split()))}\n")
     return 2
 
 

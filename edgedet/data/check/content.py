@@ -25,6 +25,7 @@ from typing import TypeVar
 import numpy as np
 
 from edgedet.contracts import PreprocessSpec
+from edgedet.data.check.leak import with_leak
 from edgedet.data.check.whole import whole_splits
 from edgedet.data.coco.facts import dark_text
 from edgedet.data.coco.split import CocoSplit, ImageRecord, require_same_classes
@@ -124,9 +125,10 @@ def examine_for_training(paths: DataPaths, spec: PreprocessSpec, progress: Progr
         valid = attempt(partial(paths.load, "valid", progress))
     if train is not None and valid is not None:
         attempt(partial(require_same_classes, train, valid))
-    if train is not None:
+    # Where every image is broken, that is what is wrong, and who decodes them says so.
+    if train is not None and train.images:
         attempt(partial(require_learnable, train, spec))
-    if valid is not None:
+    if valid is not None and valid.images:
         attempt(partial(require_judgeable, valid))
     return TrainingData(train, valid, tuple(faults))
 
@@ -156,7 +158,7 @@ def load_for_training(
     if train.broken or valid.broken:  # what is left may be too little
         require_learnable(train, spec)
         require_judgeable(valid)
-    return train, valid
+    return train, with_leak(train, valid)
 
 
 def require_sound(split: CocoSplit) -> None:

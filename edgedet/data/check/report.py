@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
@@ -13,6 +12,7 @@ import numpy as np
 
 from edgedet.contracts import PreprocessSpec
 from edgedet.data.check.content import examine_for_training
+from edgedet.data.check.leak import shared_pictures
 from edgedet.data.coco.split import CocoSplit, DataWarning, ImageRecord
 from edgedet.data.paths import DataPaths
 from edgedet.data.pictures.headers import read_header
@@ -147,7 +147,7 @@ def check_dataset(
                 if progress:
                     progress(done, total)
     reports = tuple(_report(split, files[split.name], spec) for split in splits)
-    duplicates = _duplicates(files["train"], files["valid"])
+    duplicates = shared_pictures(*splits) if len(splits) == 2 else ()
     comparable = len(splits) == 2 and splits[0].class_names == splits[1].class_names
     advice = tuple(_advise(reports[0], reports[1], len(duplicates), spec)) if comparable else ()
     refusals = tuple(str(fault) for fault in loaded.faults)
@@ -159,7 +159,6 @@ class _File:
     """What decoding one image file showed."""
 
     path: str
-    digest: str  # SHA-256 of the file
     kinds: tuple[str, ...]
     problem: str  # "" when it decodes
 
@@ -177,8 +176,7 @@ def _examine(record: ImageRecord) -> _File:
         problem = decode_problem(record.path)
     except DataError as error:
         problem = str(error)
-    digest = hashlib.sha256(record.path.read_bytes()).hexdigest()
-    return _File(str(record.path), digest, tuple(kinds), problem)
+    return _File(str(record.path), tuple(kinds), problem)
 
 
 def input_boxes(record: ImageRecord, spec: PreprocessSpec) -> np.ndarray:
@@ -187,8 +185,9 @@ def input_boxes(record: ImageRecord, spec: PreprocessSpec) -> np.ndarray:
 
 
 def _report(split: CocoSplit, files: list[_File], spec: PreprocessSpec) -> SplitReport:
-    boxes = np.concatenate([input_boxes(record, spec) for record in split.images])
-    labels = np.concatenate([record.labels for record in split.images])
+    # A split whose images are all broken has none left.
+    boxes = np.concatenate([np.zeros((0, 4)), *(input_boxes(record, spec) for record in split.images)])
+    labels = np.concatenate([np.zeros(0, np.int64), *(record.labels for record in split.images)])
     sides = boxes[:, 2:] - boxes[:, :2]
     areas = sides.prod(axis=1)
     size = (areas >= SMALL_AREA_PX2).astype(int) + (areas >= LARGE_AREA_PX2)
@@ -209,7 +208,7 @@ def _report(split: CocoSplit, files: list[_File], spec: PreprocessSpec) -> Split
         images=len(split.images) + len(split.broken),
         images_without_boxes=counts.count(0),
         crowd_boxes=int(sum(record.crowd.sum() for record in split.images)),
-        max_boxes=max(counts),
+        max_boxes=max(counts, default=0),
         classes=tuple(classes),
         ap_boxes=_ap_boxes(split),
         image_kinds=kinds,
@@ -220,18 +219,12 @@ def _report(split: CocoSplit, files: list[_File], spec: PreprocessSpec) -> Split
 
 def _ap_boxes(split: CocoSplit) -> dict[str, int]:
     """Non-crowd boxes in pycocotools' area ranges, both ends included, area in image px as in the annotation file."""
-    areas = np.concatenate([record.areas[~record.crowd] for record in split.images])
+    areas = np.concatenate([np.zeros(0), *(record.areas[~record.crowd] for record in split.images)])
     ends = (0, SMALL_AREA_PX2, LARGE_AREA_PX2, np.inf)
     return {
         name: int(((areas >= low) & (areas <= high)).sum())
         for name, low, high in zip(AREAS, ends[:-1], ends[1:], strict=True)
     }
-
-
-def _duplicates(train: list[_File], valid: list[_File]) -> tuple[tuple[str, str], ...]:
-    """Pairs of files with the same bytes, in the order of valid."""
-    known = {file.digest: file.path for file in reversed(train)}
-    return tuple((known[file.digest], file.path) for file in valid if file.digest in known)
 
 
 def _advise(train: SplitReport, valid: SplitReport, duplicates: int, spec: PreprocessSpec) -> list[str]:
@@ -274,21 +267,33 @@ def _both(duplicates: int) -> str:
 def _advise_classes(train: SplitReport, valid: SplitReport) -> list[str]:
     advice = []
     most = max(counts.boxes for counts in train.classes)
-    for learned, tested in zip(train.classes, valid.classes, strict=True):
-        if not learned.boxes:
-            advice.append(f"class {learned.name!r} has no box in train: it can't be learned; remove the category")
-        elif learned.boxes < FEW_BOXES:
+    unlearned = [counts.name for counts in train.classes if not counts.boxes]
+    untested = [counts.name for counts in valid.classes if not counts.boxes]
+    if unlearned:
+        advice.append(
+            f"{_have(unlearned)} no box in train: it can't be learned; leave it out (`--classes` names those to keep)"
+        )
+    for learned in train.classes:
+        if 0 < learned.boxes < FEW_BOXES:
             advice.append(
                 f"class {learned.name!r} has only {counted(learned.boxes, 'box', 'boxes')} in train; {FEW_BOXES} or "
                 "more are advisable"
             )
-        elif learned.boxes * 20 < most:
+        elif 0 < learned.boxes * 20 < most:
             advice.append(
                 f"class {learned.name!r} has {learned.boxes} boxes in train, another one {most}: expect a low AP"
             )
-        if not tested.boxes:
-            advice.append(f"class {tested.name!r} has no box in valid: its AP will read -1 and is left out of the mean")
+    if untested:
+        advice.append(f"{_have(untested)} no box in valid: its AP will read -1 and is left out of the mean")
     return advice
+
+
+def _have(names: list[str]) -> str:
+    """Classes as the subject of a sentence; of many only the first."""
+    if len(names) == 1:
+        return f"class {names[0]!r} has"
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return f"each of {len(names)} classes ({', '.join(repr(name) for name in names[:3])}{more}) has"
 
 
 def _split_lines(split: SplitReport, width: int, height: int) -> list[str]:

@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from edgedet.data.coco.facts import source_facts
+from edgedet.data.coco.classes import names_alike, require_plain_names
+from edgedet.data.coco.facts import corner_example, source_facts, stated_boxes
 from edgedet.data.coco.orientation import bring_upright, with_headers
 from edgedet.data.coco.split import CocoSplit, DataWarning, ImageRecord
 from edgedet.data.formats.annotations import Annotations, Findings, Instance, RawImage
@@ -100,6 +101,12 @@ def build_split(split: str, parsed: Annotations, sources: Sequence[Annotations] 
         says whether that is an error.
     """
     findings = parsed.findings
+    require_plain_names(parsed)
+    for pair in names_alike([category.name for category in parsed.categories]):
+        findings.add("class_names_alike", " and ".join(ascii(name) for name in pair))
+    for part in sources or (parsed,):
+        if example := corner_example(*stated_boxes(part)):
+            findings.add("boxes_in_corner", example, len(part.instances))
     label_of = {category.category_id: label for label, category in enumerate(parsed.categories)}
     of_image: dict[int, list[Instance]] = {image.image_id: [] for image in parsed.images}
     for instance in parsed.instances:
@@ -125,6 +132,7 @@ def build_split(split: str, parsed: Annotations, sources: Sequence[Annotations] 
 def _clean_instances(raw: RawImage, instances: list[Instance], findings: Findings) -> list[Instance]:
     """Clip and drop the boxes of one image, counting each."""
     kept = []
+    seen: set[tuple[int, tuple[float, ...]]] = set()
     for instance in instances:
         where = f"annotation {instance.annotation_id} of {raw.file_name}"
         x, y, width, height = instance.bbox
@@ -133,6 +141,9 @@ def _clean_instances(raw: RawImage, instances: list[Instance], findings: Finding
                 "box_negative" if width < 0 or height < 0 else "box_empty", f"{where}: {width:g}x{height:g} px"
             )
             continue
+        if (instance.category_id, instance.bbox) in seen:
+            findings.add("box_duplicate", where)
+        seen.add((instance.category_id, instance.bbox))
         left, top = max(x, 0.0), max(y, 0.0)
         right, bottom = min(x + width, float(raw.width)), min(y + height, float(raw.height))
         if right <= left or bottom <= top:

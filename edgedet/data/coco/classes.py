@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -114,3 +115,30 @@ def _add_categories(categories: dict[str, Category], part: Annotations) -> None:
 
 def _where(parts: Sequence[Annotations]) -> str:
     return " + ".join(part.where for part in parts)
+
+
+def require_plain_names(part: Annotations) -> None:
+    """Make sure that class names are one line of text.
+
+    Args:
+        part: data set.
+    Raises:
+        DataError: one holds control characters, as lines that were read with their end do.
+    """
+    for category in part.categories:
+        if any(unicodedata.category(character) in ("Cc", "Zl", "Zp") for character in category.name):
+            raise DataError(
+                f"{part.where}: the name {category.name!a:.80} of class {category.category_id} holds the end of a line "
+                "or another control character, expected one line of text; mend the name where it is written"
+            )
+
+
+def names_alike(names: Sequence[str]) -> list[tuple[str, str]]:
+    """Pairs of names that people take for one: upper case, blanks, forms of Unicode and invisible marks left out."""
+    first: dict[str, str] = {}
+    return [(other, name) for name in names if (other := first.setdefault(_plain(name), name)) != name]
+
+
+def _plain(name: str) -> str:
+    shown = "".join(character for character in name if unicodedata.category(character) != "Cf")
+    return " ".join(unicodedata.normalize("NFKC", shown).casefold().replace("_", " ").replace("-", " ").split())

@@ -5,7 +5,8 @@ before its boxes are clipped and before it is merged with others. What follows f
 `edgedet.data.check.content`.
 
 Boxes: a box fits when it has area and lies inside its image, give or take 1 % of the sides. Where many don't, other
-readings of the same four numbers are tried; one that makes nearly all of them fit is the likely meaning.
+readings of the same four numbers are tried; one that makes nearly all of them fit is the likely meaning. Files that
+two tools wrote hold two meanings: then the boxes that misfit are explained by one, and the others are right.
 
 Pixels: cameras deliver 10, 12 or 14 bits in files of 16, whose pictures are almost black when 65535 is white.
 """
@@ -29,6 +30,12 @@ PERCENT_BOXES = 20  # fewer may all lie in a corner by chance
 PERCENT_SIDE_PX = 300  # of the smallest image; in smaller ones 0..100 is an ordinary place
 PERCENT_SPREAD = 12.0  # standard deviation of their centres in x and in y; a logo in a corner stays where it is
 FITS_OTHERWISE = 0.98  # of the boxes: the other reading explains them
+MIXED_PART = 0.05  # of the boxes that a second tool wrote; fewer do little harm, and may be slips of a hand
+MIXED_BOXES = 5  # that misfit and are corners; a few large objects at a border look alike
+MIXED_OVERHANG = 0.1  # of the image's side, their median; objects that a border cuts overhang by less
+CORNER_PART = 0.6  # of both sides, where all boxes end although they spread: drawn on smaller pictures
+CORNER_BOXES = 20  # fewer may be there by chance
+CORNER_SPREAD = 0.15  # of what they reach, standard deviation of their centres; what stays in one place has less
 DARK_IMAGES = 16  # 16-bit pictures that are looked at, spread over the source
 DARKEST_WHITE = 64  # of 255: a brightest pixel up to it uses at most 14 of 16 bits
 
@@ -45,6 +52,13 @@ class SourceFacts:
     dark: str = ""  # the same of 16-bit pictures
 
 
+def stated_boxes(part: Annotations) -> tuple[np.ndarray, np.ndarray]:
+    """Boxes as stated, and the sizes of their images: float64 (N, 4), xywh, and (N, 2), px."""
+    size_of = {image.image_id: (image.width, image.height) for image in part.images}
+    boxes = np.array([instance.bbox for instance in part.instances], np.float64).reshape(-1, 4)
+    return boxes, np.array([size_of[instance.image_id] for instance in part.instances], np.float64).reshape(-1, 2)
+
+
 def source_facts(part: Annotations) -> SourceFacts:
     """Look at the boxes and the 16-bit pictures of a source.
 
@@ -53,9 +67,7 @@ def source_facts(part: Annotations) -> SourceFacts:
     Returns:
         What speaks against them.
     """
-    size_of = {image.image_id: (image.width, image.height) for image in part.images}
-    boxes = np.array([instance.bbox for instance in part.instances], np.float64).reshape(-1, 4)
-    sizes = np.array([size_of[instance.image_id] for instance in part.instances], np.float64).reshape(-1, 2)
+    boxes, sizes = stated_boxes(part)
     return SourceFacts(part.where, len(boxes), misread_boxes(boxes, sizes), _dark_pictures(part))
 
 
@@ -93,7 +105,64 @@ def misread_boxes(boxes: np.ndarray, sizes: np.ndarray) -> str:
                     f"all fit when {meaning}; export them as the format wants them, in COCO as x, y, width, height in "
                     "pixels"
                 )
-    return ""
+        return _mixed(boxes, sizes, unit) or _mostly_outside(boxes, sizes)
+
+
+def _mixed(boxes: np.ndarray, sizes: np.ndarray, unit: np.ndarray) -> str:
+    """What to say when a part of the boxes has another meaning than the rest; empty when it has not."""
+    count = len(boxes)
+    below_a_pixel = unit & ((boxes[:, 2:] > 0) & (boxes[:, 2:] < 1)).all(axis=1)  # no marks such as 0, 0, 1, 1
+    if below_a_pixel.sum() >= max(LEAST_BOXES, MIXED_PART * count):
+        return (
+            f"{below_a_pixel.sum()} of {count} boxes lie in 0..1, the others do not: those look normalized by width "
+            "and height, as if two tools had written the file; bring all of them to pixels"
+        )
+    over = ~_fits(boxes, sizes) & (boxes[:, 2:] > 0).all(axis=1)
+    if over.sum() < max(MIXED_BOXES, MIXED_PART * count):
+        return ""
+    far = ((boxes[over, :2] + boxes[over, 2:]) / sizes[over] - 1.0).max(axis=1)
+    as_corners = _fits(_corners(boxes[over], sizes[over]), sizes[over])
+    if np.median(far) < MIXED_OVERHANG or as_corners.mean() < FITS_OTHERWISE:
+        return ""
+    return (
+        f"{over.sum()} of {count} boxes reach far out of their image, and nearly all of these fit when their numbers "
+        "are taken for corners (x1, y1, x2, y2), as if two tools had written the file; export all of them as x, y, "
+        "width, height in pixels"
+    )
+
+
+def _mostly_outside(boxes: np.ndarray, sizes: np.ndarray) -> str:
+    """What to say when most boxes, but not all, lie beside their images; empty when they do not."""
+    count = len(boxes)
+    lost = int(((boxes[:, :2] >= sizes) | (boxes[:, :2] + boxes[:, 2:] <= 0)).any(axis=1).sum())
+    if not max(LEAST_BOXES, count // 2) < lost < count:
+        return ""
+    reach = float(((boxes[:, :2] + boxes[:, 2:]) / sizes).max())
+    return (
+        f"{lost} of {count} boxes lie wholly outside their images, up to {reach:.3g} times as far as these reach: were "
+        "they drawn on pictures of another size, or before these were cut out? Export images and boxes together again, "
+        "or remove the boxes that have no picture"
+    )
+
+
+def corner_example(boxes: np.ndarray, sizes: np.ndarray) -> str:
+    """Say how far the boxes reach when all of them keep to the upper left and spread over it, as on smaller pictures.
+
+    Args:
+        boxes: float64 (N, 4), as stated.
+        sizes: float64 (N, 2), width and height of each box's image, px.
+    Returns:
+        The part of the pictures that they reach; empty when they reach further, are few, or stay in one place.
+    """
+    if len(boxes) < CORNER_BOXES:
+        return ""
+    with np.errstate(over="ignore", invalid="ignore"):
+        start, end = boxes[:, :2] / sizes, (boxes[:, :2] + boxes[:, 2:]) / sizes
+        spread, reach = ((start + end) / 2).std(axis=0), end.max(axis=0)
+        if start.min() < -FIT_TOLERANCE or reach.max() > CORNER_PART or (spread < CORNER_SPREAD * reach).any():
+            return ""
+    across, down = reach.tolist()
+    return f"the left {100 * across:.0f} % and the upper {100 * down:.0f} % of their images"
 
 
 def _in_percent(boxes: np.ndarray, sizes: np.ndarray) -> bool:

@@ -17,22 +17,29 @@ from edgedet.data.coco.facts import SourceFacts
 from edgedet.errors import DataError
 
 WARNING_TEXTS = {
+    "class_names_alike": "class names differ only in upper case, blanks, or invisible marks; is one class meant?",
     "classes_left_out": "selection of classes left out others",
     "annotation_id_duplicate": "annotations repeat an id and got a new one",
     "annotation_id_zero": "annotation has id 0, which plain pycocotools never counts as found; it counts here",
     "annotation_without_image": "annotations belong to no image of the file and were dropped",
-    "area_replaced": "annotations state an area that is no positive number; width x height is used",
+    "area_replaced": "annotations state an area that can't be one of their box; width x height is used",
     "box_clipped": "boxes reached outside their image and were clipped",
+    "box_duplicate": "boxes are there twice, with the same class; AP counts each, and one detection finds only one",
     "box_empty": "boxes have no width or height and were dropped",
     "box_negative": "boxes have a negative width or height and were dropped; was the other corner meant?",
     "box_outside": "boxes lie wholly outside their image and were dropped",
+    "boxes_in_corner": "boxes all keep to a corner of their images: were they drawn on smaller pictures? Look at them",
     "category_unused_parent": "categories without annotations are only the parent of the others and were left out",
     "exif_assumed": "images are turned by their EXIF orientation; whether boxes refer to the upright or the stored "
     "pixels no size of an image shows, upright is assumed: look at them, and say `exif` if it is not so",
     "exif_rotated": "images are turned by their EXIF orientation; boxes refer to the upright image",
     "exif_boxes_turned": "images are turned by their EXIF orientation, and so are their boxes, made for stored pixels",
-    "file_name_differs": "images have a file whose name is written in another way (accents, %20, back-slashes)",
+    "file_name_differs": "images have a file whose name is written in another way (accents, %20, back-slashes, case)",
     "file_name_duplicate": "images repeat the file of another image",
+    "ignore_flag": "annotations are marked `ignore`, which COCO does not know (iscrowd it does); they count as objects",
+    "image_ids_shifted": "annotations belong to the number beside the images', and the other end has none: are all "
+    "image_id one off? Look at the boxes",
+    "images_in_train": "images are in train, too: AP on them is better than on new pictures",
     "image_odd": "images have something odd in their files that was passed over",
     "label_missing": "images have no label file and are taken to show no object",
     "label_without_image": "label files belong to no image and were left out",

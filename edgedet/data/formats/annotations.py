@@ -52,10 +52,10 @@ class Findings:
     def __init__(self) -> None:
         self._found: dict[str, tuple[int, str]] = {}
 
-    def add(self, code: str, example: str) -> None:
-        """Count one more; the first example is kept."""
+    def add(self, code: str, example: str, times: int = 1) -> None:
+        """Count one or several more; the first example is kept."""
         count, first = self._found.get(code, (0, example))
-        self._found[code] = (count + 1, first)
+        self._found[code] = (count + times, first)
 
     def extend(self, other: Findings) -> None:
         """Count what another one counted."""

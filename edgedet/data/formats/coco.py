@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
@@ -164,10 +164,12 @@ def _parse_annotations(
     instances: list[Instance] = []
     used: set[int] = set()
     repeated: list[int] = []
+    lost: list[int] = []  # image ids that no image has
     for index, entry in enumerate(document["annotations"]):
         instance = _parse_annotation(entry, f"{path}: annotations[{index}]", category_ids, findings)
         if instance.image_id not in image_ids:
             findings.add("annotation_without_image", f"annotation {instance.annotation_id}")
+            lost.append(instance.image_id)
             continue
         if instance.annotation_id in used:
             findings.add("annotation_id_duplicate", f"id {instance.annotation_id}")
@@ -184,7 +186,17 @@ def _parse_annotations(
         instances[position] = replace(instances[position], annotation_id=offset)
     if 0 in used:
         findings.add("annotation_id_zero", "id 0")
+    if _one_off(image_ids, lost, {instance.image_id for instance in instances}):
+        findings.add(
+            "image_ids_shifted", f"image_id {lost[0]}, the images go from {min(image_ids)} to {max(image_ids)}"
+        )
     return tuple(instances)
+
+
+def _one_off(image_ids: set[int], lost: Sequence[int], used: set[int]) -> bool:
+    """True when annotations stand just beyond one end of the images' numbers, and none at the other end."""
+    first, last = min(image_ids), max(image_ids)
+    return (set(lost) == {last + 1} and first not in used) or (set(lost) == {first - 1} and last not in used)
 
 
 def _parse_annotation(entry: Any, where: str, category_ids: set[int], findings: Findings) -> Instance:
@@ -202,15 +214,27 @@ def _parse_annotation(entry: Any, where: str, category_ids: set[int], findings: 
         raise DataError(f"{where}: 'bbox' must be 4 finite numbers (x, y, width, height), found {bbox!r:.80}")
     x, y, width, height = (float(number) for number in bbox)
     area = entry.get("area")
-    if not _is_finite(area) or area <= 0:
+    if not _is_area(area, width, height):
         # COCO's area is the segment's; of a bare box it is the box's. Absent is fine, nonsense is counted.
         if area is not None and width > 0 and height > 0:
             findings.add("area_replaced", f"annotation {annotation_id}: {area!r:.30}")
         area = width * height
+    if entry.get("ignore") in (1, True):
+        findings.add("ignore_flag", f"annotation {annotation_id}")
     crowd = entry.get("iscrowd", 0)
     if crowd not in (0, 1):
         raise DataError(f"{where}: 'iscrowd' must be 0 or 1, found {crowd!r:.30}; fix the annotation file")
     return Instance(annotation_id, image_id, category_id, (x, y, width, height), float(area), bool(crowd))
+
+
+def _is_area(value: Any, width: float, height: float) -> bool:
+    """True when a segment in the box can have this area; in parts of the image, or of another size, it can't."""
+    if not _is_finite(value) or value <= 0:
+        return False
+    if width <= 0 or height <= 0:
+        return True
+    # Polygons whose pixels are counted with both ends reach over their box by one.
+    return bool(min(1.0, width * height / 2) <= value <= (width + 2) * (height + 2))
 
 
 def _is_finite(value: Any) -> bool:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import difflib
 import os
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeAlias
 from urllib.parse import unquote
 
 from edgedet.errors import DataError
+
+_Rule: TypeAlias = Callable[[str], str]
 
 
 class FileNames:
@@ -17,7 +20,8 @@ class FileNames:
 
     Exporters and archives change names: accents as one or two code points (NFC, NFD), bytes of latin-1 where a
     file system has UTF-8, %20 for a blank, \ for /. A file that has exactly the stated name wins; otherwise the only
-    one that has the same name when such differences are taken away.
+    one that has the same name when such differences are taken away; otherwise the only one that Windows and macOS would
+    open by it: upper and lower case and blanks at the ends left out.
 
     Args:
         root: folder that the names start from.
@@ -25,7 +29,7 @@ class FileNames:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self._listed: dict[Path, dict[str, list[str]]] = {}  # folder -> plain name -> its names
+        self._listed: dict[tuple[Path, _Rule], dict[str, list[str]]] = {}  # folder, rule -> plain name -> its names
 
     def find(self, name: str, where: str) -> tuple[Path, bool]:
         """The file of a name.
@@ -49,7 +53,7 @@ class FileNames:
             ) from error
         except OSError:  # a name that is too long, for example
             return exact, False
-        found = self._similar(self.root, plain_name(name).split("/"))
+        found = next(filter(None, (self._similar(self.root, plain(name).split("/"), plain) for plain in _RULES)), [])
         if len(found) > 1:
             choices = " and ".join(sorted(ascii(str(path.relative_to(self.root))) for path in found))
             raise DataError(
@@ -58,25 +62,25 @@ class FileNames:
             )
         return (found[0], True) if found else (exact, False)
 
-    def _similar(self, folder: Path, parts: list[str]) -> list[Path]:
+    def _similar(self, folder: Path, parts: list[str], plain: _Rule) -> list[Path]:
         """Files below a folder with these plain names."""
-        there = self._plain_names(folder)
+        there = self._plain_names(folder, plain)
         whole = [folder / name for name in there.get("/".join(parts), ())]
         if len(parts) == 1:
             return whole
-        below = [path for name in there.get(parts[0], ()) for path in self._similar(folder / name, parts[1:])]
+        below = [path for name in there.get(parts[0], ()) for path in self._similar(folder / name, parts[1:], plain)]
         return whole + below
 
-    def _plain_names(self, folder: Path) -> dict[str, list[str]]:
-        if folder not in self._listed:
+    def _plain_names(self, folder: Path, plain: _Rule) -> dict[str, list[str]]:
+        if (folder, plain) not in self._listed:
             names: dict[str, list[str]] = {}
             try:
                 for name in os.listdir(folder):
-                    names.setdefault(plain_name(name), []).append(name)
+                    names.setdefault(plain(name), []).append(name)
             except OSError:  # no folder, or none that may be read: nothing is found there
                 names.clear()
-            self._listed[folder] = names
-        return self._listed[folder]
+            self._listed[folder, plain] = names
+        return self._listed[folder, plain]
 
 
 def find_in(folders: Sequence[FileNames], name: str, where: str) -> tuple[Path, bool] | None:
@@ -102,7 +106,7 @@ def nearest_name(path: Path) -> str:
         names = os.listdir(path.parent)
     except OSError:
         return ""
-    like = difflib.get_close_matches(path.name, names, 1, 0.8)
+    like = difflib.get_close_matches(path.name, names, 1, 0.7)
     return f" (that folder has {like[0]!a})" if like else ""
 
 
@@ -114,6 +118,14 @@ def plain_name(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
+def loose_name(name: str) -> str:
+    """A plain name without upper case, and without blanks at the ends of its parts."""
+    return "/".join(part.strip() for part in plain_name(name).casefold().split("/"))
+
+
 def _only_bytes(name: str) -> bool:
     """True when what is not ASCII are bytes that no UTF-8 text holds: the whole name is then in latin-1."""
     return all(character < "\x80" or "\udc80" <= character <= "\udcff" for character in name)
+
+
+_RULES: tuple[_Rule, ...] = (plain_name, loose_name)  # the first by which a file is found counts

@@ -59,6 +59,22 @@ def first(key: str, values: dict[str, Any]) -> Change:
     return lambda document: document[key][0].update(copy.deepcopy(values))
 
 
+def every(step: int, change: Callable[[dict[str, Any]], object]) -> Change:
+    """Change some annotations, as when two tools wrote a file."""
+    return lambda document: [change(annotation) for annotation in document["annotations"][::step]]
+
+
+def to_parts(annotation: dict[str, Any]) -> None:
+    x, y, w, h = annotation["bbox"]
+    annotation.update(bbox=[x / 96, y / 80, w / 96, h / 80])
+
+
+def away(document: dict[str, Any]) -> None:
+    """All boxes but one, as of pictures that are larger."""
+    for annotation in document["annotations"][1:]:
+        annotation.update(bbox=[side * 4 + 96 * (place < 2) for place, side in enumerate(annotation["bbox"])])
+
+
 def of_train(change: Change) -> Callable[[Path], None]:
     return lambda root: edit(root, change, ("train",))
 
@@ -134,6 +150,10 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "other size": (other_size, "1 of 4 images have another size than stated"),
     "dark 16 bits": (dark, "pictures have 16 bits, of which about 12 are used"),
+    "every third 0..1": (of_both(every(3, to_parts)), "6 of 18 boxes lie in 0..1, the others do not"),
+    "most beside": (of_both(away), "17 of 18 boxes lie wholly outside their images, up to"),
+    "a line end in a class": (of_both(first("categories", {"name": "red\n"})), r"'red.n' of class \d+ holds the end"),
+    "all broken": (lambda root: [p.write_bytes(b"no") for p in root.glob("valid/*.png")], "4 of 4 images can't"),
     "no JSON": (lambda root: (root / "valid" / NAME).write_text("{"), "not valid JSON"),
     "no valid split": (lambda root: shutil.rmtree(root / "valid"), "no annotations of valid found.*`val_fraction`"),
 }  # fmt: skip
@@ -181,6 +201,12 @@ GOOD: dict[str, Callable[[Path], object]] = {
     "every annotation id 0": of_both(each(lambda a: a.update(id=0))),
     "areas that are no numbers": of_both(each(lambda a: a.update(area=float("nan")))),
     "a class without a name": of_both(first("categories", {"name": ""})),
+    "names alike": of_both(first("categories", {"name": "RED"})),
+    "the same pictures twice": lambda root: (
+        shutil.rmtree(root / "valid"),
+        shutil.copytree(root / "train", root / "valid"),
+    ),
+    "files in upper case": lambda root: [p.rename(p.with_suffix(".PNG")) for p in root.rglob("*.png")],
     "64-bit ids": of_both(
         lambda d: (
             [entry.update(id=entry["id"] + 2**63) for entry in d["images"]]

@@ -89,6 +89,19 @@ def test_check_dataset_same_image_in_both_splits_is_found(tmp_path: Path) -> Non
     assert "1 image is in train and in valid, e.g." in report.to_text()
 
 
+def test_check_dataset_many_classes_without_boxes_are_one_sentence(tmp_path: Path) -> None:
+    write_both(tmp_path)
+    for path in tmp_path.rglob("*.json"):
+        document = json.loads(path.read_text())
+        document["categories"] += [{"id": 10 + number, "name": f"c{number}"} for number in range(80)]
+        path.write_text(json.dumps(document))
+    advice = check_dataset(tmp_path, SPEC).advice
+    assert any(
+        text.startswith("each of 80 classes ('c0', 'c1', 'c2' and 77 more) has no box in train") for text in advice
+    )
+    assert sum("'c" in text for text in advice) <= 3
+
+
 def test_check_dataset_image_that_does_not_decode_is_listed(tmp_path: Path) -> None:
     write_both(tmp_path)
     path = tmp_path / "train" / "2.png"

@@ -134,7 +134,7 @@ def test_load_split_wrong_box_is_put_right_and_counted(
     tmp_path: Path, bbox: list[float], code: str | None, expected: list[float] | None
 ) -> None:
     content = document()
-    content["annotations"][0].update(bbox=bbox, area=10_000)
+    content["annotations"][0].update(bbox=bbox, area=abs(bbox[2] * bbox[3]))
     split = load_split(write_roboflow(tmp_path, content), "train")
     assert codes(split) == ({code: 1} if code else {})
     assert len(split.images[0].boxes) == (2 if expected else 1)
@@ -207,6 +207,39 @@ def test_load_split_duplicate_file_is_counted(tmp_path: Path) -> None:
     split = load_split(write_roboflow(tmp_path, content), "train")
     assert codes(split) == {"file_name_duplicate": 1}
     assert len(split.images) == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        (lambda c: c["annotations"].append({**c["annotations"][0], "id": 99}), {"box_duplicate": 1}),
+        (lambda c: c["annotations"][0].update(ignore=1), {"ignore_flag": 1}),
+        (lambda c: c["annotations"][0].update(ignore=0), {}),
+        (lambda c: c["annotations"][0].update(area=0.01), {"area_replaced": 1}),  # in parts of the image
+        (lambda c: c["annotations"][0].update(area=1e6), {"area_replaced": 1}),  # of a larger picture
+        (lambda c: c["annotations"][0].update(area=12.5), {}),  # of a thin segment
+        (lambda c: c["categories"][1].update(name=" CAT"), {"class_names_alike": 1}),
+        (lambda c: c["categories"][1].update(name="cat\u200b"), {"class_names_alike": 1}),
+    ],
+)
+def test_load_split_odd_entries_are_counted(
+    tmp_path: Path, change: Callable[[dict[str, Any]], None], found: dict[str, int]
+) -> None:
+    content = document()
+    change(content)
+    assert codes(load_split(write_roboflow(tmp_path, content), "train")) == found
+
+
+@pytest.mark.parametrize(("step", "numbers"), [(1, (1, 2)), (-1, (2, 1))])
+def test_load_split_image_ids_one_off_are_named(tmp_path: Path, step: int, numbers: tuple[int, int]) -> None:
+    content = document()
+    for image, number in zip(content["images"], numbers, strict=True):
+        image["id"] = number
+    for annotation, number in zip(content["annotations"], numbers, strict=False):
+        annotation["image_id"] = number + step
+    split = load_split(write_roboflow(tmp_path, content), "train")
+    assert codes(split)["image_ids_shifted"] == 1
+    assert codes(split)["annotation_without_image"] == 1
 
 
 def _set(*path: Any, value: Any) -> Callable[[dict[str, Any]], None]:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edgedet.data.coco.facts import dark_text, misread_boxes
+from edgedet.data.coco.facts import corner_example, dark_text, misread_boxes
 from edgedet.data.pictures.preprocess import load_image
 
 SIZES = np.full((40, 2), [128.0, 96.0])
@@ -82,6 +82,36 @@ def test_misread_boxes_few_sloppy_boxes_are_no_proof() -> None:
     assert misread_boxes(sloppy, SIZES) == ""
     two = np.array([[60.0, 40, 100, 80], [70, 50, 120, 90]])
     assert misread_boxes(two, SIZES[:2]) == ""
+
+
+def test_misread_boxes_of_two_tools_are_named_and_objects_that_reach_out_are_not() -> None:
+    mixed = boxes()
+    mixed[::2] = corners(mixed)[::2]
+    assert re.search(r"of 40 boxes reach far out .* taken for corners", misread_boxes(mixed, SIZES))
+    parts = boxes()
+    parts[::10] = normalized(parts)[::10]
+    assert "4 of 40 boxes lie in 0..1, the others do not" in misread_boxes(parts, SIZES)
+    marks = boxes()
+    marks[::10] = [0, 0, 1, 1]  # as some tools mark pictures without an object
+    assert misread_boxes(marks, SIZES) == ""
+    hidden = boxes()  # whole bodies, of which the border hides a part
+    hidden[:, 2:] *= 2
+    hidden[:, :2] -= hidden[:, 2:] / 4
+    assert misread_boxes(hidden, SIZES) == ""
+
+
+def test_misread_boxes_of_larger_pictures_are_named() -> None:
+    assert re.search(
+        r"of 40 boxes lie wholly outside their images, up to 3\.\d+ times", misread_boxes(boxes() * 4, SIZES)
+    )
+
+
+def test_corner_example_speaks_of_boxes_that_spread_over_a_corner() -> None:
+    assert re.fullmatch(r"the left 4\d % and the upper 4\d % of their images", corner_example(boxes() * 0.45, SIZES))
+    assert corner_example(boxes(), SIZES) == ""
+    assert corner_example(boxes()[:19] * 0.45, SIZES[:19]) == ""  # too few to tell
+    logos = np.tile([4.0, 4.0, 20.0, 20.0], (40, 1)) + np.random.default_rng(3).uniform(0, 3, (40, 4))
+    assert corner_example(logos, SIZES) == ""
 
 
 def test_misread_boxes_one_large_object_in_each_image_is_right() -> None:

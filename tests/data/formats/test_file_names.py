@@ -30,6 +30,9 @@ LATIN = os.fsdecode("Café 1.png".encode("latin-1"))
         ("a/b/c.png", "a\\b\\c.png"),
         ("a%2Fc.png", "a/c.png"),
         (f"{NFC}/c.png", f"{NFD}/c.png"),
+        ("img_1.png", "IMG_1.PNG"),
+        ("Train/A.png", "train/a.png"),
+        (" a.png\r\n", "a.png"),
     ],
 )
 def test_find_name_written_in_another_way(tmp_path: Path, stated: str, on_disk: str) -> None:
@@ -52,6 +55,15 @@ def test_find_exact_name_wins_and_two_others_are_an_error(tmp_path: Path) -> Non
     assert files.find("..%2F..%2Fetc%2Fpasswd", "a.json")[1] is False  # nothing above the folder is looked at
     with pytest.raises(DataError, match="half a character"):
         files.find("a\ud800.png", "a.json")
+
+
+def test_find_upper_case_counts_where_both_are_there(tmp_path: Path) -> None:
+    for name in ("A.png", "a.png"):
+        (tmp_path / name).write_bytes(b"")
+    files = FileNames(tmp_path)
+    assert files.find("a.png", "a.json") == (tmp_path / "a.png", False)
+    with pytest.raises(DataError, match=r"there is no file 'A\.PNG', but 'A\.png' and 'a\.png'"):
+        files.find("A.PNG", "a.json")
 
 
 def test_plain_name_keeps_what_is_no_difference() -> None:
