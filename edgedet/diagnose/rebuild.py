@@ -6,7 +6,6 @@ stand in the file. They are put into the checkpoint's prepared graph; converting
 
 from __future__ import annotations
 
-import copy
 import operator
 from dataclasses import dataclass, replace
 
@@ -19,6 +18,7 @@ from edgedet.diagnose.gains import channel_gains
 from edgedet.errors import ConfigError, ConversionError
 from edgedet.graph.graph import Graph, Operator, Quantization, Tensor
 from edgedet.net.checkpoint import Checkpoint
+from edgedet.quantize.fx.copied import copied
 from edgedet.quantize.fx.fake_quant import FakeQuant, QuantConv2d
 from edgedet.quantize.fx.int16 import groups_of, settle_borders, widen
 from edgedet.quantize.fx.prepare import prepare_model, quantized_by, requantizes
@@ -62,7 +62,7 @@ def rebuild(graph: Graph, checkpoint: Checkpoint, source: str) -> Rebuilt:
         ConversionError: the file was not made from a checkpoint of this architecture, classes and input size.
     """
     prepared = _widened_like(prepare_model(checkpoint.build(), checkpoint.preprocess), graph, source)
-    frozen = copy.deepcopy(prepared)
+    frozen = copied(prepared)
     modules = dict(frozen.named_modules(remove_duplicate=False))
     tensors = _match(frozen, modules, graph, source)
     for node in frozen.graph.nodes:
@@ -123,12 +123,12 @@ def computing_nodes(graph_module: GraphModule, modules: dict[str, nn.Module]) ->
 
 
 def _replaced(graph_module: GraphModule, convolutions: GraphModule | None, keep_rounding: bool) -> GraphModule:
-    result = copy.deepcopy(graph_module)
+    result = copied(graph_module)
     for path, module in list(result.named_modules(remove_duplicate=False)):
         if isinstance(module, FakeQuant) and not keep_rounding:
             result.set_submodule(path, nn.Identity())
         elif isinstance(module, QuantConv2d) and convolutions is not None:
-            result.set_submodule(path, copy.deepcopy(convolutions.get_submodule(path)))
+            result.set_submodule(path, copied(convolutions.get_submodule(path)))
     return result
 
 
@@ -237,7 +237,7 @@ def _check_same(again: Graph, graph: Graph, source: str) -> None:
 
 def _scale_weights(prepared: GraphModule, gains: dict[str, np.ndarray]) -> GraphModule:
     """Rescale the channels of a prepared graph; the function stays the same."""
-    result = copy.deepcopy(prepared)
+    result = copied(prepared)
     modules = dict(result.named_modules(remove_duplicate=False))
     for node in result.graph.nodes:
         conv = modules.get(str(node.target)) if node.op == "call_module" else None

@@ -6,8 +6,6 @@ behind QAT is what PTQ uses: `settle_scales`, `freeze`, `graph_from_fx`.
 
 from __future__ import annotations
 
-import copy
-
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -15,6 +13,7 @@ from torch.autograd.function import FunctionCtx
 from torch.fx import GraphModule
 
 from edgedet.numerics.affine import WEIGHT_MAX
+from edgedet.quantize.fx.copied import copied
 from edgedet.quantize.fx.fake_quant import FakeQuant, QuantConv2d
 from edgedet.quantize.fx.qparams import DEAD_CHANNEL, LIMITS, AffineParams
 from edgedet.quantize.fx.settle_scales import settle_scales
@@ -139,7 +138,7 @@ class QatConv2d(nn.Module):
 
     def __init__(self, source: QuantConv2d) -> None:
         super().__init__()
-        self.conv = copy.deepcopy(source)
+        self.conv = copied(source)
         self.register_buffer("weight_zero_point", torch.zeros(len(source.weight), dtype=torch.int32), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -163,7 +162,7 @@ def make_trainable(calibrated: GraphModule) -> GraphModule:
     Returns:
         A new graph of the same function as the fake-quantized network, up to the rounding of biases.
     """
-    trainable = copy.deepcopy(calibrated)
+    trainable = copied(calibrated)
     for path, module in list(trainable.named_modules()):
         if isinstance(module, QuantConv2d):
             trainable.set_submodule(path, QatConv2d(module))
@@ -184,7 +183,7 @@ def trained_graph(trainable: GraphModule, calibrated: GraphModule) -> GraphModul
     Returns:
         A new calibrated graph on the CPU; `freeze` takes it.
     """
-    result = copy.deepcopy(calibrated)
+    result = copied(calibrated)
     trained = dict(trainable.named_modules())
     for path, module in result.named_modules():
         source = trained.get(path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
@@ -13,6 +12,7 @@ from torch.fx import GraphModule
 
 from edgedet.errors import DataError
 from edgedet.quantize.calibration.observers import MinMaxObserver
+from edgedet.quantize.fx.copied import copied
 from edgedet.quantize.fx.fake_quant import FakeQuant, Observer
 from edgedet.quantize.fx.prepare import channels_last
 from edgedet.quantize.fx.qparams import affine_params
@@ -62,7 +62,7 @@ def observe(
     Raises:
         DataError: no batch.
     """
-    watched = channels_last(copy.deepcopy(prepared))
+    watched = channels_last(copied(prepared))
     quants = [module for module in watched.modules() if isinstance(module, FakeQuant)]
     observers = {quant.name: new_observer() for quant in quants if not quant.fixed}
     for quant in quants:
@@ -97,7 +97,7 @@ def set_ranges(
     Raises:
         ConversionError: NaN, or a layer whose result is always 0.
     """
-    calibrated = channels_last(copy.deepcopy(prepared))
+    calibrated = channels_last(copied(prepared))
     for quant in calibrated.modules():
         if isinstance(quant, FakeQuant) and not quant.fixed:
             found = wide_ranges if wide_ranges is not None and quant.bits == 16 else ranges

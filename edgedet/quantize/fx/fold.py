@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import copy
-
 import numpy as np
 import torch
 from torch import nn
 from torch.fx import GraphModule, Node, symbolic_trace
 
+from edgedet.quantize.fx.copied import copied
 from edgedet.quantize.fx.qparams import check_finite
 
 
@@ -25,8 +24,8 @@ def fold_batch_norm(model: nn.Module) -> GraphModule:
     Raises:
         ConversionError: a weight or BatchNorm statistic is NaN or infinite.
     """
-    copied = copy.deepcopy(model).eval()
-    traced = copied if isinstance(copied, GraphModule) else symbolic_trace(copied)
+    network = copied(model).eval()
+    traced = network if isinstance(network, GraphModule) else symbolic_trace(network)
     modules = dict(traced.named_modules(remove_duplicate=False))
     pairs = [(node, conv) for node in traced.graph.nodes if (conv := _convolution_before(node, modules)) is not None]
     folded_away = {conv for _, conv in pairs}
@@ -74,7 +73,7 @@ def _folded(conv: nn.Module, bn: nn.Module, name: str) -> nn.Conv2d:
     gain = state.get("weight", np.ones(bn.num_features)) / np.sqrt(state["running_var"] + bn.eps)
     offset = state.get("bias", np.zeros(bn.num_features))
     old_bias = 0.0 if conv.bias is None else conv.bias.detach().numpy().astype(np.float64)
-    folded = copy.deepcopy(conv)
+    folded = copied(conv)
     weight = conv.weight.detach().numpy().astype(np.float64) * gain[:, None, None, None]
     folded.weight = nn.Parameter(torch.from_numpy(weight.astype(np.float32)))
     folded.bias = nn.Parameter(

@@ -9,7 +9,6 @@ saves its two borders.
 
 from __future__ import annotations
 
-import copy
 import difflib
 import operator
 import re
@@ -20,6 +19,7 @@ from torch import nn
 from torch.fx import GraphModule, Node
 
 from edgedet.errors import ConfigError
+from edgedet.quantize.fx.copied import copied
 from edgedet.quantize.fx.fake_quant import FakeQuant, QuantConv2d
 from edgedet.quantize.fx.prepare import quantized_by
 from edgedet.quantize.fx.qparams import (
@@ -121,7 +121,7 @@ def widen(prepared: GraphModule, names: Collection[str]) -> GraphModule:
     Returns:
         A new graph, to be calibrated: `set_ranges` settles its borders.
     """
-    result = copy.deepcopy(prepared)
+    result = copied(prepared)
     modules = dict(result.named_modules(remove_duplicate=False))
     wide = _closure(result, modules, {q for q in modules.values() if isinstance(q, FakeQuant) and q.name in names})
     prescribed = {quant.name: quant.params for quant in wide if quant.fixed}  # for int8 copies

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import operator
 from collections.abc import Callable
 
@@ -11,6 +10,7 @@ from torch import nn
 from torch.fx import GraphModule, Node
 
 from edgedet.errors import UnsupportedOpError
+from edgedet.quantize.fx.copied import copied
 
 # Modules that do nothing in evaluation mode.
 _NOTHING = (nn.Identity, nn.Dropout, nn.Dropout2d)
@@ -29,7 +29,7 @@ def lower_activations(folded: GraphModule) -> GraphModule:
     Raises:
         UnsupportedOpError: a hard sigmoid that does not follow a convolution of its own.
     """
-    lowered = copy.deepcopy(folded)
+    lowered = copied(folded)
     modules = dict(lowered.named_modules(remove_duplicate=False))
     for node in list(lowered.graph.nodes):
         if node.op != "call_module":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import operator
 
 import torch
@@ -13,6 +12,7 @@ from edgedet.contracts import PreprocessSpec
 from edgedet.errors import ConversionError, UnsupportedOpError
 from edgedet.net.foreign import Constant, Requantize, add_relu, add_relu6, prelu
 from edgedet.net.rtmdet import RTMDet
+from edgedet.quantize.fx.copied import copied
 from edgedet.quantize.fx.fake_quant import FakeQuant, QuantConv2d, QuantConvTranspose2d, QuantWeights
 from edgedet.quantize.fx.fold import fold_batch_norm
 from edgedet.quantize.fx.lower_activations import lower_activations
@@ -43,7 +43,7 @@ def prepare(lowered: GraphModule, input_params: AffineParams) -> GraphModule:
         UnsupportedOpError: an operator without an int8 form.
         ConversionError: a group holds a tensor with a prescribed scale and others that need another one.
     """
-    prepared = copy.deepcopy(lowered)
+    prepared = copied(lowered)
     fuse_convolutions(prepared)
     check_supported(prepared)
     _insert_fake_quants(prepared, input_params)
@@ -265,7 +265,7 @@ def freeze(calibrated: GraphModule) -> GraphModule:
     Raises:
         ConversionError: NaN weights, or a bias that does not fit into int32.
     """
-    frozen = copy.deepcopy(calibrated)
+    frozen = copied(calibrated)
     modules = dict(frozen.named_modules(remove_duplicate=False))
     for node in frozen.graph.nodes:
         module = modules.get(str(node.target)) if node.op == "call_module" else None

@@ -7,11 +7,10 @@ scale; it costs an operator and a rounding, as it does wherever such a network i
 
 from __future__ import annotations
 
-import copy
-
 from torch.fx import GraphModule
 
 from edgedet.net.foreign import Requantize
+from edgedet.quantize.fx.copied import copied
 from edgedet.quantize.fx.prepare import prescribed
 from edgedet.quantize.fx.qparams import AffineParams
 from edgedet.quantize.fx.shared_scales import keeps_scale, shared_scale_groups
@@ -26,7 +25,7 @@ def separate_prescribed(graph_module: GraphModule, input_params: AffineParams) -
     Returns:
         A new graph of the same function, and the names of the tensors.
     """
-    result = copy.deepcopy(graph_module)
+    result = copied(graph_module)
     modules = dict(result.named_modules(remove_duplicate=False))
     names: list[str] = []
     for group in shared_scale_groups(result):

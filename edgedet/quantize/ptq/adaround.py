@@ -12,7 +12,6 @@ The covariances leave the means out; bias correction takes care of those exactly
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Sequence
 
@@ -21,6 +20,7 @@ import torch
 from torch import Tensor
 from torch.fx import GraphModule
 
+from edgedet.quantize.fx.copied import copied
 from edgedet.quantize.fx.fake_quant import QuantConv2d
 from edgedet.quantize.fx.walk import walk_layers
 from edgedet.quantize.ptq.bias_correction import correct_bias
@@ -49,7 +49,7 @@ def adaround(
     Returns:
         A new graph whose weight codes differ by at most 1 from the float weights' positions.
     """
-    rounded = copy.deepcopy(quantized)
+    rounded = copied(quantized)
     visits = (LayerRounding(seed), correct_bias) if biases else (LayerRounding(seed),)
     walk_layers(prepared, rounded, batches, visits)
     return rounded

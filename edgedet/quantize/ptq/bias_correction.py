@@ -7,13 +7,13 @@ appendix D.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule
 
+from edgedet.quantize.fx.copied import copied
 from edgedet.quantize.fx.fake_quant import QuantConv2d
 from edgedet.quantize.fx.walk import walk_layers
 
@@ -28,7 +28,7 @@ def correct_biases(prepared: GraphModule, quantized: GraphModule, batches: Seque
     Returns:
         A new graph with other float biases.
     """
-    corrected = copy.deepcopy(quantized)
+    corrected = copied(quantized)
     walk_layers(prepared, corrected, batches, (correct_bias,))
     return corrected
 

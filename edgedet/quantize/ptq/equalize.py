@@ -11,7 +11,6 @@ Source: Data-Free Quantization through Weight Equalization and Bias Correction, 
 
 from __future__ import annotations
 
-import copy
 import math
 
 import numpy as np
@@ -19,6 +18,7 @@ import torch
 from torch import nn
 from torch.fx import GraphModule, Node
 
+from edgedet.quantize.fx.copied import copied
 from edgedet.quantize.fx.qparams import check_finite
 
 ROUNDS = 8  # over the graph; a chain of layers settles in two or three
@@ -36,7 +36,7 @@ def equalize(lowered: GraphModule) -> tuple[GraphModule, int]:
     Raises:
         ConversionError: a weight is NaN or infinite.
     """
-    equalized = copy.deepcopy(lowered)
+    equalized = copied(lowered)
     modules = dict(equalized.named_modules(remove_duplicate=False))
     for name, module in modules.items():
         if isinstance(module, nn.Conv2d):

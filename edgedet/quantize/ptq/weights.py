@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import copy
-
 import numpy as np
 from torch.fx import GraphModule
 
 from edgedet.errors import ConfigError
+from edgedet.quantize.fx.copied import copied
 from edgedet.quantize.fx.fake_quant import QuantWeights
 from edgedet.quantize.fx.prepare import channels_last
 from edgedet.quantize.fx.qparams import weight_codes, weight_scales
@@ -30,7 +29,7 @@ def quantize_weights(calibrated: GraphModule, method: str = "minmax") -> GraphMo
     """
     if method not in WEIGHT_METHODS:
         raise ConfigError(f"weights {method!r}: expected one of {', '.join(WEIGHT_METHODS)}")
-    result = copy.deepcopy(calibrated)
+    result = copied(calibrated)
     for conv in result.modules():
         if isinstance(conv, QuantWeights):
             weight = conv.weight.detach().numpy()
