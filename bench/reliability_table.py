@@ -134,7 +134,7 @@ ROWS = (
         "6: 16-bit pictures of 10 or 12 bits",
         "dark data sets and single pictures, bright ones between",
         (
-            "data/coco/test_facts.py::test_dark_text_bits_that_are_used_decide",
+            "data/coco/test_wide_pictures.py::test_weak_text_bits_that_are_used_decide",
             "data/check/test_content.py::test_require_bright_files_only_dark_16_bit_pictures_are_refused",
             "evaluate/figures/test_false_alarms.py::test_predict_dark_16_bit_pictures_raise_data_error",
         ),

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
+from edgedet.data.coco.facts import SourceFacts
 from edgedet.data.coco.split import CocoSplit, ImageRecord
+from edgedet.data.coco.wide_pictures import weak_pictures
 from edgedet.data.pictures.headers import IMAGE_SUFFIXES, read_header
 from edgedet.errors import BrokenImagesError, DataError
 
@@ -31,10 +33,12 @@ def load_folder(
         raise DataError(f"{folder}: is a file, expected a folder of images; give its folder by `images`")
     if not folder.is_dir():
         raise DataError(f"{folder}: image folder not found; check the path given by `images`")
-    paths, found, broken = list_images(folder), list[ImageRecord](), list[str]()
+    paths, found, broken, wide = list_images(folder), list[ImageRecord](), list[str](), list[Path]()
     for number, path in enumerate(paths, start=1):
         try:
-            found.append(_record(number, path))
+            header = read_header(path)
+            found.append(_record(number, path, *header.upright_size))
+            wide += [path] if header.wide else []
         except DataError as error:
             broken.append(str(error))
     if broken and not (skip_broken and found):
@@ -43,7 +47,7 @@ def load_folder(
     ids = category_ids or tuple(range(len(class_names)))
     return CocoSplit(
         "train", folder, records, class_names, ids, (), ground_truth_of(records, class_names, ids),
-        broken=tuple(broken),
+        (SourceFacts(str(folder), 0, dark=weak_pictures(wide)),), tuple(broken),
     )  # fmt: skip
 
 
@@ -88,8 +92,7 @@ def ground_truth_of(
     }
 
 
-def _record(number: int, path: Path) -> ImageRecord:
-    width, height = read_header(path).upright_size
+def _record(number: int, path: Path, width: int, height: int) -> ImageRecord:
     return ImageRecord(
         image_id=number,
         path=path,

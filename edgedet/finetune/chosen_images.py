@@ -34,6 +34,8 @@ def choose_images(
         DataError: nothing to learn from or to judge by, or the classes are not the model's.
     """
     train = _learned_from(data, images, checkpoint.outputs)
+    if images is not None:
+        require_bright(train)
     if images is not None and not data.folders and data.val_ann is None:
         (train,) = whole_splits((train,), data.skip_broken)
         float_runtime = TorchRuntime(channels_last(checkpoint.build()), checkpoint.preprocess, checkpoint.outputs)

@@ -319,7 +319,9 @@ def write_quantized(out: Path, data: bytes, manifest: Manifest, report: dict[str
 def _calibration_split(request: QuantizeRequest, outputs: OutputSpec) -> CocoSplit:
     """The pictures: of a bare folder, or of the training split, which must share a class with the model."""
     if request.images is not None:
-        return load_folder(request.images, outputs.class_names, outputs.category_ids, request.data.skip_broken)
+        split = load_folder(request.images, outputs.class_names, outputs.category_ids, request.data.skip_broken)
+        require_bright(split)
+        return split
     split = replace(request.data, skip_broken=True).load("train")  # `draw_whole` names what is broken, all of it
     require_bright(split)
     # Boxes are not used; pictures of other objects give other ranges.

@@ -27,12 +27,12 @@ import numpy as np
 from edgedet.contracts import PreprocessSpec
 from edgedet.data.check.leak import with_leak
 from edgedet.data.check.whole import whole_splits
-from edgedet.data.coco.facts import dark_text
 from edgedet.data.coco.split import CocoSplit, ImageRecord, require_same_classes
+from edgedet.data.coco.wide_pictures import weak_pictures
 from edgedet.data.formats.once import reading_once
 from edgedet.data.paths import DataPaths
 from edgedet.data.pictures.headers import read_header
-from edgedet.data.pictures.preprocess import fitted_size, load_image
+from edgedet.data.pictures.preprocess import fitted_size
 from edgedet.errors import DataError, EdgedetError
 from edgedet.progress import Progress
 
@@ -175,7 +175,7 @@ def require_sound(split: CocoSplit) -> None:
 
 
 def require_bright(split: CocoSplit) -> None:
-    """Refuse 16-bit pictures that use few of their bits.
+    """Refuse 16-bit pictures that use little of their range.
 
     Raises:
         DataError: with advice.
@@ -189,18 +189,17 @@ def require_bright_files(paths: Sequence[Path]) -> None:
     """The same of pictures that belong to no data set.
 
     Args:
-        paths: image files; only those of 16 bits are decoded. Who runs a model on them meets those that can't be read,
-            so they are passed over here.
+        paths: image files; only some of those with 16 bits are decoded. Who runs a model on them meets those that can't
+            be read, so they are passed over here.
     Raises:
         DataError: with advice.
     """
-    wide, brightest = [], []
+    wide = []
     for path in paths:
         with suppress(DataError):
             if path.is_file() and read_header(path).wide:
-                brightest.append(int(load_image(path).max()))
                 wide.append(path)
-    text = dark_text(brightest, len(wide))
+    text = weak_pictures(wide)
     if text:
         raise DataError(f"{wide[0]}: {text}")
 

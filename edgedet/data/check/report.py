@@ -17,7 +17,7 @@ from edgedet.data.coco.split import CocoSplit, DataWarning, ImageRecord
 from edgedet.data.paths import DataPaths
 from edgedet.data.pictures.headers import read_header
 from edgedet.data.pictures.preprocess import fitted_size
-from edgedet.data.pictures.whole import decode_problem
+from edgedet.data.pictures.whole import decode
 from edgedet.errors import OF_COMMANDS_THAT_SKIP, BrokenImagesError, DataError
 from edgedet.texts import counted
 
@@ -59,6 +59,7 @@ class SplitReport:
     image_kinds: dict[str, int]  # images that are not plain upright 8-bit RGB: grey, alpha, palette, 16-bit, ...
     broken: tuple[str, ...]  # one message for each image whose header or pixels can't be read
     warnings: tuple[DataWarning, ...]  # put right on load
+    blank: tuple[str, ...] = ()  # images of one colour, wholly transparent ones included
 
 
 @dataclass(frozen=True)
@@ -161,10 +162,11 @@ class _File:
     path: str
     kinds: tuple[str, ...]
     problem: str  # "" when it decodes
+    blank: bool  # of one colour
 
 
 def _examine(record: ImageRecord) -> _File:
-    problem, kinds = "", []
+    problem, blank, kinds = "", False, []
     try:
         header = read_header(record.path)
         name = {"L": "grey", "1": "grey", "P": "palette", "RGB": ""}.get(header.mode, header.mode)
@@ -173,10 +175,11 @@ def _examine(record: ImageRecord) -> _File:
         if header.mode.startswith("I"):
             name = "16-bit"
         kinds = [kind for kind in (name, "exif-rotated" if header.orientation != 1 else "") if kind]
-        problem = decode_problem(record.path)
+        decoded = decode(record.path)
+        problem, blank = decoded.problem, decoded.blank
     except DataError as error:
         problem = str(error)
-    return _File(str(record.path), tuple(kinds), problem)
+    return _File(str(record.path), tuple(kinds), problem, blank)
 
 
 def input_boxes(record: ImageRecord, spec: PreprocessSpec) -> np.ndarray:
@@ -214,6 +217,7 @@ def _report(split: CocoSplit, files: list[_File], spec: PreprocessSpec) -> Split
         image_kinds=kinds,
         broken=(*split.broken, *(file.problem for file in files if file.problem)),
         warnings=split.warnings,
+        blank=tuple(file.path for file in files if file.blank),
     )
 
 
@@ -235,6 +239,11 @@ def _advise(train: SplitReport, valid: SplitReport, duplicates: int, spec: Prepr
             broken = counted(len(split.broken), "image doesn't decode", "images don't decode")
             them = "it" if len(split.broken) == 1 else "them"
             advice.append(f"{split.name}: {broken}: replace or remove {them}, or training stops")
+        if split.blank:
+            advice.append(
+                f"{split.name}: {len(split.blank)} images are of one colour (e.g. {split.blank[0]}): nothing can be "
+                "seen in them; were they lost, black, or wholly transparent?"
+            )
     objects = sum(valid.ap_boxes.values())
     for area in AREAS if objects else ():
         if not valid.ap_boxes[area]:

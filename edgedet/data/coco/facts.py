@@ -8,7 +8,7 @@ Boxes: a box fits when it has area and lies inside its image, give or take 1 % o
 readings of the same four numbers are tried; one that makes nearly all of them fit is the likely meaning. Files that
 two tools wrote hold two meanings: then the boxes that misfit are explained by one, and the others are right.
 
-Pixels: cameras deliver 10, 12 or 14 bits in files of 16, whose pictures are almost black when 65535 is white.
+Pixels: `wide_pictures.py`.
 """
 
 from __future__ import annotations
@@ -18,9 +18,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from edgedet.data.coco.wide_pictures import weak_pictures
 from edgedet.data.formats.annotations import Annotations
-from edgedet.data.pictures.preprocess import load_image
-from edgedet.errors import DataError
 
 FIT_TOLERANCE = 0.01  # of the image's sides; at least 1 px
 UNIT_END = 1.05  # exporters of numbers in 0..1 round, and overhang a little
@@ -36,8 +35,6 @@ MIXED_OVERHANG = 0.1  # of the image's side, their median; objects that a border
 CORNER_PART = 0.6  # of both sides, where all boxes end although they spread: drawn on smaller pictures
 CORNER_BOXES = 20  # fewer may be there by chance
 CORNER_SPREAD = 0.15  # of what they reach, standard deviation of their centres; what stays in one place has less
-DARK_IMAGES = 16  # 16-bit pictures that are looked at, spread over the source
-DARKEST_WHITE = 64  # of 255: a brightest pixel up to it uses at most 14 of 16 bits
 
 Reading = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
@@ -68,7 +65,7 @@ def source_facts(part: Annotations) -> SourceFacts:
         What speaks against them.
     """
     boxes, sizes = stated_boxes(part)
-    return SourceFacts(part.where, len(boxes), misread_boxes(boxes, sizes), _dark_pictures(part))
+    return SourceFacts(part.where, len(boxes), misread_boxes(boxes, sizes), _weak_pictures(part))
 
 
 def misread_boxes(boxes: np.ndarray, sizes: np.ndarray) -> str:
@@ -234,33 +231,8 @@ _READINGS: tuple[tuple[str, float, Reading], ...] = (
 )
 
 
-def _dark_pictures(part: Annotations) -> str:
-    """What the 16-bit pictures of a source use of their range; empty when enough, or there are none."""
-    wide = [image.path for image in part.images if image.path in part.headers and part.headers[image.path].wide]
-    step = max(1, -(-len(wide) // DARK_IMAGES))
-    values = []
-    for path in wide[::step]:
-        try:
-            values.append(int(load_image(path).max()))
-        except DataError:  # broken pictures are reported where all are decoded
-            continue
-    return dark_text(values, len(wide))
-
-
-def dark_text(values: list[int], images: int) -> str:
-    """What to say about the brightest pixels of 16-bit pictures.
-
-    Args:
-        values: the brightest pixel of each picture that was looked at, 0..255 after the reduction to 8 bits.
-        images: 16-bit pictures in all.
-    Returns:
-        A sentence with advice; empty when their range is used, or there is none.
-    """
-    if not values or max(values) > DARKEST_WHITE:
-        return ""
-    bits = max(1, max(values) * 257 - 129).bit_length()  # 8 bits were rounded
-    return (
-        f"{images} pictures have 16 bits, of which about {bits} are used: the brightest pixel of {len(values)} of them "
-        f"is {max(values)} of 255 once 65535 is white, so they are almost black; multiply their values to the full 16 "
-        "bits, or save them with 8 bits"
+def _weak_pictures(part: Annotations) -> str:
+    """What the 16-bit pictures of a source use of their range."""
+    return weak_pictures(
+        [image.path for image in part.images if image.path in part.headers and part.headers[image.path].wide]
     )

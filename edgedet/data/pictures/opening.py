@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from edgedet.errors import DataError
 from edgedet.fileio import special_kind
+from edgedet.texts import other_kind
 
 # Pillow goes by the first bytes, whatever the file is called. Its other formats are left out: EPS starts Ghostscript,
 # and rare decoders are where damaged files find faults.
@@ -33,6 +34,12 @@ def open_image(path: Path) -> Image.Image:
         image = Image.open(path, formats=FORMATS)
     except Image.DecompressionBombError as error:
         raise _too_large(path, "its header claims") from error
+    except UnidentifiedImageError as error:
+        with path.open("rb") as file:
+            found = other_kind(file.read(64))
+        if not found:
+            raise
+        raise DataError(f"{path}: expected a file of {', '.join(FORMATS)}, found {found}") from error
     if image.width * image.height > MAX_PIXELS:
         image.close()
         raise _too_large(path, f"found {image.width}x{image.height},")

@@ -20,9 +20,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from edgedet.errors import ShapeError
+from edgedet.errors import DataError, ShapeError
 
 _WHITE = 255  # transparent pixels become white, as image viewers and annotation tools show them
+_WIDE_WHITE = 65535
 _ROWS = 256  # of a picture that is changed in wider numbers
 
 
@@ -97,6 +98,30 @@ def over_white(rgba: np.ndarray) -> np.ndarray:
         colour, alpha = wide[:, :, :3], wide[:, :, 3:]
         result[start : start + _ROWS] = (colour * alpha + _WHITE * (255 - alpha) + 127) // 255
     return result
+
+
+def wide_to_grey(values: np.ndarray, white_is_zero: bool, where: str) -> np.ndarray:
+    """Reduce grey values of 16 bits to 8, rounded half up.
+
+    Args:
+        values: whole numbers (H, W), 0..65535; other types may hold others.
+        white_is_zero: 0 is white and 65535 black.
+        where: file, for the error.
+    Returns:
+        uint8 (H, W).
+    Raises:
+        DataError: a value outside 0..65535, as in files of 32 bits and of signed numbers.
+    """
+    wide = values.astype(np.int64)
+    low, high = (int(wide.min()), int(wide.max())) if wide.size else (0, 0)
+    if low < 0 or high > _WIDE_WHITE:
+        raise DataError(
+            f"{where}: grey values from {low} to {high}, expected 0 to {_WIDE_WHITE}; save the picture with 8 bits, or "
+            "with 16 bits without a sign"
+        )
+    if white_is_zero:
+        wide = _WIDE_WHITE - wide
+    return ((wide * 255 + _WIDE_WHITE // 2) // _WIDE_WHITE).astype(np.uint8)
 
 
 def yuyv_to_gray(packed: np.ndarray) -> np.ndarray:

@@ -33,12 +33,13 @@ from PIL import Image
 from edgedet.contracts import PreprocessSpec
 from edgedet.data.pictures.headers import IMAGE_ERRORS, exif_orientation
 from edgedet.data.pictures.opening import FORMATS, open_image
-from edgedet.data.pictures.pixel_formats import over_white, rgb_to_gray
+from edgedet.data.pictures.pixel_formats import over_white, rgb_to_gray, wide_to_grey
 from edgedet.errors import DataError, ShapeError
 
 COEFF_BITS = 15  # 255 * 2^15 + 2^14 < 2^24: exact in float32
 _INT8: np.dtype[Any] = np.dtype(np.int8)
 _BLOCK_ROWS = 16  # output rows per matrix product: wide enough for BLAS, few zeros in the band
+_PHOTOMETRIC_TAG = 262  # TIFF 6.0, PhotometricInterpretation
 _TURNS = {  # EXIF orientation -> what makes the image upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -123,19 +124,19 @@ def upright_rgb(image: Image.Image, where: str) -> np.ndarray:
         DataError: float pixels.
     """
     turn = _TURNS.get(exif_orientation(image))
-    return _to_rgb(image if turn is None else image.transpose(turn), where)
+    # Pillow turns such TIFFs round when they have 8 bits, and leaves those of 16 as they are.
+    white_is_zero = image.format == "TIFF" and getattr(image, "tag_v2", {}).get(_PHOTOMETRIC_TAG) == 0
+    return _to_rgb(image if turn is None else image.transpose(turn), white_is_zero, where)
 
 
-def _to_rgb(image: Image.Image, where: str) -> np.ndarray:
+def _to_rgb(image: Image.Image, white_is_zero: bool, where: str) -> np.ndarray:
     """8-bit RGB array of a loaded Pillow image of any mode."""
     if image.mode == "RGB":
         return np.array(image)
     if image.mode == "F":
         raise DataError(f"{where}: float pixels have no defined range; save the image with 8 or 16 bits per channel")
     if image.mode.startswith("I"):  # "I;16", "I;16B" and, in older Pillow versions, "I" for 16-bit PNG
-        wide = np.clip(np.array(image).astype(np.int64), 0, 65535)
-        grey = ((wide * 255 + 32767) // 65535).astype(np.uint8)
-        return np.repeat(grey[:, :, None], 3, axis=2)
+        return np.repeat(wide_to_grey(np.array(image), white_is_zero, where)[:, :, None], 3, axis=2)
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
         return over_white(np.array(image.convert("RGBA")))
     return np.array(image.convert("RGB"))

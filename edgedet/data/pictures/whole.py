@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from edgedet.data.pictures.headers import IMAGE_ERRORS
 from edgedet.data.pictures.opening import open_image
@@ -15,8 +18,21 @@ from edgedet.threads import usable_cores
 _AHEAD = 64  # files of each thread that are waited for at once
 
 
+@dataclass(frozen=True)
+class Decoded:
+    """What decoding an image file showed."""
+
+    problem: str  # empty: it decodes
+    blank: bool = False  # every pixel has the same colour, transparent ones that of the ground
+
+
 def decode_problem(path: Path) -> str:
-    """What is wrong with an image file; empty when it decodes.
+    """What is wrong with an image file, which exists; empty when it decodes."""
+    return decode(path).problem
+
+
+def decode(path: Path) -> Decoded:
+    """Decode an image file to its end.
 
     JPEGs are decoded at an eighth of their size, which reads all of their data and costs a third of the time.
 
@@ -26,17 +42,17 @@ def decode_problem(path: Path) -> str:
     try:
         with open_image(path) as image:
             if image.format != "JPEG" or image.mode not in ("RGB", "L"):
-                load_image(path)
-                return ""
+                pixels = load_image(path)
+                return Decoded("", bool((pixels == pixels[:1, :1]).all()))
             image.draft(image.mode, (max(1, image.width // 8), max(1, image.height // 8)))
             image.load()
+            return Decoded("", all(low == high for low, high in np.reshape(image.getextrema(), (-1, 2)).tolist()))
     except DataError as error:
-        return str(error)
+        return Decoded(str(error))
     except FileNotFoundError:
-        return f"{path}: image file not found"
+        return Decoded(f"{path}: image file not found")
     except IMAGE_ERRORS as error:
-        return f"{path}: can't decode the image ({type(error).__name__}: {error})"
-    return ""
+        return Decoded(f"{path}: can't decode the image ({type(error).__name__}: {error})")
 
 
 def decode_problems(paths: Sequence[Path]) -> Iterator[str]:

@@ -89,6 +89,16 @@ def test_check_dataset_same_image_in_both_splits_is_found(tmp_path: Path) -> Non
     assert "1 image is in train and in valid, e.g." in report.to_text()
 
 
+def test_check_dataset_pictures_of_one_colour_are_named(tmp_path: Path) -> None:
+    write_both(tmp_path)
+    clear = np.dstack([np.random.default_rng(0).integers(0, 256, (192, 384, 3)), np.zeros((192, 384))]).astype(np.uint8)
+    Image.fromarray(clear).save(tmp_path / "train" / "1.png")  # wholly transparent
+    Image.new("RGB", (384, 192)).save(tmp_path / "train" / "2.png", "JPEG")
+    report = check_dataset(tmp_path, SPEC)
+    assert report.splits[0].blank == (str(tmp_path / "train" / "1.png"), str(tmp_path / "train" / "2.png"))
+    assert "train: 2 images are of one colour" in report.to_text()
+
+
 def test_check_dataset_many_classes_without_boxes_are_one_sentence(tmp_path: Path) -> None:
     write_both(tmp_path)
     for path in tmp_path.rglob("*.json"):

@@ -2,14 +2,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
-from edgedet.data.coco.facts import corner_example, dark_text, misread_boxes
-from edgedet.data.pictures.preprocess import load_image
+from edgedet.data.coco.facts import corner_example, misread_boxes
 
 SIZES = np.full((40, 2), [128.0, 96.0])
 
@@ -124,14 +121,3 @@ def test_misread_boxes_huge_numbers_do_not_overflow() -> None:
     huge = boxes()
     huge[:, 2] = 1.7e308
     assert misread_boxes(huge, SIZES) == ""
-
-
-@pytest.mark.parametrize(("bits", "dark"), [(10, True), (12, True), (14, True), (15, False), (16, False)])
-def test_dark_text_bits_that_are_used_decide(tmp_path: Path, bits: int, dark: bool) -> None:
-    pixels = np.zeros((8, 8), np.uint16)
-    pixels[0, 0] = 2**bits - 1
-    Image.fromarray(pixels).save(tmp_path / "a.png")
-    text = dark_text([int(load_image(tmp_path / "a.png").max())], 1)
-    assert bool(text) == dark
-    if dark:
-        assert f"about {bits} are used" in text

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import re
 from fractions import Fraction
 from pathlib import Path
 
@@ -407,6 +408,44 @@ def test_load_image_float_pixels_raises_data_error(tmp_path: Path) -> None:
     Image.fromarray(np.zeros((4, 4), np.float32)).save(tmp_path / "f.tiff")
     with pytest.raises(DataError, match="no defined range"):
         load_image(tmp_path / "f.tiff")
+
+
+@pytest.mark.parametrize("values", [[[-1, 5]], [[0, 65_536]], [[2**31 - 1, 0]]])
+def test_load_image_grey_outside_16_bits_raises_data_error(tmp_path: Path, values: list[list[int]]) -> None:
+    Image.fromarray(np.array(values, np.int32)).save(tmp_path / "i.tiff")
+    with pytest.raises(DataError, match=rf"i\.tiff: grey values from {min(values[0])} to {max(values[0])}, expected 0"):
+        load_image(tmp_path / "i.tiff")
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_load_image_tiff_whose_white_is_zero_is_turned_round(tmp_path: Path, bits: int) -> None:
+    grey = np.arange(64, dtype=np.uint8).reshape(8, 8)
+    # Pillow turns 8 bits round by itself when it writes, too.
+    stored = grey if bits == 8 else 65_535 - grey.astype(np.uint16) * 257
+    Image.fromarray(stored).save(tmp_path / "w.tiff", tiffinfo={262: 0})
+    with Image.open(tmp_path / "w.tiff") as image:
+        assert image.tag_v2[262] == 0
+    assert (load_image(tmp_path / "w.tiff")[..., 0] == grey).all()
+
+
+@pytest.mark.parametrize(
+    ("start", "found"),
+    [
+        (b"", "an empty file"),
+        (bytes(300), "zeros, as lost blocks"),
+        (
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:4d\nsize 1\n",
+            "a pointer of Git LFS; `git lfs pull`",
+        ),
+        (b"\n<!DOCTYPE html><title>404</title>", "a web page"),
+        (b"\0\0\0\x18ftypheic" + bytes(99), "a picture in HEIC"),
+        (b"\0\0\0\x0cjP  \r\n\x87\n" + bytes(99), "JPEG 2000"),
+    ],
+)
+def test_load_image_file_of_another_kind_is_named(tmp_path: Path, start: bytes, found: str) -> None:
+    (tmp_path / "a.jpg").write_bytes(start)
+    with pytest.raises(DataError, match=re.escape(f"WEBP, TIFF, PPM, GIF, found {found}")):
+        load_image(tmp_path / "a.jpg")
 
 
 def test_load_image_embedded_profile_does_not_change_pixels(tmp_path: Path) -> None:
