@@ -46,20 +46,24 @@ class Dataset:
         return self._some_split.class_names
 
     @cached_property
+    @public
     def train(self) -> CocoSplit:
         """Training split. Raises DataError or ConfigError when there is none."""
         return self.paths.load("train")
 
     @cached_property
+    @public
     def valid(self) -> CocoSplit:
         """Validation split. Raises DataError or ConfigError when there is none."""
         return self.paths.load("valid")
 
     @cached_property
+    @public
     def test(self) -> CocoSplit:
         """Test split. Raises DataError or ConfigError when there is none."""
         return self.paths.load("test")
 
+    @public
     def split(self, name: str) -> CocoSplit:
         """The split train, valid (or val) or test: `len(split.images)`, `split.images[0].path`, `split.class_names`.
 
@@ -74,10 +78,6 @@ class Dataset:
     def _readable(self) -> Dataset:
         """The same data set, but images that can't be read are left out when it is read."""
         return self if self.paths.skip_broken else Dataset(replace(self.paths, skip_broken=True))
-
-    def every_readable(self, name: str) -> CocoSplit:
-        """As `split`, but its `broken` names the images that can't be read: who decodes them all names all at once."""
-        return self._readable.split(name)
 
     @public
     def check(self, imgsz: int | tuple[int, int] = 192) -> DataReport:
@@ -204,6 +204,11 @@ def open_dataset(
             skip_broken=skip_broken,
         )
     )
+
+
+def every_readable(dataset: Dataset, name: str) -> CocoSplit:
+    """As `Dataset.split`, but its `broken` names the images that can't be read: who decodes all names all at once."""
+    return dataset._readable.split(name)
 
 
 def as_dataset(data: Data, skip_broken: bool = False) -> Dataset:

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from PIL import Image
 
+from edgedet.api.public import public
 from edgedet.data.pictures.preprocess import load_image
-from edgedet.errors import ToolchainError
+from edgedet.errors import ShapeError, ToolchainError
 from edgedet.evaluate.predict import draw_detections
 from edgedet.notebook import short, short_path
+from edgedet.typed import require_given, require_whole
 
 if TYPE_CHECKING:
     from supervision import Detections as SupervisionDetections
@@ -51,6 +53,20 @@ class Detections:
     device_ms: DeviceMs | None = None  # of a board: ms by its clock; None: no board, or it has no clock
     _pixels: np.ndarray | None = field(default=None, repr=False)  # of a picture in memory; files are read again
 
+    def __post_init__(self) -> None:
+        boxes, scores, labels = (np.asarray(values) for values in (self.boxes, self.scores, self.labels))
+        count = len(scores) if scores.ndim == 1 else -1
+        if boxes.shape != (count, 4) or labels.shape != (count,) or (count and labels.dtype.kind not in "iu"):
+            raise ShapeError(
+                f"Detections: expected boxes (N, 4), scores (N,) and whole labels (N,), found {boxes.shape}, "
+                f"{scores.shape} and {labels.dtype} {labels.shape}; take the same rows of all three"
+            )
+        if count and not 0 <= labels.min() <= labels.max() < len(self.class_names):
+            raise ShapeError(
+                f"Detections: labels {labels.min()} to {labels.max()}; expected 0 to {len(self.class_names) - 1}, one "
+                "for each class name"
+            )
+
     def __len__(self) -> int:
         return len(self.scores)
 
@@ -60,15 +76,9 @@ class Detections:
 
     def __repr__(self) -> str:
         where = "a picture in memory" if self.path is None else short_path(self.path)
-        return f"<Detections in {where}, {self.size[0]}x{self.size[1]}: {self.counts()}>"
+        return f"<Detections in {where}, {self.size[0]}x{self.size[1]}: {counted(self)}>"
 
-    def counts(self) -> str:
-        """How many objects of which class, in words: `2 dog, 1 cat`; the most frequent first, the rest counted."""
-        counts = Counter(self.class_names[label] for label in self.labels.tolist())
-        found = ", ".join(f"{count} {short(name, 20)}" for name, count in counts.most_common(_MOST_CLASSES))
-        more = f", ... ({len(counts)} classes)" if len(counts) > _MOST_CLASSES else ""
-        return f"{found}{more}" or "nothing"
-
+    @public
     def to_coco(self, image_id: int = 0) -> list[dict[str, Any]]:
         """COCO results, as pycocotools' `loadRes` and `edgedet evaluate --detections` take them.
 
@@ -77,6 +87,8 @@ class Detections:
         Returns:
             A dict of image_id, category_id, bbox [x, y, width, height] in px, and score for each object.
         """
+        require_given(image_id=image_id)
+        require_whole(image_id=image_id)
         ids = self.category_ids or tuple(range(len(self.class_names)))
         rows = zip(self.labels.tolist(), self.scores.tolist(), self.boxes.tolist(), strict=True)
         return [
@@ -84,6 +96,7 @@ class Detections:
             for label, score, (x1, y1, x2, y2) in rows
         ]
 
+    @public
     def to_supervision(self) -> SupervisionDetections:
         """`supervision.Detections` for its annotators and trackers; class names are in `data["class_name"]`.
 
@@ -102,6 +115,7 @@ class Detections:
             data={"class_name": names},
         )
 
+    @public
     def draw(self) -> Image.Image:
         """The picture with boxes, class names and scores; a Pillow image with `.show()` and `.save(path)`.
 
@@ -124,3 +138,11 @@ class Detections:
         from edgedet.contracts import Detections as Found
 
         return Found(self.boxes, self.scores, self.labels)
+
+
+def counted(found: Detections) -> str:
+    """How many objects of which class, in words: `2 dog, 1 cat`; the most frequent first, the rest counted."""
+    counts = Counter(found.class_names[label] for label in found.labels.tolist())
+    named = ", ".join(f"{count} {short(name, 20)}" for name, count in counts.most_common(_MOST_CLASSES))
+    more = f", ... ({len(counts)} classes)" if len(counts) > _MOST_CLASSES else ""
+    return f"{named}{more}" or "nothing"

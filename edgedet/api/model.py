@@ -20,7 +20,6 @@ from edgedet.progress import show_progress
 from edgedet.typed import (
     require_given,
     require_one,
-    require_text,
     require_threshold,
     require_truth,
     require_whole,
@@ -241,11 +240,20 @@ class Model(ModelFile):
             ConfigError: not an int8 file, an unknown target, a name that C does not take, more RAM than allowed, or
                 a board that it does not fit.
         """
+        from edgedet.codegen.module_name import module_name
         from edgedet.deploy.api import TARGETS, deploy
+        from edgedet.deploy.projects.layout import PROJECTS
+        from edgedet.hardware.board import load_board
+        from edgedet.npu.cores import require_npu_options
 
         self._require(INT8, to="deploy", instead="make it int8 with quantize() first")
         require_one("target", target, TARGETS)
-        require_text(name=name, project=project)
+        module_name(name)  # raises
+        require_npu_options(npu)
+        if project is not None:
+            require_one("project", project, PROJECTS)
+        if board is not None:
+            load_board(board)  # raises
         require_whole(1, ram_bytes=ram_bytes)
         require_given(seed=seed)
         require_whole(seed=seed)
@@ -303,6 +311,7 @@ class Model(ModelFile):
         checkpoint = against.path if isinstance(against, Model) else file_of(as_path(against, "against"))
         return inspect_model(InspectRequest(self.path, checkpoint, as_dataset(data).valid, images, seed=seed))
 
+    @public
     def lint(self, *, target: str | None = None, npu: NpuOptions | None = None) -> LintReport:
         """Say what in the file will hurt on the chip.
 
@@ -316,15 +325,21 @@ class Model(ModelFile):
             EdgedetError: the file can't be read, or a package that this needs is missing.
         """
         from edgedet.lint.api import lint
+        from edgedet.npu.cores import NPU_TARGETS, require_npu_options
+
+        require_npu_options(npu)
+        if target is not None:
+            require_one("target", target, NPU_TARGETS)
 
         return lint(self.path, target, npu)
 
+    @public
     def export(self, format: str, out: PathLike, *, image: PathLike | None = None) -> ExportReport:
         """Write a file of another format, checked on a picture before it gets its name.
 
         Args:
-            format: of a checkpoint onnx, torchscript, openvino, ...; of an int8 file qdq, ...; a wrong one gives the
-                list.
+            format: of a checkpoint onnx, savedmodel, tflite-float32, tflite-float16, torchscript, executorch, openvino
+                or hailo; of an int8 file onnx-qdq or sscma.
             out: file or folder, not existing yet.
             image: picture for the check; None: one is drawn.
         Returns:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgedet.api.opening import open_model
+from edgedet.api.public import public
 from edgedet.api.runs import folder_of_run, run_name
 from edgedet.contracts import AS_IN_CONTRACT, NmsChoice
 from edgedet.errors import ConfigError
@@ -54,6 +55,7 @@ class ModelFile:
         """
         return open_model(self.path, self.runtime_name, self.device, self.nms, self.send)
 
+    @public
     def close(self) -> None:
         """Give back what runs it, above all the port of a board; it is opened again when something needs it."""
         from edgedet.runtimes.on_device import DeviceRuntime

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgedet.api.detections import Detections
+from edgedet.api.detections import Detections, counted
 from edgedet.api.opening import progress_bar
 from edgedet.api.sources import Source, find_pictures
 from edgedet.errors import ConfigError, DataError
@@ -53,7 +53,7 @@ class Predictions(list[Detections]):
 
     def _repr_html_(self) -> str:
         rows = [
-            ("in memory" if one.path is None else short_path(one.path), f"{one.size[0]}x{one.size[1]}", one.counts())
+            ("in memory" if one.path is None else short_path(one.path), f"{one.size[0]}x{one.size[1]}", counted(one))
             for one in self
         ]
         problems = [f"can't be read: {picture.problem}" for picture in self.broken]

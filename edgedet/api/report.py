@@ -50,6 +50,7 @@ def report(*runs: PathLike, out: PathLike | None = None) -> Path:
 
 def make_report(*runs: PathLike, out: PathLike | None = None) -> Reported:
     """As `report`; gives what the page says, too."""
+    path = Path("comparison.html") if out is None else as_path(out, "out")
     folders = [as_path(run, "runs") for run in runs]
     if not folders:
         raise ConfigError("`runs`: expected at least one folder of a run")
@@ -57,7 +58,6 @@ def make_report(*runs: PathLike, out: PathLike | None = None) -> Reported:
         if out is not None:
             raise ConfigError(f"`out` {out}: only for several runs; the page of one is {folders[0] / PAGE}")
         return _of_files(lambda: _of_one(folders[0]), folders)
-    path = Path("comparison.html") if out is None else as_path(out, "out")
     require_out_file(path, "`out`")
     refuse_other_file(path, "`out`", "HTML page", (b"<!doctype html",))
     return _of_files(lambda: Reported(path, tuple(folders), write_comparison(folders, path)), folders)

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 from edgedet.errors import ConfigError
+from edgedet.typed import shown
 
 _PATTERN = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 _LONGEST = 32  # characters: with the longest ending, C99's 63 significant characters are enough
@@ -65,10 +66,11 @@ def module_name(name: str | None) -> ModuleName:
     """
     if name is None:
         return UNNAMED
-    if not _PATTERN.fullmatch(name) or len(name) > _LONGEST or _TAKEN.fullmatch(name.split("_")[0]) or name in _TARGETS:
+    sound = isinstance(name, str) and _PATTERN.fullmatch(name) and len(name) <= _LONGEST and name not in _TARGETS
+    if not sound or _TAKEN.fullmatch(name.split("_")[0]):
         raise ConfigError(
-            f"the module's name must be 1 to {_LONGEST} lower-case letters, digits and single underscores, begin with "
-            f"a letter, and not with a word of C or `edk`, since C symbols begin with it, and be no target "
-            f"or library of the build; got {name!r}"
+            f"`name` {shown(name)}: expected 1 to {_LONGEST} lower-case letters, digits and single underscores that "
+            "begin with a letter, and not with a word of C or `edk`, since C symbols begin with it, and are no target "
+            "or library of the build"
         )
     return ModuleName(name, f"{name}_")

@@ -27,7 +27,7 @@ from edgedet.deploy.targets.npu_report import NpuReport
 from edgedet.deploy.targets.product import Product
 from edgedet.deploy.targets.tflm import deploy_tflm
 from edgedet.deploy.targets.web import deploy_web
-from edgedet.errors import ConfigError
+from edgedet.errors import ConfigError, meant
 from edgedet.graph.tflm_ops import OperatorUse
 from edgedet.hardware.board import Board
 from edgedet.hardware.check import BoardCheck
@@ -285,7 +285,7 @@ def _check_arguments(
     """A ConfigError for what `deploy` can't do, before any work."""
     require_whole(1, ram_bytes=ram_bytes)
     if target not in TARGETS:
-        raise ConfigError(f"unknown target {target!r}; edgedet deploys to {', '.join(TARGETS)}")
+        raise ConfigError(f"`target` {target!r}: expected one of {', '.join(TARGETS)}{meant(target, TARGETS)}")
     if npu is not None and target not in NPU_TARGETS:
         raise ConfigError(f"options of an NPU with target {target}; take one of {', '.join(NPU_TARGETS)}")
     if project is not None:

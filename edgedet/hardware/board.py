@@ -228,7 +228,8 @@ def load_board(name_or_path: str) -> Board:
         if name_or_path not in names:
             near = _near(name_or_path, names)
             raise ConfigError(
-                f"no board {name_or_path[:100]!r}{near}: expected the path of a .toml file or one of {', '.join(names)}"
+                f"`board` {shown(name_or_path)}: no such board{near}; expected one of {', '.join(names)}, or the path "
+                "of a .toml file"
             )
         path = resource_dir("firmware_export") / "boards" / f"{name_or_path}.toml"
     if not path.is_file():

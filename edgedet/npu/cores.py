@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgedet.errors import ConfigError, meant
+from edgedet.fileio import as_path
 from edgedet.npu.vela_file import MODE, SYSTEM, arm_sections, check_vela_file
 from edgedet.resources import resource_dir
+from edgedet.typed import require_one, require_text, shown
 
 # As Vela 5.2 calls its accelerator configurations; the number is that of 8-bit multiply-accumulates a cycle.
 NPU_TARGETS = (
@@ -78,6 +80,13 @@ class NpuOptions:
     optimise: str = "performance"  # or "size": as little SRAM as Vela can
     vela: Path | None = None  # Vela's program, of another Python environment; None: this one's
 
+    def __post_init__(self) -> None:
+        require_text(memory_mode=self.memory_mode, system_config=self.system_config, preset=self.preset)
+        require_one("optimise", self.optimise, OPTIMISE)
+        for name in ("vela_config", "vela"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, as_path(getattr(self, name), name))
+
 
 @dataclass(frozen=True)
 class NpuSetup:
@@ -122,6 +131,12 @@ def choose_target(target: str | None, options: NpuOptions, default: str) -> str:
     return _preset(options.preset, target).target
 
 
+def require_npu_options(npu: object) -> None:
+    """Raises ConfigError when the argument `npu` is neither None nor `NpuOptions`."""
+    if npu is not None and not isinstance(npu, NpuOptions):
+        raise ConfigError(f"`npu` {shown(npu)}: expected edgedet.npu.cores.NpuOptions(preset='{GROVE}') or the like")
+
+
 def npu_setup(target: str, options: NpuOptions) -> NpuSetup:
     """Fill in what is not chosen, and check it before Vela is started.
 
@@ -133,8 +148,6 @@ def npu_setup(target: str, options: NpuOptions) -> NpuSetup:
     """
     if target not in NPU_TARGETS:
         raise _unknown("NPU", target, NPU_TARGETS)
-    if options.optimise not in OPTIMISE:
-        raise _unknown("optimisation", options.optimise, OPTIMISE)
     preset = None if options.preset is None else _preset(options.preset, target)
     if options.vela_config is not None:
         config = str(options.vela_config.absolute())

@@ -120,7 +120,7 @@ def test_deploy_twice_replaces_the_folder_with_identical_bytes(deployed: DeployR
 
 
 def test_deploy_unknown_target_lists_the_targets(tiny_model: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"unknown target 'c98'; edgedet deploys to tflm"):
+    with pytest.raises(ConfigError, match=r"`target` 'c98': expected one of tflm, .* \(did you mean 'c99'\?\)"):
         deploy(tiny_model, "c98", tmp_path / "out")
     assert not list(tmp_path.iterdir())
 

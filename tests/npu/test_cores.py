@@ -49,11 +49,6 @@ def test_npu_setup_own_file_is_named_absolutely(tmp_path: Path, monkeypatch: pyt
         ("ethos-u55-64", NpuOptions(memory_mode="Dedicated_Sram"), "which Ethos-U55 can't use; take Shared_Sram"),
         ("ethos-u65-256", NpuOptions(system_config="Ethos_U55_X"), "'Ethos_U55_X' is none of an Ethos-U65"),
         ("ethos-u55-64", NpuOptions(system_config="a\nb"), "is no name of a section"),
-        (
-            "ethos-u55-64",
-            NpuOptions(optimise="speed"),
-            "unknown optimisation 'speed': expected one of performance, size",
-        ),
         ("ethos-u55-64", NpuOptions(preset="grove"), "unknown preset 'grove'"),
         ("ethos-u55-32", NpuOptions(preset="grove-vision-ai-v2"), "has target ethos-u55-64, not ethos-u55-32"),
         (
@@ -87,3 +82,12 @@ def test_choose_target_preset_names_it() -> None:
     assert choose_target(None, grove, "tflm") == choose_target("ethos-u55-64", grove, "tflm") == "ethos-u55-64"
     with pytest.raises(ConfigError, match="has target ethos-u55-64, not tflm"):
         choose_target("tflm", grove, "tflm")
+
+
+def test_options_of_a_wrong_kind_are_named_when_they_are_made(tmp_path: Path) -> None:
+    assert NpuOptions(vela_config=str(tmp_path / "board.ini")).vela_config == tmp_path / "board.ini"  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="`optimise` 'speed': expected one of performance, size"):
+        NpuOptions(optimise="speed")
+    for options in ({"preset": 3}, {"memory_mode": b"x"}, {"system_config": 1.5}, {"vela": 3}, {"vela_config": 3}):
+        with pytest.raises(ConfigError, match=f"^`{next(iter(options))}`.*: expected"):
+            NpuOptions(**options)  # type: ignore[arg-type]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgedet.api.dataset import Dataset
+from edgedet.api.dataset import Dataset, every_readable
 from edgedet.api.opening import progress_bar
 from edgedet.api.pages import evaluation_settings, finish_evaluate, tell
 from edgedet.api.runs import refuse_other_run
@@ -46,7 +46,7 @@ def evaluate_model(model: Model, dataset: Dataset, asked: Evaluation) -> EvalRep
     """
     if asked.out is not None:
         refuse_other_run(asked.out, "evaluate")
-    chosen = whole_splits((dataset.every_readable(asked.split),), dataset.paths.skip_broken, most=asked.images)[0]
+    chosen = whole_splits((every_readable(dataset, asked.split),), dataset.paths.skip_broken, most=asked.images)[0]
     with progress_bar("evaluate", len(chosen.images[: asked.images])) as progress:
         report = evaluate(
             model.runtime,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from edgedet.codegen.module_name import ModuleName
-from edgedet.errors import ConfigError, ToolchainError
+from edgedet.errors import ConfigError, ToolchainError, meant
 from edgedet.npu.cores import NPU_TARGETS
 
 PROJECTS = ("make", "cmake", "esp-idf", "arduino", "platformio", "zephyr", "cmsis-pack")
@@ -60,7 +60,7 @@ def layout_of(kind: str, name: ModuleName) -> Layout:
             return Layout(kind, name.unit, "src")
         case "cmsis-pack":
             return Layout(kind, "module", "example")
-    raise ConfigError(f"unknown project {kind!r}; edgedet writes {', '.join(PROJECTS)}")
+    raise ConfigError(f"`project` {kind!r}: expected one of {', '.join(PROJECTS)}{meant(kind, PROJECTS)}")
 
 
 def check_target(kind: str, target: str, preset: str | None) -> None:

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from edgedet.errors import ConfigError, missing_extra
+from edgedet.typed import shown
 
 CHECKPOINT, INT8_FILE = "checkpoint", "int8 .tflite"
 
@@ -116,9 +117,9 @@ def find_format(name: str) -> Format:
         if known.name == name:
             return known
     names = [known.name for known in FORMATS]
-    near = difflib.get_close_matches(name.lower(), names, 1, 0.5)
+    near = difflib.get_close_matches(name.lower(), names, 1, 0.5) if isinstance(name, str) else []
     hint = f"; did you mean {near[0]}?" if near else ""
-    raise ConfigError(f"`format` {name!r}: expected one of {', '.join(names)}{hint}")
+    raise ConfigError(f"`format` {shown(name)}: expected one of {', '.join(names)}{hint}")
 
 
 def require_libraries(wanted: Format) -> None:

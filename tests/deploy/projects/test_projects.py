@@ -15,7 +15,7 @@ pytest.importorskip("jinja2", reason="needs the extra c99")
 
 
 def test_unknown_project_lists_the_known_ones(tiny_model: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=f"unknown project 'keil'; edgedet writes {', '.join(PROJECTS)}"):
+    with pytest.raises(ConfigError, match=f"`project` 'keil': expected one of {', '.join(PROJECTS)}"):
         deploy(tiny_model, "c99", tmp_path / "out", project="keil")
     assert not (tmp_path / "out").exists()
 
