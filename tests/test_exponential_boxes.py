@@ -133,7 +133,7 @@ def trained(tiny_coco_once: Path, tmp_path_factory: pytest.TempPathFactory) -> P
 
 
 @pytest.mark.slow  # it trains
-@pytest.mark.parametrize("method", ["ptq", "qat", "distill"])
+@pytest.mark.parametrize("method", ["ptq", "qat", pytest.param("distill", marks=pytest.mark.long)])
 def test_quantize_exponential_boxes_keeps_the_ap(
     method: str, trained: Path, tiny_coco_once: Path, tmp_path: Path
 ) -> None:

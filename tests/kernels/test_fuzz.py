@@ -18,7 +18,7 @@ SOURCES = {
     "detect": ("edk_detect.c", "edk_detect_scratch_bytes.c", "edk_image_box.c"),
     "detect_rows": ("edk_detect_rows.c", "edk_detect_scratch_bytes.c", "edk_image_box.c"),
 }
-SECONDS = 4
+SECONDS = 2
 
 pytestmark = [pytest.mark.toolchain, pytest.mark.slow]
 

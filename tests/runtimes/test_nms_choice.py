@@ -18,35 +18,36 @@ from edgedet.evaluate.detect import detect
 from edgedet.graph.model import load_int8_model
 from edgedet.head_spec import HeadSpec
 from edgedet.runtimes.open import open_runtime
+from edgedet.runtimes.protocol import Runtime
 
 
-def found(model: Path, picture: Path, runtime: str, nms: NmsChoice) -> list[list[float]]:
+def found(runtime: Runtime, picture: Path) -> list[list[float]]:
     """Boxes, scores and labels at a low threshold."""
-    found = detect(open_runtime(model, runtime, nms), picture, 0.05).in_input
+    found = detect(runtime, picture, 0.05).in_input
     return [[*box, score, label] for box, score, label in zip(found.boxes, found.scores, found.labels, strict=True)]
 
 
 def test_limits_hold_in_numpy_and_c(toy_model: Path, toy_data: Path) -> None:
     pytest.importorskip("jinja2")
     picture = sorted((toy_data / "valid").glob("*.png"))[0]
-    usual = found(toy_model, picture, "sim", NmsChoice())
-    one = NmsChoice(nms_iou=0.1, max_detections=100)
-    fewer = found(toy_model, picture, "sim", one)
+    usual = found(open_runtime(toy_model, "sim"), picture)
+    one, three = NmsChoice(nms_iou=0.1, max_detections=100), NmsChoice(max_detections=3)
+    fewer = found(open_runtime(toy_model, "sim", one), picture)
     assert 3 < len(fewer) < len(usual)
-    three = NmsChoice(max_detections=3)
-    assert found(toy_model, picture, "sim", three) == usual[:3]
-    assert found(toy_model, picture, "c99", one) == fewer
-    assert found(toy_model, picture, "c99", three) == usual[:3]
+    assert found(open_runtime(toy_model, "sim", three), picture) == usual[:3]
+    assert found(open_runtime(toy_model, "c99", one), picture) == fewer
+    assert found(open_runtime(toy_model, "c99", three), picture) == usual[:3]
 
 
 def test_class_agnostic_holds_in_numpy_and_c(toy_model: Path, toy_data: Path) -> None:
     pytest.importorskip("jinja2")
     suppressed, one = 0, NmsChoice(nms_iou=0.01)
+    each = open_runtime(toy_model, "sim", one)
+    numpy, c = (open_runtime(toy_model, name, replace(one, class_agnostic=True)) for name in ("sim", "c99"))
     for picture in sorted((toy_data / "valid").glob("*.png")):
-        usual = found(toy_model, picture, "sim", one)
-        agnostic = found(toy_model, picture, "sim", replace(one, class_agnostic=True))
-        assert found(toy_model, picture, "c99", replace(one, class_agnostic=True)) == agnostic
-        suppressed += len(usual) - len(agnostic)
+        agnostic = found(numpy, picture)
+        assert found(c, picture) == agnostic
+        suppressed += len(found(each, picture)) - len(agnostic)
     assert suppressed > 0
 
 
