@@ -62,6 +62,13 @@ class ChainResult:
     picture: Path | None  # of the waterfall
     valid: CocoSplit | None = None  # validation split, where it was read for the waterfall
 
+    @property
+    def ap(self) -> float | None:
+        """Of the int8 file, where a step measured it."""
+        if self.waterfall is not None:
+            return self.waterfall.step("integer").ap
+        return self.quantization.ap_file if isinstance(self.quantization, QatReport) else None
+
 
 @dataclass(frozen=True)
 class ChainEvents:

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from edgedet.commands.frame.early import announce_large
+from edgedet.commands.frame.next_step import show_next, show_next_on_data, size_words
 from edgedet.commands.frame.results import add_json_argument, give
 from edgedet.commands.frame.shared import Commands, add_command
 from edgedet.errors import DataError
@@ -22,6 +23,8 @@ from edgedet.options import (
 )
 from edgedet.terminal import show
 from edgedet.texts import counted
+
+_FIRST_MODEL = "rtmdet_nano_ncadc_relu6"  # to train where nobody has chosen one: loses least in int8
 
 
 def add_data_commands(commands: Commands) -> None:
@@ -132,6 +135,8 @@ def _data_check(args: argparse.Namespace) -> int:
         give(args, report.to_json())
     if not report.ok:
         raise DataError(report.error)
+    resize = () if args.resize == "letterbox" else ("--set", f"resize={args.resize}")
+    show_next_on_data(args, "train", _FIRST_MODEL, *size_words(args.imgsz), *resize)
     return 0
 
 
@@ -146,6 +151,7 @@ def _data_convert(args: argparse.Namespace) -> int:
         report = convert_dataset(paths, args.out, args.to, progress)
     show(report.text())
     give(args, report.to_json())
+    show_next("data", "check", args.out)
     return 0
 
 
@@ -163,6 +169,10 @@ def _data_show(args: argparse.Namespace) -> int:
         count = show_dataset(request, progress)
     show(f"{args.out}: {counted(count, 'picture')} of {args.split}")
     give(args, {"out": str(args.out), "split": args.split, "pictures": count, "augmented": args.augmented})
+    if args.augmented is None:
+        show_next_on_data(args, "data", "check")
+    else:
+        show_next_on_data(args, "train", args.augmented, *(() if args.imgsz is None else size_words(args.imgsz)))
     return 0
 
 
@@ -174,4 +184,5 @@ def _data_synth(args: argparse.Namespace) -> int:
         folder = make_synthetic(args.out, images=args.images, seed=args.seed, progress=progress)
     show(f"{folder}: {counted(args.images, 'image')}, seed {args.seed}")
     give(args, {"out": str(folder), "images": args.images, "seed": args.seed})
+    show_next("data", "check", folder)
     return 0

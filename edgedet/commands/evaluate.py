@@ -8,6 +8,7 @@ from pathlib import Path
 
 from edgedet.api.opening import open_model
 from edgedet.api.runs import run_name
+from edgedet.commands.after_measuring import next_after_evaluate, next_after_predict
 from edgedet.commands.frame.early import announce_large
 from edgedet.commands.frame.results import add_json_argument, give
 from edgedet.commands.frame.shared import (
@@ -16,7 +17,6 @@ from edgedet.commands.frame.shared import (
     add_out_argument,
     announce_out,
     choose_out,
-    show_next,
     show_out,
 )
 from edgedet.errors import ConfigError
@@ -30,7 +30,7 @@ from edgedet.options import (
     threshold,
     with_flags,
 )
-from edgedet.runtimes.names import CHECKPOINT_SUFFIXES, RUNTIME_HELP, RUNTIMES
+from edgedet.runtimes.names import RUNTIME_HELP, RUNTIMES
 from edgedet.terminal import show, visible
 
 
@@ -67,16 +67,12 @@ def _evaluate(args: argparse.Namespace) -> int:
         if args.model is None:
             raise ConfigError(f"--out {args.out}: the folder of a model's run, but --detections holds results")
         choose_out(args, "evaluate", run_name(args.model, "evaluate"))
-    from edgedet.evaluate.figures.reading import finds_nothing
-
     announce_large("evaluate", data_paths(args))
     done = run_evaluate(args, lambda path, runtime, nms, send: open_model(path, runtime, args.device, nms, send))
     show(with_flags(done.report.text(), args))
     give(args, done.report.to_json())
-    if args.model is not None and args.model.suffix.lower() in CHECKPOINT_SUFFIXES:
-        show_next(args, "quantize", args.model)
-    elif args.model is not None and finds_nothing(done.report.ap.ap) is None:
-        show_next(args, "deploy", args.model, "--target", "c99", data=False)
+    if args.model is not None:
+        next_after_evaluate(args, done)
     if args.out is not None:
         _leave_page(args, done)
     return 0
@@ -192,6 +188,7 @@ def _predict_pictures(args: argparse.Namespace) -> int:
     if videos:
         show(f"note: videos in the folders were passed over: {len(videos)}, first {videos[0]}; a video goes by itself")
     give(args, (args.out / DETECTIONS_FILE).read_text(encoding="utf-8"))
+    next_after_predict(args, runtime, any(len(prediction.detections) for prediction in predictions))
     show_out(args)
     if not unreadable:
         return 0
@@ -223,6 +220,7 @@ def _predict_video(args: argparse.Namespace, source: str) -> int:
         show(_nothing_found(f"in none of {report.frames} frames"))
     show(f"{report.detections}: all detections ({runtime.name}: {runtime.arithmetic})")
     give(args, report.detections.read_text(encoding="utf-8"))
+    next_after_predict(args, runtime, bool(report.objects))
     show_out(args)
     return 0
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from edgedet.commands.after_measuring import next_after_inspect
 from edgedet.commands.frame.early import announce_large
 from edgedet.commands.frame.results import add_json_argument, give
 from edgedet.commands.frame.shared import Commands, add_command, refuse_checkpoint
@@ -106,4 +107,5 @@ def _inspect(args: argparse.Namespace) -> int:
         show(f"wrote {folder / name}")
     show(page)
     give(args, contents["inspect.json"])
+    next_after_inspect(args)
     return 0

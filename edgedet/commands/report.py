@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from edgedet.commands.frame.next_step import show_next
 from edgedet.commands.frame.results import add_json_argument, give
 from edgedet.commands.frame.shared import Commands, add_command
 from edgedet.terminal import show
@@ -37,6 +38,10 @@ def _report(args: argparse.Namespace) -> int:
     show(made.page.verdict)
     show(f"report: {made.path}")
     give(args, made.to_json())
+    if len(args.runs) == 1:
+        show_next("ui", *args.runs)
+    elif not args.open:
+        show_next("report", *args.runs, *(() if args.out is None else ("--out", args.out)), "--open")
     if args.open:
         import webbrowser
 

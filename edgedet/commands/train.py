@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from edgedet.api.runs import run_name
 from edgedet.commands.frame.early import announce_large, check_model_options, check_run, load_torch
+from edgedet.commands.frame.next_step import show_labels_next, show_next_again, show_next_on_data
 from edgedet.commands.frame.results import add_json_argument, give
 from edgedet.commands.frame.shared import (
     Commands,
@@ -16,7 +17,6 @@ from edgedet.commands.frame.shared import (
     announce_out,
     choose_out,
     holds_run,
-    show_next,
     show_out,
 )
 from edgedet.errors import ConfigError
@@ -153,9 +153,22 @@ def _train(args: argparse.Namespace) -> int:
     show(f"last AP {result.last_ap:.3f}: {result.last}")
     _show_course(args, result)
     show(finish_train(request, result, args.command_line))
-    show_next(args, "quantize", result.best)
+    _show_next(args, result)
     show_out(args)
     return 0
+
+
+def _show_next(args: argparse.Namespace, result: TrainResult) -> None:
+    """Quantize; where the network finds next to nothing, more epochs while it learns, else a look at the labels."""
+    from edgedet.evaluate.figures.reading import finds_nothing
+    from edgedet.evaluate.figures.training_curves import still_learns
+
+    if finds_nothing(result.best_ap) is None:
+        show_next_on_data(args, "quantize", result.best)
+    elif isinstance(args.epochs, int) and still_learns(result.history):
+        show_next_again(args, ("--epochs",), "--epochs", "auto")
+    else:
+        show_labels_next(args)
 
 
 def _show_course(args: argparse.Namespace, result: TrainResult) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from edgedet.commands.after_measuring import next_after_waterfall
 from edgedet.commands.frame.early import announce_large
 from edgedet.commands.frame.results import add_json_argument, give
 from edgedet.commands.frame.shared import Commands, add_command, refuse_checkpoint
@@ -65,4 +66,5 @@ def _waterfall(args: argparse.Namespace) -> int:
         waterfall = measure_waterfall(request, progress)
     show(waterfall.text())
     give(args, json_text(waterfall.to_json()))
+    next_after_waterfall(args, waterfall)
     return 0

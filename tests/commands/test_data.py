@@ -45,7 +45,7 @@ def test_data_commands_convert_check_and_show(tiny_coco_once: Path, tmp_path: Pa
     assert "train: 18 images" in out
     assert "classes_left_out: 1 selection of classes left out others (e.g. red)" in out
     assert main(["data", "show", new, "--out", str(tmp_path / "p.png"), "--images", "3"]) == 0
-    assert capsys.readouterr().out == f"{tmp_path / 'p.png'}: 3 pictures of train\n"
+    assert capsys.readouterr().out == f"{tmp_path / 'p.png'}: 3 pictures of train\nnext: `edgedet data check {new}`\n"
 
 
 def test_data_commands_name_options_in_their_errors(tiny_coco_once: Path, tmp_path: Path, capsys) -> None:

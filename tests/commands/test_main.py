@@ -292,7 +292,7 @@ def test_predict_writes_pictures(toy: Path, tmp_path: Path, capfd: pytest.Captur
     argv = ["predict", str(toy / "model.tflite"), *map(str, images), "--out", str(tmp_path / "out")]
     assert main([*argv, "--score-threshold", "0.3"]) == 0
     out = capfd.readouterr().out.splitlines()
-    assert len(out) == len(images) + 2
+    assert len(out) == len(images) + 3  # detections.json, next, run
     assert out[0].startswith(f"{images[0]}: ")
     assert (tmp_path / "out" / images[0].name).is_file()
     value = json.loads((tmp_path / "out" / "detections.json").read_text())

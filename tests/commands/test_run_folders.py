@@ -17,7 +17,7 @@ import pytest
 from toy_detector import write_toy_data, write_toy_model
 
 import edgedet
-from edgedet.commands.frame.shared import show_next
+from edgedet.commands.frame.next_step import show_next_on_data
 from edgedet.commands.main import build_parser, main
 from edgedet.errors import BrokenImagesError
 from edgedet.options import data_paths
@@ -61,7 +61,8 @@ def test_steps_without_out_have_folders_of_their_own(
     assert value["best"] == f"{run}/best.pt"
     assert [row["epoch"] for row in value["history"]] == [1]
 
-    assert f"next: `edgedet quantize {run}/best.pt --data {tiny_coco}`" in lines
+    assert value["best_ap"] < 0.01  # of one epoch: not worth a quantization
+    assert f"next: `edgedet {' '.join(train[:-2])} --epochs auto`" in lines
 
     quantize = ("quantize", f"{run}/best.pt", "--data", str(tiny_coco), "--effort", "fast")
     value, lines = step(capfd, *quantize)
@@ -87,9 +88,13 @@ def test_steps_without_out_have_folders_of_their_own(
     with monkeypatch.context() as strict:  # what finds next to nothing is not to be deployed
         strict.setattr("edgedet.evaluate.figures.reading.NOTHING_AP", 1.01)
         value, lines = step(capfd, *measured)
-    assert value["reading"][0]["says"] == "The model finds next to nothing"
-    assert not any(line.startswith("next:") for line in lines)
-    value, lines = step(capfd, "evaluate", f"{run}/best.pt", "--data", str(tiny_coco), "--images", "2")
+        assert lines[-1] == f"next: `edgedet contract {model}`"
+        measured = ("evaluate", f"{run}/best.pt", "--data", str(tiny_coco), "--images", "2")
+        value, lines = step(capfd, *measured)
+        assert lines[-1] == f"next: `edgedet data show {tiny_coco} --split valid --out labels.png`"
+        assert value["reading"][0]["says"] == "The model finds next to nothing"
+        strict.setattr("edgedet.evaluate.figures.reading.NOTHING_AP", 0.0)
+        value, lines = step(capfd, *measured)
     assert lines[-1] == f"next: `edgedet quantize {run}/best.pt --data {tiny_coco}`"
     assert sorted(path.name for path in Path("runs").iterdir()) == [
         "rtmdet_pico_relu6-1", "rtmdet_pico_relu6_int8-1", "rtmdet_pico_relu6_int8-2",
@@ -116,6 +121,9 @@ def test_substitute_inspect_and_export_give_json_alone(
     value, lines = step(capfd, "inspect", value["model"], "--against", tuned, *data, *images)
     assert value == json.loads(Path("q/inspect.json").read_text())
     assert "wrote q/inspect.json" in lines
+    assert lines[-1] == f"next: `edgedet waterfall q/model_int8.tflite --against {tuned} --data {tiny_coco_once}`"
+    assert main([*shlex.split(lines[-1].strip("`"))[2:], "--images", "2"]) == 0
+    capfd.readouterr()
 
     value, lines = step(capfd, "export", tuned, "--format", "torchscript", "--out", "float.pt")
     assert Path(value["files"][0]["path"]).is_file()
@@ -177,7 +185,7 @@ def test_next_command_reads_the_same_pictures(tiny_coco_once: Path) -> None:
          "--split-seed", "3", "--classes", "red", "--rename", "green=blue", "--exif", "upright", "--skip-broken"]
     )  # fmt: skip
     with redirect_stdout(StringIO()) as shown:
-        show_next(args, "evaluate", "model.tflite")
+        assert show_next_on_data(args, "evaluate", "model.tflite")
     line = shlex.split(shown.getvalue().replace("\n", " ").removeprefix("next: ").strip().strip("`"))
     again = build_parser().parse_args(line[1:])
     assert data_paths(again) == data_paths(args)

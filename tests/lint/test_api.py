@@ -21,7 +21,8 @@ def test_lint_tflite_file_and_strict_exit_code(
     report = lint(path)
     assert {f.code for f in report.findings} == {"input-zero-point", "large-pool", "no-contract"}
     assert main(["lint", str(path), "--json", str(tmp_path / "out.json")]) == 0
-    out = capsys.readouterr().out
+    out, _, following = capsys.readouterr().out.partition("next: ")
+    assert following == f"`edgedet check {path} --board all`\n"
     assert out.split() == report.text().split()  # long lines are wrapped
     assert out.endswith("model.tflite: 0 error, 3 warning, 0 info\n")
     assert json.loads((tmp_path / "out.json").read_text())["format"] == "tflite"

@@ -296,6 +296,12 @@ def test_evaluate_and_predict_commands_run_on_a_device(
         serial = ["--runtime", f"serial:{device.port}"]
         arguments = ["evaluate", str(toy_model), "--data", str(toy_data), *serial, "--json", str(report)]
         assert main(arguments) == 0
+    following = f"evaluate {toy_model} --runtime serial:{device.port} --send image --data {toy_data}"
+    assert f"next: `edgedet {following}`" in capsys.readouterr().out.splitlines()
+    with DeviceOnPty(program) as device:  # as it was proposed, on the port that there is now
+        again = [*following.split()[:3], f"serial:{device.port}", *following.split()[4:]]
+        assert main(again) == 0
+    assert "next:" not in capsys.readouterr().out
     assert main(["evaluate", str(toy_model), "--data", str(toy_data), "--json", str(tmp_path / "sim.json")]) == 0
     found, expected = (json.loads(path.read_text()) for path in (report, tmp_path / "sim.json"))
     assert found["ap"] == expected["ap"]

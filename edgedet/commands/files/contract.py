@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgedet.commands.frame.next_step import show_next
 from edgedet.commands.frame.results import add_json_argument, give
 from edgedet.commands.frame.shared import Commands, add_command, refuse_checkpoint
 from edgedet.contracts import RESIZE_MODES
@@ -123,6 +124,8 @@ def _contract(args: argparse.Namespace) -> int:
     report = contract(request)
     show(report.text())
     give(args, report.to_json())
+    if args.out is not None:
+        show_next("lint", args.out)
     return 0
 
 

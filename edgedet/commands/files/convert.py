@@ -6,6 +6,7 @@ import argparse
 from dataclasses import asdict
 from pathlib import Path
 
+from edgedet.commands.frame.next_step import show_next
 from edgedet.commands.frame.results import add_json_argument, give
 from edgedet.commands.frame.shared import Commands, add_command, refuse_checkpoint
 from edgedet.errors import ConfigError
@@ -65,4 +66,5 @@ def _convert(args: argparse.Namespace) -> int:
         write_tflite(graph, args.out)
         show(f"wrote {args.out}")
     give(args, {**asdict(summary), "changed": list(notes), "out": None if args.out is None else str(args.out)})
+    show_next("lint", args.model if args.out is None else args.out)
     return 0

@@ -7,8 +7,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 from edgedet.commands.frame.early import check_checkpoint
+from edgedet.commands.frame.next_step import show_next
 from edgedet.commands.frame.results import add_json_argument, give
-from edgedet.commands.frame.shared import Commands, add_command, show_next
+from edgedet.commands.frame.shared import Commands, add_command
 from edgedet.config import ACTIVATIONS
 from edgedet.contracts import INTERPOLATIONS
 from edgedet.errors import ConfigError
@@ -104,5 +105,5 @@ def _import(args: argparse.Namespace) -> int:
         report = import_checkpoint(request)
         show(report.text())
         give(args, report.to_json())
-        show_next(args, "evaluate", args.out, "--data", "DATA", data=False)
+        show_next("lint", args.out)
     return 0

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from edgedet.commands.firmware.ethos_u import add_npu_arguments, npu_options
+from edgedet.commands.firmware.ethos_u import add_npu_arguments, npu_options, npu_words
+from edgedet.commands.frame.next_step import show_next, show_next_on_data_of
 from edgedet.commands.frame.results import add_json_argument, give
 from edgedet.commands.frame.shared import Commands, add_command
 from edgedet.npu.cores import NPU_TARGETS, choose_target
@@ -46,4 +47,13 @@ def _lint(args: argparse.Namespace) -> int:
     report = lint(args.model, target, npu)
     show(report.text())
     give(args, report.to_json())
+    if report.format != "tflite":
+        if not show_next_on_data_of(args.model, "quantize", args.model):
+            show_next("quantize", "--help")  # which pictures, nobody knows here
+    elif report.count("error"):
+        show_next("convert", args.model)
+    elif target is not None:
+        show_next("deploy", args.model, "--target", target, *npu_words(npu))
+    else:
+        show_next("check", args.model, "--board", "all")
     return 1 if args.strict and report.count("error") + report.count("warning") else 0

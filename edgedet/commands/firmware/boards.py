@@ -6,6 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from edgedet.commands.frame.next_step import show_next
 from edgedet.commands.frame.results import add_json_argument, give
 from edgedet.commands.frame.shared import Commands, add_command, refuse_checkpoint
 from edgedet.errors import ConfigError
@@ -91,4 +92,7 @@ def _check(args: argparse.Namespace) -> int:
     )
     show(report_text(report))
     give(args, report.to_json())
+    if report.fits and args.board != "all":
+        limit = () if args.ram is None else ("--ram", str(args.ram))
+        show_next("deploy", args.model, "--target", args.target, "--board", args.board, *limit)
     return 0 if report.fits else 1

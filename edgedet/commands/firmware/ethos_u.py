@@ -27,6 +27,14 @@ def add_npu_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--vela", type=Path, metavar="PROGRAM", help="`vela` of another Python environment")
 
 
+def npu_words(npu: NpuOptions | None) -> list[str]:
+    """The options again, as they were given."""
+    usual = NpuOptions()
+    given = [] if npu is None else [(name, getattr(npu, name)) for name in _NAMES]
+    changed = [(name, value) for name, value in given if value != getattr(usual, name)]
+    return [word for name, value in changed for word in (f"--{name.replace('_', '-')}", str(value))]
+
+
 def npu_options(args: argparse.Namespace) -> NpuOptions | None:
     """What was chosen; None: none of these options was given."""
     given = {name: getattr(args, name) for name in _NAMES if getattr(args, name) is not None}

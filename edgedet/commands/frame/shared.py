@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import shlex
 import sys
 import textwrap
 from collections.abc import Callable, Sequence
@@ -20,8 +19,6 @@ from edgedet.runtimes.names import CHECKPOINT_SUFFIXES
 from edgedet.terminal import COLUMNS, announce, show
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
-
-_FILES = ("train_ann", "train_images", "val_ann", "val_images")
 
 
 def add_command(
@@ -104,40 +101,6 @@ def announce_out(args: argparse.Namespace, kind: str) -> None:
     """The first line of a run for a person at a terminal: where it goes."""
     if sys.stderr.isatty():
         announce(f"{kind}: run {args.out}")
-
-
-def show_next(args: argparse.Namespace, *words: str | Path, data: bool = True) -> None:
-    """Say which command comes next, with the options that decide which pictures are read.
-
-    Args:
-        args: parsed options.
-        words: of the command, behind `edgedet`.
-        data: add the data set of this one, where it is named by `--data` alone; else nothing is said.
-    """
-    line = ["edgedet", *map(str, words)]
-    if data:
-        words_of_data = _data_words(args)
-        if not words_of_data:
-            return
-        line += words_of_data
-    show(f"next: `{shlex.join(line)}`")
-
-
-def _data_words(args: argparse.Namespace) -> list[str]:
-    """The options of `add_data_arguments` as they were given; none where single files are named."""
-    if not getattr(args, "data", None) or any(getattr(args, name) is not None for name in _FILES):
-        return []
-    line = [word for folder in args.data for word in ("--data", str(folder))]
-    if args.classes:
-        line += ["--classes", ",".join(args.classes)]
-    line += [word for old, new in args.rename for word in ("--rename", f"{old}={new}")]
-    if args.val_fraction is not None:
-        line += ["--val-fraction", str(args.val_fraction)]
-    if args.split_seed:
-        line += ["--split-seed", str(args.split_seed)]
-    if args.exif != "auto":
-        line += ["--exif", args.exif]
-    return [*line, "--skip-broken"] if getattr(args, "skip_broken", False) else line
 
 
 def show_out(args: argparse.Namespace) -> None:

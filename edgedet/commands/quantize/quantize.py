@@ -15,6 +15,7 @@ from edgedet.commands.frame.early import (
     check_run,
     load_torch,
 )
+from edgedet.commands.frame.next_step import show_next, show_next_on_data
 from edgedet.commands.frame.results import add_json_argument, give
 from edgedet.commands.frame.shared import (
     Commands,
@@ -23,7 +24,6 @@ from edgedet.commands.frame.shared import (
     announce_out,
     choose_out,
     holds_run,
-    show_next,
     show_out,
 )
 from edgedet.commands.quantize.onnx import (
@@ -253,7 +253,7 @@ def _quantize(args: argparse.Namespace) -> int:
         _refit(quantization.checkpoint, fit, result.model)
         give(args, result.model.with_name(REPORT_FILE).read_text(encoding="utf-8"))
         show(_finish(args, quantization, result.model, result.valid if fit is None else fit.valid))
-        _show_next(args, result.model)
+        _show_next(args, result.model, result.ap)
     return 0
 
 
@@ -279,10 +279,13 @@ def _quantize_onnx(args: argparse.Namespace, aim: Aim | None) -> int:
     return 0
 
 
-def _show_next(args: argparse.Namespace, model: Path) -> None:
-    """Measure on the validation split, then bring it to the chip."""
-    show_next(args, "evaluate", model)
-    show_next(args, "deploy", model, "--target", "c99", data=False)
+def _show_next(args: argparse.Namespace, model: Path, ap: float | None = None) -> None:
+    """Measure on the validation split, then bring it to the chip; `ap`: where it was measured on the way."""
+    from edgedet.evaluate.figures.reading import finds_nothing
+
+    show_next_on_data(args, "evaluate", model)
+    if ap is None or finds_nothing(ap) is None:
+        show_next("deploy", model, "--target", "tflm" if args.int16 else "c99")
     show_out(args)
 
 

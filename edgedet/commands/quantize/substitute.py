@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from edgedet.api.runs import run_name
 from edgedet.commands.frame.early import announce_large, check_run, load_torch
+from edgedet.commands.frame.next_step import show_labels_next, show_next_again, show_next_on_data
 from edgedet.commands.frame.results import add_json_argument, give
 from edgedet.commands.frame.shared import (
     Commands,
@@ -16,7 +17,6 @@ from edgedet.commands.frame.shared import (
     announce_out,
     choose_out,
     holds_run,
-    show_next,
     show_out,
 )
 from edgedet.commands.quantize.qat import add_run_arguments
@@ -34,7 +34,7 @@ from edgedet.options import (
 from edgedet.terminal import show
 
 if TYPE_CHECKING:
-    from edgedet.finetune.substitute import SubstituteRequest
+    from edgedet.finetune.substitute import SubstituteReport, SubstituteRequest
 
 FOLDER = "substituted"  # of the fine-tuning run, inside the folder of `edgedet quantize`
 TUNE_EPOCHS = 20
@@ -104,9 +104,21 @@ def _substitute(args: argparse.Namespace) -> int:
         show(with_flags(report.text(), args))
         show(finish_substitute(request, report, args.command_line))
         give(args, report.to_json())
-        show_next(args, "quantize", report.checkpoint)
+        _show_next(args, report)
         show_out(args)
     return 0
+
+
+def _show_next(args: argparse.Namespace, report: SubstituteReport) -> None:
+    """Quantize; where fine-tuning left next to nothing of a network that found something, more of it."""
+    from edgedet.evaluate.figures.reading import finds_nothing
+
+    if finds_nothing(report.ap_tuned) is None:
+        show_next_on_data(args, "quantize", report.checkpoint)
+    elif finds_nothing(report.ap_before) is None:
+        show_next_again(args, ("--epochs",), "--epochs", str(3 * args.epochs))
+    else:
+        show_labels_next(args)
 
 
 def _add_what(parser: argparse._ActionsContainer) -> None:

@@ -59,6 +59,11 @@ def read_training(history: Sequence[EpochLike], settled: bool = False, resumes: 
     return tuple(sentences)
 
 
+def still_learns(history: Sequence[EpochLike]) -> bool:
+    """True for a run that is too short to tell, or whose AP or loss still became better at the end."""
+    return len(history) < FEWEST or any(_goes_on(history, True))
+
+
 def _measured(history: Sequence[EpochLike]) -> list[tuple[int, float]]:
     """Epochs (1-based) whose AP is known, with it; -1 means that no image shows an object."""
     return [(one.epoch, one.ap) for one in history if one.ap is not None and one.ap >= 0]

@@ -41,7 +41,7 @@ def test_import_json_is_alone_on_stdout(tmp_path: Path, capsys: pytest.CaptureFi
     assert main(["import", str(tmp_path / "f.pth"), "--imgsz", "64", "--out", str(target), "--json", "-"]) == 0
     out, err = capsys.readouterr()
     assert (json.loads(out)["out"], json.loads(out)["model"]) == (str(target), "rtmdet_nano_ncadc_relu6")
-    assert f"next: `edgedet evaluate {target} --data DATA`" in " ".join(err.splitlines())
+    assert f"next: `edgedet lint {target}`" in " ".join(err.splitlines())
 
 
 def test_import_bare_weights_asks_by_the_name_of_the_option(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
