@@ -11,6 +11,7 @@ from pathlib import Path
 
 from edgedet.commands.frame.data_of_run import data_words_of_run
 from edgedet.device.line import is_serial
+from edgedet.terminal import visible
 
 _FILES = {"train": ("train_ann", "train_images"), "valid": ("val_ann", "val_images")}
 # Splits that a command reads; the first is one that it can't do without.
@@ -33,7 +34,7 @@ LABELS = "labels.png"
 def show_next(*words: str | Path) -> None:
     """Say which command comes next, of these words behind `edgedet`."""
     line = shlex.join(["edgedet", *map(str, words)])
-    sys.stdout.write(f"next: `{line}`\n")  # whole: a wrapped line is no command
+    sys.stdout.write(f"next: `{visible(line)}`\n")  # whole: a wrapped line is no command
 
 
 def show_next_on_data(args: argparse.Namespace, *words: str | Path, split: str = "valid") -> bool:
