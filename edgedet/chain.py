@@ -23,8 +23,9 @@ from edgedet.net.checkpoint import load_checkpoint
 from edgedet.outputs.folder import added_files
 from edgedet.outputs.lock import hold_output
 from edgedet.progress import Progress
-from edgedet.quantize.api import QuantizeReport, QuantizeRequest, quantize_checkpoint
+from edgedet.quantize.api import QuantizeRequest, quantize_checkpoint
 from edgedet.quantize.calibration.range_choice import require_layers
+from edgedet.quantize.report import QuantizeReport
 from edgedet.training.loop import LAST
 from edgedet.training.parallel.processes import launched
 

@@ -23,7 +23,7 @@ from edgedet.threads import let_threads_sleep, limit_blas_threads
 if TYPE_CHECKING:
     from edgedet.data.coco.split import CocoSplit
     from edgedet.evaluate.evaluator import EvalReport
-    from edgedet.quantize.api import QuantizeReport
+    from edgedet.quantize.report import QuantizeReport
     from edgedet.runtimes.protocol import Runtime
 
 CHECKPOINT = "rtmdet_pico_relu6_synth.pt"  # in models/, trained on the training images of another seed

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,7 @@ from edgedet.quantize.calibration.images import (
     make_manifest,
 )
 from edgedet.quantize.calibration.observers import MinMaxObserver
-from edgedet.quantize.calibration.range_choice import RangePlan, TensorRange
+from edgedet.quantize.calibration.range_choice import RangePlan
 from edgedet.quantize.calibration.ranges import PERCENTILE
 from edgedet.quantize.fx.fake_quant import Observer
 from edgedet.quantize.fx.int16 import AUTO, groups_of, widen
@@ -46,14 +46,13 @@ from edgedet.quantize.fx.settle_scales import disagreements
 from edgedet.quantize.fx.to_graph import QuantizedModel, graph_from_fx
 from edgedet.quantize.ptq.pipeline import (
     EFFORTS,
-    ERROR_MEANS,
     MIN_TO_SPLIT,
     PtqOptions,
     PtqResult,
     Reports,
-    Step,
     post_training_quantize,
 )
+from edgedet.quantize.report import QuantizeReport, options_json
 from edgedet.threads import torch_threads
 
 METHODS = ("ptq",)
@@ -115,74 +114,6 @@ class QuantizeRequest:
             if (chosen_by_user := getattr(self, name)) is not None
         }
         return replace(chosen, ranges=ranges, seed=self.seed, int16=self.int16, **switches)
-
-
-@dataclass(frozen=True)
-class QuantizeReport:
-    """What came out of `quantize_checkpoint`."""
-
-    model: Path
-    manifest: Path = field(repr=False)
-    report: Path = field(repr=False)
-    sha256: str = field(repr=False)  # of the model file
-    model_bytes: int
-    operators: tuple[tuple[str, int], ...] = field(repr=False)  # kind and how often, most frequent first
-    scale_groups: int = field(repr=False)  # groups of activations that share a scale
-    method: str
-    effort: str
-    options: PtqOptions = field(repr=False)
-    ranges: tuple[TensorRange, ...] = field(repr=False)  # of the groups that calibration decided about
-    steps: tuple[Step, ...] = field(repr=False)  # with the outputs' error; none: nothing to choose
-    int16: tuple[str, ...] = field(repr=False)  # layers (first of each group) whose results are int16
-    calib_images_asked: int = field(repr=False)
-    calib_images: int  # used
-    seed: int
-    seconds: tuple[tuple[str, float], ...] = field(repr=False)  # step and its wall-clock time
-    notes: tuple[str, ...] = field(default=(), repr=False)  # what a user should know
-
-    def __str__(self) -> str:
-        return self.text()
-
-    def text(self) -> str:
-        """Lines for people, each with its line end."""
-        operators = ", ".join(f"{kind} {count}" for kind, count in self.operators)
-        seconds = ", ".join(f"{step} {value:.2f}" for step, value in self.seconds)
-        methods = ", ".join(f"{method} {n}" for method, n in Counter(r.method for r in self.ranges).most_common())
-        lines = [
-            f"model:       {self.model} ({self.model_bytes:,} bytes, sha256 {self.sha256[:16]})",
-            f"calibration: {self.calib_images} images, method {self.method}, effort {self.effort}, seed {self.seed} -> "
-            f"{self.manifest}",
-            f"operators:   {sum(count for _, count in self.operators)} ({operators})",
-            f"scales:      {self.scale_groups} groups of activations ({methods}), weights {self.options.weights}",
-            *([f"int16:       {', '.join(self.int16)}"] if self.int16 else []),
-            *(
-                f"step:        {step.name}: output error {100 * step.error:.3f} %{'' if step.kept else ', undone'}"
-                for step in self.steps
-            ),
-            *([f"             {ERROR_MEANS}"] if self.steps else []),
-            f"seconds:     {seconds}",
-            *(f"note:        {note}" for note in self.notes),
-        ]
-        return "\n".join(lines) + "\n"
-
-    def to_json(self) -> dict[str, Any]:
-        """JSON-able dict; paths as strings."""
-        content = asdict(self)
-        for key in ("model", "manifest", "report"):
-            content[key] = str(content[key])
-        content["operators"] = dict(self.operators)
-        content["options"] = _options_json(self.options)
-        content["seconds"] = {step: round(value, 4) for step, value in self.seconds}
-        for key in ("ranges", "steps", "int16", "notes"):
-            content[key] = list(content[key])
-        return content
-
-
-def _options_json(options: PtqOptions) -> dict[str, Any]:
-    content = asdict(options)
-    content["ranges"]["per_tensor"] = dict(options.ranges.per_tensor)
-    content["int16"] = list(options.int16)
-    return content
 
 
 def quantize_model(
@@ -279,7 +210,7 @@ def quantize_network(
     split, records = draw_whole(split, request.calib_images, request.seed, request.data.skip_broken)
     check_enough(records, request.calib_images, split)
     check_not_constant(records)
-    options = {**_options_json(request.options), "threads": request.threads}
+    options = {**options_json(request.options), "threads": request.threads}
     manifest = make_manifest(records, split, network.preprocess, request.method, request.seed, options)
     watch.lap("data")
     images = ImageFiles(records, network.preprocess)

@@ -238,8 +238,8 @@ def test_reprs_of_what_torch_makes_are_one_short_line(tflite: Path) -> None:
     torch = pytest.importorskip("torch")
     from edgedet.diagnose.inspect import Inspection
     from edgedet.net.runtime import TorchRuntime
-    from edgedet.quantize.api import QuantizeReport
     from edgedet.quantize.ptq.pipeline import EFFORTS
+    from edgedet.quantize.report import QuantizeReport
 
     opened = open_runtime(tflite)
     runtime = TorchRuntime(torch.nn.Identity(), opened.preprocess, opened.outputs)

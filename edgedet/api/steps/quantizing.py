@@ -17,7 +17,7 @@ from edgedet.typed import require_given, require_numbers, require_one, require_t
 
 if TYPE_CHECKING:
     from edgedet.finetune.qat import QatReport
-    from edgedet.quantize.api import QuantizeReport
+    from edgedet.quantize.report import QuantizeReport
 
 METHODS = ("ptq", "qat")
 EFFORTS = ("fast", "normal", "best")  # those of edgedet.quantize.ptq.pipeline, which loads torch

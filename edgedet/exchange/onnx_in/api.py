@@ -24,10 +24,11 @@ from edgedet.exchange.onnx_in.to_fx import fx_from_onnx
 from edgedet.fileio import require_out_folder
 from edgedet.outputs.lock import hold_output
 from edgedet.progress import Stopwatch
-from edgedet.quantize.api import FloatNetwork, QuantizeReport, quantize_network
+from edgedet.quantize.api import FloatNetwork, quantize_network
 from edgedet.quantize.calibration.images import image_batches
 from edgedet.quantize.fx.qparams import input_params
 from edgedet.quantize.fx.separate import separate_prescribed
+from edgedet.quantize.report import QuantizeReport
 
 __all__ = ["OnnxRequest", "quantize_onnx"]
 

@@ -18,10 +18,11 @@ from edgedet.exchange.onnx_in.request import OnnxRequest
 from edgedet.exchange.onnx_in.to_fx import fx_from_onnx
 from edgedet.graph.flatbuffer import serialize
 from edgedet.progress import Stopwatch
-from edgedet.quantize.api import MANIFEST_FILE, MODEL_FILE, REPORT_FILE, QuantizeReport, write_quantized
+from edgedet.quantize.api import MANIFEST_FILE, MODEL_FILE, REPORT_FILE, write_quantized
 from edgedet.quantize.calibration.images import image_batches, make_manifest
 from edgedet.quantize.fx.to_graph import QuantizedModel, graph_from_fx
 from edgedet.quantize.ptq.pipeline import PtqOptions
+from edgedet.quantize.report import QuantizeReport
 
 METHOD = "qdq"
 

@@ -25,7 +25,8 @@ from edgedet.exchange.onnx_in.api import quantize_onnx
 from edgedet.exchange.onnx_in.request import OnnxRequest
 from edgedet.graph.model import load_int8_model
 from edgedet.lint.api import lint
-from edgedet.quantize.api import QuantizeReport, QuantizeRequest
+from edgedet.quantize.api import QuantizeRequest
+from edgedet.quantize.report import QuantizeReport
 from edgedet.runtimes.open import open_runtime
 
 
