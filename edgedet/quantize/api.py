@@ -12,10 +12,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from edgedet.contracts import OutputSpec, PreprocessSpec
-from edgedet.data.bare_images import load_folder
-from edgedet.data.check.content import require_bright
 from edgedet.data.check.whole import left_out_text
-from edgedet.data.coco.split import CocoSplit, common_classes
+from edgedet.data.coco.split import CocoSplit
 from edgedet.data.paths import DataPaths
 from edgedet.errors import ConfigError
 from edgedet.escape import json_text
@@ -39,6 +37,7 @@ from edgedet.quantize.calibration.images import (
 from edgedet.quantize.calibration.observers import MinMaxObserver
 from edgedet.quantize.calibration.range_choice import RangePlan
 from edgedet.quantize.calibration.ranges import PERCENTILE
+from edgedet.quantize.calibration.source import calibration_split
 from edgedet.quantize.fx.fake_quant import Observer
 from edgedet.quantize.fx.int16 import AUTO, groups_of, widen
 from edgedet.quantize.fx.prepare import freeze, prepare_model
@@ -181,7 +180,7 @@ def quantize_checkpoint(
         checkpoint = load_checkpoint(request.checkpoint).int8_form()
         network = FloatNetwork(checkpoint.build(), checkpoint.preprocess, checkpoint.outputs)
         watch.lap("load")
-        split = _calibration_split(request, checkpoint.outputs)
+        split = calibration_split(request.checkpoint, checkpoint.outputs, request.data, request.images)
         return quantize_network(network, split, request, watch, progress, on_step)
 
 
@@ -245,20 +244,6 @@ def write_quantized(out: Path, data: bytes, manifest: Manifest, report: dict[str
         (folder / name).write_bytes(data)
         write_text(folder / MANIFEST_FILE, manifest.to_json())
         write_text(folder / REPORT_FILE, json_text(report))
-
-
-def _calibration_split(request: QuantizeRequest, outputs: OutputSpec) -> CocoSplit:
-    """The pictures: of a bare folder, or of the training split, which must share a class with the model."""
-    if request.images is not None:
-        split = load_folder(request.images, outputs.class_names, outputs.category_ids, request.data.skip_broken)
-        require_bright(split)
-        return split
-    split = replace(request.data, skip_broken=True).load("train")  # `draw_whole` names what is broken, all of it
-    require_bright(split)
-    # Boxes are not used; pictures of other objects give other ranges.
-    advice = "calibrate with the data that the checkpoint was trained on, or give a folder of pictures by `images`"
-    common_classes(split, str(request.checkpoint), outputs.class_names, advice)
-    return split
 
 
 def _counter(total: int, progress: Callable[[int, int], None] | None) -> Callable[[int], None] | None:

@@ -439,7 +439,7 @@ def test_load_image_tiff_whose_white_is_zero_is_turned_round(tmp_path: Path, bit
         ),
         (b"\n<!DOCTYPE html><title>404</title>", "a web page"),
         (b"\0\0\0\x18ftypheic" + bytes(99), "a picture in HEIC"),
-        (b"\0\0\0\x0cjP  \r\n\x87\n" + bytes(99), "JPEG 2000"),
+        (b"\0\0\0\x0cjP  \r\n\x87\n" + bytes(99), "a picture in JPEG 2000"),
     ],
 )
 def test_load_image_file_of_another_kind_is_named(tmp_path: Path, start: bytes, found: str) -> None:
