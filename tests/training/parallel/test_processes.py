@@ -47,16 +47,25 @@ def torchrun(*arguments: object) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module")
 def ended(tiny_coco_once: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
-    """The folder of all runs, the last of which ends with an error, and the end."""
+    """The folder of a step, an evaluation and a run that ends with an error, and the end."""
     out = tmp_path_factory.mktemp("two")
-    return out, torchrun(two_processes.__file__, tiny_coco_once, out)
+    return out, torchrun(two_processes.__file__, tiny_coco_once, out, "short")
 
 
 @pytest.fixture(scope="module")
-def both(ended: tuple[Path, Any]) -> tuple[Path, list[dict[str, Any]]]:
-    """The folder of the runs, and what each process found."""
+def both(ended: tuple[Path, Any]) -> list[dict[str, Any]]:
+    """What each process found in a step and an evaluation."""
     out, done = ended
     assert (out / "found1.json").is_file(), done.stderr
+    return [json.loads((out / f"found{rank}.json").read_text()) for rank in (0, 1)]
+
+
+@pytest.fixture(scope="module")
+def runs(tiny_coco_once: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[str, Any]]]:
+    """The folder of whole runs, and what each process found."""
+    out = tmp_path_factory.mktemp("runs")
+    done = torchrun(two_processes.__file__, tiny_coco_once, out, "long")
+    assert done.returncode == 0, done.stderr
     return out, [json.loads((out / f"found{rank}.json").read_text()) for rank in (0, 1)]
 
 
@@ -66,23 +75,23 @@ def test_two_processes_take_the_step_of_one_with_the_whole_batch(both, tiny_coco
     magnify rounding by 10^5 and more, which hides mistakes in float32. The loss itself is float32 in both.
     """
     loss, gradient, statistics = two_processes.first_gradient(load_split(tiny_coco_once, "train"))
-    for found in both[1]:
+    for found in both:
         assert found["loss"] == pytest.approx(loss, rel=1e-6)  # eight roundings of float32
         difference = np.linalg.norm(np.array(found["gradient"]) - gradient.numpy())
         assert difference < 1e-6 * float(gradient.norm())  # the loss's float32 gradients; 1e-10 was measured
         np.testing.assert_allclose(found["statistics"], statistics.numpy(), atol=1e-10)
-    assert both[1][0]["gradient"] == both[1][1]["gradient"]
+    assert both[0]["gradient"] == both[1]["gradient"]
 
 
 @pytest.mark.slow
 def test_two_processes_evaluate_as_one(both, tiny_coco_once: Path) -> None:
     expected = two_processes.detections(load_split(tiny_coco_once, "valid"))
-    assert [found["table"] for found in both[1]] == [expected, expected]
+    assert [found["table"] for found in both] == [expected, expected]
 
 
-@pytest.mark.slow
-def test_two_processes_resume_as_if_they_had_not_been_interrupted(both) -> None:
-    out, (first, second) = both
+@pytest.mark.long
+def test_two_processes_resume_as_if_they_had_not_been_interrupted(runs) -> None:
+    out, (first, second) = runs
     assert first["whole"] == first["interrupted"] == second["whole"] == second["interrupted"]
     whole, resumed = (load_checkpoint(out / name / "last.pt") for name in ("whole", "interrupted"))
     for name, value in whole.weights.items():
@@ -90,9 +99,9 @@ def test_two_processes_resume_as_if_they_had_not_been_interrupted(both) -> None:
     assert len(list((out / "whole" / "tensorboard").iterdir())) == 1  # one writer
 
 
-@pytest.mark.slow
-def test_two_processes_qat_gives_the_losses_of_one(both, tiny_coco_once: Path, tmp_path: Path) -> None:
-    out, (first, second) = both
+@pytest.mark.long
+def test_two_processes_qat_gives_the_losses_of_one(runs, tiny_coco_once: Path, tmp_path: Path) -> None:
+    out, (first, second) = runs
     assert first["qat"] == second["qat"]
     _, _, expected = two_processes.qat(tiny_coco_once, tmp_path / "qat")
     # float32 sums of another order move a few values to the neighbouring code, and few objects match few priors.

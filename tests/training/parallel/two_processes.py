@@ -1,4 +1,4 @@
-"""What each of two processes does for test_processes.py: two_processes.py DATA OUT, started by torchrun."""
+"""What each of two processes does for test_processes.py: two_processes.py DATA OUT short|long, started by torchrun."""
 
 from __future__ import annotations
 
@@ -97,22 +97,21 @@ def qat(data: Path, out: Path) -> tuple[str, float, list[float]]:
     return report.sha256, report.ap_file, [history[0][key] for key in ("loss", "cls", "box")]
 
 
-def run_all(data: Path, out: Path) -> None:
-    """Everything that goes well; each process writes what it found."""
-    processes = launched()
-    with process_group(processes, torch.device("cpu")):
+def step_and_evaluation(data: Path) -> dict[str, object]:
+    """The first step and a table, as this process finds them."""
+    with process_group(launched(), torch.device("cpu")):
         loss, gradient, statistics = first_gradient(load_split(data, "train"))
         table = detections(load_split(data, "valid"))
-    found = {
-        "loss": loss,
-        "gradient": gradient.tolist(),
-        "statistics": statistics.tolist(),
-        "table": table,
+    return {"loss": loss, "gradient": gradient.tolist(), "statistics": statistics.tolist(), "table": table}
+
+
+def whole_runs(data: Path, out: Path) -> dict[str, object]:
+    """Trainings and a QAT run."""
+    return {
         "whole": losses(train(request(data, out / "whole"))),
         "interrupted": interrupted(data, out / "interrupted"),
         "qat": qat(data, out / "qat"),
     }
-    (out / f"found{processes.rank}.json").write_text(json.dumps(found))
 
 
 def fail(data: Path, out: Path) -> None:
@@ -133,5 +132,8 @@ def fail(data: Path, out: Path) -> None:
 
 
 if __name__ == "__main__":
-    run_all(Path(sys.argv[1]), Path(sys.argv[2]))
-    fail(Path(sys.argv[1]), Path(sys.argv[2]) / "failed")
+    source, folder, what = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
+    found = whole_runs(source, folder) if what == "long" else step_and_evaluation(source)
+    (folder / f"found{launched().rank}.json").write_text(json.dumps(found))
+    if what == "short":
+        fail(source, folder / "failed")
