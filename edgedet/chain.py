@@ -17,6 +17,7 @@ from edgedet.errors import ConfigError
 from edgedet.fileio import require_out_folder, write_text
 from edgedet.finetune.qat import QatReport, QatRequest, qat_checkpoint, qat_hardware
 from edgedet.finetune.resume import STATE_FILE
+from edgedet.finetune.settings import Lessons
 from edgedet.finetune.substitute import SubstituteReport, SubstituteRequest, substitute_checkpoint
 from edgedet.finetune.swap import prepare_substituted
 from edgedet.net.checkpoint import load_checkpoint
@@ -69,6 +70,11 @@ class ChainResult:
         if self.waterfall is not None:
             return self.waterfall.step("integer").ap
         return self.quantization.ap_file if isinstance(self.quantization, QatReport) else None
+
+    @property
+    def lessons(self) -> Lessons | None:
+        """What QAT learned from; None: nothing was trained by it."""
+        return self.quantization.lessons if isinstance(self.quantization, QatReport) else None
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgedet.api.opening import open_model
-from edgedet.contracts import NmsChoice
+from edgedet.contracts import NmsChoice, PreprocessSpec
 from edgedet.data.check.whole import whole_splits
 from edgedet.data.coco.split import CocoSplit
 from edgedet.data.paths import DataPaths
@@ -22,12 +22,14 @@ from edgedet.page.found import save_found
 from edgedet.page.measure import find_objects
 from edgedet.page.pages import refuse_strange_page, write_fresh_page, write_page
 from edgedet.page.pictures import jpeg
-from edgedet.page.record import SETTLED, LabelCounts, RunRecord, count_labels, new_record, save_record
+from edgedet.page.record import PLANNED, SETTLED, LabelCounts, RunRecord, count_labels, new_record, save_record
 from edgedet.page.run_files import EVALUATION, FLOAT, INSPECTED, INSPECTION, INT8, RECORD
 from edgedet.terminal import working
 
 if TYPE_CHECKING:
+    from edgedet.config import TrainConfig
     from edgedet.evaluate.evaluator import EvalReport
+    from edgedet.finetune.settings import Lessons
     from edgedet.finetune.substitute import SubstituteReport, SubstituteRequest
     from edgedet.runtimes.protocol import Runtime
     from edgedet.training.loop import Run, TrainRequest, TrainResult
@@ -36,7 +38,7 @@ _SAMPLES = 8  # augmented pictures
 _UNFINISHED = "The run has not ended: AP, pictures and labels come with its end; `resume` goes on with it."
 
 
-def draft_page(kind: str, request: TrainRequest | SubstituteRequest, command: str = "") -> Callable[[], None]:
+def draft_page(kind: str, request: TrainRequest | SubstituteRequest, command: str = "") -> Callable[[int], None]:
     """What to call after each epoch of a training: its page is never older than an epoch, also when it is killed.
 
     What measures AP and draws pictures comes at the end, by `finish_train` or `finish_substitute`.
@@ -46,18 +48,19 @@ def draft_page(kind: str, request: TrainRequest | SubstituteRequest, command: st
         request: what is trained.
         command: as typed; empty: from Python.
     """
-    out, begun = request.out, False
+    out, said = request.out, 0
 
-    def saved() -> None:
-        nonlocal begun
+    def saved(epochs: int) -> None:
+        nonlocal said
         try:
             refuse_strange_page(out / PAGE)
-            if not begun:  # AP and pictures there are of an earlier part of the run
+            if not said:  # AP and pictures there are of an earlier part of the run
                 remove_page(out)
-                record = new_record(kind, command, request_settings(request), (), (_UNFINISHED,))
+            if said != epochs:
+                settings = [*request_settings(request), (PLANNED, str(epochs))]
                 (out / DATA).mkdir(exist_ok=True)
-                save_record(record, out / DATA / RECORD)
-                begun = True
+                save_record(new_record(kind, command, settings, (), (_UNFINISHED,)), out / DATA / RECORD)
+                said = epochs
             write_page(out)
         except Exception:  # never worth a run; what is wrong is said at its end
             return
@@ -97,11 +100,22 @@ def _finish_run(
     def gather(folder: Path, notes: list[str]) -> tuple[LabelCounts, ...]:
         runtime = open_model(checkpoint, None, request.device)
         save_found(find_objects(runtime, run.valid), folder / FLOAT)
-        _draw_augmented(run, folder)
+        _draw_augmented(run.train, run.preprocess, run.file.train, run.seed, folder)
         return tuple(count_labels(split, run.preprocess) for split in (run.train, run.valid))
 
     files = list(dict.fromkeys([checkpoint, run.out / "last.pt"]))
-    return _finish(kind, run.out, _record(kind, command, [*request_settings(request), *ended], files), gather)
+    settings = [*request_settings(request), *ended]
+    return _finish(kind, run.out, _record(kind, command, settings, files, _effective(run)), gather)
+
+
+def _effective(run: Run) -> list[tuple[str, str]]:
+    """Keys of the model file, as the run used them, and its input."""
+    spec = run.preprocess
+    tables = (("model", run.file.model), ("train", run.file.train))
+    rows = [
+        (f"{name}.{field.name}", str(getattr(table, field.name))) for name, table in tables for field in fields(table)
+    ]
+    return [*rows, ("input", f"{spec.width}x{spec.height} {spec.channel_order}, {spec.resize}")]
 
 
 def finish_inspect(
@@ -155,6 +169,7 @@ def finish_quantize(
     command: str = "",
     device: str | None = None,
     valid: CocoSplit | None = None,
+    lessons: Lessons | None = None,
 ) -> str:
     """Make the page of a quantization that has ended.
 
@@ -167,14 +182,20 @@ def finish_quantize(
         command: as typed; empty: from Python.
         device: that the float network runs on; None: auto.
         valid: the validation split, where the run has read it, without broken images.
+        lessons: what quantization-aware training learned from; None: nothing was trained.
     Returns:
         As `finish_train`.
     """
 
     def gather(folder: Path, notes: list[str]) -> tuple[LabelCounts, ...]:
+        counts = []
+        if lessons is not None:
+            _draw_augmented(lessons.train, lessons.preprocess, lessons.config, lessons.seed, folder)
+            labelled = any(len(record.labels) for record in lessons.train.images)
+            counts += [count_labels(lessons.train, lessons.preprocess)] if labelled else []
         split = valid or _valid_of(data, notes)
         if split is None:
-            return ()
+            return tuple(counts)
         runtime = open_model(model, None)
         found = find_objects(runtime, split)
         save_found(found, folder / INT8)
@@ -183,7 +204,7 @@ def finish_quantize(
         else:
             float_runtime = open_model(checkpoint, None, device)
             save_found(find_objects(float_runtime, split, len(found.split.images)), folder / FLOAT)
-        return (count_labels(split, runtime.preprocess),)
+        return (*counts, count_labels(split, runtime.preprocess))
 
     return _finish("quantize", out, _record("quantize", command, settings, [model, checkpoint]), gather)
 
@@ -260,10 +281,14 @@ def tell(line: str, quiet: bool = False) -> None:
 
 
 def _record(
-    kind: str, command: str, settings: Sequence[tuple[str, str]], files: Sequence[Path]
+    kind: str,
+    command: str,
+    settings: Sequence[tuple[str, str]],
+    files: Sequence[Path],
+    effective: Sequence[tuple[str, str]] = (),
 ) -> Callable[[list[str], tuple[LabelCounts, ...]], RunRecord]:
     """Everything of a record but notes and labels, which come last."""
-    return lambda notes, labels: new_record(kind, command, settings, files, notes, labels)
+    return lambda notes, labels: new_record(kind, command, settings, files, notes, labels, effective)
 
 
 def _finish(
@@ -307,10 +332,10 @@ def _gather(
     save_record(record(notes, labels), folder / RECORD)
 
 
-def _draw_augmented(run: Run, folder: Path) -> None:
+def _draw_augmented(train: CocoSplit, preprocess: PreprocessSpec, config: TrainConfig, seed: int, folder: Path) -> None:
     from edgedet.data.show import augmented_tiles
 
-    tiles = augmented_tiles(run.train, run.preprocess, run.file.train, _SAMPLES, run.seed, None)
+    tiles = augmented_tiles(train, preprocess, config, _SAMPLES, seed, None)
     for place, tile in enumerate(tiles):
         (folder / f"augmented_{place}.jpg").write_bytes(jpeg(tile.pixels))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from edgedet.finetune.chosen_images import choose_images
 from edgedet.finetune.notes import qat_notes
 from edgedet.finetune.qat_trainer import MIN_LR_RATIO, QatTrainer
 from edgedet.finetune.resume import STATE_FILE, check_identity, load_state, save_history, save_state
-from edgedet.finetune.settings import training_settings, weak_augmentation
+from edgedet.finetune.settings import Lessons, training_settings, weak_augmentation
 from edgedet.graph.flatbuffer import serialize
 from edgedet.net.checkpoint import Checkpoint, load_checkpoint
 from edgedet.net.rtmdet import channels_last
@@ -130,6 +130,7 @@ class QatReport:
     notes: tuple[str, ...] = ()  # what a user should know
     operators: tuple[tuple[str, int], ...] = ()  # kind and how often, most frequent first
     reading: tuple[Sentence, ...] = ()  # what stands out in the curves of loss and AP
+    lessons: Lessons | None = field(default=None, repr=False, compare=False)  # of the training, for its page
 
     def text(self) -> str:
         """Lines for people, each with its line end."""
@@ -153,7 +154,8 @@ class QatReport:
 
     def to_json(self) -> dict[str, Any]:
         """JSON-able dict; paths as strings."""
-        content = asdict(self)
+        content = asdict(replace(self, lessons=None))
+        del content["lessons"]
         content |= {"method": "qat", "model": str(self.model), "report": str(self.report)}
         content |= {"int16": list(self.int16), "notes": list(self.notes), "operators": dict(self.operators)}
         content["seconds"] = {step: round(value, 4) for step, value in self.seconds}
@@ -252,7 +254,8 @@ def _qat(request: QatRequest, hardware: Hardware) -> QatReport:
         trainer.close()
     assert history[-1].ap is not None
     aps = (ap_float, ap_start, history[-1].ap)
-    return hardware.processes.from_first(lambda: _write(run, trainer.frozen(), manifest, aps, history, clock))
+    report = hardware.processes.from_first(lambda: _write(run, trainer.frozen(), manifest, aps, history, clock))
+    return replace(report, lessons=Lessons(run.train, checkpoint.preprocess, run.config, request.seed))
 
 
 def _write(

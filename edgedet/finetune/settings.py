@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from edgedet.config import TrainConfig, available_models, load_model_file
+from edgedet.contracts import PreprocessSpec
 from edgedet.data.coco.split import CocoSplit, require_model_classes
 from edgedet.errors import ConfigError
 from edgedet.net.checkpoint import Checkpoint
@@ -14,6 +15,16 @@ from edgedet.typed import build
 # away from it, and a short run has no time to come back.
 WEAK_SCALE = (0.8, 1.25)
 WEAK_HSV = 0.5  # of the training's
+
+
+@dataclass(frozen=True, eq=False)
+class Lessons:
+    """What a network was fine-tuned on, as it saw it."""
+
+    train: CocoSplit
+    preprocess: PreprocessSpec
+    config: TrainConfig
+    seed: int
 
 
 def training_settings(checkpoint: Checkpoint) -> TrainConfig:

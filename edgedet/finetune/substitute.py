@@ -167,7 +167,9 @@ def _arena(graph: Graph, data: bytes) -> int | None:
     return measure_arena(data, graph, (q_input,))[0].measured_bytes
 
 
-def substitute_checkpoint(request: SubstituteRequest, saved: Callable[[], None] = lambda: None) -> SubstituteReport:
+def substitute_checkpoint(
+    request: SubstituteRequest, saved: Callable[[int], None] = lambda epochs: None
+) -> SubstituteReport:
     """Substitute in a checkpoint, fine-tune, and report accuracy and cost.
 
     Fine-tuning is a training run with the settings of the checkpoint's own training: OUT/last.pt after every epoch,
@@ -175,7 +177,7 @@ def substitute_checkpoint(request: SubstituteRequest, saved: Callable[[], None] 
 
     Args:
         request: what and how.
-        saved: called after the files of an epoch are written, where several processes share the work in rank 0.
+        saved: as of `edgedet.training.loop.train`.
     Returns:
         The report that also stands in OUT/substitute.json.
     Raises:
@@ -188,7 +190,7 @@ def substitute_checkpoint(request: SubstituteRequest, saved: Callable[[], None] 
         return _substitute(request, hardware, saved)
 
 
-def _substitute(request: SubstituteRequest, hardware: Hardware, saved: Callable[[], None]) -> SubstituteReport:
+def _substitute(request: SubstituteRequest, hardware: Hardware, saved: Callable[[int], None]) -> SubstituteReport:
     old = load_checkpoint(request.checkpoint)
     require_statistics(request.batch, old.preprocess)
     activation, attention = _what(request, old.model_config)

@@ -17,9 +17,10 @@ from edgedet.page import sections
 from edgedet.page.blocks import Page, Picture, Section, Table, number, words
 from edgedet.page.deployments import Deployment, deployments_section, is_deployment, read_deployment
 from edgedet.page.judge import Judged, judge
-from edgedet.page.record import SETTLED
+from edgedet.page.record import PLANNED, SETTLED
 from edgedet.page.render import render
 from edgedet.page.run_files import Epoch, RunFiles, read_run
+from edgedet.texts import counted
 
 
 def write_page(folder: Path) -> Page:
@@ -78,6 +79,8 @@ def run_page(run: RunFiles) -> Page:
     if run.evaluation:
         same = bool(judged) and list(judged[-1][1].ap.stats) == list(run.evaluation["ap"]["stats"])
         parts.append(sections.evaluation(run.evaluation, brief=same))
+    if run.substitution:
+        parts.append(sections.substitution(run.substitution))
     if run.history:
         parts.append(sections.training(run.history, tuple(sentence.text() for sentence in _reading(run))))
     if judged:
@@ -103,8 +106,10 @@ def run_page(run: RunFiles) -> Page:
 
 
 def _reading(run: RunFiles) -> tuple[Sentence, ...]:
-    """What the curves of a training say."""
+    """What the curves of a training say, once it has ended."""
     settings = dict(run.record.settings) if run.record is not None else {}
+    if _goes_on(run):
+        return ()
     return read_training(run.history, settings.get(SETTLED) == "yes", run.kind != "quantize")
 
 
@@ -141,16 +146,35 @@ def verdict(run: RunFiles, judged: Sequence[tuple[str, Judged]]) -> str:
     if run.results:
         return "The int8 file is made; its AP was not measured here."
     if run.history:
-        planned = dict(run.record.settings).get("epochs", "") if run.record is not None else ""
-        of = f" of {planned}" if planned.isdecimal() else ""
-        return f"Training, epoch {run.history[-1].epoch}{of}; AP is not measured yet."
+        return f"Training, epoch {_epochs(run)}; AP is not measured yet."
     return "Nothing is measured here yet."
 
 
 def _training_verdict(run: RunFiles, measured: Sequence[Epoch]) -> str:
     best = max(measured, key=lambda e: e.ap or 0.0)
+    if _goes_on(run):
+        return (
+            f"Training, epoch {_epochs(run)}: AP {best.ap:.3f} on the validation images so far, at epoch {best.epoch}."
+        )
     says = f"AP {best.ap:.3f} on the validation images, at epoch {best.epoch} of {run.history[-1].epoch}."
     return " ".join([says, *(f"{sentence.says}." for sentence in _reading(run)[:1])])
+
+
+def _planned(run: RunFiles) -> int:
+    """Epochs of the whole run; 0: not recorded."""
+    settings = dict(run.record.settings) if run.record is not None else {}
+    planned = settings.get(PLANNED, settings.get("epochs", ""))
+    return int(planned) if planned.isdecimal() else 0
+
+
+def _goes_on(run: RunFiles) -> bool:
+    """True for a training that has not ended, or was interrupted."""
+    return bool(run.history) and run.history[-1].epoch < _planned(run)
+
+
+def _epochs(run: RunFiles) -> str:
+    """How far a training is: 5 of 40."""
+    return f"{run.history[-1].epoch} of {_planned(run)}" if _planned(run) else str(run.history[-1].epoch)
 
 
 def _facts(run: RunFiles, judged: Sequence[tuple[str, Judged]]) -> tuple[tuple[str, str], ...]:
@@ -160,7 +184,7 @@ def _facts(run: RunFiles, judged: Sequence[tuple[str, Judged]]) -> tuple[tuple[s
     if judged:
         facts.append((f"F1 {judged[-1][0]}", f"{judged[-1][1].operation.now[-1].f1:.3f}"))
     if run.history:
-        facts.append(("epochs", str(run.history[-1].epoch)))
+        facts.append(("epochs", _epochs(run) if _goes_on(run) else str(run.history[-1].epoch)))
     if "model_bytes" in run.results:
         facts.append(("int8 file, bytes", f"{run.results['model_bytes']:,}"))
     return tuple(facts)
@@ -201,13 +225,9 @@ def comparison(runs: Sequence[RunFiles], deployments: Sequence[Deployment] = ())
     if len(scored) > 1 and _common_images(runs) is None:
         says += " Mind that they were measured on different pictures."
     notes = [f"{name}: {note}" for name, run in zip(names, runs, strict=True) for note in run.notes]
-    kinds = [_counted(len(some), kind) for some, kind in ((runs, "run"), (deployments, "deployment")) if some]
+    kinds = [counted(len(some), kind) for some, kind in ((runs, "run"), (deployments, "deployment")) if some]
     title = f"{' and '.join(kinds)}: {', '.join(both)}"
     return Page(title, says, (), tuple(p for p in parts if p.tables or p.charts), tuple(notes))
-
-
-def _counted(count: int, kind: str) -> str:
-    return f"{count} {kind}" if count == 1 else f"{count} {kind}s"
 
 
 def _common_images(runs: Sequence[RunFiles]) -> int | None:
@@ -254,8 +274,9 @@ def _classes(names: Sequence[str], judged: Sequence[Sequence[tuple[str, Judged]]
 
 
 def _differences(names: Sequence[str], runs: Sequence[RunFiles]) -> tuple[Table, ...]:
-    settings = [dict(run.record.settings) if run.record else {} for run in runs]
-    keys = list(dict.fromkeys(key for one in settings for key in one))
+    """What was asked for and what the trainings used, where it is not the same; the folders are the columns."""
+    settings = [dict((*run.record.settings, *run.record.effective)) if run.record else {} for run in runs]
+    keys = list(dict.fromkeys(key for one in settings for key in one if key != "out"))
     rows = tuple(
         (words(key), *(words(one.get(key, "–")) for one in settings))
         for key in keys

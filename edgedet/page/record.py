@@ -23,6 +23,7 @@ PACKAGES = ("edgedet", "numpy", "torch", "ai-edge-litert", "tflite-micro", "pyco
 RESULTS = ("model_int8.tflite", "best.pt")  # what the pictures of a page were measured with
 SIDE_EDGES_PX = (0, 4, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
 
+PLANNED = "epochs planned"  # setting of a training that goes on: epochs of the whole run, as far as known
 SETTLED = "AP settled"  # setting of a training of as many epochs as it takes: yes, or no, it took the most
 
 
@@ -50,6 +51,7 @@ class RunRecord:
     files: tuple[tuple[str, int, str], ...]  # name, bytes, sha256
     labels: tuple[LabelCounts, ...] = ()
     notes: tuple[str, ...] = ()  # what the page lacks, and why
+    effective: tuple[tuple[str, str], ...] = ()  # of a training: keys of the model file, as they were used
 
 
 def new_record(
@@ -59,6 +61,7 @@ def new_record(
     files: Sequence[Path],
     notes: Sequence[str] = (),
     labels: Sequence[LabelCounts] = (),
+    effective: Sequence[tuple[str, str]] = (),
 ) -> RunRecord:
     """Record a run that has just ended.
 
@@ -69,6 +72,7 @@ def new_record(
         files: results, hashed here.
         notes: what the page lacks.
         labels: of the splits.
+        effective: keys of the model file, as they were used.
     """
     return RunRecord(
         kind,
@@ -80,6 +84,7 @@ def new_record(
         tuple((path.name, path.stat().st_size, _sha256(path)) for path in files if path.is_file()),
         tuple(labels),
         tuple(notes),
+        tuple(effective),
     )
 
 
@@ -117,7 +122,8 @@ def load_record(path: Path) -> RunRecord:
     """
     try:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        for key in ("versions", "settings", "files"):
+        content.setdefault("effective", ())  # of an earlier version
+        for key in ("versions", "settings", "files", "effective"):
             content[key] = tuple(tuple(row) for row in content[key])
         content["notes"] = tuple(content["notes"])
         content["labels"] = tuple(

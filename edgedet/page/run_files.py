@@ -16,6 +16,7 @@ from edgedet.page.record import RunRecord, belongs_to, load_record
 RECORD, FLOAT, INT8 = "run.json", "found_float.npz", "found_int8.npz"
 INSPECTED = "inspect_run.json"  # how the layers were inspected, beside how the folder was made
 EVALUATION, INSPECTION = "evaluate.json", "inspect.json"
+SUBSTITUTION = "substitute.json"  # as edgedet.finetune.substitute writes it
 _RESULTS = ("history.json", "report.json", INSPECTION, EVALUATION, RECORD)
 
 Read = TypeVar("Read")
@@ -48,6 +49,7 @@ class RunFiles:
     notes: tuple[str, ...]  # what is absent or damaged
     evaluation: dict[str, Any] = field(default_factory=dict)  # evaluate.json; empty: none
     inspection: RunRecord | None = None  # how inspect.json was made
+    substitution: dict[str, Any] = field(default_factory=dict)  # substitute.json; empty: none
 
     @property
     def kind(self) -> str:
@@ -109,6 +111,7 @@ def read_run(folder: Path, fresh: Path | None = None) -> RunFiles:
     history = attempt("history.json", _history) or ()
     results = attempt("report.json", _object) or {}
     evaluation = attempt(EVALUATION, _object) or {}
+    substitution = attempt(SUBSTITUTION, _object) or {}
     layers = tuple((attempt(INSPECTION, _object) or {}).get("layers", ()))
     found_float, found_int8 = attempt(f"{DATA}/{FLOAT}", load_found), attempt(f"{DATA}/{INT8}", load_found)
     if record is not None and not belongs_to(record, folder):
@@ -126,6 +129,7 @@ def read_run(folder: Path, fresh: Path | None = None) -> RunFiles:
         (*notes, *(record.notes if record is not None else ())),
         evaluation,
         inspection,
+        substitution,
     )
 
 

@@ -59,6 +59,26 @@ def training(history: Sequence[Epoch], reading: tuple[str, ...] = ()) -> Section
     )
 
 
+def substitution(content: dict[str, Any]) -> Section:
+    """What another activation cost and saved, from substitute.json."""
+    before, after = content["cost_before"], content["cost_after"]
+    attention = "with" if content["channel_attention"] else "without"
+    rows = [
+        (words("AP, float"), number(content["ap_before"], 4), number(content["ap_tuned"], 4)),
+        (words("AP before fine-tuning"), number(None), number(content["ap_substituted"], 4)),
+        (words("operators"), *(number(sum(one["operators"].values()), 0) for one in (before, after))),
+    ]
+    names = (("macs", "MACs"), ("peak_activation_bytes", "peak of activations, bytes"),
+             ("arena_bytes", "arena of TFLite Micro, bytes"), ("model_bytes", "int8 file, bytes"))  # fmt: skip
+    rows += [(words(name), number(before[key], 0), number(after[key], 0)) for key, name in names]
+    kinds = sorted({*before["operators"], *after["operators"]})
+    counts = tuple((words(k), *(number(one["operators"].get(k, 0), 0) for one in (before, after))) for k in kinds)
+    texts = (f"Now {content['activation']}, {attention} channel attention; {content['epochs']} epochs of fine-tuning.",)
+    heads = ("", "before", "after"), ("operator", "before", "after")
+    tables = (Table(heads[0], tuple(rows), "accuracy and what the int8 network needs"), Table(heads[1], counts))
+    return Section("Substitution", texts, tables=tables)
+
+
 def accuracy(judged: Sequence[tuple[str, Judged]]) -> Section:
     """AP table with its reading, per class and size."""
     names = [name for name, _ in judged]
@@ -296,10 +316,16 @@ def run_facts(run: RunFiles) -> tuple[Section, ...]:
 
 def _facts(title: str, record: RunRecord) -> Section:
     tables = [
-        Table(("setting", "value"), tuple((words(n), words(v)) for n, v in record.settings)),
-        Table(("package", "version"), tuple((words(n), words(v)) for n, v in record.versions)),
+        Table(("setting", "value"), _pairs(record.settings)),
+        Table(("key", "value"), _pairs(record.effective), "as it was trained"),
+        Table(("package", "version"), _pairs(record.versions)),
         Table(("file", "bytes", "SHA-256"), tuple((words(n), number(b, 0), words(s)) for n, b, s in record.files)),
     ]
     ended = f"Ended {record.created} on {record.machine}."
     texts = (ended,) if record.command else ("Called from Python.", ended)
-    return Section(title, texts, tables=tuple(tables), command=record.command)
+    shown = tuple(table for table in tables if table.rows)
+    return Section(title, texts, tables=shown, command=record.command)
+
+
+def _pairs(rows: Sequence[tuple[str, str]]) -> tuple[tuple[Cell, ...], ...]:
+    return tuple((words(name), words(value)) for name, value in rows)

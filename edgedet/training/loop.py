@@ -106,7 +106,7 @@ class Run:
     note: str | None = None  # what the recipe changed, for people
 
 
-def train(request: TrainRequest, saved: Callable[[], None] = lambda: None) -> TrainResult:
+def train(request: TrainRequest, saved: Callable[[int], None] = lambda epochs: None) -> TrainResult:
     """Train a detector, or go on with an interrupted run.
 
     Writes OUT/best.pt and OUT/last.pt (each replaced atomically after every epoch that changes it), OUT/history.json
@@ -115,7 +115,7 @@ def train(request: TrainRequest, saved: Callable[[], None] = lambda: None) -> Tr
 
     Args:
         request: what to train on what.
-        saved: called in rank 0 after the files of an epoch are written.
+        saved: called in rank 0 after the files of an epoch are written, with the epochs of the whole run so far.
     Returns:
         Paths and AP.
     Raises:
@@ -130,7 +130,7 @@ def train(request: TrainRequest, saved: Callable[[], None] = lambda: None) -> Tr
         return run_training(_set_up(request, hardware), saved)
 
 
-def run_training(run: Run, saved: Callable[[], None] = lambda: None) -> TrainResult:
+def run_training(run: Run, saved: Callable[[int], None] = lambda epochs: None) -> TrainResult:
     """Train what a run describes; see `train`.
 
     Args:
@@ -169,7 +169,7 @@ def run_training(run: Run, saved: Callable[[], None] = lambda: None) -> TrainRes
     return TrainResult(best, last, max(measured), measured[-1], tuple(history), settled, broken, light)
 
 
-def _train_epochs(run: Run, trainer: Trainer, history: list[EpochRecord], saved: Callable[[], None]) -> None:
+def _train_epochs(run: Run, trainer: Trainer, history: list[EpochRecord], saved: Callable[[int], None]) -> None:
     """All epochs that are not done yet; their records are appended."""
     config, writes = run.file.train, run.hardware.processes.first
     steps = steps_per_epoch(len(run.train.images), config.batch)
@@ -190,7 +190,7 @@ def _train_epochs(run: Run, trainer: Trainer, history: list[EpochRecord], saved:
             history.append(record)
             if writes:
                 _save(run, trainer, history)
-                saved()
+                saved(_course(run, history).epochs)
                 if warning := watch.warning():
                     log.message(warning)
 

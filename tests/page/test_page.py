@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import importlib.util
 import json
+import math
 import re
 import shutil
 import sys
@@ -16,7 +17,7 @@ import numpy as np
 import pytest
 
 import edgedet
-from edgedet.api.pages import finish_inspect, finish_quantize
+from edgedet.api.pages import draft_page, finish_inspect, finish_quantize
 from edgedet.commands.main import main
 from edgedet.contracts import PreprocessSpec
 from edgedet.data.coco.split import CocoSplit
@@ -32,7 +33,7 @@ from edgedet.page.measure import find_objects
 from edgedet.page.pages import run_page, verdict, write_page
 from edgedet.page.record import RunRecord, load_record
 from edgedet.page.run_files import FLOAT, INT8, RECORD, read_run
-from edgedet.page.sections import int8_file
+from edgedet.page.sections import accuracy, int8_file
 from edgedet.progress import Progress
 from edgedet.quantize.api import write_quantized
 from edgedet.quantize.calibration.images import Manifest
@@ -276,7 +277,10 @@ def test_report_of_two_runs_compares_them(run_folder: Path, tmp_path: Path) -> N
     other = tmp_path / "other"
     shutil.copytree(run_folder, other)
     record = json.loads((other / DATA / RECORD).read_text())
-    (other / DATA / RECORD).write_text(json.dumps({**record, "settings": [["seed", "8"]]}))
+    trained = [["train.lr", "0.002"], ["train.batch", "8"]]
+    (other / DATA / RECORD).write_text(json.dumps({**record, "settings": [["seed", "8"]], "effective": trained}))
+    lacks = {key: value for key, value in record.items() if key != "effective"}  # of an earlier version
+    (run_folder / DATA / RECORD).write_text(json.dumps(lacks))
     out, told = tmp_path / "both.html", tmp_path / "both.json"
     assert main(["report", str(run_folder), str(other), "--out", str(out), "--json", str(told)]) == 0
     text = out.read_text()
@@ -285,7 +289,9 @@ def test_report_of_two_runs_compares_them(run_folder: Path, tmp_path: Path) -> N
     value = json.loads(told.read_text())
     assert (value["report"], value["runs"]) == (str(out), [str(run_folder), str(other)])
     tables = {section["title"]: section["tables"] for section in value["sections"]}
-    assert tables["What differs"][0]["rows"] == [["seed", "7", "8"], ["note", EVIL, "–"]]
+    assert tables["What differs"][0]["rows"] == [
+        ["seed", "7", "8"], ["note", EVIL, "–"], ["train.lr", "–", "0.002"], ["train.batch", "–", "8"]
+    ]  # fmt: skip
     ap = tables["Runs"][0]["head"].index("AP")
     assert [row[ap] for row in tables["Runs"][0]["rows"]] == [judge(load_found(run_folder / DATA / INT8)).ap.ap] * 2
 
@@ -438,6 +444,62 @@ def test_page_of_a_training_without_ap_names_its_epoch(tmp_path: Path) -> None:
     run = read_run(tmp_path)
     record = RunRecord("train", "", "", "", (), (("epochs", "40"),), ())
     assert verdict(replace(run, record=record), ()) == "Training, epoch 3 of 40; AP is not measured yet."
+
+
+def test_page_of_a_training_that_goes_on_says_how_far_it_is(tmp_path: Path) -> None:
+    """As `edgedet train` leaves it after every epoch."""
+    pytest.importorskip("torch")
+    from edgedet.training.loop import TrainRequest
+
+    saved = draft_page("train", TrainRequest("rtmdet_pico_relu6", DataPaths(), tmp_path))
+    rows = [
+        {"epoch": n, "loss": 2 / n, "cls": 1 / n, "box": 1 / n, "ap": n / 50 if n > 5 else None} for n in range(1, 13)
+    ]
+    for done, planned, says in (
+        (5, 40, "Training, epoch 5 of 40; AP is not measured yet."),
+        (12, 40, "Training, epoch 12 of 40: AP 0.240 on the validation images so far, at epoch 12."),
+        (12, 200, "Training, epoch 12 of 200: AP 0.240"),  # of `--epochs auto`, as far as it is known
+        (12, 12, "AP 0.240 on the validation images, at epoch 12 of 12."),
+    ):
+        (tmp_path / "history.json").write_text(json.dumps(rows[:done]))
+        saved(planned)
+        page = run_page(read_run(tmp_path))
+        assert page.verdict.startswith(says)
+        assert dict(page.facts)["epochs"] == (f"{done} of {planned}" if done < planned else str(done))
+        assert html.unescape((tmp_path / PAGE).read_text()).count(page.verdict) == 1
+        (training,) = [section for section in page.sections if section.title == "Training"]
+        assert bool(training.texts) is (done == planned)  # nothing is advised before the end
+
+
+def test_precision_of_a_class_that_is_never_said_is_a_dash(run_folder: Path) -> None:
+    found = load_found(run_folder / DATA / INT8)
+    silent = judge(replace(found, thresholds=(0.999999, *found.thresholds[1:])))
+    (table,) = [table for table in accuracy([("int8", silent)]).tables if "precision" in table.head]
+    column = table.head.index("precision")
+    assert [row[column].text == "–" for row in table.rows] == [True, False, False, False]
+    assert table.rows[0][column].value == -math.inf  # sorts below all numbers
+    assert table.rows[0][table.head.index("recall")].text == "0.000"
+
+
+def test_page_of_a_substitution_shows_what_it_cost_and_saved(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    from edgedet.finetune.substitute import Cost, SubstituteReport
+
+    before = Cost((("CONV_2D", 30), ("LOGISTIC", 20)), 5_000_000, 90_000, 120_000, 400_000)
+    after = Cost((("CONV_2D", 30), (EVIL, 1)), 4_900_000, 80_000, None, 390_000)
+    report = SubstituteReport(tmp_path / "last.pt", "relu6", False, 0.41, 0.02, 0.4, 20, before, after)
+    (tmp_path / "substitute.json").write_text(json.dumps(report.to_json()))
+    (tmp_path / "history.json").write_text(json.dumps([{"epoch": 1, "loss": 2, "cls": 1, "box": 1, "ap": 0.4}]))
+    (section,) = [one for one in run_page(read_run(tmp_path)).sections if one.title == "Substitution"]
+    assert section.texts == ("Now relu6, without channel attention; 20 epochs of fine-tuning.",)
+    rows = {row[0].text: [cell.text for cell in row[1:]] for table in section.tables for row in table.rows}
+    assert rows["AP, float"] == ["0.4100", "0.4000"]
+    assert rows["operators"] == ["50", "31"]
+    assert rows["arena of TFLite Micro, bytes"] == ["120,000", "–"]
+    assert (rows["LOGISTIC"], rows[EVIL]) == (["20", "0"], ["0", "1"])
+    assert EVIL not in written(tmp_path)
+    (tmp_path / "substitute.json").write_text("[1")
+    assert "substitute.json" in " ".join(read_run(tmp_path).notes)
 
 
 RISING = {5: 0.1, 10: 0.2, 15: 0.3, 20: 0.34}

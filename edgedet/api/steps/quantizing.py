@@ -74,6 +74,8 @@ def quantize(model: Path, data: DataPaths, out: Path, asked: Quantization) -> Qu
     Raises:
         EdgedetError: data, network or options can't be used.
     """
+    from edgedet.quantize.api import QuantizeReport
+
     aim = None if asked.operating_point is None else Aim.parse(asked.operating_point)
     fit = None
     if aim is not None:
@@ -85,7 +87,11 @@ def quantize(model: Path, data: DataPaths, out: Path, asked: Quantization) -> Qu
         written = report.model.read_bytes()
         report = replace(report, sha256=hashlib.sha256(written).hexdigest(), model_bytes=len(written))
     valid = None if fit is None else fit.valid
-    tell(finish_quantize(out, report.model, model, data, request_settings(asked), valid=valid), quiet=True)
+    lessons = None
+    if not isinstance(report, QuantizeReport):  # the page is drawn from them; the report need not hold all pictures
+        lessons, report = report.lessons, replace(report, lessons=None)
+    settings = request_settings(asked)
+    tell(finish_quantize(out, report.model, model, data, settings, valid=valid, lessons=lessons), quiet=True)
     return report
 
 

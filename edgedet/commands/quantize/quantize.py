@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from edgedet.data.paths import DataPaths
     from edgedet.evaluate.figures.operating_point import Aim
     from edgedet.finetune.qat import QatRequest
+    from edgedet.finetune.settings import Lessons
     from edgedet.quantize.api import QuantizeRequest
 
 NAMES_FROM = 'names: "ranges" in report.json of an earlier run, or `edgedet inspect`'
@@ -252,7 +253,8 @@ def _quantize(args: argparse.Namespace) -> int:
     if launched().first:
         _refit(quantization.checkpoint, fit, result.model)
         give(args, result.model.with_name(REPORT_FILE).read_text(encoding="utf-8"))
-        show(_finish(args, quantization, result.model, result.valid if fit is None else fit.valid))
+        valid = result.valid if fit is None else fit.valid
+        show(_finish(args, quantization, result.model, valid, result.lessons))
         _show_next(args, result.model, result.ap)
     return 0
 
@@ -320,7 +322,11 @@ def _refit(checkpoint: Path, fit: Fit | None, model: Path) -> None:
 
 
 def _finish(
-    args: argparse.Namespace, request: QatRequest | QuantizeRequest, model: Path, valid: CocoSplit | None
+    args: argparse.Namespace,
+    request: QatRequest | QuantizeRequest,
+    model: Path,
+    valid: CocoSplit | None,
+    lessons: Lessons | None = None,
 ) -> str:
     """Make the page; a line that says where it is. `valid`: the validation split, where it has been read."""
     from edgedet.api.pages import finish_quantize, request_settings
@@ -328,7 +334,7 @@ def _finish(
     settings = request_settings(request)
     whole = None if request.data.skip_broken else valid  # the waterfall looks for broken ones in its own images only
     return finish_quantize(
-        request.out, model, request.checkpoint, request.data, settings, args.command_line, args.device, whole
+        request.out, model, request.checkpoint, request.data, settings, args.command_line, args.device, whole, lessons
     )
 
 

@@ -27,6 +27,7 @@ from edgedet.finetune.qat import QatRequest
 from edgedet.finetune.resume import STATE_FILE
 from edgedet.net.checkpoint import Checkpoint, save_checkpoint
 from edgedet.net.families import build_detector
+from edgedet.page.run_files import read_run
 from edgedet.quantize.api import QuantizeRequest
 from edgedet.quantize.calibration.range_choice import CALIBRATIONS
 from edgedet.quantize.fx.int16 import layer_quants
@@ -68,6 +69,8 @@ def test_quantize_qat_writes_the_file_and_prints_both_aps(checkpoint, tiny_coco_
     out, err = capfd.readouterr()
     assert "fake-quantized, trained" in out
     assert "epoch   1/1" in err
+    page = read_run(tmp_path / "q")
+    assert (len(page.augmented), page.notes) == (8, ())
     assert run(*start) == 2
     assert "--resume" in capfd.readouterr().err
 
