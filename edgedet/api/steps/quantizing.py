@@ -74,7 +74,7 @@ def quantize(model: Path, data: DataPaths, out: Path, asked: Quantization) -> Qu
     Raises:
         EdgedetError: data, network or options can't be used.
     """
-    from edgedet.quantize.api import QuantizeReport
+    from edgedet.quantize.report import QuantizeReport
 
     aim = None if asked.operating_point is None else Aim.parse(asked.operating_point)
     fit = None
