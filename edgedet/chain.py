@@ -15,7 +15,8 @@ from edgedet.diagnose.waterfall import Waterfall, WaterfallRequest, add_to_repor
 from edgedet.drawing.charts import Bar, waterfall_chart
 from edgedet.errors import ConfigError
 from edgedet.fileio import require_out_folder, write_text
-from edgedet.finetune.qat import QatReport, QatRequest, qat_checkpoint, qat_hardware
+from edgedet.finetune.qat import QatRequest, qat_checkpoint, qat_hardware
+from edgedet.finetune.report import QatReport
 from edgedet.finetune.resume import STATE_FILE
 from edgedet.finetune.settings import Lessons
 from edgedet.finetune.substitute import SubstituteReport, SubstituteRequest, substitute_checkpoint

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgedet.errors import ConfigError, require_one_of
 from edgedet.head_spec import LEVEL_CODINGS, HeadSpec, part_and_stride
+from edgedet.notebook import Brief
 from edgedet.typed import build, check_fields, shown, within
 
 if TYPE_CHECKING:  # the command line reads this module before NumPy's threads are chosen
@@ -84,8 +85,8 @@ class PreprocessSpec:
         return build(cls, value, "preprocess")
 
 
-@dataclass(frozen=True)
-class OutputSpec:
+@dataclass(frozen=True, repr=False)
+class OutputSpec(Brief):
     """What the network's outputs mean, and the defaults of decoding.
 
     Networks that edgedet makes have RTMDet's head: per stride one class tensor (1, H/stride, W/stride, classes) of

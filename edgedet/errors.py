@@ -7,6 +7,7 @@ exits 2.
 from __future__ import annotations
 
 import difflib
+import traceback
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -40,6 +41,21 @@ _MOST_NAMED = 200  # broken images; `edgedet data check` counts the rest
 
 class EdgedetError(Exception):
     """Base of all errors that edgedet raises on purpose."""
+
+    def _render_traceback_(self) -> list[str]:
+        """What IPython and notebooks show: the user's own lines and the message, as of other errors.
+
+        The way through this package helps nobody who only reads the message; `traceback.print_exc()` still has it.
+        """
+        frames = []
+        for frame, line in traceback.walk_tb(self.__traceback__):
+            package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
+            if package == "edgedet":
+                break
+            if package != "IPython":
+                frames.append((frame, line))
+        own = traceback.StackSummary.extract(iter(frames))
+        return [*(text.rstrip("\n") for text in own.format()), f"{type(self).__name__}: {self}"]
 
 
 class ConfigError(EdgedetError):

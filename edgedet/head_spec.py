@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from edgedet.errors import ConfigError, require_one_of
+from edgedet.notebook import Brief
 from edgedet.typed import check_fields, shown, within
 
 HEADS = ("rtmdet", "yolox", "yolov3", "yolov5", "yolov8", "nanodet", "yunet", "fastestdet", "ssd", "fomo", "none")
@@ -36,8 +37,8 @@ _ROLES = {  # of codings whose outputs are not rows of boxes
 _ROW_ROLE = re.compile("(cls|box|obj|map)(_[1-9][0-9]{0,3})?")
 
 
-@dataclass(frozen=True)
-class HeadSpec:
+@dataclass(frozen=True, repr=False)
+class HeadSpec(Brief):
     """Layout and coding of a head's outputs.
 
     `tensors` names the outputs by role. A role is a part and, where the tensor belongs to one stride level, the stride:

@@ -5,16 +5,42 @@ Neither grows with a path, a name or a list. The HTML names no colour, so that i
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
 from edgedet.escape import html_text
+from edgedet.typed import shown
 
 MOST_ROWS = 20  # of one table
 _PATH_CHARACTERS = 60
+_REPR_CHARACTERS = 180
 _CELL_CHARACTERS = 300
 _TABLE = '<table style="border-collapse:collapse;color:inherit;background:none">'
 _CELL = "text-align:left;color:inherit;background:none;padding:.15em .8em .15em 0"
+
+
+class Brief:
+    """Base of dataclasses, with `repr=False`: one short line, however many and long their fields are."""
+
+    def __repr__(self) -> str:
+        said, left = list[str](), _REPR_CHARACTERS - len(type(self).__name__)
+        for field in dataclasses.fields(self):  # type: ignore[arg-type]
+            text = f"{field.name}={_brief(getattr(self, field.name))}"
+            if not field.repr or len(text) + 2 > left:
+                continue
+            said.append(text)
+            left -= len(text) + 2
+        more = ", ..." if len(said) < len(dataclasses.fields(self)) else ""  # type: ignore[arg-type]
+        return f"{type(self).__name__}({', '.join(said)}{more})"
+
+
+def _brief(value: object) -> str:
+    if isinstance(value, Path):
+        return repr(short_path(value))
+    if dataclasses.is_dataclass(value):
+        return f"a {type(value).__name__}"
+    return one_line(shown(value))
 
 
 def short_path(path: str | Path, characters: int = _PATH_CHARACTERS) -> str:

@@ -1,8 +1,7 @@
-"""What examples/ shows runs as it stands."""
+"""What examples/ shows runs as it stands; the notebook in tests/api/test_ipython.py."""
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -34,11 +33,3 @@ def test_script_goes_from_a_data_set_to_c(tiny_coco_once: Path, tmp_path: Path) 
     folders = sorted(path.name for path in (tmp_path / "runs").iterdir())
     names = ["rtmdet_pico_relu6-1", "rtmdet_pico_relu6_int8-1", "rtmdet_pico_relu6_int8_c99-1"]
     assert folders == names
-
-
-@pytest.mark.slow
-def test_notebook_runs_cell_by_cell(tmp_path: Path) -> None:
-    cells = json.loads((EXAMPLES / "first_steps.ipynb").read_text(encoding="utf-8"))["cells"]
-    code = "\n\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
-    (tmp_path / "cells.py").write_text(code, encoding="utf-8")
-    assert "target:    c99" in run(["cells.py"], tmp_path)

@@ -19,7 +19,7 @@ from edgedet.typed import shown
 
 if TYPE_CHECKING:
     from edgedet.contracts import OutputSpec, PreprocessSpec
-    from edgedet.finetune.qat import QatReport
+    from edgedet.finetune.report import QatReport
     from edgedet.quantize.report import QuantizeReport
     from edgedet.runtimes.protocol import Runtime
     from edgedet.training.loop import TrainResult

@@ -16,13 +16,14 @@ from edgedet.data.coco.split import CocoSplit
 from edgedet.data.formats.annotations import Annotations
 from edgedet.data.formats.layout import Division, absent, draw, read_files, read_folder, read_shared_files
 from edgedet.errors import ConfigError, DataError, require_one_of
+from edgedet.notebook import Brief
 from edgedet.progress import Progress
 
 _FILE_SUFFIXES = (".yaml", ".yml", ".xml")  # files that describe a data set
 
 
-@dataclass(frozen=True)
-class DataPaths:
+@dataclass(frozen=True, repr=False)
+class DataPaths(Brief):
     """What the options `--data`, `--train-ann`, `--classes` and their companions say."""
 
     data: Path | Sequence[Path] | None = None  # folders (or YAML, CVAT XML); classes of the same name are one

@@ -31,6 +31,7 @@ from edgedet.errors import ConfigError, meant
 from edgedet.graph.tflm_ops import OperatorUse
 from edgedet.hardware.board import Board
 from edgedet.hardware.check import BoardCheck
+from edgedet.notebook import html_table, short_path
 from edgedet.npu.cores import NPU_TARGETS, NpuOptions, NpuSetup, npu_setup
 from edgedet.outputs.lock import hold_output
 from edgedet.outputs.page_files import PAGE
@@ -105,6 +106,17 @@ class DeployReport:
 
     def __repr__(self) -> str:
         return f"<DeployReport {self.target}: {len(self.files)} files, arena {self.arena_bytes:,} bytes>"
+
+    def _repr_html_(self) -> str:
+        rows = [
+            ("target", self.target if self.project is None else f"{self.target}, project {self.project}"),
+            ("folder", f"{short_path(self.out)}, {len(self.files)} files"),
+            ("model", f"{self.model_bytes:,} bytes"),
+            ("flash", f"{self.constant_bytes:,} bytes of constants; code comes on top"),
+            ("arena", f"{self.arena_bytes:,} bytes"),
+            *([] if self.board is None else [("board", f"{self.board.board.file.title}: {self.board.verdict()}")]),
+        ]
+        return html_table("Deployed", rows, notes=(*self.notes, *self.kept))
 
     def __str__(self) -> str:
         return self.text()

@@ -19,6 +19,7 @@ from edgedet.errors import ConfigError
 from edgedet.escape import json_text
 from edgedet.graph.model import load_int8_model
 from edgedet.net.checkpoint import load_checkpoint
+from edgedet.notebook import Brief, html_table
 from edgedet.progress import Progress, Stopwatch
 from edgedet.quantize.calibration.images import draw_images
 from edgedet.runtimes.names import choose_send
@@ -52,8 +53,8 @@ class InspectRequest:
             )
 
 
-@dataclass(frozen=True)
-class LayerReport:
+@dataclass(frozen=True, repr=False)
+class LayerReport(Brief):
     """One layer: an operator whose result is rounded to int8. Those that copy codes (concatenation, ...) add nothing.
 
     SQNR in dB, infinite when exact; over all pictures.
@@ -94,6 +95,14 @@ class Inspection:
 
     def __repr__(self) -> str:
         return f"<Inspection: {len(self.layers)} layers, {self.images} images, damage {self.damage:.4g}>"
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (layer.rank, layer.name, layer.kind, f"{layer.cumulative_db:.1f}", f"{layer.sensitivity:.4g}")
+            for layer in sorted(self.layers, key=lambda layer: layer.rank)
+        ]
+        title = f"{len(self.layers)} layers on {self.images} images, damage at the outputs {self.damage:.4g}"
+        return html_table(title, rows, ("rank", "layer", "kind", "SQNR, dB", "sensitivity"), self.notes)
 
     def __str__(self) -> str:
         return self.text()

@@ -21,6 +21,7 @@ from edgedet.fileio import atomic_write_text
 from edgedet.net.checkpoint import Checkpoint, load_checkpoint
 from edgedet.net.rtmdet import channels_last
 from edgedet.net.runtime import TorchRuntime
+from edgedet.notebook import html_table
 from edgedet.progress import Progress
 from edgedet.quantize.fx.prepare import prepare_model
 from edgedet.runtimes.device_figures import DeviceFigures
@@ -85,7 +86,7 @@ class Step:
         return self.key == "activations"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Waterfall:
     """AP of every form over the same images."""
 
@@ -104,6 +105,19 @@ class Waterfall:
             if step.key == key:
                 return step
         raise KeyError(key)
+
+    def __repr__(self) -> str:
+        guilty = f"guilty: {self.guilty}" if self.guilty else "no step is guilty"
+        return f"<Waterfall: {len(self.steps)} forms on {self.images} images, {guilty}>"
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (step.label, f"{step.ap:.3f}", f"{step.ap50:.3f}", f"{step.change:+.3f}" if step.after else "", step.note)
+            for step in self.steps
+        ]
+        guilty = f"{self.step(self.guilty).label}: {REMEDIES[self.guilty]}" if self.guilty else "no step"
+        title = f"AP waterfall: {self.images} images of {self.split}"
+        return html_table(title, rows, ("form", "AP", "AP50", "change", ""), (f"guilty: {guilty}", *self.notes))
 
     def __str__(self) -> str:
         return self.text()

@@ -24,6 +24,7 @@ from edgedet.evaluate.figures.matches import match
 from edgedet.evaluate.figures.operating_point import Aim, Operation, operation_of, thresholds_of
 from edgedet.evaluate.figures.reading import Sentence, read_ap
 from edgedet.evaluate.own_decoder import Decoder, OwnDecoder
+from edgedet.notebook import html_table, short
 from edgedet.progress import Progress
 
 if TYPE_CHECKING:  # the training loop evaluates without loading simulator and flatbuffer
@@ -128,7 +129,17 @@ class EvalReport:
         return self.text()
 
     def __repr__(self) -> str:
-        return f"<EvalReport AP {self.ap.ap:.3f}, AP50 {self.ap.ap50:.3f}: {self.images} images of {self.split}>"
+        figures = f"AP {self.ap.ap:.3f}, AP50 {self.ap.ap50:.3f}"
+        return f"<EvalReport {figures}: {self.images} images of {short(self.split)}>"
+
+    def _repr_html_(self) -> str:
+        rows = [("all", f"{self.ap.ap:.3f}", f"{self.ap.ap50:.3f}")]
+        rows += [(row.name, f"{row.ap:.3f}", f"{row.ap50:.3f}") for row in self.ap.per_class]
+        alarms = () if self.false_alarms is None else (self.false_alarms.text(),)
+        broken = (f"images left out because they are broken: {len(self.broken)}",) if self.broken else ()
+        notes = (*alarms, *(sentence.text() for sentence in self.reading), *self.left_out, *broken)
+        title = f"COCO AP: {self.images} images of {self.split}, runtime {self.runtime}"
+        return html_table(title, rows, ("class", "AP", "AP50"), notes)
 
     def _speed(self) -> str:
         """Input size and times, where a model ran."""

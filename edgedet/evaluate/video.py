@@ -19,6 +19,7 @@ from edgedet.evaluate.earlier import video_name
 from edgedet.evaluate.predict import detection_rows, draw_detections, threshold_values
 from edgedet.evaluate.window import Window
 from edgedet.fileio import write_text
+from edgedet.notebook import short_path
 from edgedet.outputs.folder import added_files
 from edgedet.outputs.lock import hold_output
 from edgedet.terminal import quiet_stderr
@@ -33,7 +34,7 @@ _UNOPENED = "OpenCV can't open this video; it is damaged or cut short, or to be 
 _CAMERA_FPS = 10.0  # written into the file of a camera that names no rate
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class VideoReport:
     """What was written."""
 
@@ -43,6 +44,10 @@ class VideoReport:
     objects: int  # in all frames
     median_ms: float  # from a frame to its detections, without reading, drawing and writing
     missing_frames: int = 0  # that the file states, and that were not there when it was read to its end
+
+    def __repr__(self) -> str:
+        missing = f", {self.missing_frames} frames missing" if self.missing_frames else ""
+        return f"<VideoReport {short_path(self.video)}: {self.frames} frames, {self.objects} objects{missing}>"
 
 
 def is_video(source: str) -> bool:

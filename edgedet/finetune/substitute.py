@@ -29,6 +29,7 @@ from edgedet.graph.summary import summarize
 from edgedet.net.checkpoint import Checkpoint, load_checkpoint
 from edgedet.net.rtmdet import channels_last
 from edgedet.net.runtime import TorchRuntime
+from edgedet.notebook import Brief, html_table, short_path
 from edgedet.outputs.lock import hold_output
 from edgedet.quantize.api import quantize_model
 from edgedet.quantize.calibration.images import draw_images, image_batches
@@ -73,8 +74,8 @@ class SubstituteRequest:
                 raise ConfigError(f"{name} of the substitution must be positive, got {getattr(self, name)}")
 
 
-@dataclass(frozen=True)
-class Cost:
+@dataclass(frozen=True, repr=False)
+class Cost(Brief):
     """What a network costs on the chip, in int8."""
 
     operators: tuple[tuple[str, int], ...]  # kind and how often, most frequent first
@@ -89,7 +90,7 @@ class Cost:
         return sum(count for _, count in self.operators)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SubstituteReport:
     """What a substitution did to accuracy and cost. All APs are float, of the same images."""
 
@@ -105,15 +106,21 @@ class SubstituteReport:
     reading: tuple[Sentence, ...] = ()  # what stands out in the curves of loss and AP
     run: Run | None = field(default=None, repr=False, compare=False)  # of the fine-tuning, as it was done
 
+    def __repr__(self) -> str:
+        return f"<SubstituteReport {short_path(self.checkpoint)}: AP {self.ap_tuned:.3f}, before {self.ap_before:.3f}>"
+
+    def _repr_html_(self) -> str:
+        head, *rows = self._rows()
+        title = f"Substituted: {self.activation}, {self.epochs} epochs"
+        return html_table(title, rows, head, [sentence.text() for sentence in self.reading])
+
     def __str__(self) -> str:
         return self.text()
 
-    def text(self) -> str:
-        """Lines for people, each with its line end."""
+    def _rows(self) -> list[tuple[str, str, str]]:
+        """Name, before, after; the first row is the head."""
         before, after = self.cost_before, self.cost_after
-        nothing = finds_nothing(self.ap_tuned)
-        attention = "with" if self.channel_attention else "without"
-        rows = [
+        return [
             ("", "before", "after"),
             ("AP (float)", f"{self.ap_before:.4f}", f"{self.ap_tuned:.4f}"),
             ("AP without tuning", "", f"{self.ap_substituted:.4f}"),
@@ -123,7 +130,12 @@ class SubstituteReport:
             ("arena (TFLM)", _bytes_text(before.arena_bytes), _bytes_text(after.arena_bytes)),
             ("model bytes", f"{before.model_bytes:,}", f"{after.model_bytes:,}"),
         ]
-        table = "".join(f"  {name:<20}{old:>14}{new:>14}\n" for name, old, new in rows)
+
+    def text(self) -> str:
+        """Lines for people, each with its line end."""
+        nothing = finds_nothing(self.ap_tuned)
+        attention = "with" if self.channel_attention else "without"
+        table = "".join(f"  {name:<20}{old:>14}{new:>14}\n" for name, old, new in self._rows())
         return (
             f"substituted: {self.activation}, {attention} channel attention, {self.epochs} epochs -> "
             f"{self.checkpoint}\n{table}"

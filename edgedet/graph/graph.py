@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from edgedet.notebook import Brief
+
 PADDINGS = ("SAME", "VALID")
 ACTIVATIONS = ("NONE", "RELU", "RELU6", "RELU_N1_TO_1")
 
@@ -50,8 +52,8 @@ class TensorExtras:
 NO_EXTRAS = TensorExtras()
 
 
-@dataclass(frozen=True, eq=False)
-class Tensor:
+@dataclass(frozen=True, eq=False, repr=False)
+class Tensor(Brief):
     """One tensor; a constant when `data` is given."""
 
     name: str

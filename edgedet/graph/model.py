@@ -12,6 +12,7 @@ from edgedet.graph.check import refuse_compiled
 from edgedet.graph.graph import Graph, Tensor
 from edgedet.graph.metadata import read_contracts
 from edgedet.graph.prepare.load import load_tflite
+from edgedet.notebook import short_path
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +34,7 @@ class Int8Model:
     notes: tuple[str, ...] = ()  # what `graph.load` changed in the file
 
     def __repr__(self) -> str:  # without the file's bytes
-        return f"<Int8Model {self.path}, {len(self.graph.operators)} operators>"
+        return f"<Int8Model {short_path(self.path)}, {len(self.graph.operators)} operators>"
 
     @property
     def channels_first(self) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 
 from edgedet.config import read_toml
 from edgedet.errors import ConfigError, meant, require_one_of
+from edgedet.notebook import Brief, short
 from edgedet.npu.cores import NPU_TARGETS, PRESETS
 from edgedet.resources import resource_dir
 from edgedet.typed import build, check_fields, shown, within
@@ -69,8 +70,8 @@ class Core:
         return PATHS[self.name]
 
 
-@dataclass(frozen=True)
-class Memory:
+@dataclass(frozen=True, repr=False)
+class Memory(Brief):
     """One memory, or several that lie side by side."""
 
     name: str
@@ -137,8 +138,8 @@ class Firmware:
         require_one_of("firmware.contract", self.contract, CONTRACTS)
 
 
-@dataclass(frozen=True)
-class BoardFile:
+@dataclass(frozen=True, repr=False)
+class BoardFile(Brief):
     """One board TOML."""
 
     title: str
@@ -169,7 +170,7 @@ class Board:
     file: BoardFile
 
     def __repr__(self) -> str:
-        return f"<Board {self.name}>"
+        return f"<Board {short(self.name)}>"
 
     @property
     def core(self) -> Core:

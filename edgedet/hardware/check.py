@@ -13,6 +13,7 @@ from edgedet.hardware.needs import ARENA, WEIGHTS
 from edgedet.hardware.placement import Need, Placed, place
 from edgedet.hardware.remedies import Remedy
 from edgedet.hardware.speed import Time, Work, estimate
+from edgedet.notebook import html_table, short
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class BoardCheck:
         return f"does not fit: {'; '.join(lacks)}"
 
     def __repr__(self) -> str:
-        return f"<BoardCheck {self.board.name}: {'fits' if self.fits else 'does not fit'}>"
+        return f"<BoardCheck {short(self.board.name)}: {'fits' if self.fits else 'does not fit'}>"
 
     def to_json(self) -> dict[str, Any]:
         """JSON-able dict."""
@@ -83,7 +84,11 @@ class CheckReport:
 
     def __repr__(self) -> str:
         fitting = sum(check.fits for check in self.checks)
-        return f"<CheckReport {self.model[:60]} ({self.target}): fits {fitting} of {len(self.checks)} boards>"
+        return f"<CheckReport {short(self.model)} ({self.target}): fits {fitting} of {len(self.checks)} boards>"
+
+    def _repr_html_(self) -> str:
+        rows = [(check.board.name, check.verdict(), check.time.text()) for check in self.checks]
+        return html_table(repr(self)[1:-1], rows, ("board", "memory", "time"))
 
     def __str__(self) -> str:
         from edgedet.hardware.text import report_text

@@ -8,6 +8,7 @@ from itertools import product
 from typing import Any
 
 from edgedet.hardware.board import Board, Memory
+from edgedet.notebook import Brief
 
 
 @dataclass(frozen=True)
@@ -19,8 +20,8 @@ class Need:
     basis: str  # exact, measured, or why not
 
 
-@dataclass(frozen=True)
-class Placed:
+@dataclass(frozen=True, repr=False)
+class Placed(Brief):
     """A part in a memory."""
 
     need: Need

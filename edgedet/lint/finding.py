@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from edgedet.graph.graph import Graph, OpaqueOptions, Operator, Tensor
+from edgedet.notebook import html_table, short_path
 
 SEVERITIES = ("error", "warning", "info")
 FORMATS = ("tflite", "checkpoint", "onnx")
@@ -39,7 +40,7 @@ class Finding:
         return "\n".join(lines) + "\n"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class LintReport:
     """All findings about one file, the worst first."""
 
@@ -50,6 +51,17 @@ class LintReport:
     def count(self, severity: str) -> int:
         """Findings of one severity."""
         return sum(finding.severity == severity for finding in self.findings)
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{self.count(severity)} {severity}" for severity in SEVERITIES)
+        return f"<LintReport {short_path(self.source)}: {counts}>"
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (finding.severity, finding.code, ", ".join(finding.where[:EXAMPLES]), finding.why, finding.fix)
+            for finding in self.findings
+        ]
+        return html_table(repr(self)[1:-1], rows, ("severity", "finding", "where", "why", "fix"))
 
     def __str__(self) -> str:
         return self.text()

@@ -12,6 +12,7 @@ from edgedet.contracts import Detections, OutputSpec, PreprocessSpec
 from edgedet.data.pictures.preprocess import normalize, quantize_input
 from edgedet.errors import ShapeError
 from edgedet.graph.model import Int8Model
+from edgedet.notebook import short_path
 from edgedet.numerics.decode import decode_int8, dequantize_output
 from edgedet.numerics.heads.decode import decode_outputs
 from edgedet.numerics.heads.layout import grid_maps
@@ -107,7 +108,7 @@ class Int8Runtime:
     )
 
     def __repr__(self) -> str:
-        return f"<Int8Runtime {self.name} of {self.model.path}>"
+        return f"<Int8Runtime {self.name} of {short_path(self.model.path)}>"
 
     @property
     def preprocess(self) -> PreprocessSpec:

@@ -21,6 +21,7 @@ from edgedet.evaluate.figures.reading import Sentence
 from edgedet.evaluate.figures.training_curves import read_training
 from edgedet.fileio import atomic_write_text, require_out_folder
 from edgedet.net.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from edgedet.notebook import html_table, short_path
 from edgedet.outputs.lock import hold_output
 from edgedet.progress import show_progress
 from edgedet.terminal import is_quiet, quietly
@@ -60,7 +61,7 @@ class TrainRequest:
     workers: int | None = None  # processes that draw batches; None: as many as suit the device
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class TrainResult:
     """What a run leaves."""
 
@@ -79,6 +80,19 @@ class TrainResult:
         values |= {"settled": self.settled, "broken": list(self.broken)}
         values["reading"] = [asdict(sentence) for sentence in self.reading]
         return {**values, "history": [asdict(record) for record in self.history]}
+
+    def __repr__(self) -> str:
+        return f"<TrainResult {short_path(self.best)}: AP {self.best_ap:.3f}, {len(self.history)} epochs>"
+
+    def _repr_html_(self) -> str:
+        rows = [
+            ("best checkpoint", short_path(self.best)),
+            ("its AP", f"{self.best_ap:.3f}"),
+            ("AP of the last epoch", f"{self.last_ap:.3f}"),
+            ("epochs", f"{len(self.history)}{', AP no longer rose' if self.settled else ''}"),
+        ]
+        broken = (f"images left out because they are broken: {len(self.broken)}",) if self.broken else ()
+        return html_table("Trained", rows, notes=(*(sentence.text() for sentence in self.reading), *broken))
 
     @property
     def reading(self) -> tuple[Sentence, ...]:

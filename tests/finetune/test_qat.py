@@ -22,9 +22,10 @@ from edgedet.data.pictures.preprocess import load_image, normalize, resize_to_in
 from edgedet.errors import CheckpointError, ConfigError, ConversionError, DataError
 from edgedet.evaluate.evaluator import evaluate
 from edgedet.finetune.check_file import MODEL_FILE, REJECTED_FILE, ap_tolerance, check_file
-from edgedet.finetune.qat import QatReport, QatRequest, qat_checkpoint
+from edgedet.finetune.qat import QatRequest, qat_checkpoint
 from edgedet.finetune.qat_modules import QatConv2d
 from edgedet.finetune.qat_trainer import QatTrainer
+from edgedet.finetune.report import QatReport
 from edgedet.graph.flatbuffer import read_tflite
 from edgedet.net.checkpoint import load_checkpoint, save_checkpoint
 from edgedet.quantize.fx.fake_quant import FakeQuant, QuantConv2d

@@ -16,7 +16,7 @@ from edgedet.evaluate.figures.operating_point import Aim
 from edgedet.typed import require_given, require_numbers, require_one, require_truth, require_whole, shown
 
 if TYPE_CHECKING:
-    from edgedet.finetune.qat import QatReport
+    from edgedet.finetune.report import QatReport
     from edgedet.quantize.report import QuantizeReport
 
 METHODS = ("ptq", "qat")

@@ -15,6 +15,7 @@ from edgedet.codegen.memory.offsets import ALIGNMENT, Lifetime, aligned, lower_b
 from edgedet.codegen.memory.sharing import Sharing, Views, share
 from edgedet.codegen.steps import Step
 from edgedet.graph.graph import Graph
+from edgedet.notebook import Brief
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,8 @@ class View:
     pitch: int  # elements from a pixel (the last axis) to the next; the last side when the tensor is contiguous
 
 
-@dataclass(frozen=True)
-class Plan:
+@dataclass(frozen=True, repr=False)
+class Plan(Brief):
     """A whole arena."""
 
     buffers: tuple[Buffer, ...]

@@ -19,6 +19,7 @@ from edgedet.data.pictures.headers import read_header
 from edgedet.data.pictures.preprocess import fitted_size
 from edgedet.data.pictures.whole import decode
 from edgedet.errors import OF_COMMANDS_THAT_SKIP, BrokenImagesError, DataError
+from edgedet.notebook import Brief, html_table, short
 from edgedet.texts import counted
 
 SMALL_AREA_PX2 = 32**2  # COCO's thresholds: small below, large from the second on
@@ -44,8 +45,8 @@ class ClassCounts:
         return self.small + self.medium + self.large
 
 
-@dataclass(frozen=True)
-class SplitReport:
+@dataclass(frozen=True, repr=False)
+class SplitReport(Brief):
     """One split."""
 
     name: str
@@ -62,7 +63,7 @@ class SplitReport:
     blank: tuple[str, ...] = ()  # images of one colour, wholly transparent ones included
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class DataReport:
     """The result of `check_dataset`."""
 
@@ -98,6 +99,22 @@ class DataReport:
     def to_json(self) -> dict[str, Any]:
         """JSON-able dict."""
         return asdict(self)
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{short(split.name, 20)} {split.images} images" for split in self.splits)
+        return f"<DataReport {'ok' if self.ok else 'not ok'}: {counts}, {len(self.advice)} advices>"
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (one.name, one.images, len(one.broken), sum(entry.boxes for entry in one.classes), len(one.classes))
+            for one in self.splits
+        ]
+        return html_table(
+            "Fit for training" if self.ok else "Training will refuse this data set",
+            rows,
+            ("split", "images", "broken", "boxes", "classes"),
+            (*self._faults, *self.advice),
+        )
 
     def __str__(self) -> str:
         return self.to_text()

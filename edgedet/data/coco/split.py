@@ -15,6 +15,7 @@ import numpy as np
 
 from edgedet.data.coco.facts import SourceFacts
 from edgedet.errors import DataError
+from edgedet.notebook import Brief
 
 WARNING_TEXTS = {
     "class_names_alike": "class names differ only in upper case, blanks, or invisible marks; is one class meant?",
@@ -64,8 +65,8 @@ class DataWarning:
         return f"{self.code}: {self.count} {WARNING_TEXTS[self.code]} (e.g. {self.example})"
 
 
-@dataclass(frozen=True, eq=False)
-class ImageRecord:
+@dataclass(frozen=True, eq=False, repr=False)
+class ImageRecord(Brief):
     """One image and its boxes."""
 
     image_id: int

@@ -15,6 +15,7 @@ from pycocotools.cocoeval import COCOeval
 from edgedet.contracts import Detections
 from edgedet.data.coco.split import CocoSplit
 from edgedet.errors import DataError
+from edgedet.notebook import Brief
 from edgedet.numerics.boxes import xyxy_to_xywh
 
 
@@ -27,8 +28,8 @@ class ClassAp:
     ap50: float  # IoU 0.50
 
 
-@dataclass(frozen=True)
-class ApResult:
+@dataclass(frozen=True, repr=False)
+class ApResult(Brief):
     """COCO AP of a split. A value of -1 means: no ground truth of this kind."""
 
     ap: float  # IoU 0.50:0.95

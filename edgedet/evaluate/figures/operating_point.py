@@ -11,6 +11,7 @@ import numpy as np
 from edgedet.contracts import OutputSpec
 from edgedet.errors import ConfigError
 from edgedet.evaluate.figures.matches import Matches
+from edgedet.notebook import Brief
 from edgedet.typed import shown
 
 ALL = "all"  # name of the row over all classes
@@ -46,8 +47,8 @@ class Aim:
         return "the best F1" if self.kind == "f1" else f"{self.kind} {self.target:g}"
 
 
-@dataclass(frozen=True)
-class OperatingPoint:
+@dataclass(frozen=True, repr=False)
+class OperatingPoint(Brief):
     """How a class (or all together) is found at a score threshold, by an IoU of 0.50."""
 
     name: str  # of the class, or `ALL`
@@ -213,8 +214,8 @@ def _intervals(matches: Matches, kept: np.ndarray, seed: int) -> list[tuple[floa
     return intervals
 
 
-@dataclass(frozen=True)
-class Operation:
+@dataclass(frozen=True, repr=False)
+class Operation(Brief):
     """How a model is found to work at its own threshold, and at those that would serve an aim better."""
 
     aim: str

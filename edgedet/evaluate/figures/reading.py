@@ -12,6 +12,7 @@ from edgedet.contracts import PreprocessSpec
 from edgedet.data.coco.split import ImageRecord
 from edgedet.evaluate.figures.coco_ap import ApResult
 from edgedet.evaluate.figures.operating_point import Operation
+from edgedet.notebook import Brief
 
 NOTHING_AP = 0.01  # below: as good as untrained
 LOOSE_RATIO = 0.5  # AP75 / AP50 below which boxes fit loosely; 0.6 to 0.8 is usual of COCO detectors
@@ -27,8 +28,8 @@ F1_GAIN = 0.02  # of another threshold
 _STEP_PX = 32
 
 
-@dataclass(frozen=True)
-class Sentence:
+@dataclass(frozen=True, repr=False)
+class Sentence(Brief):
     """One thing that the numbers say."""
 
     says: str

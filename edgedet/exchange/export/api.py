@@ -13,6 +13,7 @@ from edgedet.errors import ConfigError, ConversionError
 from edgedet.exchange.export.check import Check
 from edgedet.exchange.export.formats import CHECKPOINT, INT8_FILE, Format, find_format, list_formats, require_libraries
 from edgedet.fileio import require_out_file
+from edgedet.notebook import short_path
 from edgedet.outputs.failures import naming_output
 from edgedet.outputs.lock import hold_output
 from edgedet.outputs.swap import sync_file
@@ -42,7 +43,7 @@ class ExportRequest:
     centre_priors: bool = False  # format sscma: distances from the centres of the cells, as the firmware reads them
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ExportReport:
     """What was written, and how it was checked."""
 
@@ -50,6 +51,9 @@ class ExportReport:
     files: tuple[tuple[Path, int], ...]  # path and bytes; the file that was asked for is first
     check: Check
     notes: tuple[str, ...] = ()  # what a user should know
+
+    def __repr__(self) -> str:
+        return f"<ExportReport {self.format}: {short_path(self.files[0][0])}, {self.files[0][1]:,} bytes>"
 
     def __str__(self) -> str:
         return self.text()
