@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from edgedet.errors import EdgedetError
 from edgedet.progress import Stopwatch, show_progress
 from edgedet.resources import resource_dir
-from edgedet.terminal import prepare_streams
+from edgedet.streams import prepare_streams
 from edgedet.threads import let_threads_sleep, limit_blas_threads
 
 # Whatever loads NumPy is imported inside functions, after main() has limited its threads.

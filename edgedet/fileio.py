@@ -111,7 +111,10 @@ def require_out_folder(path: Path, option: str) -> None:
         ConfigError: it is a file, or it can be neither made nor written to.
     """
     if os.path.lexists(path) and not path.is_dir():
-        raise ConfigError(f"{option} {path}: is {special_kind(path) or 'a file'}, expected a folder or a new name")
+        kind = special_kind(path) or ("a file" if path.exists() else "a link that leads nowhere")
+        raise ConfigError(f"{option} {path}: is {kind}, expected a folder or a new name")
+    if not os.path.basename(os.path.realpath(path)):
+        raise ConfigError(f"{option} {path}: is the root of all files; give a folder in it")
     _require_writable(path, f"{option} {path}")
 
 

@@ -14,6 +14,7 @@ from edgedet.fileio import (
     require_out_file,
     require_out_folder,
 )
+from edgedet.outputs.lock import hold_output
 
 
 def test_atomic_write_creates_the_folder_and_leaves_nothing_else(tmp_path: Path) -> None:
@@ -53,8 +54,8 @@ def test_require_out_folder_names_the_file_in_its_way(tmp_path: Path) -> None:
     file, link = tmp_path / "afile", tmp_path / "link"
     file.write_text("kept")
     link.symlink_to(tmp_path / "nowhere")
-    for path in (file, link):
-        with pytest.raises(ConfigError, match=rf"--out {path}: is a file, expected a folder or a new name"):
+    for path, kind in ((file, "a file"), (link, "a link that leads nowhere")):
+        with pytest.raises(ConfigError, match=rf"--out {path}: is {kind}, expected a folder or a new name"):
             require_out_folder(path, "--out")
     with pytest.raises(ConfigError, match=rf"--out {file}/a/b: {file} is a file, expected a folder there"):
         require_out_folder(file / "a" / "b", "--out")
@@ -107,3 +108,10 @@ def test_out_file_pipes_sockets_and_devices_are_refused_at_once(tmp_path: Path) 
         with pytest.raises(OutputError, match=rf"{path}: is {kind}"):
             atomic_write_text(path, "no")
     assert Path("/dev/null").is_char_device()
+
+
+def test_require_out_folder_refuses_the_root() -> None:
+    with pytest.raises(ConfigError, match="`out` /: is the root of all files"):
+        require_out_folder(Path("/"), "`out`")
+    with pytest.raises(ConfigError, match="`out` /: is the root of all files"), hold_output(Path("/")):
+        pass

@@ -25,6 +25,7 @@ BOTTOM = {
     "config",
     "progress",
     "terminal",
+    "streams",
     "threads",
     "model_keys",
     "texts",

@@ -38,8 +38,8 @@ from edgedet.commands.ui import add_ui
 from edgedet.commands.waterfall import add_waterfall
 from edgedet.errors import OF_COMMANDS_THAT_SKIP, BrokenImagesError, EdgedetError, missing_module
 from edgedet.options import with_flags
-from edgedet.outputs.failures import os_error_text
-from edgedet.terminal import drop_output, prepare_streams
+from edgedet.outputs.failures import cant_be_written, os_error_text
+from edgedet.streams import drop_output, output_failure, prepare_streams
 from edgedet.threads import let_threads_sleep, limit_blas_threads
 
 BROKEN_PIPE = 141  # as a shell sees a program that SIGPIPE ended
@@ -84,7 +84,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     let_threads_sleep()
     prepare_streams()
     try:
-        return _run(argv)
+        try:
+            code = _run(argv)
+        except SystemExit as stop:  # of --help, or a wrong command line
+            if stop.code or output_failure() is None:
+                raise
+        lost = output_failure()
+        if lost is not None:
+            code = fail(f"standard output: {cant_be_written(lost)}")
+            drop_output()
+        return code
     except BrokenPipeError:  # `| head` has read enough
         drop_output()
         return BROKEN_PIPE

@@ -13,7 +13,7 @@ from edgedet.evaluate.arguments import add_evaluate_arguments, run_evaluate
 from edgedet.fileio import atomic_write_text, require_out_file
 from edgedet.options import flags_of, with_flags
 from edgedet.runtimes.names import choose_runtime
-from edgedet.terminal import prepare_streams
+from edgedet.streams import prepare_streams
 from edgedet.threads import limit_blas_threads
 
 if TYPE_CHECKING:

@@ -20,6 +20,7 @@ from edgedet.fileio import atomic_path
 from edgedet.net.families import build_detector, int8_form
 from edgedet.net.rtmdet import RTMDet
 from edgedet.outputs.failures import RememberingFile
+from edgedet.texts import other_kind
 from edgedet.typed import build, require_plain, shown
 
 FORMAT = "edgedet-checkpoint"
@@ -202,6 +203,10 @@ def read_torch_file(path: Path) -> Any:
 
 
 def _unreadable(path: Path) -> str:
+    with path.open("rb") as file:
+        kind = other_kind(file.read(64))
+    if kind:
+        return f"found {kind}"
     return f"not a readable checkpoint ({path.stat().st_size} bytes): truncated, or no file of torch.save"
 
 

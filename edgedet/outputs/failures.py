@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,6 +28,7 @@ _ADVICE = {
     errno.ENFILE: "this machine has too many files open",
     errno.ESTALE: "the server of this folder has lost it; mount it again",
 }
+_OF_WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
 # Libraries that write by themselves tell the reason in words only, if at all.
 _WORDS = (
     (re.compile(r"no space left", re.I), errno.ENOSPC),
@@ -101,6 +103,10 @@ def os_error_text(error: OSError) -> str:
     """What an OSError outside `naming_output` says, the file first."""
     name = error.filename2 or error.filename
     if name is None:
+        if error.errno == errno.ENOENT and not _is_somewhere():
+            return "the current folder is gone: it was removed or unmounted; change into another one, and repeat"
+        if error.errno in _OF_WRITING:  # writing into an open file does not name it
+            return f"a file of {tempfile.gettempdir()} or of the output {cant_be_written(error)}"
         return error.strerror or str(error) or type(error).__name__
     return f"{os.fsdecode(name) if isinstance(name, bytes) else name}: {error.strerror}"
 
@@ -108,9 +114,23 @@ def os_error_text(error: OSError) -> str:
 def _text(path: Path, error: OSError | None) -> str:
     if error is None:
         return f"{path}: can't be written; is the disk full, or a limit of quota or file size reached?"
+    return f"{path}: {cant_be_written(error)}"
+
+
+def cant_be_written(error: OSError) -> str:
+    """Reason and advice, to follow the name of what can't be written."""
     reason = error.strerror or str(error) or type(error).__name__
     advice = _ADVICE.get(error.errno or 0, "write to another place, or mend what the system says")
-    return f"{path}: can't be written ({reason}): {advice}"
+    return f"can't be written ({reason}): {advice}"
+
+
+def _is_somewhere() -> bool:
+    """False when the current folder was removed."""
+    try:
+        os.getcwd()
+    except OSError:
+        return False
+    return True
 
 
 def _name(error: OSError) -> Path | None:

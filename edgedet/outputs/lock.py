@@ -56,6 +56,8 @@ def hold_output(path: Path, writes: bool = True) -> Iterator[None]:
         yield
         return
     real = os.path.realpath(path)
+    if not os.path.basename(real):
+        raise ConfigError(f"`out` {path}: is the root of all files; give a folder in it")
     mine = _Held(threading.get_ident(), 0)
     held = _HELD.setdefault(real, mine)  # one call: the system's lock is the process's, and no thread waits for it
     if held.thread != threading.get_ident():

@@ -159,6 +159,7 @@ def test_parse_with_flipped_bytes_raises_edgedet_error_or_gives_checked_graph(sm
         (b"", "empty or truncated"),
         (b"\x1c\x00\x00\x00TFL2" + bytes(64), "TFL2"),
         (b"\x89PNG\r\n\x1a\n" + bytes(64), "not a TFLite model"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "found a pointer of Git LFS"),
         (b"\xff\xff\xff\x7fTFL3" + bytes(64), "damaged or truncated"),
     ],
 )

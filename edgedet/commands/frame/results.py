@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import json
 import os
 import sys
 from collections.abc import Iterator
@@ -11,11 +12,13 @@ from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
+from edgedet.errors import ConfigError
 from edgedet.escape import json_text
 from edgedet.fileio import atomic_write_text, refuse_other_file, require_out_file
 
 STDOUT = Path("-")
 NOWHERE = Path(os.devnull)
+_NEW = "give a new name"
 
 
 def add_json_argument(parser: argparse._ActionsContainer, bare: bool = False) -> None:
@@ -51,7 +54,31 @@ def results_apart(args: argparse.Namespace) -> Iterator[None]:
     else:
         require_out_file(path, "--json")
         refuse_other_file(path, "--json", "JSON", (b"{", b"["))
+        _refuse_inputs(args, path)
         yield
+
+
+def _refuse_inputs(args: argparse.Namespace, path: Path) -> None:
+    """Raises ConfigError when the results would replace something that the command reads, or any annotations."""
+    if not path.is_file():
+        return
+    for name, value in vars(args).items():
+        for given in value if isinstance(value, list | tuple) else (value,):
+            if name == "json" or not isinstance(given, str | Path):
+                continue
+            is_data = name == "data" and Path(given).is_dir() and Path(given).resolve() in path.resolve().parents
+            if is_data or (os.path.exists(given) and os.path.samefile(given, path)):
+                raise ConfigError(f"--json {path}: belongs to what the command reads, and would be replaced; {_NEW}")
+    if _is_coco(path):
+        raise ConfigError(f"--json {path}: is a COCO annotation file, and would be replaced; {_NEW}")
+
+
+def _is_coco(path: Path) -> bool:
+    try:
+        document = json.loads(path.read_bytes())
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(document, dict) and {"images", "annotations", "categories"} <= set(document)
 
 
 def give(args: argparse.Namespace, value: Any) -> None:

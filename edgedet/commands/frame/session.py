@@ -22,9 +22,12 @@ from edgedet import __version__
 from edgedet.commands.frame.results import results_apart
 from edgedet.errors import ConfigError
 from edgedet.fileio import require_out_file
+from edgedet.outputs.failures import cant_be_written
+from edgedet.streams import LastingStream
 from edgedet.terminal import quietly
 
 _ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
+_LOG_START = re.compile(rb"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d ")
 # Whatever computes or reads files; a report of an error needs their versions.
 _NAMED = ("numpy", "pillow", "pycocotools", "torch", "opencv-python-headless", "ai-edge-litert", "tflite-micro", "onnx")
 
@@ -122,6 +125,7 @@ def _logged(path: Path) -> Iterator[TextIO]:
     """Copy stdout and stderr into a file; gives a stream that goes there alone."""
     if path != Path(os.devnull):
         require_out_file(path, "--log-file")
+        _require_log(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         file = path.open("a", encoding="utf-8", errors="backslashreplace")
@@ -137,13 +141,30 @@ def _logged(path: Path) -> Iterator[TextIO]:
             sys.stdout, sys.stderr = out, err
             for copy in copies:
                 copy.finish()
+            lost = next((copy.failed for copy in copies if copy.failed), None)
+            if lost is not None:
+                err.write(f"warning: --log-file {path}: parts are missing, it {cant_be_written(lost)}\n")
+
+
+def _require_log(path: Path) -> None:
+    """Raises ConfigError when a file is there that is no log: it may be the model that was meant by another option."""
+    if path.is_file():
+        with path.open("rb") as file:
+            start = file.read(len("1970-01-01 00:00:00 "))
+        if start and not _LOG_START.fullmatch(start):
+            raise ConfigError(f"--log-file {path}: is another file, no log of edgedet; give a new name")
 
 
 class _Lines(io.TextIOBase):
     """Whole lines with the time in front, as a terminal leaves them: without colours and bars that were overwritten."""
 
     def __init__(self, file: TextIO) -> None:
-        self._file, self._open = file, ""
+        self._file, self._open = LastingStream(file), ""
+
+    @property
+    def failed(self) -> OSError | None:
+        """What kept something from the file."""
+        return self._file.failed
 
     def write(self, text: str) -> int:
         *lines, self._open = (self._open + text).split("\n")

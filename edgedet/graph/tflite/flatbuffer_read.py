@@ -32,6 +32,7 @@ from edgedet.graph.tflite.damage import LOST, Damage, describe
 from edgedet.graph.tflite.dtypes import dtype_name, numpy_dtype
 from edgedet.graph.tflite.op_options import check_operands, read_options
 from edgedet.graph.tflite.opaque import read_opaque
+from edgedet.texts import other_kind
 
 IDENTIFIER = b"TFL3"
 SCHEMA_VERSION = 3
@@ -52,6 +53,8 @@ def parse(data: bytes, source: str) -> Graph:
 
 
 def _guarded(data: bytes, source: str) -> Graph:
+    if data and (kind := other_kind(data[:64])):
+        raise ConversionError(f"{source}: expected a TFLite model, found {kind}")
     if len(data) < 16:
         raise ConversionError(f"{source}: {len(data)} bytes are not a TFLite model; the file is empty or truncated")
     if data[4:8] != IDENTIFIER:
