@@ -299,6 +299,7 @@ def test_ap_tolerance_is_0005_unless_a_class_is_rare(tiny_coco_once: Path):
     assert ap_tolerance(replace(split, images=(bare,))) == 0.005
 
 
+@pytest.mark.long
 def test_qat_checkpoint_int16_layer_is_trained_resumed_and_in_the_file(request_: QatRequest, monkeypatch):
     layer = "backbone.stem.1.conv"
     asked = replace(request_, epochs=2, int16=(layer,))

@@ -37,7 +37,7 @@ def differences(results: list) -> list[str]:
         ("gcc", ("-O3",)),
         ("clang", ("-O2",)),
         ("gcc", host_build.SANITIZERS),
-        ("gcc", (*host_build.SANITIZERS, *host_build.HOST)),
+        pytest.param("gcc", (*host_build.SANITIZERS, *host_build.HOST), marks=pytest.mark.long),
         ("clang", host_build.INTEGER_SANITIZERS),
         ("clang", host_build.MEMORY_SANITIZER),
     ],
@@ -49,7 +49,7 @@ def test_operators_on_host_are_bit_exact(tmp_path: Path, compiler: str, options:
 
 
 @pytest.mark.parametrize("target", [*sorted(chip_run.TARGETS), *sorted(chip_run.CLANG_TARGETS)])
-@pytest.mark.parametrize("options", [("-O2",), ("-Os",)], ids=["O2", "Os"])
+@pytest.mark.parametrize("options", [("-O2",), pytest.param(("-Os",), marks=pytest.mark.long)], ids=["O2", "Os"])
 def test_operators_on_chip_are_bit_exact(tmp_path: Path, target: str, options: tuple[str, ...]) -> None:
     runner = chip_run.build_chip(tmp_path, target, options)
     assert differences(runner.run(CASES, tmp_path)) == []

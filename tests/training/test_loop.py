@@ -74,7 +74,9 @@ AUTO = {
 }
 
 
-@pytest.mark.parametrize("changes", [{}, AUTO], ids=["planned", "auto"])
+@pytest.mark.parametrize(
+    "changes", [pytest.param({}, marks=pytest.mark.long, id="planned"), pytest.param(AUTO, id="auto")]
+)
 def test_train_killed_and_resumed_has_the_losses_of_an_uninterrupted_run(
     tiny_coco: Path, tmp_path: Path, changes: dict
 ) -> None:

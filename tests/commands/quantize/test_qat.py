@@ -141,6 +141,7 @@ def test_quantize_after_substitution_finds_layers_of_the_new_network(checkpoint,
     assert "data folder not found" in capfd.readouterr().err  # the names passed
 
 
+@pytest.mark.long
 def test_quantize_qat_resumes_after_an_interrupted_substitution(checkpoint, tiny_coco_once, tmp_path, capfd) -> None:
     out, data = tmp_path / "q", ("--data", tiny_coco_once, "--threads", 1, "--activation", "relu")
     assert run("substitute", checkpoint, *data, "--epochs", 1, "--out", out / "substituted") == 0

@@ -77,10 +77,10 @@ def data(name: str, found: PtqResult) -> bytes:
     return serialize(graph_from_fx(found.frozen, model_of(name)[1], OUTPUTS))
 
 
-CASES = [("relu", "best"), ("relu6", "normal"), ("silu", "best")]
+CASES = [("relu", "best"), ("relu6", "normal"), pytest.param("silu", "best", marks=pytest.mark.long)]
 
 
-@pytest.mark.parametrize(("name", "effort"), [*CASES[:2], pytest.param(*CASES[2], marks=pytest.mark.long)])
+@pytest.mark.parametrize(("name", "effort"), CASES)
 def test_ptq_file_has_every_number_of_the_fake_quantized_network(name, effort):
     found = result(name, effort)
     graph = parse_tflite(data(name, found), name)
