@@ -1,4 +1,4 @@
-"""The line to a board: a serial port, a pseudo-terminal, or whatever else pyserial opens by a URL."""
+"""The line to a board: a serial port, a pseudo-terminal, or a socket that pyserial opens by a URL."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ from edgedet.errors import ConfigError, DeviceError, missing_extra
 PREFIX = "serial:"
 DEFAULT_BAUD = 115_200
 MOST_BAUD = 100_000_000
+# Of pyserial's URLs those that are a line. spy:// writes a file, alt:// names a class to load, hwgrep:// takes any port
+# that fits a pattern.
+_SCHEMES = ("socket", "rfc2217", "loop")
 
 
 class Line(Protocol):
@@ -37,7 +40,7 @@ class Line(Protocol):
 class Address:
     """Where a device is."""
 
-    port: str  # /dev/ttyACM0, COM3, or a URL of pyserial such as socket://host:port
+    port: str  # /dev/ttyACM0, COM3, or a URL such as socket://host:port
     baud: int
 
     def __str__(self) -> str:
@@ -53,7 +56,7 @@ def parse_address(runtime: str) -> Address:
     """Read `serial:PORT` or `serial:PORT@BAUD`.
 
     Raises:
-        ConfigError: no port, or a baud rate that is no number of 1..MOST_BAUD.
+        ConfigError: no port, a URL of another scheme than `_SCHEMES`, or a baud rate that is no number of 1..MOST_BAUD.
     """
     port, at, baud = runtime.removeprefix(PREFIX).rpartition("@")
     if not at:
@@ -62,6 +65,13 @@ def parse_address(runtime: str) -> Address:
     if not port or not port.isprintable() or not 1 <= rate <= MOST_BAUD:
         raise ConfigError(
             f"runtime {runtime!r}: expected serial:PORT or serial:PORT@BAUD, for example serial:/dev/ttyACM0@921600"
+        )
+    scheme, is_url, _ = port.partition("://")
+    if is_url and scheme.lower() not in _SCHEMES:
+        raise ConfigError(
+            f"runtime {runtime!r}: expected a device such as /dev/ttyACM0 or COM3, or "
+            f"{', '.join(f'{name}://' for name in _SCHEMES)}, found {scheme}://; pyserial's other URLs are not taken, "
+            "since they can write files or load code"
         )
     return Address(port, rate)
 

@@ -78,6 +78,7 @@ class Hello:
     target: str  # c99 or tflm
     model_sha256: str
     edgedet_version: str
+    build: int = 0  # sum of compiler and options by the generated build files; 0: the build did not say
 
     @property
     def detects(self) -> bool:
@@ -109,9 +110,21 @@ def parse_hello(payload: bytes) -> Hello:
         )
     if len(payload) != _HELLO.size:
         raise DeviceError(f"the device's greeting has {len(payload)} bytes, expected {_HELLO.size}: flash it again")
-    (protocol, most, inputs, outputs, detections, frame, ticks, contract, target, abilities, _, sha, version_text) = (
-        _HELLO.unpack(payload)
-    )
+    (
+        protocol,
+        most,
+        inputs,
+        outputs,
+        detections,
+        frame,
+        ticks,
+        contract,
+        target,
+        abilities,
+        build,
+        sha,
+        version_text,
+    ) = _HELLO.unpack(payload)
     sound = (
         LEAST_PAYLOAD_BYTES <= most <= MOST_PAYLOAD_BYTES
         and 0 < inputs <= MOST_TENSOR_BYTES
@@ -130,7 +143,7 @@ def parse_hello(payload: bytes) -> Hello:
     text = version_text.rstrip(b"\0").decode("ascii", "replace")
     return Hello(
         protocol, most, inputs, outputs, detections, frame, ticks, contract, TARGETS[target], sha.decode(),
-        "".join(c if c.isprintable() else "?" for c in text),
+        "".join(c if c.isprintable() else "?" for c in text), build,
     )  # fmt: skip
 
 

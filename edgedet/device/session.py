@@ -106,8 +106,8 @@ class Session:
         """Greet before a picture: the board may have been reset since, into another firmware."""
         if self._greet() != self.hello:
             raise DeviceError(
-                "the device runs another firmware than when this run began (same model; other memory, clock, target or "
-                "version of edgedet): its results are not mixed; begin anew with one firmware"
+                "the device runs another firmware than when this run began (same model; other memory, clock, target, "
+                "version of edgedet or compiler's options): its results are not mixed; begin anew with one firmware"
             )
 
     def _greet(self) -> Hello:

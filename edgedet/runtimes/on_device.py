@@ -170,7 +170,7 @@ class DeviceModule:
         hello = self.session.hello
         firmware = (
             f"{hello.target} of edgedet {hello.edgedet_version}, {self.send}s, {hello.payload_bytes} and "
-            f"{hello.frame_bytes} bytes, {hello.ticks_per_second} ticks a second"
+            f"{hello.frame_bytes} bytes, {hello.ticks_per_second} ticks a second, build {hello.build}"
         )
         try:
             self._journal = Journal(path, hello.model_sha256, firmware, sum(self._sizes))

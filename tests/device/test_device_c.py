@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 import struct
 import subprocess
+import time
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import device_requests
 import pytest
+from device_line import build_device
 
 from edgedet.device.frames import Frame, FrameReader, encode_frame
 from edgedet.device.protocol import (
@@ -114,6 +118,74 @@ def test_payload_is_what_the_caller_gave_whatever_the_module_was_compiled_with(
     replies = served([str(tmp_path / "device"), "-"], [HELLO, largest, too_large, HELLO])
     assert [reply.status for reply in replies] == [Status.OK, Status.NO_JOB, Status.UNREADABLE, Status.OK]
     assert parse_hello(replies[0].payload).payload_bytes == caller
+
+
+OPTIONS = ("-O0", "-O0 -DANY=1", "-O0")
+INTERRUPTS = """
+#define _XOPEN_SOURCE 700
+#include <signal.h>
+#include <stddef.h>
+#include <sys/time.h>
+
+static void nothing(int number) { (void)number; }
+
+__attribute__((constructor)) static void start(void)
+{
+    const struct itimerval each_ms = {{0, 1000}, {0, 1000}};
+    struct sigaction action = {0};
+    action.sa_handler = nothing; /* without SA_RESTART */
+    sigaction(SIGALRM, &action, NULL);
+    setitimer(ITIMER_REAL, &each_ms, NULL);
+}
+"""
+
+
+@pytest.mark.toolchain
+def test_signals_are_no_end_of_the_line(program: list[str], tmp_path: Path) -> None:
+    """One a millisecond, while the program waits for requests."""
+    folder = Path(program[0]).parents[1]
+    (tmp_path / "interrupts.c").write_text(INTERRUPTS)
+    command = ["gcc", "-std=c99", *SANITIZED, f"-I{folder}", f"-I{folder}/kernels/include", "interrupts.c"]
+    command += [str(folder / "device_main.c"), str(folder / "build" / "libedgedet.a"), "-lm", "-o", "device"]
+    subprocess.run(command, cwd=tmp_path, check=True)
+    reader = FrameReader(32768)
+    with subprocess.Popen([tmp_path / "device", "-"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as device:
+        assert device.stdin is not None
+        assert device.stdout is not None
+        for _ in range(3):
+            time.sleep(0.05)  # some fifty signals
+            device.stdin.write(encode_frame(HELLO))
+            device.stdin.flush()
+        device.stdin.close()
+        replies = reader.feed(device.stdout.read())
+    assert device.returncode == 0
+    assert [reply.status for reply in replies] == [Status.OK] * 3
+
+
+@pytest.mark.toolchain
+@pytest.mark.parametrize("tool", ["make", pytest.param("cmake", marks=pytest.mark.long)])
+def test_build_number_follows_the_options_alone(
+    tool: str, program: list[str], tmp_path: Path, require_tool: Callable[..., str]
+) -> None:
+    """The same options give the same number, others another."""
+    require_tool(tool)
+    folder = shutil.copytree(Path(program[0]).parents[1], tmp_path / "module", ignore=shutil.ignore_patterns("build"))
+    if tool == "make":
+        numbers = [build_number(build_device(folder, flags)) for flags in OPTIONS]
+    else:
+        numbers = []
+        for number, flags in enumerate(OPTIONS):
+            out = tmp_path / f"build{number}"
+            configure = ["cmake", "-S", folder, "-B", out, "-DCMAKE_BUILD_TYPE=Debug", f"-DCMAKE_C_FLAGS={flags}"]
+            for step in (configure, ["cmake", "--build", out, "--target", "device"]):
+                subprocess.run(step, check=True, capture_output=True)
+            numbers.append(build_number([str(out / "device"), "-"]))
+    assert numbers[0] == numbers[2] != 0
+    assert numbers[1] not in (0, numbers[0])
+
+
+def build_number(program: list[str]) -> int:
+    return parse_hello(served(program, [HELLO])[0].payload).build
 
 
 @pytest.mark.toolchain

@@ -37,6 +37,8 @@ def test_session_gives_the_right_result_or_an_error() -> None:
         ("serial:/dev/ttyACM0", Address("/dev/ttyACM0", 115_200)),
         ("serial:COM3@921600", Address("COM3", 921_600)),
         ("serial:socket://localhost:4000@1", Address("socket://localhost:4000", 1)),
+        ("serial:rfc2217://localhost:4000", Address("rfc2217://localhost:4000", 115_200)),
+        ("serial:LOOP://@9600", Address("LOOP://", 9600)),
     ],
 )
 def test_parse_address(runtime: str, address: Address) -> None:
@@ -49,6 +51,15 @@ def test_parse_address(runtime: str, address: Address) -> None:
 def test_parse_address_says_what_is_expected(runtime: str) -> None:
     with pytest.raises(ConfigError, match=r"expected serial:PORT or serial:PORT@BAUD"):
         parse_address(runtime)
+
+
+@pytest.mark.parametrize(
+    "url", ["spy:///dev/ttyS0?file=x", "SPY://loop://", "alt:///dev/x?class=Y", "hwgrep://0", "x://"]
+)
+def test_parse_address_takes_no_url_that_writes_files_or_loads_code(url: str) -> None:
+    scheme = url.partition(":")[0]
+    with pytest.raises(ConfigError, match=rf"expected a device such as .* or socket://, .*, found {scheme}://;"):
+        parse_address(f"serial:{url}")
 
 
 def test_open_line_without_pyserial_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:

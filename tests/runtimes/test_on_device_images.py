@@ -168,7 +168,7 @@ def test_results_of_another_build_are_not_gone_on_with(
 ) -> None:
     model = Path(shutil.copy(toy_model, tmp_path / "model.tflite"))
     out = Path(shutil.copytree(module, tmp_path / "same", ignore=shutil.ignore_patterns("build")))
-    rebuilt = build_device(out, f"{FLAGS} -DEDGEDET_FRAME_BYTES=100000u")
+    rebuilt = build_device(out, f"{FLAGS} -DANY=1")  # the same program, other options
 
     def interrupt(done: int, total: int) -> None:
         if done == 3:
@@ -281,6 +281,17 @@ def test_what_is_no_serial_port_is_one_line(
     assert main(["evaluate", str(toy_model), "--data", str(toy_data), "--runtime", f"serial:{port}"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"error: {port}: {message}")
+
+
+def test_url_that_makes_pyserial_write_a_file_is_one_line_and_writes_none(
+    toy_model: Path, toy_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spied = tmp_path / "spied.txt"
+    runtime = f"serial:spy://loop://?file={spied}"
+    assert main(["evaluate", str(toy_model), "--data", str(toy_data), "--runtime", runtime]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: runtime '{runtime}': expected a device")
+    assert not spied.exists()
 
 
 def test_device_that_vanishes_is_one_line(program: list[str], toy_model: Path) -> None:

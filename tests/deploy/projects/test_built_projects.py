@@ -108,6 +108,16 @@ def test_cmake_builds_and_runs_here_and_on_an_emulated_cortex_m55(
     assert "1: PASS" in done.stdout
 
 
+@pytest.mark.parametrize("option", ["-DCPU=cortex-m4", "-DQEMU=ON"])
+def test_cmake_for_a_processor_without_a_toolchain_file_stops_at_once(
+    option: str, tmp_path: Path, require_tool: Callable[..., str]
+) -> None:
+    out = project("RTMDet head", "cmake", tmp_path)
+    done = tflm.run(require_tool("cmake"), "-S", out, "-B", tmp_path / "build", option)
+    assert done.returncode != 0
+    assert f"-DCMAKE_TOOLCHAIN_FILE={out}/cortex-m.cmake, or leave both out" in " ".join(done.stderr.split())
+
+
 @pytest.mark.parametrize("build", ["make", "cmake"])
 @pytest.mark.parametrize(("kind", "last"), [("RTMDet head", PICTURE), ("float32, uint8 and int16 ends", GOLDEN)])
 def test_target_tflm_builds_and_runs_with_a_real_tflite_micro(

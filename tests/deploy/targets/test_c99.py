@@ -175,6 +175,17 @@ def test_deploy_c99_builds_with_cmake(tiny_c99: DeployReport, tmp_path: Path, re
 
 
 @pytest.mark.toolchain
+@pytest.mark.parametrize("option", ["-DCPU=cortex-m4", "-DQEMU=ON"])
+def test_deploy_c99_cmake_for_a_processor_without_a_toolchain_file_stops_at_once(
+    option: str, tiny_c99: DeployReport, tmp_path: Path, require_tool: Callable[..., str]
+) -> None:
+    command = [require_tool("cmake"), "-S", tiny_c99.out, "-B", tmp_path / "build", option]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert "the module alone has none: give yours with -DCMAKE_TOOLCHAIN_FILE=FILE" in " ".join(done.stderr.split())
+
+
+@pytest.mark.toolchain
 def test_deploy_c99_flipped_weight_fails_and_names_the_outputs(
     tiny_c99: DeployReport, tiny_model: Path, tmp_path: Path, require_tool: Callable[..., str]
 ) -> None:

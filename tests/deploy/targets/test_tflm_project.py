@@ -42,30 +42,35 @@ def test_named_project_has_the_name_everywhere(tiny: Path) -> None:
         assert not re.search(r"(?i)edgedet_|kTensorArenaBytes", words), path.name
 
 
+@pytest.mark.parametrize("name", ["tiny", None])
 def test_header_and_library_of_two_modules_of_one_name_do_not_link(
-    tiny: Path, tmp_path: Path, require_tool: Callable[..., str]
+    name: str | None, tiny: Path, tmp_path: Path, require_tool: Callable[..., str]
 ) -> None:
     """The parts that need no TFLite Micro; network.h has its names by the same rule."""
     compiler = require_tool("g++")
-    other = project("blue first", tmp_path)
+    prefix, stem = (name, f"{name}_") if name else ("edgedet", "")
+    one = tiny if name else project("RTMDet head", tmp_path / "one", None)
+    other = project("blue first", tmp_path, name)
     (tmp_path / "use.cc").write_text(
-        '#include "tiny_detect.h"\n#include "tiny_model_data.h"\n#include "tiny_network.h"\n'
-        "int main() { return tiny_model_data_bytes > 0 && tiny_model_data[0] > 0 &&\n"
-        "  tiny_prepare(nullptr, nullptr, nullptr, 0, nullptr) == EDK_ERROR_NULL ? 0 : 1; }\n"
+        f'#include "{stem}detect.h"\n#include "{stem}model_data.h"\n#include "{stem}network.h"\n'
+        f"int main() {{ return {prefix}_model_data_bytes > 0 && {prefix}_model_data[0] > 0 &&\n"
+        f"  {prefix}_prepare(nullptr, nullptr, nullptr, 0, nullptr) == EDK_ERROR_NULL ? 0 : 1; }}\n"
     )
-    for header, library, links in ((other, other, True), (other, tiny, False)):
+    for header, library, links in ((other, other, True), (other, one, False)):
         includes = [[f"-I{out}", f"-I{out / 'kernels' / 'include'}"] for out in (header, library)]
-        sources = [library / "tiny_detect.c", *(library / "kernels" / "src").glob("*.c")]
+        sources = [library / f"{stem}detect.c", *(library / "kernels" / "src").glob("*.c")]
         built = tflm.run("gcc", "-std=c99", "-O0", *includes[1], "-c", *sources, folder=tmp_path)
         assert built.returncode == 0, built.stderr
-        built = tflm.run(compiler, "-O0", *includes[1], "-c", library / "tiny_model_data.cc", folder=tmp_path)
+        built = tflm.run(compiler, "-O0", *includes[1], "-c", library / f"{stem}model_data.cc", folder=tmp_path)
         assert built.returncode == 0, built.stderr
         objects = sorted(tmp_path.glob("*.o"))
         done = tflm.run(compiler, *includes[0], "use.cc", *objects, "-o", "use", folder=tmp_path)
         assert (done.returncode == 0) == links, done.stderr
-    assert {"tiny_prepare", "tiny_model_data_bytes"} <= set(re.findall(r"(tiny_\w+?)_[0-9a-f]{8}\b", done.stderr))
-    defined = re.findall(r"^#define (tiny_network_\w+) \1_[0-9a-f]{8}$", (tiny / "tiny_network.h").read_text(), re.M)
-    assert {"tiny_network_open", "tiny_network_invoke", "tiny_network_output"} <= set(defined)
+    missing = set(re.findall(rf"({prefix}_\w+?)_[0-9a-f]{{8}}\b", done.stderr))
+    assert {f"{prefix}_prepare", f"{prefix}_model_data_bytes"} <= missing
+    text = (one / f"{stem}network.h").read_text(encoding="utf-8")
+    defined = re.findall(rf"^#define {prefix}_(network_\w+) {prefix}_\1_[0-9a-f]{{8}}$", text, re.M)
+    assert {"network_open", "network_invoke", "network_output"} <= set(defined)
 
 
 @pytest.mark.parametrize("kind", ["RTMDet head", "FOMO head", "YOLOv8 head", "blue first"])
@@ -115,6 +120,8 @@ def test_headers_around_the_network_compile(
         (["-DTFLM_ROOT=@/tflm"], "0 libraries gen/*/lib/libtensorflow-microlite.a in"),
         (["-DTFLM_ROOT=@/tflm", "-DTFLM_LIBRARY=@/absent.a"], "which is not there: name the library"),
         (["-DTFLM_ROOT=@/tflm", "-DTFLM_LIBRARY=@/tflm/lib.a"], "no flatbuffers/flatbuffers.h in"),
+        (["-DCPU=cortex-m4"], "without a toolchain file this builds for this computer: take an empty build folder and"),
+        (["-DQEMU=ON"], "CPU is '' and QEMU is 'ON', but without a toolchain file"),
     ],
 )
 def test_cmake_says_what_is_missing(
