@@ -234,7 +234,7 @@ def test_send_in_commands_and_python(
     assert capsys.readouterr().err.splitlines()[-1] == (
         "error: --send image: only of --runtime serial:PORT, found sim; leave it out"
     )
-    with pytest.raises(ConfigError, match="`send` must be tensor or image, got 'jpeg'"):
+    with pytest.raises(ConfigError, match="`send` 'jpeg': expected one of tensor, image"):
         edgedet.load(toy_model, runtime="serial:/dev/nowhere", send="jpeg")
 
 
