@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from edgedet.drawing.curves import Line, line_chart
 from edgedet.errors import ConfigError
@@ -16,6 +17,7 @@ from edgedet.outputs.page_files import PAGE, is_strange_page
 from edgedet.page import sections
 from edgedet.page.blocks import Page, Picture, Section, Table, number, words
 from edgedet.page.deployments import Deployment, deployments_section, is_deployment, read_deployment
+from edgedet.page.found import Found
 from edgedet.page.judge import Judged, judge
 from edgedet.page.record import PLANNED, SETTLED
 from edgedet.page.render import render
@@ -117,7 +119,20 @@ def judge_both(run: RunFiles, most: int | None = None) -> tuple[tuple[str, Judge
     """Float and int8, as far as they were measured, on the same images; `most`: only the first so many."""
     found = [(name, one) for name, one in (("float", run.found_float), ("int8", run.found_int8)) if one is not None]
     images = min([len(one.split.images) for _, one in found] + ([most] if most else []), default=0)
-    return tuple((name, judge(one.first(images))) for name, one in found)
+    return tuple((name, judge(_at_its_own(name, one.first(images), run.results))) for name, one in found)
+
+
+def _at_its_own(name: str, found: Found, results: dict[str, Any]) -> Found:
+    """Float at the thresholds that were fitted for it, where int8 has those fitted for int8.
+
+    Its own contract still has the old ones, and the difference between the two would look like int8's work.
+    """
+    fitted = results.get("operating_point")
+    if name != "float" or not fitted or not fitted["float"]:
+        return found
+    known = dict(zip(fitted["class_names"], fitted["float"], strict=True))
+    names = zip(found.split.class_names, found.thresholds, strict=True)
+    return replace(found, thresholds=tuple(known.get(one, before) for one, before in names))
 
 
 def verdict(run: RunFiles, judged: Sequence[tuple[str, Judged]]) -> str:

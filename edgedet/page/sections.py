@@ -18,7 +18,6 @@ _CONFUSION = (
     "diagonal are confusions; the last column is what was missed, the last row false alarms."
 )
 _AUGMENTED = "Training pictures as the network sees them, augmented, with the boxes that are left."
-_WORST = "Most missed and most false, at the score threshold of the model, IoU 0.50."
 _COLOURS = (
     "Left the ground truth: green is found, red is missed by the last model. Right of it what each model says: green "
     "is right, red a false alarm, orange an object of another class."
@@ -91,7 +90,7 @@ def accuracy(judged: Sequence[tuple[str, Judged]]) -> Section:
     texts = [f"Measured on {judged[-1][1].found.where}."]
     texts += [f"{judged[-1][0]}: {sentence.text()}" for sentence in judged[-1][1].reading]
     table = Table(("", *names, *change), tuple(rows), "COCO AP and AR")
-    return Section("Accuracy", tuple(texts), tables=(table, _per_class(judged), _operation(*judged[-1])))
+    return Section("Accuracy", tuple(texts), tables=(table, _per_class(judged), *(_operation(*one) for one in judged)))
 
 
 def evaluation(content: dict[str, Any], brief: bool = False) -> Section:
@@ -166,10 +165,12 @@ def _per_class(judged: Sequence[tuple[str, Judged]]) -> Table:
 def _operation(name: str, judged: Judged) -> Table:
     head = ("class", "threshold", "precision", "recall", "F1", "95 % of F1 from", "to", "best threshold", "F1 there")
     rows = []
-    for now, best in zip(judged.operation.now, judged.operation.proposed, strict=True):
+    for place, (now, best) in enumerate(zip(judged.operation.now, judged.operation.proposed, strict=True)):
         low, high = now.f1_interval or (None, None)
         there = (None, None) if best is None else (best.score_threshold, best.f1)
-        cells = [number(v) for v in (now.score_threshold, now.precision, now.recall, now.f1, low, high, *there)]
+        one_for_all = place < len(judged.found.thresholds) or len(set(judged.found.thresholds)) == 1
+        threshold = now.score_threshold if one_for_all else None
+        cells = [number(v) for v in (threshold, now.precision, now.recall, now.f1, low, high, *there)]
         rows.append((words(now.name), *cells))
     return Table(head, tuple(rows), f"{name}, at the model's score thresholds, IoU 0.50")
 
@@ -201,13 +202,20 @@ def _confusion(name: str, judged: Judged) -> Table:
             both = row == column == len(names)
             cells.append(number(None) if both else Cell(str(value), value, max(0.02, value / total), row != column))
         rows.append((words(there), *cells))
-    return Table(("there / said", *names, "missed"), tuple(rows), f"confusions, {name}")
+    return Table(("there / said", *names, "missed"), tuple(rows), f"confusions, {name}, {_at(judged)}")
+
+
+def _at(judged: Judged) -> str:
+    """The score thresholds, in words."""
+    low, high = min(judged.found.thresholds), max(judged.found.thresholds)
+    return f"at score threshold {low:.3f}" if low == high else f"at score thresholds {low:.3f} to {high:.3f}"
 
 
 def worst(judged: Sequence[tuple[str, Judged]]) -> tuple[Section, tuple[str, ...]]:
     """Worst pictures, and sentences about those that can't be shown."""
     pictures, absent = worst_pictures(judged, _PICTURES)
-    texts = (_WORST, _COLOURS) if pictures else ("No errors.",)
+    shown = f"Most missed and most false, IoU 0.50: {', '.join(f'{name} {_at(one)}' for name, one in judged)}."
+    texts = (shown, _COLOURS) if pictures else ("No errors.",)
     return Section("Worst pictures", texts, pictures=pictures, wide=True), absent
 
 

@@ -30,7 +30,7 @@ from edgedet.outputs.swap import names_below
 from edgedet.page.found import load_found, save_found
 from edgedet.page.judge import judge
 from edgedet.page.measure import find_objects
-from edgedet.page.pages import run_page, verdict, write_page
+from edgedet.page.pages import judge_both, run_page, verdict, write_page
 from edgedet.page.record import RunRecord, load_record
 from edgedet.page.run_files import FLOAT, INT8, RECORD, read_run
 from edgedet.page.sections import accuracy, int8_file
@@ -122,6 +122,22 @@ def test_page_shows_how_far_int8_moved_the_thresholds(run_folder: Path) -> None:
     section = page[page.index("Score thresholds</h2>") :]
     assert "int8: the thresholds hold" in section
     assert "+0.0125" in section
+
+
+def test_page_shows_float_at_the_thresholds_that_were_fitted_for_it(run_folder: Path, tmp_path: Path) -> None:
+    """Its checkpoint has the old ones: compared at those, int8 would seem to miss what a threshold hides."""
+    folder = tmp_path / "run"
+    shutil.copytree(run_folder, folder)
+    names = load_found(folder / DATA / FLOAT).split.class_names
+    highest = [1.0] * len(names)
+    fitted = {**FITTED, "class_names": names, "before": highest, "float": highest, "int8": highest, "kept": []}
+    (folder / "report.json").write_text(json.dumps({"operating_point": fitted}))
+    (_, before), (_, after) = judge_both(read_run(folder))
+    assert before.confusion[:, :-1].sum() == 0  # nothing scores 1.0
+    assert after.confusion[:, :-1].sum() > 0  # what the file says it was measured at
+    page = written(folder)
+    assert "confusions, float, at score threshold 1.000" in page
+    assert f"IoU 0.50: float at score threshold 1.000, int8 at score threshold {after.found.thresholds[0]:.3f}." in page
 
 
 def test_page_of_absent_and_damaged_files_says_so(run_folder: Path, tmp_path: Path) -> None:

@@ -266,14 +266,7 @@ def _advise(train: SplitReport, valid: SplitReport, duplicates: int, spec: Prepr
         if not valid.ap_boxes[area]:
             advice.append(f"no {area} objects in valid (area in image pixels), so AP_{area} will read -1")
     advice += _advise_classes(train, valid)
-    boxes = sum(counts.boxes for counts in train.classes)
-    tiny = sum(counts.tiny for counts in train.classes)
-    if boxes and tiny * 10 >= boxes:
-        has = "has" if tiny == 1 else "have"
-        advice.append(
-            f"{tiny} of {counted(boxes, 'training box', 'training boxes')} ({100 * tiny / boxes:.0f} %) {has} a side "
-            f"below {TINY_SIDE_PX:g} px at {spec.width}x{spec.height}: a larger --imgsz will find more of them"
-        )
+    advice += _advise_tiny(train, spec)
     if duplicates:
         advice.append(f"{_both(duplicates)}: AP on valid will look better than it is")
     if valid.images < 30:
@@ -312,6 +305,28 @@ def _advise_classes(train: SplitReport, valid: SplitReport) -> list[str]:
     if untested:
         advice.append(f"{_have(untested)} no box in valid: its AP will read -1 and is left out of the mean")
     return advice
+
+
+def _advise_tiny(train: SplitReport, spec: PreprocessSpec) -> list[str]:
+    """Classes of which most objects lie within one cell, by name; where there are none, such objects of all classes."""
+    size = f"{spec.width}x{spec.height}"
+    lost = [counts for counts in train.classes if counts.tiny * 2 > counts.boxes]
+    if lost:
+        named = ", ".join(f"{one.tiny} of {one.boxes} of class {one.name!r}" for one in lost[:3])
+        more = f" and most of {counted(len(lost) - 3, 'more class', 'more classes')}" if len(lost) > 3 else ""
+        return [
+            f"training boxes with a side below {TINY_SIDE_PX:g} px at {size}: {named}{more}: they will hardly be "
+            f"found; --imgsz {2 * spec.width}x{2 * spec.height} doubles their sides, pictures cut into tiles do so, too"
+        ]
+    boxes = sum(counts.boxes for counts in train.classes)
+    tiny = sum(counts.tiny for counts in train.classes)
+    if not boxes or tiny * 10 < boxes:
+        return []
+    has = "has" if tiny == 1 else "have"
+    return [
+        f"{tiny} of {counted(boxes, 'training box', 'training boxes')} ({100 * tiny / boxes:.0f} %) {has} a side "
+        f"below {TINY_SIDE_PX:g} px at {size}: a larger --imgsz will find more of them"
+    ]
 
 
 def _have(names: list[str]) -> str:

@@ -26,6 +26,7 @@ WIDE_INTERVAL = 0.1  # of F1, 95 %
 FEW_IMAGES = 10  # a bootstrap over fewer knows too little of others: over one it gives an interval without width
 F1_GAIN = 0.02  # of another threshold
 _STEP_PX = 32
+_MOST_NAMED = 5  # classes in a sentence
 
 
 @dataclass(frozen=True, repr=False)
@@ -60,7 +61,7 @@ def read_ap(
     rules = (
         _loose(ap),
         _small(ap, records, preprocess),
-        _behind(ap, operation),
+        _behind(ap, operation, records, preprocess),
         _ranked(ap),
         _threshold(operation),
         _few(operation, len(records)),
@@ -101,30 +102,65 @@ def _small(ap: ApResult, records: Sequence[ImageRecord], preprocess: PreprocessS
     small = float(np.mean(sides < SMALL_SIDE_PX))
     if not small:
         return
-    factor = SMALL_SIDE_PX / max(1.0, float(np.median(sides[sides < SMALL_SIDE_PX])))
-    width, height = (math.ceil(side * factor / _STEP_PX) * _STEP_PX for side in (preprocess.width, preprocess.height))
-    cost = width * height / (preprocess.width * preprocess.height)
     yield Sentence(
         "Small objects are missed",
         f"AP small {ap.ap_small:.3f}, larger ones {largest:.3f}; {100 * small:.0f} % of the objects have a side below "
         f"{SMALL_SIDE_PX} px at the input of {preprocess.width}x{preprocess.height}",
-        f"`imgsz` {width}x{height}, which costs {cost:.1f} times the operations, or pictures cut into tiles",
+        _larger_input(sides, preprocess),
     )
 
 
-def _behind(ap: ApResult, operation: Operation) -> Iterator[Sentence]:
-    measured = [row for row in ap.per_class if row.ap >= 0]
+def _larger_input(sides: np.ndarray, preprocess: PreprocessSpec) -> str:
+    """What to try so that half of the small objects are no longer small; sides: px at the input."""
+    factor = SMALL_SIDE_PX / max(1.0, float(np.median(sides[sides < SMALL_SIDE_PX])))
+    width, height = (math.ceil(side * factor / _STEP_PX) * _STEP_PX for side in (preprocess.width, preprocess.height))
+    cost = width * height / (preprocess.width * preprocess.height)
+    return f"`imgsz` {width}x{height}, which costs {cost:.1f} times the operations, or pictures cut into tiles"
+
+
+def _behind(
+    ap: ApResult, operation: Operation, records: Sequence[ImageRecord], preprocess: PreprocessSpec
+) -> Iterator[Sentence]:
+    """Classes whose AP lags, by what the objects say about the reason: their size, their number, or neither."""
+    measured = [(label, row) for label, row in enumerate(ap.per_class) if row.ap >= 0]
     objects = {point.name: point.objects for point in operation.now}
-    best = max(measured, key=lambda row: row.ap, default=None)
+    _, best = max(measured, key=lambda one: one[1].ap, default=(0, None))
     if best is None:
         return
-    behind = [row for row in measured if row.ap < BEHIND_RATIO * best.ap]
-    if behind:
-        names = ", ".join(f"{row.name} AP {row.ap:.3f} of {objects.get(row.name, 0)} objects" for row in behind[:5])
+    most = objects.get(best.name, 0)
+    sides, labels = (
+        input_sides(records, preprocess),
+        np.concatenate([np.zeros(0, np.int64), *(r.labels for r in records)]),
+    )
+    tiny, few, other = list[str](), list[str](), list[str]()
+    for label, row in measured:
+        if row.ap >= BEHIND_RATIO * best.ap:
+            continue
+        says = f"{row.name} AP {row.ap:.3f} of {objects.get(row.name, 0)} objects"
+        side = float(np.median(sides[labels == label])) if (labels == label).any() else math.inf
+        if side < SMALL_SIDE_PX:
+            tiny.append(f"{says}, half of them with a side of at most {side:.0f} px at the input")
+        else:
+            (few if 2 * objects.get(row.name, 0) < most else other).append(says)
+    compared = f"; {best.name} AP {best.ap:.3f} of {most}"
+    if tiny:
         yield Sentence(
-            "Some classes are far behind",
-            f"{names}; {best.name} AP {best.ap:.3f} of {objects.get(best.name, 0)}",
+            "Classes of small objects are far behind",
+            "; ".join(tiny[:_MOST_NAMED]) + compared,
+            _larger_input(sides, preprocess),
+        )
+    if few:
+        yield Sentence(
+            "Classes of few objects are far behind",
+            ", ".join(few[:_MOST_NAMED]) + compared,
             "more pictures of them; `edgedet data check` says how many the training has",
+        )
+    if other:
+        yield Sentence(
+            "Some classes are far behind, though they are neither small nor few",
+            ", ".join(other[:_MOST_NAMED]) + compared,
+            "`edgedet data show` to see whether they are labelled completely and alike; the worst pictures of the "
+            "report show what is missed or mistaken",
         )
 
 

@@ -75,6 +75,17 @@ def test_check_dataset_advice_names_what_will_surprise(tmp_path: Path) -> None:
     assert "valid has only 1 image: AP" in advice
 
 
+def test_check_dataset_class_that_the_input_makes_too_small_is_named(tmp_path: Path) -> None:
+    """However few its boxes are among all of them: `nothing stands out` would be false."""
+    large, tiny = [(1, [0.0, 0.0, 150.0, 150.0])] * 60, [(2, [10.0, 10.0, 12.0, 12.0])] * 3
+    write_split(tmp_path, "train", [large + tiny])
+    write_split(tmp_path, "valid", [large + tiny])
+    advice = "\n".join(check_dataset(tmp_path, SPEC).advice)
+    assert "training boxes with a side below 8 px at 192x192: 3 of 3 of class 'dog'" in advice
+    assert "--imgsz 384x384 doubles their sides" in advice
+    assert "class 'cat'" not in advice
+
+
 def test_check_dataset_class_without_training_boxes_is_named(tmp_path: Path) -> None:
     write_split(tmp_path, "train", [[(1, [0, 0, 64, 64])]])
     write_split(tmp_path, "valid", [[(2, [0, 0, 64, 64])]])

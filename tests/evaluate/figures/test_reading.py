@@ -74,12 +74,35 @@ def test_small_objects_name_the_size_to_try() -> None:
     assert says(replace(GOOD, ap_small=-1.0), records=small) == []  # none in the ground truth
 
 
+LAGS = replace(GOOD, per_class=(ClassAp("cat", 0.62, 0.9), ClassAp("dog", 0.1, 0.2), ClassAp("elk", -1, -1)))
+
+
 def test_class_that_lags_is_named_with_its_objects() -> None:
-    (text,) = says(
-        replace(GOOD, per_class=(ClassAp("cat", 0.62, 0.9), ClassAp("dog", 0.1, 0.2), ClassAp("elk", -1, -1)))
-    )
+    (text,) = says(LAGS)
+    assert text.startswith("Some classes are far behind, though they are neither small nor few")
     assert "dog AP 0.100 of 100 objects; cat AP 0.620 of 100" in text
     assert "elk" not in text
+
+
+def test_class_that_lags_and_is_rare_wants_more_pictures() -> None:
+    rare = replace(WORKS, now=(point("cat"), replace(point("dog"), objects=20), point()))
+    (text,) = says(LAGS, rare)
+    assert text.startswith("Classes of few objects are far behind (dog AP 0.100 of 20 objects; cat AP 0.620 of 100)")
+    assert "Try: more pictures of them" in text
+
+
+def test_class_that_lags_and_is_small_wants_a_larger_input_and_not_more_pictures() -> None:
+    """Also where it is rare: pictures that show it at 8 px would not help."""
+    both = record(192, 192, (0, 0, 50, 60), (0, 0, 8, 30))
+    records = (replace(both, labels=np.array([0, 1])),) * 10
+    rare = replace(WORKS, now=(point("cat"), replace(point("dog"), objects=20), point()))
+    for operation, objects in ((WORKS, 100), (rare, 20)):
+        (text,) = says(LAGS, operation, records)
+        assert text.startswith(
+            f"Classes of small objects are far behind (dog AP 0.100 of {objects} objects, half of them with a side of "
+            "at most 8 px at the input; cat AP 0.620 of 100). Try: `imgsz` 384x384"
+        )
+        assert "more pictures" not in text
 
 
 def test_located_but_ranked_wrongly() -> None:
