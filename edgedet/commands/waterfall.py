@@ -9,7 +9,7 @@ from edgedet.commands.after_measuring import next_after_waterfall
 from edgedet.commands.frame.early import announce_large
 from edgedet.commands.frame.results import add_json_argument, give
 from edgedet.commands.frame.shared import Commands, add_command, refuse_checkpoint
-from edgedet.evaluate.arguments import add_send_argument
+from edgedet.evaluate.arguments import add_send_argument, show_warnings
 from edgedet.options import SPLITS, add_data_arguments, data_paths, positive_int, refuse_other_splits, split_name
 from edgedet.runtimes.names import INT8_CHOICES
 from edgedet.terminal import show
@@ -53,10 +53,12 @@ def _waterfall(args: argparse.Namespace) -> int:
     refuse_checkpoint(args.model)
     refuse_other_splits(args, args.split)
     announce_large("waterfall", data_paths(args))
+    split = data_paths(args).load(args.split)
+    show_warnings(split)
     request = WaterfallRequest(
         model=args.model,
         checkpoint=args.against,
-        split=data_paths(args).load(args.split),
+        split=split,
         images=args.images,
         original=args.original,
         runtime=args.runtime,

@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
+from edgedet.data.check.content import require_bright
 from edgedet.data.coco.split import CocoSplit, common_classes
 from edgedet.diagnose.layers import LayerComparison, Probe
 from edgedet.diagnose.outputs import OutputCheck, check_outputs
@@ -158,6 +159,7 @@ def inspect_model(request: InspectRequest, progress: Progress | None = None) -> 
         CheckpointError, ConversionError, DataError: a file can't be read, or the file is not from this checkpoint.
     """
     watch = Stopwatch()
+    require_bright(request.split)
     checkpoint = load_checkpoint(request.checkpoint).int8_form()
     model = load_int8_model(request.model)
     advice = "inspect with the data that it was made for"

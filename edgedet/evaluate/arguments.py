@@ -94,10 +94,15 @@ def run_evaluate(args: argparse.Namespace, open_model: OpenModel) -> Evaluated:
     refuse_idle_options(args)
     runtime = None if args.model is None else open_model(args.model, args.runtime, nms_choice(args), args.send)
     split = _whole(data_paths(args), args)
-    for warning in split.warnings:
-        sys.stderr.write(visible(f"warning: {split.name}: {warning.text}") + "\n")
+    show_warnings(split)
     report = _of_detections(args, split) if runtime is None else _of_model(args, split, runtime)
     return Evaluated(report, split, runtime)
+
+
+def show_warnings(split: CocoSplit) -> None:
+    """What was put right in a data set, on stderr."""
+    for warning in split.warnings:
+        sys.stderr.write(visible(f"warning: {split.name}: {warning.text}") + "\n")
 
 
 def _whole(paths: DataPaths, args: argparse.Namespace) -> CocoSplit:

@@ -8,6 +8,7 @@ from pathlib import Path
 from edgedet.contracts import OutputSpec
 from edgedet.data.bare_images import load_folder
 from edgedet.data.check.content import require_bright, require_judgeable, require_learnable
+from edgedet.data.check.leak import with_leak
 from edgedet.data.check.whole import whole_splits
 from edgedet.data.coco.split import CocoSplit, require_same_classes
 from edgedet.data.paths import DataPaths
@@ -52,6 +53,7 @@ def choose_images(
     require_judgeable(judge)
     if images is None:
         require_same_classes(train, judge)
+    judge = with_leak(train, judge)
     return train, judge, f"COCO AP of {len(judge.images)} images of split {judge.name}, {judge.ann_path}"
 
 

@@ -212,7 +212,7 @@ def _write(
     clock.lap("convert")
     checked = check_file(data, request.out, request.runtime, run.judge, aps[-1], run.runtime(frozen))
     clock.lap("file AP")
-    refused = [f"REFUSED: {checked.refusal}"] if checked.refusal else []
+    refused = [f"REFUSED: {checked.refusal}"] if checked.refusal else [checked.note] if checked.note else []
     left_out = max(record.left_out for record in history)
     notes = (*refused, *qat_notes(aps, left_out), *left_out_text((run.train, run.judge)))
     report = _report(run, checked, data, aps, int16_names(frozen), clock.laps, notes)
@@ -261,6 +261,9 @@ def _train(run: _Run, trainer: QatTrainer, ap_float: float, ap_start: float, clo
             f"{trainer.freeze_step + 1}; {describe_hardware(run.hardware, torch.float32)}; {run.judge_text}: "
             f"float {ap_float:.4f}, fake-quantized {ap_start:.4f}"
         )
+        for split in (run.train, run.judge):
+            for warning in split.warnings:
+                log.message(f"warning: {split.name}: {warning.text}")
         if run.request.int16:
             log.message(f"int16 results: {', '.join(int16_names(trainer.model)) or 'none, no layer is worth it'}")
         for epoch in range(len(history), config.epochs):

@@ -10,6 +10,7 @@ from edgedet.data.bare_images import load_folder
 from edgedet.data.check.content import require_bright
 from edgedet.data.coco.wide_pictures import range_of, weak_pictures, weak_text
 from edgedet.data.pictures.preprocess import load_image
+from edgedet.diagnose.inspect import InspectRequest, inspect_model
 from edgedet.errors import DataError
 
 
@@ -60,3 +61,10 @@ def test_load_folder_dark_pictures_are_refused_where_they_are_used(tmp_path: Pat
     save(tmp_path, np.random.default_rng(0).integers(0, 4096, (16, 16)))
     with pytest.raises(DataError, match="about 12 are used"):
         require_bright(load_folder(tmp_path, ("a",)))
+
+
+def test_inspect_refuses_dark_pictures_before_it_opens_a_model(tmp_path: Path) -> None:
+    save(tmp_path, np.random.default_rng(0).integers(0, 4096, (16, 16)))
+    split = load_folder(tmp_path, ("a",))
+    with pytest.raises(DataError, match="about 12 are used"):
+        inspect_model(InspectRequest(tmp_path / "absent.tflite", tmp_path / "absent.pt", split))
