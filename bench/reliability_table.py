@@ -192,7 +192,7 @@ ROWS = (
             "test_typed.py::test_build_wrong_value_names_the_key",
             "test_typed.py::test_require_plain_refuses_what_has_no_end_as_text",
         ),
-        "10,000 of each kind but checkpoints: Damaged files",
+        "10,000 of each kind: Damaged files",
     ),
     Row(
         "11: what killed runs and odd files leave",
