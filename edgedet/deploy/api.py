@@ -151,13 +151,7 @@ class DeployReport:
             lines.append(f"time:      {self.board.time.text()}")
         lines += [f"kept:      {line}" for line in self.kept]
         lines.append(f"wrote:     {len(self.files)} files in {self.out} ({MANIFEST} lists them)")
-        if self.project is None:
-            lines.append(f"next:      {self._next().format(out=shlex.quote(str(self.out)))}")
-        else:
-            readme = shlex.quote(str(self.out / "README.md"))
-            lines.append(
-                f"next:      {readme} says how this {self.project} project is built, and where the camera goes"
-            )
+        lines.append(f"next:      {self.next_text(str(self.out))}")
         return "\n".join(lines) + "\n"
 
     def memory_lines(self) -> list[str]:
@@ -177,6 +171,18 @@ class DeployReport:
             if self.patches is not None:
                 lines.append(f"patches:   {self.patches.text()}")
         return lines
+
+    @property
+    def in_browser(self) -> bool:
+        """Whether it is a page, not sources for a chip."""
+        return self.target == WEB
+
+    def next_text(self, out: str) -> str:
+        """How it is built or opened, of the folder as it is called from where that is done."""
+        if self.project is not None:
+            readme = shlex.quote(str(Path(out) / "README.md"))
+            return f"{readme} says how this {self.project} project is built, and where the camera goes"
+        return self._next().format(out=shlex.quote(out))
 
     def _next(self) -> str:
         if self.npu is not None and self.npu.setup.preset is not None:

@@ -75,7 +75,7 @@ def _check_text(check: BoardCheck, is_npu: bool) -> str:
     if board.file.npu is not None and not is_npu:
         lines.append(_npu_line(board))
     if board.file.firmware.contract:
-        lines.append(_firmware_line(check))
+        lines.append(f"firmware: {firmware_text(check)}")
     lines += [f"to fit:   {remedy.text}" for remedy in check.remedies]
     if not check.fits and not check.remedies:
         lines.append(
@@ -103,12 +103,13 @@ def _npu_line(board: Board) -> str:
     return f"NPU:      {npu.name}: not in the time above; {hint}"
 
 
-def _firmware_line(check: BoardCheck) -> str:
+def firmware_text(check: BoardCheck) -> str:
+    """Whether ready-made firmware for the board, where there is any, takes the file."""
     contract = check.board.file.firmware.contract
     if not check.broken:
-        return f"firmware: {contract}, ready-made firmware for this board, takes this file"
+        return f"{contract}, ready-made firmware for this board, takes this file"
     return (
-        f"firmware: {contract}, ready-made firmware for this board, does not run this file and says nothing: it wants "
+        f"{contract}, ready-made firmware for this board, does not run this file and says nothing: it wants "
         f"{'; '.join(check.broken)}. `edgedet export MODEL --format sscma` writes a file that it takes, where that is "
         "possible; firmware of your own around the generated sources has no such rules"
     )

@@ -6,6 +6,10 @@ import base64
 import math
 from dataclasses import dataclass, field
 
+OF_AP = (
+    "AP is COCO's, IoU 0.50 to 0.95; small objects are below 32 x 32 px of the picture, large ones above 96 x 96 px. "
+)
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -62,6 +66,7 @@ class Page:
     facts: tuple[tuple[str, str], ...]  # the numbers in large letters
     sections: tuple[Section, ...]
     notes: tuple[str, ...] = field(default=())  # what is absent, and why
+    about: str = OF_AP  # what its numbers are, at the end
 
 
 def words(text: str) -> Cell:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,8 +16,10 @@ from toy_detector import write_toy_model
 
 from edgedet.deploy.api import deploy
 from edgedet.errors import ConfigError
+from edgedet.escape import html_text
 from edgedet.graph.flatbuffer import parse_tflite, serialize
 from edgedet.graph.metadata import contract_metadata, read_contracts
+from edgedet.npu.cores import GROVE, NpuOptions
 from edgedet.outputs.page_files import PAGE
 
 
@@ -34,6 +37,55 @@ def test_page_shows_arena_operators_files_and_origin(tmp_path: Path) -> None:
         assert use.kind in text
     assert "http://" not in text.replace("http://www.w3.org", "")
     assert "https://" not in text
+
+
+def test_page_of_tflm_says_what_the_arena_holds_and_what_decodes(tmp_path: Path) -> None:
+    pytest.importorskip("tflite_micro")
+    report = deploy(write_toy_model(tmp_path / "toy.tflite"), "tflm", tmp_path / "out")
+    text = (report.out / PAGE).read_text(encoding="utf-8")
+    assert report.arena is not None
+    for size in (report.arena.margin_bytes, report.arena_bytes):
+        assert f">{size:,}</td>" in text
+    assert "The arena was measured with the tflite_micro wheel" in text
+    assert "detect.c, the same detections as in Python" in text
+    assert "carries no contracts" not in text
+    assert "<code>cmake -S . -B build -DTFLM_ROOT=...</code> builds it" in text
+    assert "AP is COCO" not in text  # nothing is measured here
+
+
+@pytest.mark.toolchain
+def test_page_of_web_is_of_a_page_and_not_of_a_chip(tmp_path: Path, require_tool: Callable[..., str]) -> None:
+    for tool in ("clang", "wasm-ld"):
+        require_tool(tool)
+    report = deploy(write_toy_model(tmp_path / "toy.tflite"), "web", tmp_path / "out")
+    text = (report.out / PAGE).read_text(encoding="utf-8")
+    assert report.plan is not None
+    assert text.count("<svg") == 1  # of the arena
+    assert "chip" not in text
+    assert "flash" not in text
+    assert "In this folder: open ./index.html in a browser" in text
+    manifest = json.loads((report.out / "manifest.json").read_text(encoding="utf-8"))
+    for module in manifest["compiler"]["modules"].values():
+        assert f"{module['bytes']:,} bytes" in text
+
+
+def test_page_of_an_npu_says_what_runs_where(tmp_path: Path) -> None:
+    pytest.importorskip("ethosu")
+    pytest.importorskip("tflite_micro")
+    model = write_toy_model(tmp_path / "toy.tflite")
+    report = deploy(model, "ethos-u55-64", tmp_path / "out", npu=NpuOptions(preset=GROVE))
+    text = (tmp_path / "out" / PAGE).read_text(encoding="utf-8")
+    assert report.npu is not None
+    assert report.board is not None
+    assert f"{report.npu.on_npu} of {report.npu.on_npu + len(report.npu.on_cpu)}</dd>" in text
+    assert f"{report.npu.figures.sram_bytes:,} bytes of SRAM" in text
+    assert f"toy.tflite, {model.stat().st_size:,} bytes" in text  # the hash beside it is of this file
+    assert f"{report.model_bytes:,} bytes, SHA-256" in text
+    assert "The arena was not measured: Vela" in text
+    assert "This folder goes into the SDK of the board" in text
+    for item in report.board.placed:
+        assert f">{item.need.bytes:,}</td>" in text
+    assert html_text(report.board.time.text()) in text
 
 
 def test_page_of_the_same_deployment_has_the_same_bytes(tmp_path: Path) -> None:

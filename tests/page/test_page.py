@@ -11,6 +11,7 @@ import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from edgedet.commands.main import main
 from edgedet.contracts import PreprocessSpec
 from edgedet.data.coco.split import CocoSplit
 from edgedet.data.paths import DataPaths
+from edgedet.deploy.api import deploy
 from edgedet.drawing.curves import Line, line_chart
 from edgedet.errors import ConfigError, DataError
 from edgedet.evaluate.evaluator import evaluate
@@ -366,21 +368,23 @@ def count_loads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 @pytest.mark.toolchain
-def test_page_in_a_browser(run_folder: Path, require_tool: Callable[..., str], repo_dir: Path) -> None:
+def test_page_in_a_browser(
+    run_folder: Path, toy_model: Path, tmp_path: Path, require_tool: Callable[..., str], repo_dir: Path
+) -> None:
     browser, driver = require_tool("chromium"), require_tool("chromedriver")
     spec = importlib.util.spec_from_file_location("report_pictures", repo_dir / "bench" / "report_pictures.py")
     assert spec is not None
     assert spec.loader is not None
     pictures = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(pictures)
+    deployed = deploy(toy_model, "c99", tmp_path / "deployed", board="nicla_vision").out
     with pictures.chromium(browser, driver) as opened:
-        for width_px in (400, 1400):
-            for dark in (False, True):
-                pictures.show(opened, run_folder / "report.html", width_px, 900, dark)
-                wide = opened.execute_script("return document.documentElement.scrollWidth")
-                assert wide <= width_px, f"{wide} px wide at {width_px}"
-                luma = opened.execute_script("return getComputedStyle(document.body).backgroundColor")
-                assert (luma == "rgb(255, 255, 255)") is not dark
+        for folder, width_px, dark in product((deployed, run_folder), (400, 1400), (False, True)):
+            pictures.show(opened, folder / "report.html", width_px, 900, dark)
+            wide = opened.execute_script("return document.documentElement.scrollWidth")
+            assert wide <= width_px, f"{wide} px wide at {width_px}"
+            luma = opened.execute_script("return getComputedStyle(document.body).backgroundColor")
+            assert (luma == "rgb(255, 255, 255)") is not dark
         sizes = opened.execute_script(
             "return [...document.images].map(i => [i.complete, i.naturalWidth, i.clientWidth])"
         )
