@@ -2,18 +2,24 @@
 
     import edgedet
 
-    data = edgedet.open_dataset("bccd")                       # COCO, YOLO, Pascal VOC, CVAT, ...
+    data = edgedet.open_dataset("bccd")                       # a folder: COCO, YOLO, Pascal VOC, CVAT, ...
+    print(data.check())                                       # what is wrong with it, and advice
     model = edgedet.train("rtmdet_pico_relu6", data, epochs=100)
     chip = model.quantize(data)                               # int8, in the chip's own arithmetic
-    print(model.evaluate(data), chip.evaluate(data))          # COCO AP of both
-    chip.predict("photos/*.jpg")[0].draw().show()
-    chip.deploy("c99", out="firmware")
-    edgedet.report("runs/one", "runs/other", out="both.html") # each run has its report.html
+    print(model.evaluate(data).ap.ap, chip.evaluate(data).ap.ap)  # COCO AP of both
+    for found in chip.predict("photos"):                      # a file, folder, pattern, array, or a list of these
+        found.draw().save("with_boxes.png")
+        for one in found:
+            print(found.path, one.class_name, one.score, one.box)
+    print(chip.deploy("c99"))                                 # C for the chip, in runs/
 
     model = edgedet.load("runs/mine")                         # a run's folder, .pt, .tflite or .onnx
+    edgedet.report("runs/one", "runs/other", out="both.html") # each run has its report.html
 
-`help(edgedet.load)`, `help(edgedet.Model)` and so on say the rest. Importing the package is cheap: no NumPy, no torch,
-no TensorFlow; each loads when something needs it.
+`edgedet.models()` are the networks to train, `edgedet.boards()` the boards that edgedet knows. `help(edgedet.load)`,
+`help(edgedet.Model)` and so on say the rest. Results go to runs/ unless `out` says where. What a call gives can be
+printed and shows itself in a notebook; what goes wrong is an `edgedet.EdgedetError` that says what to do. Importing the
+package is cheap: no NumPy, no torch, no TensorFlow; each loads when something needs it.
 """
 
 from __future__ import annotations
@@ -24,9 +30,9 @@ import sys
 # for it until `_leave_current_folder` ran.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from edgedet.api.boards import boards
     from edgedet.api.dataset import Dataset, open_dataset
     from edgedet.api.detections import Detections
+    from edgedet.api.known import boards, models
     from edgedet.api.load import load
     from edgedet.api.model import Model
     from edgedet.api.predictions import BrokenPicturesError, Predictions
@@ -46,6 +52,7 @@ __all__ = [
     "__version__",
     "boards",
     "load",
+    "models",
     "open_dataset",
     "report",
     "train",
@@ -59,8 +66,9 @@ _HOMES = {
     "EdgedetError": "edgedet.errors",
     "Model": "edgedet.api.model",
     "Predictions": "edgedet.api.predictions",
-    "boards": "edgedet.api.boards",
+    "boards": "edgedet.api.known",
     "load": "edgedet.api.load",
+    "models": "edgedet.api.known",
     "open_dataset": "edgedet.api.dataset",
     "report": "edgedet.api.report",
     "train": "edgedet.api.training",

@@ -26,6 +26,7 @@ def run(arguments: list[str], folder: Path) -> str:
 
 
 @pytest.mark.slow
+@pytest.mark.long  # tests/api/test_help.py runs the same calls
 def test_script_goes_from_a_data_set_to_c(tiny_coco_once: Path, tmp_path: Path) -> None:
     text = run([str(EXAMPLES / "photos_to_chip.py"), str(tiny_coco_once), "2"], tmp_path)
     assert "AP float" in text

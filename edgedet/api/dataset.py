@@ -32,7 +32,10 @@ from edgedet.typed import (
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Dataset:
-    """A data set; `open_dataset` makes it. Splits are read and checked when they are asked for."""
+    """A data set; `open_dataset` makes it. Splits are read and checked when they are asked for.
+
+    `data.train`, `data.valid` and `data.test` are its splits: `len(data.valid.images)`, `data.valid.images[0].path`.
+    """
 
     paths: DataPaths  # what the command line calls --data and its companions
 

@@ -38,9 +38,20 @@ class Detection(NamedTuple):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Detections:
-    """What a model found in one picture, best first; iterates over `Detection`s.
+    """What a model found in one picture, best first.
 
-    In a notebook it shows itself as the picture with its boxes.
+    `for one in found: one.class_name, one.score, one.box` goes over the objects: name, 0..1, and (left, top, right,
+    bottom) in px of the upright picture. In a notebook it shows itself as the picture with its boxes.
+
+    Attributes:
+        boxes: float32 (N, 4), left, top, right, bottom, px.
+        scores: float32 (N,), 0..1.
+        labels: int64 (N,), index into `class_names`.
+        class_names: of the model.
+        path: file of the picture; None: it was given in memory.
+        size: (width, height) of the upright picture, px.
+        category_ids: COCO category id of each class; empty: 0, 1, 2, ...
+        device_ms: of a board, ms by its clock; None: no board, or it has no clock.
     """
 
     boxes: np.ndarray  # float32 (N, 4), left, top, right, bottom, px of the upright picture

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from edgedet.api.dataset import Data, as_dataset, known_split
-from edgedet.api.model_file import CHECKPOINT, INT8, ONNX, ModelFile
+from edgedet.api.judged_model import JudgedModel
+from edgedet.api.model_file import CHECKPOINT, INT8, ONNX
 from edgedet.api.predictions import Predictions, predict_pictures
 from edgedet.api.public import public
-from edgedet.api.runs import file_of
 from edgedet.api.sources import Source
 from edgedet.data.paths import DataPaths
 from edgedet.errors import ConfigError
@@ -27,20 +27,27 @@ from edgedet.typed import (
 
 if TYPE_CHECKING:
     from edgedet.deploy.api import DeployReport
-    from edgedet.diagnose.inspect import Inspection
     from edgedet.evaluate.evaluator import EvalReport
     from edgedet.evaluate.video import VideoReport
     from edgedet.exchange.export.api import ExportReport
-    from edgedet.hardware.check import CheckReport
-    from edgedet.lint.finding import LintReport
     from edgedet.npu.cores import NpuOptions
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Model(ModelFile):
+class Model(JudgedModel):
     """A detector; `load`, `train` and `quantize` make it. It is opened when something first needs it.
 
-    A checkpoint is evaluated, quantized, exported; an int8 file is evaluated, checked, deployed; both predict.
+    A checkpoint is evaluated, quantized and exported; an int8 file is evaluated, checked, inspected and deployed; both
+    predict. An ONNX file is quantized. Every report can be printed, and shows itself in a notebook.
+
+    Attributes:
+        path: its file.
+        kind: checkpoint, int8 or onnx.
+        report: what `train` or `quantize` says about it: `model.report.best_ap`, `print(chip.report)`; None: it was
+            loaded.
+        class_names: names of the classes, in the order of their labels.
+        outputs, preprocess: what the outputs mean, and how a picture becomes the network's input.
+        runtime: `prepare`, `invoke` and `decode` single pictures.
     """
 
     @public
@@ -93,8 +100,8 @@ class Model(ModelFile):
             frames: end after so many, 1 or more; None: the whole video, or until Ctrl-C.
             window: show every frame with its boxes; q, Esc or closing it ends the recording.
         Returns:
-            Paths, frames, objects, median milliseconds of a frame; of a video that is cut short what could be decoded,
-            and how many frames are missing.
+            `report.video`, `report.detections` (its JSON), `report.frames`, `report.objects`, `report.median_ms` of a
+            frame; of a video that is cut short what could be decoded, and `report.missing_frames`.
         Raises:
             DataError: no such video or camera, or nothing in it can be decoded.
             ConfigError: a threshold out of range, or a window where there is no display.
@@ -136,7 +143,8 @@ class Model(ModelFile):
             out: folder for evaluate.json and report.html; None: nothing is written.
             skip_broken: leave out images that can't be decoded, and name them in the report; else they are an error.
         Returns:
-            AP in all its parts, ms per image, which arithmetic ran.
+            The report: `report.ap.ap`, `report.ap.ap50`, one of `report.ap.per_class` for each class, ms per image in
+            `report.timings`, what stands out in `report.reading`.
         Raises:
             DataError: no such split, a damaged picture, or no class in common.
             ConfigError: an argument that does not fit, or `out` holds another run.
@@ -185,7 +193,7 @@ class Model(ModelFile):
                 and write them into the file's contract; None: one threshold for all, as before.
             skip_broken: leave out pictures that can't be decoded, and name them in the report; else they are an error.
         Returns:
-            The int8 model; its `report` says what was done.
+            The int8 model; `print(chip.report)` says what was done.
         Raises:
             ConfigError: the model is int8 already, or an option that does not fit.
             EdgedetError: data or network can't be used; the message says where and why.
@@ -229,13 +237,15 @@ class Model(ModelFile):
             ram_bytes: largest arena that is allowed; None: any.
             image: picture of the self-test; None: a drawn one.
             seed: of the drawn picture.
-            name: what symbols and files begin with, so that several modules fit one image.
-            project: kind of project, for example `make` or `cmake`, with build files and an example around the module;
-                None: the module alone.
-            npu: board or memory around the NPU, of targets ethos-u...; None: what stands for a microcontroller.
+            name: what symbols and files begin with, so that several modules fit one image: lower-case letters, digits
+                and underscores.
+            project: build files and an example around the module: make, cmake, esp-idf, arduino, platformio, zephyr or
+                cmsis-pack; None: the module alone.
+            npu: board or memory around the NPU, of targets ethos-u...: `edgedet.npu.cores.NpuOptions(preset=...)`;
+                None: what stands for a microcontroller.
             board: name of a board (`edgedet.boards()`), or path of its TOML: the model must fit there.
         Returns:
-            What was written.
+            The report: `report.out`, `report.files`, `report.arena_bytes`, `print(report)`.
         Raises:
             ConfigError: not an int8 file, an unknown target, a name that C does not take, more RAM than allowed, or
                 a board that it does not fit.
@@ -263,75 +273,6 @@ class Model(ModelFile):
                 self.path, target, folder, ram_bytes=ram_bytes, image=picture, seed=seed, name=name, project=project,
                 npu=npu, board=board,
             )  # fmt: skip
-
-    @public
-    def check(self, board: str = "all", *, target: str = "c99", ram_bytes: int | None = None) -> CheckReport:
-        """Say whether an int8 file fits boards, how fast it may run there, and what would make it fit.
-
-        Args:
-            board: name of a board (`edgedet.boards()`), path of its TOML, or `all`; ways to make it fit are looked
-                for when it is one.
-            target: `c99` (planned and measured), `tflm` (code and stack are assumed), or `ethos-u55-64` and the like
-                (compiled by Vela, with its estimate).
-            ram_bytes: largest arena, as of `deploy`.
-        Returns:
-            The report; `report.fits`, `print(report)`, one of `report.checks` for each board.
-        Raises:
-            ConfigError: not an int8 file, or no such board.
-        """
-        from edgedet.deploy.preflight import TARGETS, boards_of, check
-
-        require_one("target", target, TARGETS)
-        require_whole(1, ram_bytes=ram_bytes)
-        self._require(INT8, to="check", instead="make it int8 with quantize() first")
-        return check(self.path, boards_of(board), target=target, ram_bytes=ram_bytes)
-
-    @public
-    def inspect(self, against: PathLike | Model, data: Data, *, images: int = 32, seed: int = 0) -> Inspection:
-        """Compare every layer of an int8 file with the checkpoint that it was made from.
-
-        Args:
-            against: that checkpoint: its path, the folder of its run, or the model.
-            data: folder of a data set, or what `open_dataset` gave; pictures of its validation split are used.
-            images: how many.
-            seed: decides which.
-        Returns:
-            The report: `print(report)` shows the most sensitive layers, `report.layers` has all.
-        Raises:
-            ConfigError: not an int8 file.
-            EdgedetError: the file is not from this checkpoint, or something can't be read.
-        """
-        from edgedet.diagnose.inspect import InspectRequest, inspect_model
-
-        require_given(images=images, seed=seed)
-        require_whole(1, images=images)
-        require_whole(seed=seed)
-
-        self._require(INT8, to="inspect", instead="make it int8 with quantize() first")
-        checkpoint = against.path if isinstance(against, Model) else file_of(as_path(against, "against"))
-        return inspect_model(InspectRequest(self.path, checkpoint, as_dataset(data).valid, images, seed=seed))
-
-    @public
-    def lint(self, *, target: str | None = None, npu: NpuOptions | None = None) -> LintReport:
-        """Say what in the file will hurt on the chip.
-
-        Args:
-            target: an NPU, `ethos-u55-64` and the like: what costs cycles there, too. None: no NPU.
-            npu: board or memory around it, as of `deploy`.
-        Returns:
-            The report: `print(report)`, one of `report.findings` for each thing, the worst first.
-        Raises:
-            ConfigError: no such NPU, or `npu` without `target`.
-            EdgedetError: the file can't be read, or a package that this needs is missing.
-        """
-        from edgedet.lint.api import lint
-        from edgedet.npu.cores import NPU_TARGETS, require_npu_options
-
-        require_npu_options(npu)
-        if target is not None:
-            require_one("target", target, NPU_TARGETS)
-
-        return lint(self.path, target, npu)
 
     @public
     def export(self, format: str, out: PathLike, *, image: PathLike | None = None) -> ExportReport:

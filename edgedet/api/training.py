@@ -43,13 +43,15 @@ def train(
     """Train a detector, or go on with an interrupted run.
 
     Args:
-        model: name of a shipped network (`edgedet models` lists them), path of its .toml, or a model to start from.
+        model: name of a shipped network (`edgedet.models()` lists them), path of a .toml, or a model, or the path of a
+            checkpoint (.pt), to start from.
         data: folder of a data set, or what `open_dataset` gave.
         out: folder of the run; None: runs/NAME-1 and so on.
         epochs: None: by the model file and the size of the data set; "auto": until AP no longer rises.
         imgsz: side, or (width, height), of the network's input, px, multiples of 32; None: the model's.
         batch: pictures a step; None: the model's.
-        settings: keys of the model file, for example {"train.lr": 0.002, "channels": 1}.
+        settings: keys of the model file, for example {"train.lr": 0.002, "channels": 1}; docs/settings.md has all, and
+            an unknown one names the nearest.
         seed: of everything random.
         resume: go on with the run in `out`; with more `epochs`, extend it.
         quiet: show nothing on the way.
@@ -58,7 +60,8 @@ def train(
         workers: processes that draw batches; None: as many as suit the device.
         skip_broken: leave out images that can't be decoded, and name them; else they are an error.
     Returns:
-        The best checkpoint of the run; its `report` has AP and losses of every epoch.
+        The best checkpoint of the run; `model.report.best_ap`, and AP and losses of every epoch in
+        `model.report.history`.
     Raises:
         ConfigError: unknown model, key or device, a wrong size, or `out` holds another run.
         DataError: the data set is wrong.

@@ -46,6 +46,7 @@ WRONG: dict[str, tuple[Any, ...]] = {
     "PathLike | int": (b"photos", THING, [3], {}, "a\0b", True, -1, 1.5, None),
     "str | Model": (3, b"model", THING, None, ["model"]),
     "PathLike | Model": (*NO_PATH, None),
+    "PathLike | Model | None": NO_PATH,
     "Data": (3, b"bccd", THING, None, {}, [3], math.nan),
     "Data | None": (3, b"bccd", THING, {}, [3], math.nan),
     "PathLike | Sequence[PathLike] | None": (3, b"bccd", THING, {}, [3], math.nan),
@@ -118,6 +119,7 @@ class Bench:
             "Model.quantize": {**data, "out": self.folder / "run"},
             "Model.deploy": {"target": "c99", "out": self.folder / "c99"},
             "Model.inspect": {"against": self.checkpoint, **data},
+            "Model.waterfall": {"against": self.checkpoint, **data},
             "Model.export": {"format": "onnx-qdq", "out": self.folder / "a.onnx"},
         }
         return table.get(name, {})

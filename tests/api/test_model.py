@@ -45,7 +45,7 @@ def test_import_needs_no_numpy_and_names_what_it_has() -> None:
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     names = ["BrokenPicturesError", "Dataset", "Detections", "EdgedetError", "Model", "Predictions", "__version__"]
     names += ["boards"]
-    names += ["load", "open_dataset", "report", "train", "ui"]
+    names += ["load", "models", "open_dataset", "report", "train", "ui"]
     assert out == ["False", "False", *names]
 
 
@@ -57,7 +57,7 @@ def test_train_stays_the_function_when_the_trainer_is_loaded() -> None:
 
 
 def test_unknown_name_lists_what_there_is() -> None:
-    with pytest.raises(AttributeError, match=r"no attribute 'YOLO'; it has .*load, open_dataset, report, train"):
+    with pytest.raises(AttributeError, match=r"no attribute 'YOLO'; it has .*load, models, open_dataset, report"):
         _ = edgedet.YOLO
 
 
