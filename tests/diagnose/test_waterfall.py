@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -11,6 +13,7 @@ import torch
 from device_line import DeviceOnPty, build_device
 from torch.fx import GraphModule
 
+import edgedet
 from edgedet.commands.main import main
 from edgedet.data.coco.split import CocoSplit
 from edgedet.deploy.api import deploy
@@ -24,7 +27,7 @@ from edgedet.diagnose.waterfall import (
     find_guilty,
     measure_waterfall,
 )
-from edgedet.errors import ConfigError, ToolchainError
+from edgedet.errors import ConfigError, DataError, ToolchainError
 from edgedet.evaluate.evaluator import evaluate
 from edgedet.net.runtime import TorchRuntime
 from edgedet.runtimes.open import open_runtime
@@ -197,3 +200,26 @@ def test_inspect_compares_the_outputs_of_the_device(pico: Path, split: CocoSplit
 def test_waterfall_command_refuses_a_checkpoint_as_model(pico: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["waterfall", str(pico / "model.pt"), "--against", str(pico / "model.pt"), "--data", "x"]) == 2
     assert "model.pt" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_python_measures_and_inspects_as_the_requests_do(pico: Path, split: CocoSplit, tmp_path: Path) -> None:
+    """`Model.waterfall` and `Model.inspect`, with a broken image: left out, or named with the argument for it."""
+    folder = tmp_path / "pictures"
+    shutil.copytree(split.images[0].path.parent, folder)
+    model, files = edgedet.load(pico / "model_int8.tflite"), [pico / "model_int8.tflite", pico / "model.pt"]
+    annotations = folder / split.ann_path.name
+    shutil.copy(split.ann_path, annotations)
+    (folder / split.images[0].path.name).write_bytes(b"no picture")
+    data = edgedet.open_dataset(val_ann=annotations, val_images=folder)
+    for measure in (model.waterfall, model.inspect):
+        with pytest.raises(DataError, match="1 of 3 images can't be read: .* by `skip_broken`"):
+            measure(pico / "model.pt", data, images=2)
+    whole = replace(split, images=split.images[1:2])
+    measured = model.waterfall(edgedet.load(pico / "model.pt"), data, images=1, skip_broken=True)
+    assert measured.steps == measure_waterfall(WaterfallRequest(files[0], files[1], whole, 1)).steps
+    inspected = model.inspect(pico / "model.pt", data, images=2, skip_broken=True)
+    expected = inspect_model(InspectRequest(files[0], files[1], replace(split, images=split.images[1:]), 2))
+    assert inspected.layers == expected.layers
+    with pytest.raises(ConfigError, match="can't measure the waterfall of a checkpoint; make it int8 with"):
+        edgedet.load(pico / "model.pt").waterfall(pico / "model.pt", data)
