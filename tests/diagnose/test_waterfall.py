@@ -213,7 +213,7 @@ def test_python_measures_and_inspects_as_the_requests_do(pico: Path, split: Coco
     (folder / split.images[0].path.name).write_bytes(b"no picture")
     data = edgedet.open_dataset(val_ann=annotations, val_images=folder)
     for measure in (model.waterfall, model.inspect):
-        with pytest.raises(DataError, match="1 of 3 images can't be read: .* by `skip_broken`"):
+        with pytest.raises(DataError, match=r"1 of 3 images can't be read: .* by `skip_broken`"):
             measure(pico / "model.pt", data, images=2)
     whole = replace(split, images=split.images[1:2])
     measured = model.waterfall(edgedet.load(pico / "model.pt"), data, images=1, skip_broken=True)
