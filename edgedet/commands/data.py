@@ -24,7 +24,7 @@ from edgedet.options import (
 from edgedet.terminal import show
 from edgedet.texts import counted
 
-_FIRST_MODEL = "rtmdet_nano_ncadc_relu6"  # to train where nobody has chosen one: loses least in int8
+_FIRST_MODEL = "rtmdet_nano_ncadc_relu6"  # to train where nobody has chosen one, as in the examples of `--help`
 
 
 def add_data_commands(commands: Commands) -> None:

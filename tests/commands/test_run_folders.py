@@ -114,7 +114,10 @@ def test_substitute_inspect_and_export_give_json_alone(
     value, lines = step(capfd, "substitute", "start.pt", "--activation", "relu", *data, "--epochs", "1")
     tuned = value["checkpoint"]
     assert (value["activation"], value["epochs"], value["reading"]) == ("relu", 1, [])  # an epoch says nothing
-    assert lines[-2:] == [f"next: `edgedet quantize {tuned} --data {tiny_coco_once}`", "run: runs/start_relu-1"]
+    look = f"data show {tiny_coco_once} --out labels.png"  # random weights, which found nothing before either
+    assert lines[-2:] == [f"next: `edgedet {look}`", "run: runs/start_relu-1"]
+    assert main(look.split()) == 0
+    capfd.readouterr()
 
     value, _ = step(capfd, "quantize", tuned, *data, "--effort", "fast", "--out", "q")
     images = ("--images", "2", "--sensitivity-images", "1")

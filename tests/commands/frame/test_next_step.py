@@ -175,3 +175,50 @@ def test_training_that_finds_next_to_nothing_is_not_to_be_quantized(
     history = tuple(EpochRecord(epoch, loss, loss, 0.0, 0.001, 1.0) for epoch, loss in enumerate(losses, start=1))
     _show_next(args, TrainResult(Path("r/best.pt"), Path("r/last.pt"), ap, ap, history))
     assert capsys.readouterr().out == f"next: `edgedet {expected}`\n"
+
+
+@pytest.mark.parametrize(
+    ("guilty", "ap", "options", "expected"),
+    [
+        ("", 0.4, (), "deploy M --target c99"),
+        ("xnnpack", 0.4, (), "deploy M --target c99"),  # not on the way to the chip
+        ("weights", 0.4, (), "quantize c.pt --effort best --data d"),
+        ("fake_quant", 0.4, (), "quantize c.pt --calibration auto --data d"),
+        ("integer", 0.4, (), "quantize c.pt --method qat --data d"),
+        ("tflm", 0.4, (), ""),  # a defect, to be reported
+        ("weights", 0.002, (), "data show d --split valid --out labels.png"),
+        ("", 0.4, ("--runtime", "serial:/dev/x"), ""),  # the chip gives what the training said
+        ("device", 0.4, ("--runtime", "serial:/dev/x"), "deploy M --target c99"),
+    ],
+)
+def test_waterfall_proposes_the_first_remedy_of_the_guilty_step(
+    guilty: str, ap: float, options: tuple[str, ...], expected: str, work: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("torch")
+    from edgedet.commands.after_measuring import next_after_waterfall
+    from edgedet.diagnose.waterfall import Step, Waterfall
+
+    args = build_parser().parse_args(["waterfall", "my model.tflite", "--against", "c.pt", "--data", "d", *options])
+    steps = (Step("float", "float", ap, ap, 9), Step("integer", "simulator", ap, ap, 9, "float"))
+    next_after_waterfall(args, Waterfall(steps, guilty, 0.005, 0.0, "valid", 9, ()))
+    line = expected.replace("M", "'my model.tflite'")
+    assert capsys.readouterr().out == (f"next: `edgedet {line}`\n" if line else "")
+
+
+@pytest.mark.parametrize(
+    ("ap", "options", "expected"),
+    [
+        (None, (), ["evaluate q.tflite --data d", "deploy q.tflite --target c99"]),
+        (0.3, ("--int16", "auto"), ["evaluate q.tflite --data d", "deploy q.tflite --target tflm"]),  # C has no int16
+        (0.001, (), ["evaluate q.tflite --data d"]),
+    ],
+)
+def test_quantization_proposes_a_deployment_of_what_finds_something(
+    ap: float | None, options: tuple[str, ...], expected: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    from edgedet.commands.quantize.quantize import _show_next
+
+    _show_next(
+        build_parser().parse_args(["quantize", "c.pt", "--data", "d", *options, "--out", "q"]), Path("q.tflite"), ap
+    )
+    assert capsys.readouterr().out.splitlines() == [*(f"next: `edgedet {line}`" for line in expected), "run: q"]
