@@ -287,6 +287,13 @@ def available_models() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in resource_dir("models").glob("*.toml")))
 
 
+def checkpoint_meant(path: Path) -> str:
+    """What to say of a checkpoint that is not there; people give a model's name where it has to be trained first."""
+    if str(path) in available_models():
+        return f"that is a model without weights: train it first, `edgedet train {path}`, then give its best.pt"
+    return "expected a .pt file of edgedet train or edgedet import"
+
+
 def load_model_file(name_or_path: str, overrides: Sequence[str] = ()) -> ModelFile:
     """Read a model TOML.
 

@@ -131,7 +131,37 @@ def file_of(path: Path) -> Path:
         raise ConfigError(f"{path}: no such file or folder; check the path (the current folder is {Path.cwd()})")
     found = [path / name for name in FILES_OF_RUNS if (path / name).is_file()]
     if not found:
-        raise ConfigError(
-            f"{path}: holds no {' and no '.join(FILES_OF_RUNS)}; expected the folder of a finished run, or name a file"
-        )
+        raise ConfigError(f"{path}: holds no {' and no '.join(FILES_OF_RUNS)}; {_advice(path)}")
     return found[0]
+
+
+def _advice(folder: Path) -> str:
+    """What to do where a folder was given as a model, by what it is."""
+    from edgedet.data.pictures.headers import IMAGE_SUFFIXES
+    from edgedet.page.deployments import is_deployment, read_deployment
+
+    runs = [run for run in _entries(folder) if any((run / name).is_file() for name in FILES_OF_RUNS)]
+    if runs:
+        more = f" and {len(runs) - 3} more" if len(runs) > 3 else ""
+        return f"it holds runs: give one of them, {', '.join(map(str, runs[:3]))}{more}"
+    if is_deployment(folder):
+        made = read_deployment(folder)
+        return (
+            "it is a deployment, whose sources hold the model: give the file that it was made from, "
+            f"{made.model}, SHA-256 {made.model_sha256[:16]}..."
+        )
+    if any(path.suffix.lower() in IMAGE_SUFFIXES for path in _entries(folder)):
+        return "it is a folder of images: the model comes first, the images after it"
+    return "expected the folder of a finished run, or name a file"
+
+
+def _entries(folder: Path) -> list[Path]:
+    """What is in a folder; of one that can't be read, nothing."""
+    try:
+        return sorted(folder.iterdir())
+    except OSError:
+        return []
+
+
+def _folders(folder: Path) -> list[Path]:
+    return [path for path in _entries(folder) if path.is_dir()]

@@ -32,6 +32,7 @@ from edgedet.options import (
 )
 from edgedet.runtimes.names import RUNTIME_HELP, RUNTIMES
 from edgedet.terminal import show, visible
+from edgedet.texts import counted
 
 
 def add_evaluate(commands: Commands) -> None:
@@ -180,10 +181,10 @@ def _predict_pictures(args: argparse.Namespace) -> int:
             on_unreadable=None if alone else lambda path, error: unreadable.append(str(error)),
         )
     for prediction in predictions:
-        show(f"{prediction.image}: {len(prediction.detections)} objects -> {prediction.picture}")
+        show(f"{prediction.image}: {counted(len(prediction.detections), 'object')} -> {prediction.picture}")
     show(f"{args.out / DETECTIONS_FILE}: all detections ({runtime.name}: {runtime.arithmetic})")
     if not any(len(prediction.detections) for prediction in predictions):
-        show(_nothing_found(f"in none of {len(predictions)} images"))
+        show(_nothing_found(counted(len(predictions), "image")))
     videos = [video for source in sources if Path(source).is_dir() for video in videos_below(Path(source))]
     if videos:
         show(f"note: videos in the folders were passed over: {len(videos)}, first {videos[0]}; a video goes by itself")
@@ -209,7 +210,8 @@ def _predict_video(args: argparse.Namespace, source: str) -> int:
         show(f"{'q or Esc in the window, or ' if window else ''}Ctrl-C ends the recording")
     with show_progress("predict", "frames") as progress:
         report = predict_video(runtime, source, args.out, args.score_threshold, args.frames, progress, window)
-    show(f"{report.video}: {report.frames} frames, {report.objects} objects, median {report.median_ms:.1f} ms a frame")
+    seen = f"{counted(report.frames, 'frame')}, {counted(report.objects, 'object')}"
+    show(f"{report.video}: {seen}, median {report.median_ms:.1f} ms a frame")
     if report.missing_frames:
         stated = report.frames + report.missing_frames
         show(
@@ -217,7 +219,7 @@ def _predict_video(args: argparse.Namespace, source: str) -> int:
             "or damaged, or states a wrong number"
         )
     if not report.objects:
-        show(_nothing_found(f"in none of {report.frames} frames"))
+        show(_nothing_found(counted(report.frames, "frame")))
     show(f"{report.detections}: all detections ({runtime.name}: {runtime.arithmetic})")
     give(args, report.detections.read_text(encoding="utf-8"))
     next_after_predict(args, runtime, bool(report.objects))
@@ -241,7 +243,7 @@ def _opens_window(args: argparse.Namespace, source: str) -> bool:
 
 def _nothing_found(where: str) -> str:
     return (
-        f"note: an object was found {where}; a lower --score-threshold shows what scores less, "
+        f"note: no object was found in {where}; a lower --score-threshold shows what scores less, "
         "`edgedet contract` what the model knows"
     )
 

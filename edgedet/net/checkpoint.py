@@ -13,7 +13,7 @@ from typing import IO, Any, cast
 import torch
 from torch import Tensor
 
-from edgedet.config import ModelConfig
+from edgedet.config import ModelConfig, checkpoint_meant
 from edgedet.contracts import OutputSpec, PreprocessSpec, require_trainable_size
 from edgedet.errors import CheckpointError, ConfigError
 from edgedet.fileio import atomic_path
@@ -178,7 +178,7 @@ def read_torch_file(path: Path) -> Any:
         hint = f"give {there}" if there else "give a file of a run; this one holds none"
         raise CheckpointError(f"{path}: is a folder, expected a checkpoint (.pt); {hint}")
     if not path.is_file():
-        raise CheckpointError(f"{path}: no such checkpoint; expected a .pt file of edgedet train or edgedet import")
+        raise CheckpointError(f"{path}: no such checkpoint; {checkpoint_meant(path)}")
     with path.open("rb") as file:
         head = file.read(8)
     if head[4:8] == b"TFL3":

@@ -12,6 +12,7 @@ from edgedet.errors import ConfigError, DataError
 from edgedet.outputs.page_files import DATA
 from edgedet.page.found import Found, load_found
 from edgedet.page.record import RunRecord, belongs_to, load_record
+from edgedet.texts import counted
 
 RECORD, FLOAT, INT8 = "run.json", "found_float.npz", "found_int8.npz"
 INSPECTED = "inspect_run.json"  # how the layers were inspected, beside how the folder was made
@@ -71,6 +72,12 @@ def _found_instead(folder: Path) -> str:
         return f"is a file{f', which lies in the run {beside}' if is_run(beside) else ''}"
     if not folder.is_dir():
         return "no such folder"
+    try:
+        runs = sorted(path for path in folder.iterdir() if is_run(path))
+    except OSError:
+        runs = []
+    if runs:
+        return f"is no run but holds {counted(len(runs), 'run')}, {', '.join(map(str, runs[:3]))}"
     return f"holds none of {', '.join(_RESULTS[:4])}"
 
 

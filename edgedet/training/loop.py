@@ -192,6 +192,8 @@ def _train_epochs(run: Run, trainer: Trainer, history: list[EpochRecord], saved:
         if run.resume and not history:
             log.message(f"note: {run.out / LAST} is not there: no epoch was finished; training starts anew")
         _announce(run, trainer, log)
+        if history and len(history) >= _course(run, history).epochs:
+            log.message(f"note: all {len(history)} epochs of this run are done; more `epochs` would extend it")
         while (epoch := len(history)) < (course := _course(run, history)).epochs:
             trainer.course = course
             log.length(course.epochs, course.open)

@@ -180,7 +180,11 @@ async function watch(open, name) {
   times = [];
   showList(0);
   say(`Opening ${name}.`);
-  film = await open();
+  try {
+    film = await open();
+  } catch (error) {
+    throw new Error(`${name} can't be opened (${error.message || error.name})`);
+  }
   $("pause").hidden = $("stop").hidden = false;
   $("pause").textContent = "Pause";
   say(`${name} is running.`);

@@ -9,7 +9,7 @@ from threading import Barrier
 import pytest
 
 import edgedet
-from edgedet.api.runs import next_run, refuse_other_run, reserved_run, run_name
+from edgedet.api.runs import file_of, next_run, refuse_other_run, reserved_run, run_name
 from edgedet.errors import ConfigError
 from edgedet.outputs.lock import hold_output
 
@@ -100,3 +100,18 @@ def test_python_and_command_line_reserve_the_same_way(
         report = edgedet.load(toy_model).deploy("c99")
     assert (first, report.out) == (Path("runs/toy_c99-1"), Path("runs/toy_c99-2"))
     assert [path.name for path in Path("runs").iterdir()] == ["toy_c99-2"]
+
+
+def test_folder_that_is_no_run_leads_to_the_file_that_is_meant(toy_model: Path, tmp_path: Path) -> None:
+    deployed = tmp_path / "detector"
+    edgedet.load(toy_model).deploy("c99", out=deployed)
+    with pytest.raises(ConfigError, match=rf"it is a deployment.*made from, {toy_model.name}, SHA-256 [0-9a-f]{{16}}"):
+        file_of(deployed)
+    (tmp_path / "runs" / "mine").mkdir(parents=True)
+    (tmp_path / "runs" / "mine" / "best.pt").write_bytes(b"")
+    with pytest.raises(ConfigError, match=r"it holds runs: give one of them, .*mine$"):
+        file_of(tmp_path / "runs")
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "a.JPG").write_bytes(b"")
+    with pytest.raises(ConfigError, match="it is a folder of images: the model comes first"):
+        file_of(tmp_path / "photos")

@@ -304,7 +304,7 @@ def test_predict_that_finds_nothing_says_so(toy: Path, tmp_path: Path, capfd: py
     image = sorted((toy / "data" / "valid").glob("*.png"))[0]
     argv = ["predict", str(toy / "model.tflite"), str(image), "--out", str(tmp_path / "out")]
     assert main([*argv, "--score-threshold", "0.99999"]) == 0
-    assert "note: an object was found in none of 1 images" in capfd.readouterr().out
+    assert "note: no object was found in 1 image;" in capfd.readouterr().out
 
 
 def test_predict_broken_image_gives_one_line_and_writes_nothing(

@@ -53,6 +53,11 @@ WRONG = (
     ("predict MODEL DATA --out FILE", "is a file"),
     ("predict MODEL VIDEOS --out OUT", "holds no images, but 1 video; a video goes by itself: give "),
     ("predict FULL DATA --out OUT", "holds no model_int8.tflite and no best.pt"),
+    ("predict DATA/valid MODEL --out OUT", "it is a folder of images: the model comes first, the images after it"),
+    (
+        "quantize rtmdet_nano --data DATA --out OUT",
+        "train it first, `edgedet train rtmdet_nano`, then give its best.pt",
+    ),
     ("predict MODEL DATA --out STRANGE", "detections.json: is there already, and edgedet did not write it"),
     ("predict MODEL street.avi --out STRANGE", "street.mp4: is there already"),
     ("predict MODEL walk.avi --out STRANGE", "walk.json: is there already"),

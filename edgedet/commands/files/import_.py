@@ -82,7 +82,7 @@ def _numbers(text: str) -> tuple[float, ...]:
 def _import(args: argparse.Namespace) -> int:
     if (args.out is None) == (not args.list):
         raise ConfigError("give either --out FILE, or --list")
-    check_checkpoint(args.checkpoint, "a .pth file of MMDetection, MMYOLO or SSCMA")
+    check_checkpoint(args.checkpoint, "expected a .pth file of MMDetection, MMYOLO or SSCMA")
 
     from edgedet.contract.labels import parse_classes
     from edgedet.exchange.checkpoints.api import ImportRequest, describe_keys, import_checkpoint, list_keys

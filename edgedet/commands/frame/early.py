@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgedet.config import load_model_file
+from edgedet.config import checkpoint_meant, load_model_file
 from edgedet.errors import CheckpointError, ConfigError, meant
 from edgedet.fileio import require_out_folder
 from edgedet.options import data_paths
@@ -56,16 +56,16 @@ def check_run(args: argparse.Namespace, checkpoint: Path | None, splits: Sequenc
     """
     require_out_folder(args.out, "--out")
     if checkpoint is not None:
-        check_checkpoint(checkpoint, "a .pt file of edgedet train or edgedet import")
+        check_checkpoint(checkpoint, checkpoint_meant(checkpoint))
     paths = data_paths(args)
     for split in splits:
         paths.require_named(split)
 
 
-def check_checkpoint(path: Path, expected: str, kind: str = "checkpoint") -> None:
-    """Raises CheckpointError when a file of a kind (a word for the message) is not there."""
+def check_checkpoint(path: Path, advice: str, kind: str = "checkpoint") -> None:
+    """Raises CheckpointError when a file of a kind (a word for the message) is not there; with advice."""
     if not path.exists():
-        raise CheckpointError(f"{path}: no such {kind}; expected {expected}")
+        raise CheckpointError(f"{path}: no such {kind}; {advice}")
 
 
 def announce_large(command: str, paths: DataPaths) -> None:

@@ -262,7 +262,7 @@ def _quantize(args: argparse.Namespace) -> int:
 def _quantize_onnx(args: argparse.Namespace, aim: Aim | None) -> int:
     refuse_checkpoint_options(args)
     check_run(args, None, () if args.images is not None else ("train",))
-    check_checkpoint(args.checkpoint, "an .onnx file", "file")
+    check_checkpoint(args.checkpoint, "expected an .onnx file", "file")
 
     announce_out(args, "quantize")
     request = onnx_request(args, _ptq_request(args))

@@ -284,3 +284,11 @@ def test_page_stops_a_video_without_an_error(chromium: Any, page: Path, tmp_path
     wait_until(lambda: chromium.execute_script(STATE).startswith("Stopped"), "the end")
     assert chromium.execute_script("return [shown.image.width, shown.image.height]") == [64, 48]
     assert no_errors(chromium)
+
+
+def test_page_names_the_video_that_does_not_open(chromium: Any, page: Path, tmp_path: Path) -> None:
+    path = tmp_path / "film.mp4"
+    path.write_bytes(b"no film")
+    open_page(chromium, page)
+    chromium.find_element("id", "files").send_keys(str(path))
+    wait_until(lambda: "film.mp4 can't be opened (" in chromium.execute_script(STATE), "the refusal")
