@@ -9,6 +9,7 @@ from typing import Any
 from edgedet.evaluate.figures.reading import Sentence
 from edgedet.finetune.settings import Lessons
 from edgedet.notebook import html_table, short_path
+from edgedet.texts import counted
 
 
 @dataclass(frozen=True, repr=False)
@@ -44,9 +45,13 @@ class QatReport:
         return f"<QatReport {short_path(self.model)}: AP {self.ap_file:.3f}, float {self.ap_float:.3f}>"
 
     def _repr_html_(self) -> str:
+        epochs = counted(self.epochs, "epoch")
         rows = [
             ("model", f"{short_path(self.model)}, {self.model_bytes:,} bytes{', refused' if self.refused else ''}"),
-            ("trained", f"{self.epochs} epochs on {self.train_images} images, batch {self.batch}, lr {self.lr:g}"),
+            (
+                "trained",
+                f"{counted(self.epochs, 'epoch')} on {self.train_images} images, batch {self.batch}, lr {self.lr:g}",
+            ),
             ("AP, float", f"{self.ap_float:.4f}"),
             ("AP, fake-quantized, start", f"{self.ap_start:.4f}"),
             ("AP, fake-quantized, trained", f"{self.ap_qat:.4f}"),
@@ -59,9 +64,10 @@ class QatReport:
         """Lines for people, each with its line end."""
         seconds = ", ".join(f"{step} {value:.1f}" for step, value in self.seconds)
         teacher = "the float model's outputs" if self.distill else "labels"
+        epochs = counted(self.epochs, "epoch")
         return (
             f"model:   {self.model} ({self.model_bytes:,} bytes, sha256 {self.sha256[:16]})\n"
-            f"trained: {self.epochs} epochs on {self.train_images} images, from {teacher}, batch {self.batch}, "
+            f"trained: {epochs} on {self.train_images} images, from {teacher}, batch {self.batch}, "
             f"lr {self.lr:g}, seed {self.seed}\n"
             + (f"int16:   {', '.join(self.int16)}\n" if self.int16 else "")
             + f"AP:      {self.ap_of}\n"

@@ -34,6 +34,7 @@ from edgedet.outputs.lock import hold_output
 from edgedet.quantize.api import quantize_model
 from edgedet.quantize.calibration.images import draw_images, image_batches
 from edgedet.runtimes.tflm_arena import measure_arena
+from edgedet.texts import counted
 from edgedet.training.loop import Run, refuse_existing, require_statistics, run_training
 from edgedet.training.parallel.hardware import Hardware, choose_hardware
 from edgedet.training.parallel.processes import process_group
@@ -111,7 +112,7 @@ class SubstituteReport:
 
     def _repr_html_(self) -> str:
         head, *rows = self._rows()
-        title = f"Substituted: {self.activation}, {self.epochs} epochs"
+        title = f"Substituted: {self.activation}, {counted(self.epochs, 'epoch')}"
         return html_table(title, rows, head, [sentence.text() for sentence in self.reading])
 
     def __str__(self) -> str:
@@ -137,7 +138,7 @@ class SubstituteReport:
         attention = "with" if self.channel_attention else "without"
         table = "".join(f"  {name:<20}{old:>14}{new:>14}\n" for name, old, new in self._rows())
         return (
-            f"substituted: {self.activation}, {attention} channel attention, {self.epochs} epochs -> "
+            f"substituted: {self.activation}, {attention} channel attention, {counted(self.epochs, 'epoch')} -> "
             f"{self.checkpoint}\n{table}"
             + ("" if nothing is None else f"note: {nothing.text()}\n")
             + "".join(f"reading: {sentence.text()}\n" for sentence in self.reading)

@@ -150,6 +150,8 @@ def verdict(run: RunFiles, judged: Sequence[tuple[str, Judged]]) -> str:
         change = after - before
         lost = "int8 loses nothing" if change >= -0.0005 else f"int8 loses {-change:.3f}"
         return f"{kept}: {lost}."
+    if run.substitution and not _goes_on(run):
+        return _substitution_verdict(run.substitution)
     measured = [e for e in run.history if e.ap is not None and e.ap >= 0]
     if measured:
         return _training_verdict(run, measured)
@@ -163,6 +165,15 @@ def verdict(run: RunFiles, judged: Sequence[tuple[str, Judged]]) -> str:
     if run.history:
         return f"Training, epoch {_epochs(run)}; AP is not measured yet."
     return "Nothing is measured here yet."
+
+
+def _substitution_verdict(content: dict[str, Any]) -> str:
+    before, after = content["ap_before"], content["ap_tuned"]
+    if min(before, after) < 0:
+        return f"Now {content['activation']}; AP can't be measured, the validation images hold no objects."
+    change = after - before
+    cost = "the substitution costs nothing" if change >= -0.0005 else f"the substitution costs {-change:.3f}"
+    return f"Float AP {after:.3f} with {content['activation']}, {before:.3f} before: {cost}."
 
 
 def _training_verdict(run: RunFiles, measured: Sequence[Epoch]) -> str:

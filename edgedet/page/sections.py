@@ -12,6 +12,7 @@ from edgedet.page.judge import Judged
 from edgedet.page.pictures import worst_pictures
 from edgedet.page.record import SIDE_EDGES_PX, RunRecord
 from edgedet.page.run_files import Epoch, RunFiles
+from edgedet.texts import counted
 
 _CONFUSION = (
     "In the table: rows are what is there, columns what the model says at its score threshold. Coloured cells off the "
@@ -72,7 +73,8 @@ def substitution(content: dict[str, Any]) -> Section:
     rows += [(words(name), number(before[key], 0), number(after[key], 0)) for key, name in names]
     kinds = sorted({*before["operators"], *after["operators"]})
     counts = tuple((words(k), *(number(one["operators"].get(k, 0), 0) for one in (before, after))) for k in kinds)
-    texts = (f"Now {content['activation']}, {attention} channel attention; {content['epochs']} epochs of fine-tuning.",)
+    epochs = counted(content["epochs"], "epoch")
+    texts = (f"Now {content['activation']}, {attention} channel attention; {epochs} of fine-tuning.",)
     heads = ("", "before", "after"), ("operator", "before", "after")
     tables = (Table(heads[0], tuple(rows), "accuracy and what the int8 network needs"), Table(heads[1], counts))
     return Section("Substitution", texts, tables=tables)

@@ -511,6 +511,7 @@ def test_page_of_a_substitution_shows_what_it_cost_and_saved(tmp_path: Path) -> 
     (tmp_path / "substitute.json").write_text(json.dumps(report.to_json()))
     (tmp_path / "history.json").write_text(json.dumps([{"epoch": 1, "loss": 2, "cls": 1, "box": 1, "ap": 0.4}]))
     (section,) = [one for one in run_page(read_run(tmp_path)).sections if one.title == "Substitution"]
+    assert verdict(read_run(tmp_path), ()) == "Float AP 0.400 with relu6, 0.410 before: the substitution costs 0.010."
     assert section.texts == ("Now relu6, without channel attention; 20 epochs of fine-tuning.",)
     rows = {row[0].text: [cell.text for cell in row[1:]] for table in section.tables for row in table.rows}
     assert rows["AP, float"] == ["0.4100", "0.4000"]
