@@ -48,10 +48,7 @@ class QatReport:
         epochs = counted(self.epochs, "epoch")
         rows = [
             ("model", f"{short_path(self.model)}, {self.model_bytes:,} bytes{', refused' if self.refused else ''}"),
-            (
-                "trained",
-                f"{counted(self.epochs, 'epoch')} on {self.train_images} images, batch {self.batch}, lr {self.lr:g}",
-            ),
+            ("trained", f"{epochs} on {self.train_images} images, batch {self.batch}, lr {self.lr:g}"),
             ("AP, float", f"{self.ap_float:.4f}"),
             ("AP, fake-quantized, start", f"{self.ap_start:.4f}"),
             ("AP, fake-quantized, trained", f"{self.ap_qat:.4f}"),
