@@ -67,6 +67,17 @@ def special_kind(path: Path) -> str:
     return next((name for test, name in _KINDS if test(mode)), "")
 
 
+def read_bytes(path: Path) -> bytes:
+    """The bytes of an input.
+
+    Raises:
+        OSError: it can't be read, or is a pipe, a socket or a device, which is not waited for; `strerror` says which.
+    """
+    if kind := special_kind(path):
+        raise OSError(errno.EINVAL, f"is {kind}, expected a file", str(path))
+    return path.read_bytes()
+
+
 def require_out_file(path: Path, option: str) -> None:
     """Make sure, before long work, that a file can be written.
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from edgedet.fileio import read_bytes
+
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -59,4 +61,4 @@ def read_text(path: Path) -> str:
         ValueError: as `decode_text`.
         OSError: it can't be read.
     """
-    return decode_text(path.read_bytes())
+    return decode_text(read_bytes(path))

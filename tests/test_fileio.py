@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
+from edgedet.commands.main import main
 from edgedet.errors import ConfigError, OutputError
 from edgedet.fileio import (
     atomic_path,
@@ -115,3 +118,33 @@ def test_require_out_folder_refuses_the_root() -> None:
         require_out_folder(Path("/"), "`out`")
     with pytest.raises(ConfigError, match="`out` /: is the root of all files"), hold_output(Path("/")):
         pass
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["lint", "p.tflite"],
+        ["evaluate", "p.tflite", "--data", "voc"],
+        ["deploy", "p.tflite", "--out", "o"],
+        ["contract", "p.tflite"],
+        ["evaluate", "--detections", "p.json", "--data", "coco"],
+        ["data", "check", "voc"],
+    ],
+)
+def test_pipes_in_place_of_inputs_are_refused_without_waiting(
+    tiny_coco_once: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd, command: list[str]
+) -> None:
+    (tmp_path / "coco").symlink_to(tiny_coco_once)
+    (tmp_path / "voc").mkdir()
+    Image.new("RGB", (8, 8)).save(tmp_path / "voc" / "a.png")
+    for name in ("p.tflite", "p.json", "voc/a.xml"):
+        os.mkfifo(tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    before = signal.signal(signal.SIGALRM, lambda *_: pytest.fail("waits for somebody who writes"))
+    signal.alarm(20)
+    try:
+        assert main(command) == 2
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+    assert "(is a pipe, expected a file)" in capfd.readouterr().err.splitlines()[-1]

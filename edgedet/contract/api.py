@@ -15,7 +15,7 @@ from edgedet.contract.request import ContractReport, ContractRequest
 from edgedet.contract.ssd_operator import PostProcess, find_postprocess, without_postprocess
 from edgedet.contracts import OutputSpec, PreprocessSpec, class_agnostic
 from edgedet.errors import ConfigError, ConversionError
-from edgedet.fileio import atomic_write_bytes
+from edgedet.fileio import atomic_write_bytes, read_bytes
 from edgedet.graph.c_decoder import c_decoder_of
 from edgedet.graph.flatbuffer import parse_tflite, serialize
 from edgedet.graph.graph import Graph
@@ -104,7 +104,7 @@ def with_contracts(
 
 def _read(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return read_bytes(path)
     except OSError as error:
         raise ConversionError(f"{path}: can't read the model ({error.strerror}); check the path") from error
 

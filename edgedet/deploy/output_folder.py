@@ -12,7 +12,7 @@ from typing import Any
 from edgedet.deploy.projects.leftovers import SDKCONFIG, SDKCONFIG_DEFAULTS, carried_sdkconfig, leftovers
 from edgedet.errors import ConfigError
 from edgedet.escape import json_text
-from edgedet.fileio import write_text
+from edgedet.fileio import read_bytes, write_text
 from edgedet.outputs.folder import new_folder
 from edgedet.outputs.swap import carry_file
 from edgedet.page.deployments import FORMAT as FORMAT
@@ -52,7 +52,7 @@ def check_replaceable(out: Path) -> tuple[str, ...]:
     if not any(out.iterdir()):
         return ()
     try:
-        found = json.loads((out / MANIFEST).read_text(encoding="utf-8"))
+        found = json.loads(read_bytes(out / MANIFEST))
     except (OSError, ValueError):
         found = None
     if not isinstance(found, dict) or found.get("format") != FORMAT:

@@ -13,6 +13,7 @@ import numpy as np
 from edgedet.contracts import Detections
 from edgedet.data.coco.split import ImageRecord
 from edgedet.data.pictures.preprocess import Placement, load_image, resize_to_input
+from edgedet.errors import ConversionError
 from edgedet.progress import Stopwatch
 
 if TYPE_CHECKING:  # the training loop evaluates without loading simulator and flatbuffer
@@ -124,6 +125,12 @@ def detect(
         clock.preprocess += watch.seconds()
         raw = runtime.invoke(x)
     clock.invoke += watch.seconds()
+    if any(output.dtype.kind == "f" and np.isnan(output).any() for output in raw):
+        where = str(image) if isinstance(image, Path) else "a picture"
+        raise ConversionError(
+            f"{where}: the network's outputs hold NaN (no number), so what is found means nothing; its weights "
+            "are damaged or training diverged: take an earlier checkpoint or the file that it was made of"
+        )
     detections = runtime.decode(raw, score_threshold)
     clock.decode += watch.seconds()
     return Found(pixels, placement, detections, None if board is None else _on_device(board, placement))

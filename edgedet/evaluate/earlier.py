@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from edgedet.errors import ConfigError
+from edgedet.fileio import read_bytes
 
 DETECTIONS_FILE = "detections.json"
 _OF_PICTURES = ("runtime", "class_names", "images")  # what edgedet's own JSON files hold, of each kind
@@ -94,7 +95,7 @@ def strange_names(out: Path, own: AbstractSet[str]) -> set[str]:
 def _own(path: Path, keys: tuple[str, ...]) -> dict[str, Any] | None:
     """What a JSON file of edgedet holds; None: it is none."""
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(read_bytes(path))
     except (OSError, ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) and all(key in value for key in keys) else None

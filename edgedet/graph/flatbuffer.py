@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from edgedet.errors import ConversionError
-from edgedet.fileio import atomic_write_bytes
+from edgedet.fileio import atomic_write_bytes, read_bytes
 from edgedet.graph.check import check_form, refuse_unwritable
 from edgedet.graph.graph import Graph
 from edgedet.graph.tflite import flatbuffer_read, flatbuffer_write
@@ -24,7 +24,7 @@ def read_tflite(path: Path | str) -> Graph:
         ConversionError: no such file, damaged or truncated.
     """
     try:
-        data = Path(path).read_bytes()
+        data = read_bytes(Path(path))
     except OSError as error:
         raise ConversionError(f"{path}: can't be read ({error.strerror}); give the path of a .tflite file") from error
     return parse_tflite(data, str(path))

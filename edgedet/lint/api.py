@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from edgedet.errors import ConfigError, ConversionError
+from edgedet.fileio import read_bytes
 from edgedet.graph.check import refuse_compiled
 from edgedet.graph.flatbuffer import parse_tflite
 from edgedet.graph.metadata import METADATA_NAME
@@ -86,7 +87,7 @@ def read_subject(path: Path) -> Subject:
 
 def _tflite_subject(path: Path) -> Subject:
     try:
-        data = path.read_bytes()
+        data = read_bytes(path)
     except OSError as error:
         raise ConversionError(f"{path}: can't be read ({error.strerror}); give the path of a .tflite file") from error
     graph = parse_tflite(data, str(path))

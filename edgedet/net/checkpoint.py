@@ -205,8 +205,8 @@ def read_torch_file(path: Path) -> Any:
 def _unreadable(path: Path) -> str:
     with path.open("rb") as file:
         kind = other_kind(file.read(64))
-    if kind:
-        return f"found {kind}"
+    if kind and path.stat().st_size:
+        return f"not a readable checkpoint, but {kind}"
     return f"not a readable checkpoint ({path.stat().st_size} bytes): truncated, or no file of torch.save"
 
 
@@ -293,3 +293,5 @@ def _check_weights(checkpoint: Checkpoint, path: Path) -> None:
             raise CheckpointError(f"{path}: {name} holds {value.dtype}, expected {expected[name].dtype}; {_AGAIN}")
         if not bool(torch.isfinite(value).all()):
             raise CheckpointError(f"{path}: {name} holds NaN or infinity; training diverged, use an earlier checkpoint")
+        if name.endswith("running_var") and bool((value < 0).any()):
+            raise CheckpointError(f"{path}: {name} holds negative numbers, but is a variance; use another checkpoint")

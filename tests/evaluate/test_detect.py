@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from edgedet.errors import ConversionError
 from edgedet.evaluate.detect import Clock, detect
 from edgedet.runtimes.open import open_runtime
 from edgedet.runtimes.protocol import Int8Runtime
@@ -45,3 +46,24 @@ def test_detect_file_equals_its_pixels_and_adds_to_the_clock(runtime: Int8Runtim
     assert (from_file.in_image.scores == from_file.in_input.scores).all()
     # The image is taller than wide: its boxes in the input are smaller.
     assert (from_file.in_input.boxes < from_file.in_image.boxes).all()
+
+
+class Broken:
+    """The model with a float output that is no number in one place."""
+
+    def __init__(self, inner: Int8Runtime) -> None:
+        self._inner = inner
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._inner, name)
+
+    def invoke(self, x: np.ndarray) -> tuple[np.ndarray, ...]:
+        outputs = tuple(output.astype(np.float32) for output in self._inner.invoke(x))
+        outputs[0].flat[3] = np.nan
+        return outputs
+
+
+def test_detect_outputs_that_are_no_numbers_are_an_error(runtime: Int8Runtime, tmp_path: Path) -> None:
+    Image.new("RGB", (32, 32)).save(tmp_path / "a.png")
+    with pytest.raises(ConversionError, match=r"a\.png: the network's outputs hold NaN"):
+        detect(Broken(runtime), tmp_path / "a.png", None)  # type: ignore[arg-type]

@@ -179,6 +179,10 @@ def test_load_checkpoint_incomplete_names_the_key(
         (lambda c: replace(c, weights={k: v for k, v in c.weights.items() if "rtm_reg" not in k}), "lacks weights"),
         (lambda c: replace(c, weights=c.weights | {"extra": torch.zeros(1)}), "has unknown weights"),
         (lambda c: replace(c, weights=c.weights | {"bbox_head.rtm_reg.0.bias": torch.full((4,), torch.nan)}), "NaN"),
+        (
+            lambda c: replace(c, weights={k: v - 9.0 if "running_var" in k else v for k, v in c.weights.items()}),
+            "running_var holds negative numbers, but is a variance",
+        ),
     ],
 )
 def test_load_checkpoint_wrong_weights_name_the_tensor(checkpoint, tmp_path: Path, change, message: str) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from xml.parsers import expat
 
 from edgedet.errors import DataError
+from edgedet.fileio import read_bytes
 
 _MAX_DEPTH = 64
 
@@ -106,7 +107,7 @@ def read_xml(path: Path) -> Element:
     parser.CharacterDataHandler, parser.StartDoctypeDeclHandler = characters, refuse
     parser.buffer_text = True
     try:
-        parser.Parse(path.read_bytes(), True)
+        parser.Parse(read_bytes(path), True)
     except (expat.ExpatError, ValueError, LookupError) as error:  # ValueError, LookupError: encodings
         line = f":{error.lineno}" if isinstance(error, expat.ExpatError) else ""
         raise DataError(f"{path}{line}: not valid XML ({error}); export the annotations again") from error

@@ -14,7 +14,7 @@ from PIL import Image
 
 from edgedet.data.formats.coco_layout import ROBOFLOW_FILE
 from edgedet.errors import ConfigError, DataError, missing_extra
-from edgedet.fileio import PathLike, as_path
+from edgedet.fileio import PathLike, as_path, read_bytes
 from edgedet.outputs.folder import new_folder
 from edgedet.outputs.lock import hold_output
 
@@ -126,7 +126,7 @@ def _is_finished(out: Path, spec: SynthSpec) -> bool:
     if not any(out.iterdir()):
         return False
     try:
-        found = json.loads((out / MANIFEST).read_text(encoding="utf-8"))
+        found = json.loads(read_bytes(out / MANIFEST))
     except (OSError, ValueError) as error:
         raise DataError(f"{out}: folder is not empty and no synthetic data set; choose another `out`") from error
     expected = _manifest(spec)

@@ -12,6 +12,7 @@ import numpy as np
 from edgedet.deploy.golden import Golden, drawn_input, golden_input
 from edgedet.deploy.output_folder import sha256
 from edgedet.errors import ConfigError, ConversionError, UnsupportedOpError
+from edgedet.fileio import read_bytes
 from edgedet.graph.check import refuse_compiled
 from edgedet.graph.flatbuffer import parse_tflite
 from edgedet.graph.graph import Graph
@@ -70,7 +71,7 @@ def read_source(path: Path, image: Path | None) -> TflmSource:
         UnsupportedOpError: compiled for an accelerator, or a uint8 file that has no int8 form.
     """
     try:
-        data = path.read_bytes()
+        data = read_bytes(path)
     except OSError as error:
         raise ConversionError(f"{path}: can't read the model ({error.strerror}); check the path") from error
     graph = parse_tflite(data, str(path))

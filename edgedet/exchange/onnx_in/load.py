@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from edgedet.errors import ConversionError, UnsupportedOpError
+from edgedet.fileio import read_bytes
 
 FIRST_OPSET, LAST_OPSET = 11, 20
 OLDEST_OPSET = 7  # older than FIRST_OPSET, but onnx's version converter brings it there
@@ -75,7 +76,7 @@ def _parse(path: Path) -> Any:
     import onnx
 
     try:
-        data = path.read_bytes()
+        data = read_bytes(path)
     except OSError as error:
         raise ConversionError(f"{path}: can't be read ({error.strerror}); give the path of a .onnx file") from error
     try:

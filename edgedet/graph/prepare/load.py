@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgedet.errors import ConversionError
+from edgedet.fileio import read_bytes
 from edgedet.graph.check import check_graph
 from edgedet.graph.flatbuffer import parse_tflite, serialize
 from edgedet.graph.graph import Graph
@@ -37,7 +38,7 @@ def load_tflite(path: Path) -> LoadedFile:
         UnsupportedOpError: a uint8 file that has no exact int8 form.
     """
     try:
-        data = path.read_bytes()
+        data = read_bytes(path)
     except OSError as error:
         raise ConversionError(f"{path}: can't read the model ({error.strerror}); check the path") from error
     return prepare_tflite(data, str(path))
