@@ -47,15 +47,28 @@ class EdgedetError(Exception):
 
         The way through this package helps nobody who only reads the message; `traceback.print_exc()` still has it.
         """
-        frames = []
-        for frame, line in traceback.walk_tb(self.__traceback__):
-            package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
-            if package == "edgedet":
-                break
-            if package != "IPython":
-                frames.append((frame, line))
-        own = traceback.StackSummary.extract(iter(frames))
-        return [*(text.rstrip("\n") for text in own.format()), f"{type(self).__name__}: {self}"]
+        return _own_lines(self)
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C, or a notebook's stop button, inside of edgedet; the message says how to go on, where that is possible."""
+
+    def _render_traceback_(self) -> list[str]:
+        """As of `EdgedetError`."""
+        return _own_lines(self)
+
+
+def _own_lines(error: BaseException) -> list[str]:
+    """The lines of a traceback up to the first of this package, without IPython's, and the message."""
+    frames = []
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
+        if package == "edgedet":
+            break
+        if package != "IPython":
+            frames.append((frame, line))
+    own = traceback.StackSummary.extract(iter(frames))
+    return [*(text.rstrip("\n") for text in own.format()), f"{type(error).__name__}: {error}"]
 
 
 class ConfigError(EdgedetError):

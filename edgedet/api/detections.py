@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import io
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 import numpy as np
 from PIL import Image
@@ -17,7 +17,7 @@ from edgedet.data.pictures.preprocess import load_image
 from edgedet.errors import ShapeError, ToolchainError
 from edgedet.evaluate.predict import draw_detections
 from edgedet.notebook import short, short_path
-from edgedet.typed import require_given, require_whole
+from edgedet.typed import require_given, require_whole, shown
 
 if TYPE_CHECKING:
     from supervision import Detections as SupervisionDetections
@@ -41,7 +41,8 @@ class Detections:
     """What a model found in one picture, best first.
 
     `for one in found: one.class_name, one.score, one.box` goes over the objects: name, 0..1, and (left, top, right,
-    bottom) in px of the upright picture. In a notebook it shows itself as the picture with its boxes.
+    bottom) in px of the upright picture; `found[0]` is the best of them, `found[found.scores > 0.5]` are some. In a
+    notebook it shows itself as the picture with its boxes.
 
     Attributes:
         boxes: float32 (N, 4), left, top, right, bottom, px.
@@ -84,6 +85,24 @@ class Detections:
     def __iter__(self) -> Iterator[Detection]:
         for label, score, box in zip(self.labels.tolist(), self.scores.tolist(), self.boxes.tolist(), strict=True):
             yield Detection(self.class_names[label], score, (box[0], box[1], box[2], box[3]))
+
+    @overload
+    def __getitem__(self, which: int | np.integer) -> Detection: ...
+
+    @overload
+    def __getitem__(self, which: slice | Sequence[int] | np.ndarray) -> Detections: ...
+
+    def __getitem__(self, which: int | np.integer | slice | Sequence[int] | np.ndarray) -> Detection | Detections:
+        """One object by its number, or some by a slice, a list of numbers or a mask: `found[found.scores > 0.5]`."""
+        if isinstance(which, int | np.integer):
+            return list(self)[which]
+        rows = which if isinstance(which, slice) else np.asarray(which)
+        if isinstance(rows, np.ndarray) and (rows.ndim != 1 or (rows.size and rows.dtype.kind not in "iub")):
+            raise ShapeError(
+                f"Detections[...]: expected a number, a slice, a list of numbers or a mask, found {shown(which)}"
+            )
+        rows = rows if isinstance(rows, slice) or rows.size else rows.astype(np.int64)
+        return replace(self, boxes=self.boxes[rows], scores=self.scores[rows], labels=self.labels[rows])
 
     def __repr__(self) -> str:
         where = "a picture in memory" if self.path is None else short_path(self.path)

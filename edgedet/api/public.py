@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
-from edgedet.errors import EdgedetError, missing_module
+from edgedet.errors import EdgedetError, Interrupted, missing_module
 from edgedet.outputs.failures import os_error_text
 
 P = ParamSpec("P")
@@ -19,7 +19,8 @@ def public(function: Callable[P, T]) -> Callable[P, T]:
 
     NumPy's numbers and truth values, alone or in a list, are taken where Python's are, and become Python's before
     anything sees them: JSON, TOML and messages know no others. As on the command line, a package that is not installed
-    gives the command that installs it, and what the system refuses is one sentence that names the file.
+    gives the command that installs it, what the system refuses is one sentence that names the file, and who stops the
+    call is not shown the place where it was.
     """
 
     @functools.wraps(function)
@@ -28,6 +29,10 @@ def public(function: Callable[P, T]) -> Callable[P, T]:
         try:
             result: T = inner(*map(_plain, args), **{name: _plain(value) for name, value in kwargs.items()})
             return result
+        except Interrupted:
+            raise
+        except KeyboardInterrupt as error:
+            raise Interrupted(f"{function.__name__} was stopped") from error
         except ModuleNotFoundError as error:
             missing = missing_module(error)
             if missing is None:

@@ -13,7 +13,7 @@ from edgedet.api.model import Model
 from edgedet.api.model_file import CHECKPOINT
 from edgedet.api.public import public
 from edgedet.api.runs import folder_of_run, run_name
-from edgedet.errors import ConfigError
+from edgedet.errors import ConfigError, Interrupted
 from edgedet.fileio import PathLike, as_path
 from edgedet.typed import require_given, require_text, require_truth, require_whole, shown
 
@@ -113,6 +113,8 @@ def _run(request: TrainRequest) -> Model:
 
     try:
         result = train(request, draft_page("train", request))
+    except KeyboardInterrupt as error:
+        raise Interrupted(f"train was stopped{_go_on(request.out)}") from error
     except ConfigError as error:  # the request's word for what is `settings` here
         raise ConfigError(str(error).replace("`overrides`", "`settings`")) from error
     if launched().first:
@@ -120,6 +122,13 @@ def _run(request: TrainRequest) -> Model:
         for sentence in () if request.quiet else result.reading:
             tell(f"reading: {sentence.text()}")
     return Model(result.best, CHECKPOINT, device=request.device, report=replace(result, run=None))
+
+
+def _go_on(out: Path) -> str:
+    """What to say after Ctrl-C, when something was saved."""
+    if not (out / "last.pt").is_file():
+        return " before the end of an epoch: nothing was saved"
+    return f"; the same call with out={str(out)!r}, resume=True goes on after the last epoch that was saved"
 
 
 def _warm_start(model: str | Model) -> WarmStart | None:

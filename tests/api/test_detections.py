@@ -8,6 +8,7 @@ from PIL import Image
 
 from edgedet.api.detections import Detections
 from edgedet.contracts import Detections as Found
+from edgedet.errors import EdgedetError
 from edgedet.evaluate.predict import draw_detections
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
@@ -66,3 +67,18 @@ def test_nothing_found() -> None:
     assert list(nothing) == []
     assert nothing.to_coco() == []
     assert repr(nothing) == "<Detections in a picture in memory, 4x4: nothing>"
+
+
+def test_objects_by_number_slice_list_and_mask() -> None:
+    assert FOUND[0] == next(iter(FOUND))
+    assert FOUND[np.int64(-1)].score == 0.25
+    for which in (slice(1), [0], np.array([True, False, False]), FOUND.scores > 0.5, np.array([0])):
+        some = FOUND[which]
+        assert isinstance(some, Detections)
+        assert list(some) == [FOUND[0]]
+        assert (some.class_names, some.size, some.category_ids) == (FOUND.class_names, FOUND.size, FOUND.category_ids)
+    assert len(FOUND[[]]) == 0
+    assert np.array(FOUND[[]].draw()).shape == (48, 64, 3)
+    for wrong in ("score", 0.5, FOUND.boxes > 3, [0.5], object()):
+        with pytest.raises(EdgedetError, match="expected a number, a slice, a list of numbers or a mask"):
+            FOUND[wrong]  # type: ignore[call-overload]

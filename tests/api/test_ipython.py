@@ -60,6 +60,20 @@ def test_the_others_of_a_broken_picture_are_reached_as_the_message_says(
     assert [one.path for one in found] == [Path("a.png")]
 
 
+def test_the_stop_button_shows_the_users_lines_only(
+    shell: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stopped(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    write_toy_model(tmp_path / "model_int8.tflite")
+    monkeypatch.setattr("edgedet.api.model.predict_pictures", stopped)
+    shell.run_cell("import edgedet\nedgedet.load('model_int8.tflite').predict('photos')")
+    *lines, last = capsys.readouterr().out.strip().splitlines()
+    assert last == "Interrupted: predict was stopped"
+    assert [line.strip() for line in lines[1:]] == ["edgedet.load('model_int8.tflite').predict('photos')"]
+
+
 def test_own_errors_of_the_user_are_shown_as_ever(shell: Any, capsys: pytest.CaptureFixture[str]) -> None:
     shell.run_cell("from edgedet.errors import ConfigError\nraise ConfigError('mine')")
     assert capsys.readouterr().out.strip().splitlines()[-1] == "ConfigError: mine"

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import errno
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+import edgedet
 from edgedet.api.public import public
-from edgedet.errors import EdgedetError, ToolchainError
+from edgedet.errors import EdgedetError, Interrupted, ToolchainError
 
 
 @public
@@ -68,3 +70,34 @@ def test_what_the_system_refuses_is_one_sentence_with_the_file() -> None:
 
     with pytest.raises(EdgedetError, match=r"^photos/a\.png: Permission denied$"):
         reads()
+
+
+def test_who_stops_a_call_is_told_which_and_it_stays_a_keyboard_interrupt() -> None:
+    @public
+    def inner() -> None:
+        raise KeyboardInterrupt
+
+    @public
+    def outer() -> None:
+        inner()
+
+    with pytest.raises(KeyboardInterrupt, match="^inner was stopped$") as caught:
+        outer()
+    assert isinstance(caught.value, Interrupted)
+
+
+def test_a_training_that_is_stopped_says_how_it_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loop = pytest.importorskip("edgedet.training.loop")
+    (tmp_path / "data").mkdir()
+
+    def stopped(request: Any, saved: Any) -> None:
+        request.out.mkdir()
+        if request.seed:
+            (request.out / "last.pt").write_bytes(b"an epoch")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(loop, "train", stopped)
+    with pytest.raises(Interrupted, match="^train was stopped before the end of an epoch: nothing was saved$"):
+        edgedet.train("rtmdet_pico_relu6", tmp_path / "data", tmp_path / "a")
+    with pytest.raises(Interrupted, match=r"the same call with out='.*b', resume=True goes on after the last epoch"):
+        edgedet.train("rtmdet_pico_relu6", tmp_path / "data", tmp_path / "b", seed=1)

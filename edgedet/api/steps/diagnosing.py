@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from edgedet.api.dataset import Dataset, every_readable
 from edgedet.data.check.whole import whole_splits
+from edgedet.evaluate.arguments import show_warnings
 from edgedet.progress import show_progress
 
 if TYPE_CHECKING:
@@ -31,5 +32,6 @@ def waterfall(
     from edgedet.diagnose.waterfall import WaterfallRequest, measure_waterfall
 
     chosen = whole_splits((every_readable(dataset, split),), dataset.paths.skip_broken, most=images)[0]
+    show_warnings(chosen)
     with show_progress("waterfall") as progress:
         return measure_waterfall(WaterfallRequest(model, checkpoint, chosen, images, original), progress)

@@ -11,6 +11,7 @@ from edgedet.api.opening import progress_bar
 from edgedet.api.pages import evaluation_settings, finish_evaluate, tell
 from edgedet.api.runs import refuse_other_run
 from edgedet.data.check.whole import whole_splits
+from edgedet.evaluate.arguments import show_warnings
 from edgedet.evaluate.evaluator import EvalReport, evaluate
 from edgedet.evaluate.figures.operating_point import Aim
 from edgedet.typed import require_given, require_threshold, require_whole
@@ -47,6 +48,7 @@ def evaluate_model(model: Model, dataset: Dataset, asked: Evaluation) -> EvalRep
     if asked.out is not None:
         refuse_other_run(asked.out, "evaluate")
     chosen = whole_splits((every_readable(dataset, asked.split),), dataset.paths.skip_broken, most=asked.images)[0]
+    show_warnings(chosen)
     with progress_bar("evaluate", len(chosen.images[: asked.images])) as progress:
         report = evaluate(
             model.runtime,
