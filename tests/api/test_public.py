@@ -81,7 +81,7 @@ def test_who_stops_a_call_is_told_which_and_it_stays_a_keyboard_interrupt() -> N
     def outer() -> None:
         inner()
 
-    with pytest.raises(KeyboardInterrupt, match="^inner was stopped$") as caught:
+    with pytest.raises(KeyboardInterrupt, match=r"^inner was stopped$") as caught:
         outer()
     assert isinstance(caught.value, Interrupted)
 
@@ -97,7 +97,7 @@ def test_a_training_that_is_stopped_says_how_it_goes_on(tmp_path: Path, monkeypa
         raise KeyboardInterrupt
 
     monkeypatch.setattr(loop, "train", stopped)
-    with pytest.raises(Interrupted, match="^train was stopped before the end of an epoch: nothing was saved$"):
+    with pytest.raises(Interrupted, match=r"^train was stopped before the end of an epoch: nothing was saved$"):
         edgedet.train("rtmdet_pico_relu6", tmp_path / "data", tmp_path / "a")
     with pytest.raises(Interrupted, match=r"the same call with out='.*b', resume=True goes on after the last epoch"):
         edgedet.train("rtmdet_pico_relu6", tmp_path / "data", tmp_path / "b", seed=1)
