@@ -10,13 +10,8 @@ from typing import Any
 from edgedet.codegen.memory.patch_search import PatchReport
 from edgedet.codegen.memory.plan import Plan
 from edgedet.codegen.module_name import ModuleName, module_name
-from edgedet.deploy.output_folder import (
-    MANIFEST,
-    carried_settings,
-    check_replaceable,
-    file_table,
-    write_folder,
-)
+from edgedet.deploy.earlier import check_replaceable
+from edgedet.deploy.output_folder import MANIFEST, carried_settings, file_table, write_folder
 from edgedet.deploy.page import deploy_page
 from edgedet.deploy.preflight import board_of, board_with, options_for, require_fit
 from edgedet.deploy.projects.layout import check_target, layout_of
@@ -82,6 +77,7 @@ class DeployReport:
     npu: NpuReport | None = None  # targets ethos-u...: what runs on the NPU, and Vela's estimates
     board: BoardCheck | None = None  # that it was checked against
     kept: tuple[str, ...] = ()  # sentences: what of an earlier deployment's folder was not replaced
+    replaced: str = ""  # what of it was, where that is another model or name; empty: the same, or there was none
 
     def to_json(self) -> dict[str, Any]:
         """JSON-able dict; everything about the target stands in its manifest, the last of the files."""
@@ -101,6 +97,7 @@ class DeployReport:
             "board": None if self.board is None else self.board.to_json(),
             "project": self.project,
             "kept": list(self.kept),
+            "replaced": self.replaced or None,
             **({} if self.npu is None else {"npu": self.npu.to_json()}),
         }
 
@@ -116,7 +113,11 @@ class DeployReport:
             ("arena", f"{self.arena_bytes:,} bytes"),
             *([] if self.board is None else [("board", f"{self.board.board.file.title}: {self.board.verdict()}")]),
         ]
-        return html_table("Deployed", rows, notes=(*self.notes, *self.kept))
+        return html_table(
+            "Deployed",
+            rows,
+            notes=(*self.notes, *self.kept, *([f"replaced: {self.replaced}"] if self.replaced else [])),
+        )
 
     def __str__(self) -> str:
         return self.text()
@@ -149,7 +150,9 @@ class DeployReport:
         if self.board is not None:
             lines.append(f"board:     {self.board.board.file.title}: {self.board.verdict()}")
             lines.append(f"time:      {self.board.time.text()}")
+            lines += [f"NPU:       {self.board.idle_npu}"] if self.board.idle_npu else []
         lines += [f"kept:      {line}" for line in self.kept]
+        lines += [f"replaced:  {self.replaced}"] if self.replaced else []
         lines.append(f"wrote:     {len(self.files)} files in {self.out} ({MANIFEST} lists them)")
         lines.append(f"next:      {self.next_text(str(self.out))}")
         return "\n".join(lines) + "\n"
@@ -215,7 +218,8 @@ def deploy(
         target: `tflm` (TFLite Micro, C++), `c99` (plain C without an interpreter), `web` (that C in a page for
             browsers; needs clang and lld), or one of NPU_TARGETS: compiled by Vela for Arm's Ethos-U, in a project of
             target tflm.
-        out: folder to write; it may exist when it is empty or an earlier deployment, which is then replaced.
+        out: folder to write; it may exist when it is empty or an earlier deployment of the same target and project, as
+            it was written, which is then replaced.
         ram_bytes: largest arena that is allowed; target c99 runs the first steps patch by patch when it must. None:
             any.
         image: picture for the golden vectors; None: a drawn one.
@@ -231,8 +235,8 @@ def deploy(
         What was written.
     Raises:
         ConfigError: unknown target, project or board, a model that does not fit the board, a name that C does not
-            take, an arena above `ram_bytes`, or `out` holds
-            something else, or files of an earlier project that were changed.
+            take, an arena above `ram_bytes`, or `out` holds something else, another target or project, or files that
+            were changed.
         ConversionError: the file is damaged, or TFLite Micro computes other bytes than the simulator.
         UnsupportedOpError: the target has no kernel for an operator.
         ToolchainError: the extra of the target's name is missing, or TFLite Micro refuses the model.
@@ -244,7 +248,7 @@ def deploy(
     if project is not None:
         check_target(project, target, None if setup is None or setup.preset is None else setup.preset.name)
     with hold_output(out):
-        staying = check_replaceable(out)
+        earlier = check_replaceable(out, target, project)
         match target:
             case "tflm":
                 product = deploy_tflm(model, ram_bytes, image, seed, module)
@@ -258,16 +262,23 @@ def deploy(
         fitting = None if wanted is None else require_fit(wanted, product, target, model)
         if project is not None:
             product = with_project(product, target, project, module)
-        carried, kept = carried_settings(out, staying, product.sources)
-        report = _report(product, target, out, project, fitting, tuple(kept))
-        page = deploy_page(report, product.manifest, product.sources)
-        manifest = {**product.manifest, "files": {**product.manifest["files"], **file_table({PAGE: page})}}
-        write_folder(out, {**product.sources, **carried, PAGE: page}, manifest, product.binaries, staying)
+        carried, kept = carried_settings(out, earlier.staying, product.sources)
+        manifest = {**product.manifest, "name": module.prefix}
+        report = _report(product, target, out, project, fitting, tuple(kept), earlier.replaced(manifest))
+        page = deploy_page(report, manifest, product.sources)
+        manifest["files"] = {**manifest["files"], **file_table({PAGE: page})}
+        write_folder(out, {**product.sources, **carried, PAGE: page}, manifest, product.binaries, earlier.staying)
     return report
 
 
 def _report(
-    product: Product, target: str, out: Path, project: str | None, fitting: BoardCheck | None, kept: tuple[str, ...]
+    product: Product,
+    target: str,
+    out: Path,
+    project: str | None,
+    fitting: BoardCheck | None,
+    kept: tuple[str, ...],
+    replaced: str,
 ) -> DeployReport:
     return DeployReport(
         target=target,
@@ -289,6 +300,7 @@ def _report(
         npu=product.npu,
         board=fitting,
         kept=kept,
+        replaced=replaced,
     )
 
 

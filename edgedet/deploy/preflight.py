@@ -69,6 +69,7 @@ def check(
         raise ConfigError("no board given; `edgedet boards` lists them")
     if target != "c99":
         checks = _check_interpreted(model, boards, target, ram_bytes)
+        checks = tuple(with_idle_npu(found, "check", model, target) for found in checks)
         return CheckReport(model.name, target, _input_text(read_tflite(model)), checks)
     loaded, contracts, _ = load_any(model)
     with naming_file(model):
@@ -78,7 +79,7 @@ def check(
         result = _check_program(board, made.program, contracts, loaded.graph)
         if len(boards) == 1 and not result.fits:
             result = with_remedies(result, loaded.graph, contracts, log)
-        found.append(result)
+        found.append(with_idle_npu(result, "check", model, target))
     return CheckReport(model.name, target, _input_text(loaded.graph), tuple(found))
 
 
@@ -111,6 +112,26 @@ def with_remedies(
     """The check, with what would make the model fit as target c99."""
     needs = [item.need for item in check.placed]
     return replace(check, remedies=remedies(check.board, graph, model, needs, log))
+
+
+def with_idle_npu(check: BoardCheck, command: str, model: Path, target: str) -> BoardCheck:
+    """The check, with the board's NPU where the target leaves it idle.
+
+    Args:
+        check: of a board.
+        command: of edgedet that is to be given again with another target.
+        model, target: that it was made with.
+    """
+    npu = check.board.file.npu
+    if npu is None or target in NPU_TARGETS:
+        return check
+    hint = "Vela does not compile for it"
+    if npu.vela:
+        hint = (
+            f"`edgedet {command} {shlex.quote(str(model))} --board {shlex.quote(check.board.word)} --target {npu.vela}` "
+            "compiles for it, with Vela's estimate"
+        )
+    return replace(check, idle_npu=f"{npu.name}: not in the time above; {hint}")
 
 
 def board_of(name: str, target: str) -> Board:
@@ -172,11 +193,11 @@ def require_fit(board: Board, product: Product, target: str, model: Path) -> Boa
     Raises:
         ConfigError: it does not fit.
     """
-    found = _check_product(board, product, model)
+    found = with_idle_npu(_check_product(board, product, model), "deploy", model, target)
     if not found.fits:
         raise ConfigError(
             f"{model} on {board.name}: {found.verdict()}; `edgedet check {shlex.quote(str(model))} --board "
-            f"{board.name} --target {target}` looks for what would make it fit. Nothing was written"
+            f"{shlex.quote(board.word)} --target {target}` looks for what would make it fit. Nothing was written"
         )
     return found
 

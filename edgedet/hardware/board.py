@@ -168,6 +168,12 @@ class Board:
 
     name: str  # of the file, without .toml
     file: BoardFile
+    path: str = ""  # of a file of the user's own; empty: one that edgedet brings
+
+    @property
+    def word(self) -> str:
+        """What `load_board` finds it by again."""
+        return self.path or self.name
 
     def __repr__(self) -> str:
         return f"<Board {short(self.name)}>"
@@ -223,7 +229,7 @@ def load_board(name_or_path: str) -> Board:
     """
     if not isinstance(name_or_path, str | Path):
         raise ConfigError(f"`board` {shown(name_or_path)}: expected the name of a board, or the path of a .toml file")
-    path = Path(name_or_path)
+    path, own = Path(name_or_path), str(name_or_path)
     if path.suffix.lower() != ".toml":
         names = available_boards()
         if name_or_path not in names:
@@ -232,10 +238,10 @@ def load_board(name_or_path: str) -> Board:
                 f"`board` {shown(name_or_path)}: no such board{near}; expected one of {', '.join(names)}, or the path "
                 "of a .toml file"
             )
-        path = resource_dir("firmware_export") / "boards" / f"{name_or_path}.toml"
+        path, own = resource_dir("firmware_export") / "boards" / f"{name_or_path}.toml", ""
     if not path.is_file():
         raise ConfigError(f"{path}: no such file; expected a board's .toml (docs/boards.md has one as an example)")
-    return Board(path.stem, build(BoardFile, read_toml(path), str(path)))
+    return Board(path.stem, build(BoardFile, read_toml(path), str(path)), own)
 
 
 def all_boards() -> tuple[Board, ...]:

@@ -25,6 +25,7 @@ class BoardCheck:
     time: Time
     broken: tuple[str, ...]  # rules of ready-made firmware for the board
     remedies: tuple[Remedy, ...] = ()
+    idle_npu: str = ""  # of the board, where the target leaves it idle, and the command that uses it; empty: none
 
     @property
     def fits(self) -> bool:
@@ -65,6 +66,7 @@ class BoardCheck:
             "time": self.time.to_json(),
             "firmware": {"contract": self.board.file.firmware.contract, "broken": list(self.broken)},
             "remedies": [remedy.to_json() for remedy in self.remedies],
+            "idle_npu": self.idle_npu or None,
         }
 
 

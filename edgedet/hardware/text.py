@@ -8,7 +8,6 @@ from edgedet.hardware.board import ASSUMED, Board, Memory
 from edgedet.hardware.check import BoardCheck, CheckReport
 from edgedet.hardware.measured import measured
 from edgedet.hardware.needs import ARENA, WEIGHTS
-from edgedet.npu.cores import NPU_TARGETS
 
 _HEAD = ("board", "processor", "MHz", "C path", "flash +external", "RAM +external", "NPU")
 _CORES = {
@@ -29,7 +28,7 @@ def report_text(report: CheckReport) -> str:
     """A table of several boards, all about one. Newline at the end."""
     head = f"model:    {report.model}, input {report.input}, target {report.target}\n"
     if len(report.checks) == 1:
-        return head + _check_text(report.checks[0], report.target in NPU_TARGETS)
+        return head + _check_text(report.checks[0])
     rows = [("board", "fits", "weights in", "arena in", "time of the network")]
     for check in report.checks:
         weights, arena = check.part(WEIGHTS), check.part(ARENA)
@@ -46,7 +45,7 @@ def report_text(report: CheckReport) -> str:
     return "".join(lines)
 
 
-def _check_text(check: BoardCheck, is_npu: bool) -> str:
+def _check_text(check: BoardCheck) -> str:
     board = check.board
     lines = [
         f"board:    {board.file.title} ({board.name}), {_processor(board)}",
@@ -72,8 +71,8 @@ def _check_text(check: BoardCheck, is_npu: bool) -> str:
         *(f"taken:    {m.name}: {m.taken_bytes:,} bytes by {m.taken_by}" for m in _used(check) if m.taken_bytes),
         f"time:     {check.time.text()}",
     ]
-    if board.file.npu is not None and not is_npu:
-        lines.append(_npu_line(board))
+    if check.idle_npu:
+        lines.append(f"NPU:      {check.idle_npu}")
     if board.file.firmware.contract:
         lines.append(f"firmware: {firmware_text(check)}")
     lines += [f"to fit:   {remedy.text}" for remedy in check.remedies]
@@ -92,15 +91,6 @@ def _processor(board: Board) -> str:
 
 def _used(check: BoardCheck) -> list[Memory]:
     return list({item.memory.name: item.memory for item in check.placed}.values())
-
-
-def _npu_line(board: Board) -> str:
-    npu = board.file.npu
-    assert npu is not None
-    hint = "Vela does not compile for it"
-    if npu.vela:
-        hint = f"`edgedet check MODEL --board {board.name} --target {npu.vela}` compiles for it, with Vela's estimate"
-    return f"NPU:      {npu.name}: not in the time above; {hint}"
 
 
 def firmware_text(check: BoardCheck) -> str:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import torch
 
-from edgedet.deploy.output_folder import check_replaceable, write_folder
+from edgedet.deploy.earlier import check_replaceable
+from edgedet.deploy.output_folder import file_table, write_folder
 from edgedet.errors import EdgedetError
 from edgedet.fileio import require_out_file
 from edgedet.net.checkpoint import write_torch_file
@@ -36,9 +37,9 @@ def _manifest(version: int) -> Manifest:
 def write_deployment(out: Path, version: int) -> None:
     """As `deploy`: a folder that replaces an earlier one."""
     with hold_output(out):
-        check_replaceable(out)
+        check_replaceable(out, "c99", None)
         texts = {f"src/{name}.c": f"int {name} = {version};\n" * 1000 for name in ("model", f"version_{version}")}
-        write_folder(out, texts, {"format": "edgedet-deploy", "files": dict.fromkeys(texts)})
+        write_folder(out, texts, {"format": "edgedet-deploy", "target": "c99", "files": file_table(texts)})
 
 
 def write_checkpoint(out: Path, version: int) -> None:

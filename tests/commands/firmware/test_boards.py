@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import shlex
+import shutil
 from pathlib import Path
 
 import pytest
 
 import edgedet
-from edgedet.commands.main import main
+from edgedet.commands.main import build_parser, main
 from edgedet.config import load_model_file
 from edgedet.contracts import OutputSpec
+from edgedet.deploy.preflight import boards_of, check
 from edgedet.errors import ConfigError
 from edgedet.graph.flatbuffer import write_tflite
 from edgedet.hardware.board import all_boards, available_boards
 from edgedet.hardware.text import markdown
 from edgedet.quantize.skeleton import skeleton_graph
+from edgedet.resources import resource_dir
 
 REPO = Path(__file__).resolve().parents[3]
 SMALL = """title = "Small"
@@ -139,7 +143,29 @@ def test_check_names_the_broken_rules_and_the_npu(toy_model: Path, capsys: pytes
     assert "it wants a square input" in out
     assert "outputs of rank 3" in out
     assert "edgedet export MODEL --format sscma" in out
-    assert "`edgedet check MODEL --board grove_vision_ai_v2 --target ethos-u55-64` compiles for it" in out
+    assert f"`edgedet check {toy_model} --board grove_vision_ai_v2 --target ethos-u55-64` compiles for it" in out
+
+
+def test_board_with_an_idle_npu_gets_the_command_that_uses_it(
+    toy_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("jinja2")
+    own = tmp_path / "my board.toml"
+    shutil.copy(resource_dir("firmware_export") / "boards" / "grove_vision_ai_v2.toml", own)
+    argv = ["deploy", str(toy_model), "--target", "c99", "--out", str(tmp_path / "module"), "--board", str(own)]
+    assert main([*argv, "--json", str(tmp_path / "r.json")]) == 0
+    board = json.loads((tmp_path / "r.json").read_text())["board"]
+    command = f"edgedet deploy {toy_model} --board '{own}' --target ethos-u55-64"
+    sentence = f"Ethos-U55, 64 MACs per cycle: not in the time above; `{command}` compiles for it, with Vela's estimate"
+    assert board["idle_npu"] == sentence
+    assert f"NPU: {sentence}" in " ".join(capsys.readouterr().out.split())
+    args = build_parser().parse_args(shlex.split(command)[1:])
+    assert (args.board, args.target) == (str(own), "ethos-u55-64")
+
+    checks = check(toy_model, boards_of("all")).checks
+    idle = {found.board.name: found.idle_npu for found in checks if found.idle_npu}
+    assert set(idle) == {one.name for one in all_boards() if one.file.npu is not None}
+    assert "Vela does not compile for it" in idle["stm32n6570_dk"]
 
 
 @pytest.mark.parametrize(
