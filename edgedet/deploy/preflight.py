@@ -128,8 +128,8 @@ def with_idle_npu(check: BoardCheck, command: str, model: Path, target: str) -> 
     hint = "Vela does not compile for it"
     if npu.vela:
         hint = (
-            f"`edgedet {command} {shlex.quote(str(model))} --board {shlex.quote(check.board.word)} --target {npu.vela}` "
-            "compiles for it, with Vela's estimate"
+            f"`edgedet {command} {shlex.quote(str(model))} --board {shlex.quote(check.board.word)} "
+            f"--target {npu.vela}` compiles for it, with Vela's estimate"
         )
     return replace(check, idle_npu=f"{npu.name}: not in the time above; {hint}")
 
