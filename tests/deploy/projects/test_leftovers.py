@@ -15,6 +15,8 @@ from edgedet.deploy.earlier import check_replaceable
 from edgedet.deploy.output_folder import MANIFEST, carried_settings, file_table
 from edgedet.deploy.projects.leftovers import carried_sdkconfig
 from edgedet.errors import ConfigError
+from edgedet.escape import html_text
+from edgedet.outputs.page_files import PAGE
 
 pytest.importorskip("jinja2", reason="needs the extra c99")
 
@@ -66,7 +68,11 @@ def test_what_a_builder_left_blocks_no_deployment_and_what_is_the_users_stays(
     (out / ".git" / "objects").mkdir(parents=True, exist_ok=True)  # Git takes no folder without it
 
     report = deploy(tiny_model, "c99", out, project=kind)
-    assert {path.relative_to(out): path.read_bytes() for path in report.files} == written
+    again = {path.relative_to(out): path.read_bytes() for path in report.files}
+    assert again.keys() == written.keys()
+    # The page says what was kept, and the manifest has the page's hash.
+    assert {str(path) for path in written if again[path] != written[path]} == {PAGE, MANIFEST}
+    assert f"Kept: {html_text(report.kept[0])}" in (out / PAGE).read_text(encoding="utf-8")
     for name in stays:
         assert (out / name).read_text(encoding="utf-8") == f"# {name}, written by another\n"
     assert [name for name in gone if (out / name).exists()] == []
