@@ -302,10 +302,14 @@ def _classes(names: Sequence[str], judged: Sequence[Sequence[tuple[str, Judged]]
 def _differences(names: Sequence[str], runs: Sequence[RunFiles]) -> tuple[Table, ...]:
     """What was asked for and what the trainings used, where it is not the same; the folders are the columns."""
     settings = [dict((*run.record.settings, *run.record.effective)) if run.record else {} for run in runs]
-    keys = list(dict.fromkeys(key for one in settings for key in one if key != "out"))
-    rows = tuple(
-        (words(key), *(words(one.get(key, "–")) for one in settings))
-        for key in keys
-        if len({one.get(key) for one in settings}) > 1
-    )
+    kinds = [run.kind for run in runs]
+
+    def differs(key: str) -> bool:
+        """Between runs of one kind absence counts; another kind of run may not know the key at all."""
+        if len({one[key] for one in settings if key in one}) > 1:
+            return True
+        return len({(kind, key in one) for kind, one in zip(kinds, settings, strict=True)}) > len(set(kinds))
+
+    keys = dict.fromkeys(key for one in settings for key in one if key != "out")
+    rows = tuple((words(key), *(words(one.get(key, "–")) for one in settings)) for key in keys if differs(key))
     return (Table(("setting", *names), rows),) if rows else ()

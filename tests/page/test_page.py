@@ -32,8 +32,8 @@ from edgedet.outputs.swap import names_below
 from edgedet.page.found import load_found, save_found
 from edgedet.page.judge import judge
 from edgedet.page.measure import find_objects
-from edgedet.page.pages import judge_both, run_page, verdict, write_page
-from edgedet.page.record import RunRecord, load_record
+from edgedet.page.pages import comparison, judge_both, run_page, verdict, write_page
+from edgedet.page.record import RunRecord, load_record, save_record
 from edgedet.page.run_files import FLOAT, INT8, RECORD, read_run
 from edgedet.page.sections import accuracy, int8_file
 from edgedet.progress import Progress
@@ -312,6 +312,22 @@ def test_report_of_two_runs_compares_them(run_folder: Path, tmp_path: Path) -> N
     ]  # fmt: skip
     ap = tables["Runs"][0]["head"].index("AP")
     assert [row[ap] for row in tables["Runs"][0]["rows"]] == [judge(load_found(run_folder / DATA / INT8)).ap.ap] * 2
+
+
+def test_comparison_of_other_kinds_lists_what_differs_and_not_what_one_kind_lacks(tmp_path: Path) -> None:
+    trained = (("model.widen", "0.125"), ("train.lr", "0.01"))
+    for name, kind, settings, effective in (
+        ("a", "train", (("batch", "8"), ("out", "a")), trained),
+        ("b", "train", (("batch", "8"), ("out", "b"), ("start", "c.pt")), (trained[0], ("train.lr", "0.02"))),
+        ("q", "quantize", (("batch", "16"), ("out", "q"), ("method", "ptq")), ()),
+    ):
+        (tmp_path / name / DATA).mkdir(parents=True)
+        save_record(RunRecord(kind, "", "", "", (), settings, (), effective=effective), tmp_path / name / DATA / RECORD)
+    page = comparison([read_run(tmp_path / name) for name in "abq"])
+    (section,) = [one for one in page.sections if one.title == "What differs"]
+    assert [[cell.text for cell in row] for row in section.tables[0].rows] == [
+        ["batch", "8", "8", "16"], ["train.lr", "0.01", "0.02", "–"], ["start", "–", "c.pt", "–"],
+    ]  # fmt: skip
 
 
 def test_report_gives_what_its_page_says_as_json(run_folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
