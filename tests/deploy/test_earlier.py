@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -118,11 +119,13 @@ def test_line_ends_of_windows_are_no_change(out: Path) -> None:
         check_replaceable(out, "c99", None)
 
 
-def test_a_folder_or_a_link_in_the_place_of_a_file_is_a_change(out: Path) -> None:
+def test_a_folder_a_link_or_a_pipe_in_the_place_of_a_file_is_a_change(out: Path) -> None:
     (out / "model.c").unlink()
     (out / "model.c").mkdir()
     (out / "run.c").rename(out / "run.h")
     (out / "run.c").symlink_to("nowhere")
+    (out / "model.h").unlink()
+    os.mkfifo(out / "model.h")  # not waited for
     with pytest.raises(ConfigError, match=r"changed since deploy wrote them \((run.h, )?.*model.c.*run.c"):
         check_replaceable(out, "c99", None)
 
