@@ -69,6 +69,12 @@ def test_extras_bring_what_the_errors_promise() -> None:
     assert "jinja2" in names["c99"] & names["tflm"]
 
 
+def test_every_extra_stands_in_the_page_about_installing() -> None:
+    extras = tomllib.loads((REPO / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    page = (REPO / "docs" / "installing.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"^\| `([a-z0-9-]+)` \|", page, re.MULTILINE)) == set(extras)
+
+
 def test_resource_dir_checkout_finds_every_folder() -> None:
     for name in RESOURCES:
         assert resource_dir(name) == REPO / name

@@ -184,7 +184,7 @@ def finish_quantize(
         valid: the validation split, where the run has read it, without broken images.
         lessons: what quantization-aware training learned from; None: nothing was trained.
     Returns:
-        As `finish_train`.
+        As `finish_train`; the line before it has the verdict.
     """
 
     def gather(folder: Path, notes: list[str]) -> tuple[LabelCounts, ...]:
@@ -306,12 +306,13 @@ def _finish(
             try:
                 refuse_strange_page(out / PAGE)
                 _gather(fresh / DATA, record, gather)
-                write_fresh_page(out, fresh)
+                page = write_fresh_page(out, fresh)
             except Exception as error:
                 shutil.rmtree(fresh / DATA, ignore_errors=True)
                 (fresh / PAGE).unlink(missing_ok=True)
                 return _no_page(out, error)
-        return f"report: {out / PAGE}"
+        verdict = f"verdict: {page.verdict}\n" if kind == "quantize" else ""  # the others have said it
+        return f"{verdict}report: {out / PAGE}"
     except Exception as error:
         if results:
             raise

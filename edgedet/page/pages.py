@@ -43,10 +43,12 @@ def write_page(folder: Path) -> Page:
     return page
 
 
-def write_fresh_page(folder: Path, fresh: Path) -> None:
+def write_fresh_page(folder: Path, fresh: Path) -> Page:
     """As `write_page`, of a run whose newest files are in `fresh`, where the page goes, too."""
     refuse_strange_page(folder / PAGE)
-    write_text(fresh / PAGE, render(run_page(read_run(folder, fresh))))
+    page = run_page(read_run(folder, fresh))
+    write_text(fresh / PAGE, render(page))
+    return page
 
 
 def refuse_strange_page(path: Path) -> None:

@@ -80,7 +80,7 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory, toy_model: Path, toy_da
     (out / "inspect.json").write_text(json.dumps({"layers": LAYERS}))
     model, onnx = out / "model_int8.tflite", out / "float.onnx"
     line = finish_quantize(out, model, onnx, DataPaths(toy_data), [("seed", "7"), ("note", EVIL)], "edgedet quantize x")
-    assert line.startswith("report: ")
+    assert line.splitlines()[1] == f"report: {out / PAGE}"
     shutil.copy(out / DATA / INT8, out / DATA / FLOAT)
     write_page(out)
     return out
@@ -282,7 +282,8 @@ def test_page_and_its_data_come_at_once_or_not_at_all(
         with pytest.raises(KeyboardInterrupt):
             finish_quantize(out, model, onnx, DataPaths(), [])
     assert {name: (out / name).read_bytes() for name in names_below(out)} == before
-    assert finish_quantize(out, model, onnx, DataPaths(), []).startswith("report: ")
+    said = finish_quantize(out, model, onnx, DataPaths(), [])
+    assert said == f"verdict: {verdict(read_run(out), ())}\nreport: {out / PAGE}"
     assert sorted(path.name for path in (out / DATA).iterdir()) == [RECORD]
     assert "AP is not measured: no data set" in (out / PAGE).read_text()
 
@@ -410,9 +411,17 @@ def test_page_in_a_browser(
         assert len(charts) >= 8
         assert min(charts) > 50
         assert opened.execute_script(SORT) == [[2.0, 1.0], [1.0, 2.0]]
+        small, large, natural, again = opened.execute_script(ENLARGE)
+        assert small == again < large
+        assert large >= natural
         assert [entry["message"] for entry in opened.get_log("browser")] == []
 
 
+ENLARGE = """
+const picture = document.querySelector(".pictures.wide img"), widths = [picture.clientWidth];
+picture.click(); widths.push(picture.clientWidth, picture.naturalWidth);
+picture.click(); return [...widths, picture.clientWidth];
+"""
 SORT = """
 const table = [...document.querySelectorAll("table")].find(t => t.textContent.includes("loss"));
 const column = () => [...table.tBodies[0].rows].map(r => Number(r.cells[1].dataset.v)).slice(0, 2);
