@@ -132,8 +132,8 @@ def trained(tiny_coco_once: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     return result.last
 
 
-@pytest.mark.slow  # it trains
-@pytest.mark.parametrize("method", ["ptq", "qat", pytest.param("distill", marks=pytest.mark.long)])
+@pytest.mark.long  # it trains
+@pytest.mark.parametrize("method", ["ptq", "qat", "distill"])
 def test_quantize_exponential_boxes_keeps_the_ap(
     method: str, trained: Path, tiny_coco_once: Path, tmp_path: Path
 ) -> None:

@@ -241,7 +241,14 @@ def test_target_c99_passes_its_self_test(
 
 
 @pytest.mark.toolchain
-@pytest.mark.parametrize("name", [name for name in RUNNING if FILES[name].patched])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.long] if name == "tflm_person_detect" else [])
+        for name in RUNNING
+        if FILES[name].patched
+    ],
+)
 def test_target_c99_with_less_memory_passes_its_self_test(
     name: str, deployed: Callable[[str], DeployReport], tmp_path: Path, require_tool: Callable[..., str]
 ) -> None:

@@ -111,20 +111,16 @@ class Inspection:
     def text(self, top: int = 15) -> str:
         """Table of the most sensitive layers, then the outputs, each line with its end."""
         by_rank = sorted(self.layers, key=lambda layer: layer.rank)
-        width = max(len(layer.name) for layer in self.layers)
-        head = (
-            f"{'rank':>4}  {'layer':<{width}}  {'kind':<17}  {'SQNR':>5}  {'alone':>5}  {'weights':>7}  {'range':>5}  "
-            f"{'clipped':>7}  {'dead':>4}  {'sat.':>4}  sensitivity"
-        )
+        head = "rank    sens.  SQNR alone weights range  clip. dead sat. layer"  # names last: they may be long
         outputs = [layer for layer in self.layers if layer.name.startswith(("cls_", "box_"))]
         lines = [
             f"{len(self.layers)} layers of {self.model}, {self.images} images of {self.split}, {self.seconds:.0f} s; "
             "SQNR in dB",
-            f"the {min(top, len(by_rank))} most sensitive:",
+            f"the {min(top, len(by_rank))} most sensitive (sens.: sensitivity):",
             head,
-            *(_row(layer, width) for layer in by_rank[:top]),
+            *(_row(layer) for layer in by_rank[:top]),
             "outputs:",
-            *(_row(layer, width) for layer in outputs),
+            *(_row(layer) for layer in outputs),
             f"damage at the outputs: all layers together {self.damage:.4g}, sum of each alone "
             f"{sum(layer.sensitivity for layer in self.layers):.4g} ({self.sensitivity_images} images)",
             *(f"note: {note}" for note in self.notes),
@@ -239,10 +235,10 @@ def _notes(rebuilt: Rebuilt, request: InspectRequest, images: int) -> tuple[str,
     return tuple(notes)
 
 
-def _row(layer: LayerReport, width: int) -> str:
+def _row(layer: LayerReport) -> str:
     weights = "-" if layer.weights_db is None else f"{layer.weights_db:.1f}"
     return (
-        f"{layer.rank:>4}  {layer.name:<{width}}  {layer.kind:<17}  {layer.cumulative_db:>5.1f}  "
-        f"{layer.alone_db:>5.1f}  {weights:>7}  {100 * layer.range_use:>4.0f}%  {100 * layer.clipped:>6.2f}%  "
-        f"{layer.dead_channels:>4}  {layer.saturated_channels:>4}  {layer.sensitivity:.4g}"
+        f"{layer.rank:>4} {layer.sensitivity:>8.3g} {layer.cumulative_db:>5.1f} {layer.alone_db:>5.1f} {weights:>7} "
+        f"{100 * layer.range_use:>4.0f}% {100 * layer.clipped:>5.2f}% {layer.dead_channels:>4} "
+        f"{layer.saturated_channels:>4} {layer.name}"
     )

@@ -66,7 +66,8 @@ def test_load_takes_what_people_have(tflite: Path, given: str) -> None:
     model = edgedet.load({"string": str(tflite), "path": tflite, "folder": str(tflite.parent)}[given])
     assert model.path == tflite
     assert model.class_names == open_runtime(tflite).outputs.class_names
-    assert repr(model) == f"<Model {tflite} (int8)>"
+    assert repr(model).startswith("<Model ")  # the begin of a long path is left out
+    assert repr(model).endswith(f"{tflite.name} (int8)>")
 
 
 @pytest.mark.parametrize(

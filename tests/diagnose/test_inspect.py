@@ -21,6 +21,7 @@ from edgedet.errors import ConfigError, DataError
 from edgedet.graph.flatbuffer import read_tflite
 from edgedet.net.checkpoint import load_checkpoint
 from edgedet.runtimes.open import open_runtime
+from edgedet.terminal import COLUMNS
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +76,9 @@ def test_inspect_model_layers_are_the_rounding_operators(inspection: Inspection,
 def test_inspection_text_json_and_csv_say_the_same(inspection: Inspection) -> None:
     lines = inspection.text(top=3).splitlines()
     assert sum(line.lstrip().startswith(("1 ", "2 ", "3 ")) for line in lines) >= 3
+    printed = [line for line in lines if line.endswith(tuple(layer.name for layer in inspection.layers))]
+    assert len(printed) > 3
+    assert all(len(line) <= COLUMNS for line in printed)  # a table that is wrapped can't be read
     content = json.loads(inspection.to_json())
     rows = list(csv.DictReader(io.StringIO(inspection.to_csv())))
     assert len(content["layers"]) == len(rows) == len(inspection.layers)
@@ -107,6 +111,7 @@ def test_inspect_model_against_another_checkpoint_says_what_it_may_be(
         assert ("another checkpoint of the same architecture, or a fine-tuned file" in text) == warns
 
 
+@pytest.mark.long
 def test_inspect_model_int16_layers_are_judged_by_their_own_width(
     tmp_path: Path, split: CocoSplit, maker: ModuleType
 ) -> None:

@@ -48,7 +48,7 @@ def quantized(checkpoint: Path, drawn: Path, tmp_path_factory: pytest.TempPathFa
 
 @pytest.mark.parametrize(
     "aim",
-    ["f1", pytest.param("precision=0.5", marks=pytest.mark.slow), pytest.param("recall=0.5", marks=pytest.mark.slow)],
+    ["f1", pytest.param("precision=0.5", marks=pytest.mark.slow), pytest.param("recall=0.5", marks=pytest.mark.long)],
 )
 @pytest.mark.parametrize("form", ["float", "int8"])
 def test_thresholds_of_train_hold_on_valid_within_the_intervals(

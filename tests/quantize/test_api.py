@@ -288,6 +288,7 @@ def test_quantize_checkpoint_of_a_handful_of_images_must_be_asked_for(checkpoint
     assert any("5 calibration images" in note for note in report.notes)
 
 
+@pytest.mark.long
 def test_quantize_checkpoint_named_int16_that_does_not_help_says_so(checkpoint, data, tmp_path):
     layers = ("backbone.stem.0.conv", "backbone.stem.1.conv", "backbone.stem.2.conv")
     reports = [

@@ -101,6 +101,7 @@ def test_train_killed_and_resumed_has_the_losses_of_an_uninterrupted_run(
     assert all(torch.equal(first.weights[k], second.weights[k]) for k in first.weights)
 
 
+@pytest.mark.long
 def test_train_auto_interrupted_while_the_rate_falls_goes_on_as_if_it_had_not_been(
     tiny_coco: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -92,6 +92,7 @@ def test_quantize_onnx_yolov8_cut_keeps_what_the_whole_loses(
     assert ap(whole, data) < 0.9 * ap(cut, data)
 
 
+@pytest.mark.long
 def test_quantize_onnx_yolox_cut_keeps_what_the_whole_loses(
     networks: dict[str, Path], data: Path, tmp_path: Path
 ) -> None:

@@ -127,6 +127,7 @@ def test_ptq_simulator_computes_what_the_fake_quantized_network_does(name, effor
         assert np.abs(values - want[i].numpy()).mean() < 4 * quantization.scale[0]
 
 
+@pytest.mark.long
 def test_ptq_same_input_gives_the_same_bytes():
     assert data("relu", quantized("relu", EFFORTS["best"])) == data("relu", result("relu", "best"))
 
