@@ -53,6 +53,15 @@ class Fit:
     after: tuple[OperatingPoint, ...]  # at these
     held_out: HeldOut | None = None  # None: no other pictures were given
 
+    def why_kept(self, name: str) -> str:
+        """Why a class keeps its threshold; empty: it has a new one."""
+        if name not in self.kept:
+            return ""
+        objects = sum(point.objects for point in self.before[:-1] if point.name == name)
+        if not objects:
+            return "kept: no objects here"
+        return "kept: no detection is right" if self.aim.kind == "f1" else "kept: no threshold reaches it"
+
     @property
     def holds(self) -> bool | None:
         """Whether other pictures give what was to be expected of them, or more; None: there are none."""
@@ -164,7 +173,7 @@ class Refit:
             if self.float_fit is not None:
                 moved = f"{new - self.float_fit.thresholds[place]:+.4f}"
                 old = f"{self.float_fit.thresholds[place]:7.4f}"
-            note = "  kept: nothing to find here, or out of reach" if name in fit.kept else ""
+            note = f"  {fit.why_kept(name)}" if name in fit.kept else ""
             lines.append(f"  {name:{width}}  {self.before[place]:6.4f} {old} {new:7.4f}   {moved}{note}")
         lines.append(f"  {_counts('int8 before', fit.before, fit.split)}")
         lines.append(f"  {_counts('int8 now', fit.after, fit.split)}")

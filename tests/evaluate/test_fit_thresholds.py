@@ -80,6 +80,13 @@ def test_thresholds_of_a_network_that_knows_its_pictures_by_heart_do_not_hold() 
     assert "edgedet evaluate FILE --data DIR --split valid" in said
 
 
+def test_class_that_keeps_its_threshold_says_why() -> None:
+    points = tuple(OperatingPoint(name, 0.3, objects, 0, 0, None) for name, objects in (("a", 0), ("b", 5), ("c", 9)))
+    fit = Fit(Aim("f1"), "train", 3, (0.3, 0.3, 0.4), ("a", "b"), (*points, replace(points[0], name="all")), points)
+    assert [fit.why_kept(name) for name in "abc"] == ["kept: no objects here", "kept: no detection is right", ""]
+    assert replace(fit, aim=Aim.parse("recall=0.9")).why_kept("b") == "kept: no threshold reaches it"
+
+
 @pytest.mark.parametrize("text", ["f1", "precision=0.3", "precision=0.75", "recall=0.25", "recall=0.5", "recall=1"])
 def test_fitted_thresholds_reach_their_aim_exactly_where_they_were_fitted(
     text: str, toy_model: Path, toy_data: Path
