@@ -91,10 +91,14 @@ class BrokenImagesError(DataError):
     def __init__(self, where: str, total: int, problems: Sequence[str]) -> None:
         shown = "; ".join(problems[:_MOST_NAMED])
         more = f"; and {len(problems) - _MOST_NAMED} more" if len(problems) > _MOST_NAMED else ""
+        self._given = where, total, tuple(problems)
         super().__init__(
             f"{where}: {len(problems)} of {total} images can't be read: {shown}{more}; replace them, or leave them out "
             "by `skip_broken`"
         )
+
+    def __reduce__(self) -> tuple[type[BrokenImagesError], tuple[str, int, tuple[str, ...]]]:
+        return type(self), self._given  # a worker process hands it to the one that waits for it
 
 
 class CheckpointError(EdgedetError):

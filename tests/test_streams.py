@@ -98,4 +98,5 @@ def test_results_and_logs_of_an_earlier_run_are_taken(toy: Path, monkeypatch: py
     monkeypatch.chdir(toy)
     for _ in range(2):
         assert main(["evaluate", "model.tflite", "--data", "data", "--json", "r.json", "--log-file", "l.txt"]) == 0
+        assert main(["data", "check", "data", "--json", "data/r.json"]) == 0  # lies there, but is none of the labels
     assert (toy / "l.txt").read_text().count("in ") >= 2

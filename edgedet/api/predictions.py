@@ -75,6 +75,9 @@ class BrokenPicturesError(DataError):
             "`import sys; sys.last_value.results`); `skip_broken=True` gives them right away"
         )
 
+    def __reduce__(self) -> tuple[type[BrokenPicturesError], tuple[Predictions]]:
+        return type(self), (self.results,)  # a worker process hands it to the one that waits for it
+
 
 def predict_pictures(
     model: Model, source: Source, score_threshold: float | None, out: Path | None, skip_broken: bool

@@ -5,10 +5,13 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Any, ParamSpec, TypeVar
 
 from edgedet.errors import EdgedetError, Interrupted, missing_module
 from edgedet.outputs.failures import os_error_text
+
+_inside: ContextVar[bool] = ContextVar("inside", default=False)  # of a call through this door
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -26,12 +29,15 @@ def public(function: Callable[P, T]) -> Callable[P, T]:
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> T:
         inner: Any = function
+        outermost = _inside.set(True) if not _inside.get() else None
         try:
             result: T = inner(*map(_plain, args), **{name: _plain(value) for name, value in kwargs.items()})
             return result
-        except Interrupted:
+        except (Interrupted, BrokenPipeError):  # who reads what is written has gone: no error of the call
             raise
         except KeyboardInterrupt as error:
+            if outermost is None:  # the call that the user made says it, not what it called
+                raise
             raise Interrupted(f"{function.__name__} was stopped") from error
         except ModuleNotFoundError as error:
             missing = missing_module(error)
@@ -40,6 +46,9 @@ def public(function: Callable[P, T]) -> Callable[P, T]:
             raise missing from error
         except OSError as error:
             raise EdgedetError(os_error_text(error)) from error
+        finally:
+            if outermost is not None:
+                _inside.reset(outermost)
 
     return call
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,9 @@ import numpy as np
 import pytest
 
 import edgedet
+from edgedet.api.predictions import BrokenPicture, BrokenPicturesError, Predictions
 from edgedet.api.public import public
-from edgedet.errors import EdgedetError, Interrupted, ToolchainError
+from edgedet.errors import BrokenImagesError, EdgedetError, Interrupted, ToolchainError
 
 
 @public
@@ -81,7 +83,7 @@ def test_who_stops_a_call_is_told_which_and_it_stays_a_keyboard_interrupt() -> N
     def outer() -> None:
         inner()
 
-    with pytest.raises(KeyboardInterrupt, match=r"^inner was stopped$") as caught:
+    with pytest.raises(KeyboardInterrupt, match=r"^outer was stopped$") as caught:
         outer()
     assert isinstance(caught.value, Interrupted)
 
@@ -101,3 +103,35 @@ def test_a_training_that_is_stopped_says_how_it_goes_on(tmp_path: Path, monkeypa
         edgedet.train("rtmdet_pico_relu6", tmp_path / "data", tmp_path / "a")
     with pytest.raises(Interrupted, match=r"the same call with out='.*b', resume=True goes on after the last epoch"):
         edgedet.train("rtmdet_pico_relu6", tmp_path / "data", tmp_path / "b", seed=1)
+
+
+def test_the_call_of_the_user_says_that_it_was_stopped() -> None:
+    @public
+    def inner() -> None:
+        raise KeyboardInterrupt
+
+    @public
+    def outer() -> None:
+        inner()
+
+    for call, name in ((outer, "outer"), (inner, "inner"), (outer, "outer")):
+        with pytest.raises(Interrupted, match=f"^{name} was stopped$"):
+            call()
+
+
+def test_a_reader_that_went_away_is_no_error_of_the_call() -> None:
+    @public
+    def writes() -> None:
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+    with pytest.raises(BrokenPipeError):
+        writes()
+
+
+def test_errors_that_carry_something_come_back_from_a_worker_process() -> None:
+    broken = BrokenPicture(Path("b.png"), "b.png: is no picture")
+    error = pickle.loads(pickle.dumps(BrokenPicturesError(Predictions([], [broken]))))
+    assert (error.results, error.broken) == ([], (broken,))
+    assert "b.png: is no picture" in str(error)
+    images = BrokenImagesError("folder", 3, ["a.png: is empty"])
+    assert str(pickle.loads(pickle.dumps(images))) == str(images)

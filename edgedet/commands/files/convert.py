@@ -66,5 +66,6 @@ def _convert(args: argparse.Namespace) -> int:
         write_tflite(graph, args.out)
         show(f"wrote {args.out}")
     give(args, {**asdict(summary), "changed": list(notes), "out": None if args.out is None else str(args.out)})
-    show_next("lint", args.model if args.out is None else args.out)
+    if args.out is not None:
+        show_next("lint", args.out)
     return 0

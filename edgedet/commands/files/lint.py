@@ -51,7 +51,9 @@ def _lint(args: argparse.Namespace) -> int:
         if not show_next_on_data_of(args.model, "quantize", args.model):
             show_next("quantize", "--help")  # which pictures, nobody knows here
     elif report.count("error"):
-        show_next("convert", args.model)
+        runs = [finding.command for finding in report.findings if finding.severity == "error"]
+        if any(command.startswith("edgedet convert ") for command in runs):  # others name data, which nobody knows here
+            show_next("convert", args.model, "--out", args.model.with_stem(f"{args.model.stem}_converted"))
     elif target is not None:
         show_next("deploy", args.model, "--target", target, *npu_words(npu))
     else:

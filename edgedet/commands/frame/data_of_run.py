@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 # Settings of a record -> options; those that hold several are joined by `, ` there.
@@ -12,14 +13,16 @@ _PATHS = {
     "val_ann": "--val-ann",
     "val_images": "--val-images",
 }
+_SPLIT_OF = {"train": "train", "val": "valid"}  # beginnings of those names that are of one split
 _SEVERAL = ("data", "rename")
 
 
-def data_words_of_run(folder: Path) -> list[str]:
+def data_words_of_run(folder: Path, splits: Sequence[str]) -> list[str]:
     """Options of the data set of a run; nothing where none is recorded, or where it is no longer there.
 
     Args:
         folder: of the run, with report_data/run.json; the paths in that are those that were typed.
+        splits: train and valid, or one of them: what the next command reads, which refuses files of others.
     """
     from edgedet.errors import DataError
     from edgedet.outputs.page_files import DATA
@@ -32,6 +35,8 @@ def data_words_of_run(folder: Path) -> list[str]:
         return []
     line = list[str]()
     for name, option in _PATHS.items():
+        if _SPLIT_OF.get(name[: name.find("_")], splits[0]) not in splits:
+            continue
         for path in _values(settings.get(name, ""), name):
             if not Path(path).exists():
                 return []

@@ -58,7 +58,7 @@ def show_next_on_data(args: argparse.Namespace, *words: str | Path, split: str =
 
 def show_next_on_data_of(model: Path, *words: str | Path) -> bool:
     """As `show_next_on_data`, on the data set that the run of a model was made with, where that is still there."""
-    of_data = data_words_of_run(model.parent)
+    of_data = data_words_of_run(model.parent, _READ[str(words[0])])
     if of_data:
         show_next(*words, *of_data)
     return bool(of_data)

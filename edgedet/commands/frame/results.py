@@ -66,11 +66,19 @@ def _refuse_inputs(args: argparse.Namespace, path: Path) -> None:
         for given in value if isinstance(value, list | tuple) else (value,):
             if name == "json" or not isinstance(given, str | Path):
                 continue
-            is_data = name == "data" and Path(given).is_dir() and Path(given).resolve() in path.resolve().parents
-            if is_data or (os.path.exists(given) and os.path.samefile(given, path)):
+            if (name == "data" and _is_file_of(path, Path(given))) or (
+                os.path.exists(given) and os.path.samefile(given, path)
+            ):
                 raise ConfigError(f"--json {path}: belongs to what the command reads, and would be replaced; {_NEW}")
     if _is_coco(path):
         raise ConfigError(f"--json {path}: is a COCO annotation file, and would be replaced; {_NEW}")
+
+
+def _is_file_of(path: Path, folder: Path) -> bool:
+    """Whether a file is a picture or labels in the folder of a data set: any but JSON that is no COCO document."""
+    if not folder.is_dir() or folder.resolve() not in path.resolve().parents:
+        return False
+    return path.suffix.lower() != ".json" or _is_coco(path)
 
 
 def _is_coco(path: Path) -> bool:

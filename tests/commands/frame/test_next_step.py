@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from edgedet.commands.frame.data_of_run import data_words_of_run
-from edgedet.commands.frame.next_step import data_words, show_next_again
+from edgedet.commands.frame.next_step import data_words, show_next_again, show_next_on_data_of
 from edgedet.commands.main import build_parser, main
 from edgedet.options import data_paths
 from edgedet.outputs.page_files import DATA
@@ -140,12 +140,12 @@ def test_data_of_a_run_is_what_its_record_says_while_it_is_there(work: Path) -> 
     folder = work / "run"
     (folder / DATA).mkdir(parents=True)
     save_record(new_record("train", "", request_settings(asked), ()), folder / DATA / "run.json")
-    again = data_words_of_run(folder)
+    again = data_words_of_run(folder, ("train", "valid"))
     assert data_paths(build_parser().parse_args(["train", "m", *again])) == asked
     (work / "two words").rename(work / "elsewhere")
-    assert data_words_of_run(folder) == []
+    assert data_words_of_run(folder, ("train", "valid")) == []
     (folder / DATA / "run.json").write_text("[]")
-    assert data_words_of_run(folder) == data_words_of_run(work) == []
+    assert data_words_of_run(folder, ("valid",)) == data_words_of_run(work, ("valid",)) == []
 
 
 @pytest.mark.parametrize(
@@ -222,3 +222,22 @@ def test_quantization_proposes_a_deployment_of_what_finds_something(
         build_parser().parse_args(["quantize", "c.pt", "--data", "d", *options, "--out", "q"]), Path("q.tflite"), ap
     )
     assert capsys.readouterr().out.splitlines() == [*(f"next: `edgedet {line}`" for line in expected), "run: q"]
+
+
+def test_files_of_a_split_that_the_next_command_does_not_read_are_left_out(
+    toy_model: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """`evaluate` refuses files of the training split."""
+    named = {"train_ann": "a.json", "train_images": "a", "val_ann": "b.json", "val_images": "b"}
+    for name in named.values():
+        (tmp_path / name).mkdir()
+    settings = [(name, str(tmp_path / file)) for name, file in named.items()]
+    (tmp_path / DATA).mkdir()
+    save_record(new_record("quantize", "", settings, ()), tmp_path / DATA / "run.json")
+    model = tmp_path / "model_int8.tflite"
+    assert show_next_on_data_of(model, "evaluate", model)
+    said = capfd.readouterr().out
+    assert "--val-ann" in said
+    assert "--train" not in said
+    assert show_next_on_data_of(model, "quantize", model)
+    assert "--train-ann" in capfd.readouterr().out
